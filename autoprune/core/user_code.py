@@ -1,0 +1,50 @@
+"""Run a user's code so that what it raises becomes one paragraph about their file."""
+
+import textwrap
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from autoprune.core.user_modules import importing_from
+from autoprune.errors import InputError
+
+
+@contextmanager
+def user_code(doing: str, error: type[InputError], folder: Path | None = None) -> Iterator[None]:
+    """Turn whatever the user's code raises into one paragraph that points into their file.
+
+    Args:
+        doing: Start of the message: what was being done.
+        error: Class to raise.
+        folder: Folder that the code may import siblings from meanwhile.
+
+    Raises:
+        InputError: As ``error``; errors that are an `InputError` already pass through.
+    """
+    try:
+        with importing_from(*([folder] if folder else [])):
+            yield
+    except InputError:
+        raise
+    except (Exception, SystemExit) as err:
+        raise error(f"{doing}: {blame(err)}") from err
+
+
+def blame(err: BaseException) -> str:
+    """Return type, message and place of an error that a user's code raised, in one line."""
+    message = textwrap.shorten(str(err), 400)
+    if isinstance(err, SyntaxError) and err.filename:
+        return f"{type(err).__name__}: {err.msg} ({err.filename}, line {err.lineno})."
+    frames = traceback.extract_tb(err.__traceback__)
+    own = [f for f in frames if not f.filename.startswith("<") and not _is_library(f.filename)]
+    place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
+    return f"{type(err).__name__}{': ' if message else ''}{message.rstrip('.')}{place}."
+
+
+def _is_library(filename: str) -> bool:
+    parts = Path(filename).parts
+    ours = Path(__file__).resolve().parent.parent
+    installed = "site-packages" in parts or "dist-packages" in parts
+    stdlib = Path(traceback.__file__).parent
+    return installed or ours in Path(filename).parents or stdlib in Path(filename).parents
