@@ -1,0 +1,135 @@
+"""Runs and their evaluations in a database; an evaluation once paid for is kept and reused."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from autoprune.core.fingerprint import fingerprint
+from autoprune.errors import ConfigError, RunExistsError
+from autoprune.storage.engine import make_engine, parse_url, readable_errors
+from autoprune.storage.migrate import upgrade
+from autoprune.storage.models import EvaluationRow, RunRow
+from autoprune.storage.records import Evaluation, EvaluationKey, Run
+from autoprune.storage.rows import evaluation_row, key_columns, to_evaluation, to_run
+
+
+class Database:
+    """Our tables behind one URL; safe to share between threads and between processes.
+
+    Every method is one transaction: what it returned is committed. Each raises `OutputError` for
+    a SQLite file and `ConfigError` for a server that cannot be used.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, url: str) -> Self:
+        """Open the database at ``url`` and bring its tables up to date; they may be missing.
+
+        Raises:
+            ConfigError: If the URL cannot be read or used, or a newer autoprune wrote the tables.
+            OutputError: If a SQLite file cannot be created or written.
+        """
+        parsed = parse_url(url)
+        engine = make_engine(parsed)
+        try:
+            with readable_errors(parsed):
+                upgrade(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine)
+
+    def start_run(self, name: str, config: Mapping[str, Any], model_fp: str, data_fp: str) -> int:
+        """Store a new run and return its id; ``config`` holds plain JSON types and no secrets.
+
+        Raises:
+            ConfigError: If ``config`` holds something else than JSON, NaN included.
+            RunExistsError: If a run of that name is stored.
+        """
+        _check_json(config)
+        row = RunRow(
+            name=name,
+            created_at=datetime.now(UTC),
+            config=dict(config),
+            model_fp=model_fp,
+            data_fp=data_fp,
+        )
+        try:
+            with self._transaction() as session:
+                session.add(row)
+                session.flush()
+                return row.id
+        except IntegrityError:
+            raise RunExistsError(
+                f"The database holds a run {name!r} already. Resume it or choose another name."
+            ) from None
+
+    def find_run(self, name: str) -> Run | None:
+        """Return the run of that name, if it is stored."""
+        with self._transaction() as session:
+            row = session.scalar(select(RunRow).filter_by(name=name))
+            return None if row is None else to_run(row)
+
+    def find_evaluation(self, key: EvaluationKey) -> Evaluation | None:
+        """Return the evaluation of that key, whichever run it was stored by."""
+        with self._transaction() as session:
+            row = session.scalar(select(EvaluationRow).filter_by(**key_columns(key)))
+            return None if row is None else to_evaluation(row)
+
+    def record_evaluation(
+        self, run_id: int | None, key: EvaluationKey, evaluation: Evaluation
+    ) -> Evaluation:
+        """Store an evaluation and return the stored one: the first writer's, if there was one."""
+        row = evaluation_row(run_id, key, evaluation)
+        try:
+            with self._transaction() as session:
+                session.add(row)
+        except IntegrityError:
+            stored = self.find_evaluation(key)
+            if stored is None:
+                raise
+            return stored
+        return evaluation
+
+    def evaluations(self, run_id: int) -> list[Evaluation]:
+        """Return what this run stored, oldest first; what it found stored is not among it."""
+        with self._transaction() as session:
+            rows = session.scalars(
+                select(EvaluationRow).filter_by(run_id=run_id).order_by(EvaluationRow.id)
+            )
+            return [to_evaluation(row) for row in rows]
+
+    def close(self) -> None:
+        """Close all connections; SQLite then folds its side files into the main one."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        with readable_errors(self._engine.url), Session(self._engine) as session, session.begin():
+            yield session
+
+
+def _check_json(config: Mapping[str, Any]) -> None:
+    try:
+        fingerprint(dict(config))
+    except (TypeError, ValueError) as err:
+        raise ConfigError(f"The configuration of a run must be plain JSON: {err}.") from err

@@ -1,0 +1,124 @@
+"""Engines for the one database of a run: a fast, patient SQLite and errors without secrets."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+
+from autoprune.errors import ConfigError, InputError, OutputError
+
+# The file keeps WAL; the other two hold for one connection and are set on each. WAL with NORMAL
+# survives a killed process; a power cut can lose the last commits but not damage the file.
+_PRAGMAS = ("busy_timeout=30000", "journal_mode=WAL", "synchronous=NORMAL")
+_PASSWORD = re.compile(r"^([\w+.-]+://[^:/@?]*):.*@", re.DOTALL)
+_SECRET_OPTION = re.compile(r"([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of a SQLite file, whatever characters its path holds."""
+    return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
+
+
+def redact(url: str) -> str:
+    """Return a database URL with its secrets starred out, fit for logs and errors."""
+    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
+
+
+def parse_url(url: str) -> URL:
+    """Read a database URL.
+
+    Raises:
+        ConfigError: If it is no database URL. Secrets in it are starred out.
+    """
+    shown = f"The database URL {redact(url)!r}"
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigError(
+            f"{shown} cannot be read. Write 'sqlite:///FILE' or "
+            "'postgresql+psycopg://USER:PASSWORD@HOST:PORT/NAME'."
+        ) from None
+    if parsed.password is not None and url.count("@") > 1:
+        # Read literally, a piece of the password would become the host and land in messages.
+        raise ConfigError(f"{shown} holds more than one '@'. Write those in a password as '%40'.")
+    return parsed
+
+
+def engine_options(url: URL) -> dict[str, Any]:
+    """Return the keyword arguments of `create_engine` that every engine for ``url`` shares."""
+    if url.get_backend_name() == "sqlite":
+        return {"pool_events": [(_tune_sqlite, "connect")]}
+    return {"pool_pre_ping": True}
+
+
+def make_engine(url: URL) -> Engine:
+    """Return an engine that has not connected yet and refuses NaN in JSON columns.
+
+    Raises:
+        ConfigError: If no driver for this kind of database is installed.
+    """
+    with readable_errors(url):
+        engine = create_engine(
+            url,
+            json_serializer=lambda content: json.dumps(content, allow_nan=False),
+            **engine_options(url),
+        )
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _check_foreign_keys)
+    return engine
+
+
+@contextmanager
+def readable_errors(url: URL) -> Iterator[None]:
+    """Turn a missing driver and an unusable database into errors a user can act on.
+
+    Raises:
+        ConfigError: If the driver is missing or a database server cannot be used.
+        OutputError: If a SQLite file cannot be used.
+    """
+    try:
+        yield
+    except (ArgumentError, ImportError):
+        raise ConfigError(
+            f"The database {redact(_text(url))!r} needs a driver that is not installed. "
+            "For PostgreSQL run 'pip install psycopg[binary]' and write 'postgresql+psycopg://'."
+        ) from None
+    except DatabaseError as err:
+        if not isinstance(err, OperationalError) and type(err) is not DatabaseError:
+            raise
+        raise explain(url, err) from None
+
+
+def explain(url: URL, err: BaseException) -> InputError:
+    """Return the error for a database at ``url`` that could not be used because of ``err``."""
+    reason = str(getattr(err, "orig", None) or err).strip().rstrip(".")
+    if url.password:
+        reason = reason.replace(str(url.password), "***")
+    if url.get_backend_name() == "sqlite":
+        return OutputError(
+            f"The database file {url.database!r} cannot be used: {reason}. Its folder must exist, "
+            "be writable and have free space, and a file that is there must be a SQLite database. "
+            "Mend that or choose another output folder."
+        )
+    return ConfigError(
+        f"The database {redact(_text(url))!r} cannot be used: {reason}. "
+        "Check that the server runs and that the URL names the right host, user and database."
+    )
+
+
+def _text(url: URL) -> str:
+    return url.render_as_string(hide_password=True)
+
+
+def _tune_sqlite(connection: Any, _record: Any) -> None:
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _check_foreign_keys(connection: Any, _record: Any) -> None:
+    connection.execute("PRAGMA foreign_keys=ON").close()

@@ -1,0 +1,94 @@
+"""The tables: all are named ``ap_*`` and live beside Optuna's in one database.
+
+A change here needs a new file in ``migrations/versions``; a test compares the two.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    MetaData,
+    String,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment: time zones go in, UTC comes out, also from SQLite, which keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return ``value`` in UTC."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return ``value`` with its zone."""
+        if value is None or value.tzinfo is not None:
+            return value
+        return value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of our tables; constraint names are fixed so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        str: String,
+        float: Double,
+    }
+
+
+class RunRow(Base):
+    """A started search; see `autoprune.storage.records.Run`."""
+
+    __tablename__ = "ap_run"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+    config: Mapped[dict[str, Any]]
+    model_fp: Mapped[str]
+    data_fp: Mapped[str]
+
+
+class EvaluationRow(Base):
+    """A scored policy; it outlives the run that paid for it, so that later runs can reuse it."""
+
+    __tablename__ = "ap_evaluation"
+    __table_args__ = (UniqueConstraint("model_fp", "data_fp", "policy_fp", "evaluator_fp"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int | None] = mapped_column(
+        ForeignKey("ap_run.id", ondelete="SET NULL"), index=True
+    )
+    model_fp: Mapped[str]
+    data_fp: Mapped[str]
+    policy_fp: Mapped[str]
+    evaluator_fp: Mapped[str]
+    policy: Mapped[dict[str, Any]]
+    outcome: Mapped[str]
+    loss: Mapped[float | None]
+    quality: Mapped[float | None]
+    sample_forwards: Mapped[float]
+    seconds: Mapped[float]
+    weights: Mapped[str | None]
+    weights_sha256: Mapped[str | None]
+    created_at: Mapped[datetime]

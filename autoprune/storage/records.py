@@ -1,0 +1,108 @@
+"""What the database hands out: plain, frozen, checked on the way in and on the way out."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+
+from autoprune.core.policy import Policy
+from autoprune.errors import ArtifactError, CandidateError
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One started search.
+
+    Args:
+        id: Number in this database.
+        name: Unique name in this database.
+        created_at: When it was started, in UTC.
+        config: What the search was asked to do, plain JSON types.
+        model_fp: Fingerprint of the dense model and its weights.
+        data_fp: Fingerprint of the data.
+    """
+
+    id: int
+    name: str
+    created_at: datetime
+    config: Mapping[str, Any]
+    model_fp: str
+    data_fp: str
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationKey:
+    """What decides the outcome of an evaluation: equal keys are never evaluated twice.
+
+    Args:
+        model_fp: Fingerprint of the dense model and its weights.
+        data_fp: Fingerprint of the data.
+        policy_fp: Fingerprint of the policy.
+        evaluator_fp: Fingerprint of the way of scoring: its version, settings and seed.
+    """
+
+    model_fp: str
+    data_fp: str
+    policy_fp: str
+    evaluator_fp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One scored policy.
+
+    Args:
+        policy: What was applied.
+        outcome: How it ended, one word.
+        loss: Loss on the search split, if it was reached.
+        quality: The task's metric on the search split (higher is better), if it was reached.
+        sample_forwards: Cost, in forwards of one sample by the dense model.
+        seconds: Cost, in seconds of wall clock.
+        weights: Name of the weights file in the run's own folder, if it was kept.
+        weights_sha256: SHA-256 of that file, 64 hex digits.
+
+    Raises:
+        CandidateError: If a number is NaN or infinite.
+        ArtifactError: If ``weights`` is no bare file name, or one of it and its sum is missing.
+    """
+
+    policy: Policy
+    outcome: str
+    loss: float | None
+    quality: float | None
+    sample_forwards: float
+    seconds: float
+    weights: str | None = None
+    weights_sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("loss", "quality", "sample_forwards", "seconds"):
+            number = getattr(self, name)
+            if number is not None and not math.isfinite(number):
+                raise CandidateError(
+                    f"The {name} of an evaluation must be a finite number. Got {number!r}. "
+                    "Give None for a loss or quality that could not be computed."
+                )
+        _check_weights(self.weights, self.weights_sha256)
+
+
+def _check_weights(name: str | None, sha256: str | None) -> None:
+    if name is None and sha256 is None:
+        return
+    if not name or name in (".", "..") or not _is_bare(name):
+        raise ArtifactError(
+            f"Weights are named by a file of the run's own folder, without a path. Got {name!r}."
+        )
+    if sha256 is None or not _SHA256.fullmatch(sha256):
+        raise ArtifactError(
+            f"The weights {name!r} need a SHA-256 sum of 64 hex digits. Got {sha256!r}."
+        )
+
+
+def _is_bare(name: str) -> bool:
+    return PurePosixPath(name).name == name and PureWindowsPath(name).name == name

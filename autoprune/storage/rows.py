@@ -1,0 +1,61 @@
+"""Between the rows of the tables and the records handed out."""
+
+from datetime import UTC, datetime
+
+from autoprune.core.policy import Policy
+from autoprune.storage.models import EvaluationRow, RunRow
+from autoprune.storage.records import Evaluation, EvaluationKey, Run
+
+
+def key_columns(key: EvaluationKey) -> dict[str, str]:
+    """Return the values of a key by column."""
+    return {name: getattr(key, name) for name in key.__slots__}
+
+
+def to_run(row: RunRow) -> Run:
+    """Return the record of a stored run."""
+    return Run(
+        id=row.id,
+        name=row.name,
+        created_at=row.created_at,
+        config=row.config,
+        model_fp=row.model_fp,
+        data_fp=row.data_fp,
+    )
+
+
+def evaluation_row(
+    run_id: int | None, key: EvaluationKey, evaluation: Evaluation
+) -> EvaluationRow:
+    """Return a new row, numbers as plain floats, that was created just now."""
+    return EvaluationRow(
+        run_id=run_id,
+        **key_columns(key),
+        policy=evaluation.policy.to_dict(),
+        outcome=evaluation.outcome,
+        loss=_float(evaluation.loss),
+        quality=_float(evaluation.quality),
+        sample_forwards=float(evaluation.sample_forwards),
+        seconds=float(evaluation.seconds),
+        weights=evaluation.weights,
+        weights_sha256=evaluation.weights_sha256,
+        created_at=datetime.now(UTC),
+    )
+
+
+def to_evaluation(row: EvaluationRow) -> Evaluation:
+    """Return the record of a stored evaluation, checked like a new one."""
+    return Evaluation(
+        policy=Policy.from_dict(row.policy),
+        outcome=row.outcome,
+        loss=row.loss,
+        quality=row.quality,
+        sample_forwards=row.sample_forwards,
+        seconds=row.seconds,
+        weights=row.weights,
+        weights_sha256=row.weights_sha256,
+    )
+
+
+def _float(number: float | None) -> float | None:
+    return None if number is None else float(number)
