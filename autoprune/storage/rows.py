@@ -1,5 +1,6 @@
 """Between the rows of the tables and the records handed out."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 
 from autoprune.core.policy import Policy
@@ -9,7 +10,7 @@ from autoprune.storage.records import Evaluation, EvaluationKey, Run
 
 def key_columns(key: EvaluationKey) -> dict[str, str]:
     """Return the values of a key by column."""
-    return {name: getattr(key, name) for name in key.__slots__}
+    return asdict(key)
 
 
 def to_run(row: RunRow) -> Run:

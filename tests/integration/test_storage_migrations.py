@@ -1,0 +1,102 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine, inspect, text
+
+from autoprune.errors import ConfigError
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+from autoprune.storage.migrate import CONTEXT_OPTIONS
+from autoprune.storage.models import Base
+from autoprune.storage.study import close_study, open_study
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return sqlite_url(tmp_path / "study.db")
+
+
+def _tables(url: str) -> set[str]:
+    engine = create_engine(url)
+    names = set(inspect(engine).get_table_names())
+    engine.dispose()
+    return names
+
+
+def _use_ours(url: str) -> None:
+    with Database.open(url) as database:
+        if database.find_run("r") is None:
+            database.start_run("r", {}, "m", "d")
+
+
+def _use_optuna(url: str) -> None:
+    study = open_study(url, "s")
+    study.tell(study.ask(), 1.0)
+    close_study(study)
+
+
+def test_the_migrated_tables_are_those_of_the_models(url: str) -> None:
+    _use_optuna(url)
+    _use_ours(url)
+    engine = create_engine(url)
+    options = {**CONTEXT_OPTIONS, "compare_type": True, "compare_server_default": True}
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, Base.metadata) == []
+    engine.dispose()
+
+
+def test_constraints_have_the_same_names_as_in_the_models(url: str, tmp_path: Path) -> None:
+    _use_ours(url)
+    migrated, made = create_engine(url), create_engine(sqlite_url(tmp_path / "made.db"))
+    Base.metadata.create_all(made)
+    for table in Base.metadata.tables:
+        for names in ("get_unique_constraints", "get_foreign_keys", "get_pk_constraint"):
+            assert getattr(inspect(migrated), names)(table) == getattr(inspect(made), names)(table)
+    migrated.dispose()
+    made.dispose()
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_optuna_and_our_tables_live_in_one_file(url: str, ours_first: bool) -> None:
+    order = [_use_ours, _use_optuna] if ours_first else [_use_optuna, _use_ours]
+    for use in [*order, *order]:
+        use(url)
+    assert {"ap_run", "ap_evaluation", "ap_alembic_version", "trials", "alembic_version"} <= (
+        _tables(url)
+    )
+    assert len(optuna.load_study(study_name="s", storage=url).trials) == 2
+    with Database.open(url) as database:
+        assert database.find_run("r") is not None
+
+
+def test_tables_of_a_newer_autoprune_are_refused_and_left_alone(url: str) -> None:
+    _use_ours(url)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE ap_alembic_version SET version_num = 'r9999'"))
+    before = _tables(url)
+    with pytest.raises(ConfigError, match=r"revision r9999.*pip install -U autoprune"):
+        Database.open(url)
+    assert _tables(url) == before
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT version_num FROM ap_alembic_version")).scalar_one()
+    assert found == "r9999"
+    engine.dispose()
+
+
+_OPEN = "import sys; from autoprune.storage.database import Database; Database.open(sys.argv[1])"
+
+
+def test_many_processes_may_open_a_new_database_at_once(url: str) -> None:
+    started = [
+        subprocess.Popen([sys.executable, "-c", _OPEN, url], stderr=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    assert [process.communicate()[1] for process in started] == [""] * 6
+    _use_ours(url)

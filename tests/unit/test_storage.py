@@ -1,0 +1,293 @@
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from autoprune.core.policy import Choice, Policy
+from autoprune.errors import (
+    ArtifactError,
+    CandidateError,
+    ConfigError,
+    OutputError,
+    RunExistsError,
+)
+from autoprune.storage.database import Database
+from autoprune.storage.engine import redact, sqlite_url
+from autoprune.storage.records import Evaluation, EvaluationKey
+from autoprune.storage.study import close_study, open_study, release_unfinished
+
+KEY = EvaluationKey("model", "data", "policy", "evaluator")
+SCORED = Evaluation(
+    policy=Policy({"b": Choice("channel.l1", 0.25), "a": Choice("channel.taylor", 1 / 3)}),
+    outcome="complete",
+    loss=0.1 + 0.2,
+    quality=0.9,
+    sample_forwards=1234.5,
+    seconds=1e-9,
+    weights="policy.safetensors",
+    weights_sha256="0" * 64,
+)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return sqlite_url(tmp_path / "study.db")
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    with Database.open(url) as opened:
+        yield opened
+
+
+def test_a_run_comes_back_as_it_was_stored(database: Database) -> None:
+    run_id = database.start_run("night", {"budget": {"macs": "50%"}}, "model", "data")
+    run = database.find_run("night")
+    assert run is not None
+    assert (run.id, run.name, run.model_fp, run.data_fp) == (run_id, "night", "model", "data")
+    assert run.config == {"budget": {"macs": "50%"}}
+    assert run.created_at.utcoffset() == timedelta(0)
+    assert abs(datetime.now(UTC) - run.created_at) < timedelta(minutes=1)
+    assert database.find_run("day") is None
+
+
+def test_a_second_run_of_the_same_name_is_refused(database: Database) -> None:
+    database.start_run("night", {}, "model", "data")
+    with pytest.raises(RunExistsError, match=r"'night'.*Resume"):
+        database.start_run("night", {}, "model", "data")
+
+
+@pytest.mark.parametrize("config", [{"x": float("nan")}, {"x": Path("x")}])
+def test_a_configuration_that_is_no_json_is_refused(
+    database: Database, config: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigError, match="plain JSON"):
+        database.start_run("night", config, "model", "data")
+    assert database.find_run("night") is None
+
+
+def test_an_evaluation_is_kept_exactly_and_found_again_by_its_key(url: str) -> None:
+    with Database.open(url) as database:
+        run_id = database.start_run("night", {}, "model", "data")
+        assert database.record_evaluation(run_id, KEY, SCORED) == SCORED
+    with Database.open(url) as database:
+        assert database.find_evaluation(KEY) == SCORED
+        assert database.evaluations(run_id) == [SCORED]
+        for part in ("model_fp", "data_fp", "policy_fp", "evaluator_fp"):
+            assert database.find_evaluation(replace(KEY, **{part: "other"})) is None
+
+
+def test_a_failed_evaluation_without_numbers_is_kept(database: Database) -> None:
+    failed = Evaluation(Policy({}), "failed", None, None, 0.0, 0.5)
+    database.record_evaluation(None, KEY, failed)
+    assert database.find_evaluation(KEY) == failed
+
+
+def test_the_first_writer_of_a_key_wins(database: Database) -> None:
+    first = database.start_run("first", {}, "model", "data")
+    second = database.start_run("second", {}, "model", "data")
+    database.record_evaluation(first, KEY, SCORED)
+    assert database.record_evaluation(second, KEY, replace(SCORED, loss=9.0)) == SCORED
+    assert database.evaluations(second) == []
+
+
+def test_many_writers_of_one_key_agree(database: Database) -> None:
+    def record(loss: int) -> Evaluation:
+        return database.record_evaluation(None, KEY, replace(SCORED, loss=float(loss)))
+
+    with ThreadPoolExecutor(8) as threads:
+        results = set(threads.map(record, range(32)))
+    assert results == {database.find_evaluation(KEY)}
+
+
+def test_an_evaluation_of_an_unknown_run_is_refused(database: Database) -> None:
+    with pytest.raises(IntegrityError):
+        database.record_evaluation(7, KEY, SCORED)
+
+
+def test_an_evaluation_outlives_its_run(database: Database) -> None:
+    run_id = database.start_run("night", {}, "model", "data")
+    database.record_evaluation(run_id, KEY, SCORED)
+    with database._engine.begin() as connection:
+        connection.execute(text("DELETE FROM ap_run"))
+    assert database.find_evaluation(KEY) == SCORED
+    assert database.evaluations(run_id) == []
+
+
+@pytest.mark.parametrize("name", ["loss", "quality", "sample_forwards", "seconds"])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_not_finite_are_refused(name: str, number: float) -> None:
+    with pytest.raises(CandidateError, match=f"{name}.*finite"):
+        replace(SCORED, **{name: number})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("weights", "sha256"),
+    [
+        ("../x", "0" * 64),
+        ("/x", "0" * 64),
+        ("a\\x", "0" * 64),
+        ("..", "0" * 64),
+        ("", "0" * 64),
+        (None, "0" * 64),
+        ("x", None),
+        ("x", "zz"),
+    ],
+)
+def test_weights_are_a_bare_file_name_with_its_sum(
+    weights: str | None, sha256: str | None
+) -> None:
+    with pytest.raises(ArtifactError):
+        replace(SCORED, weights=weights, weights_sha256=sha256)
+
+
+def test_an_altered_row_is_refused_when_it_is_read(database: Database) -> None:
+    database.record_evaluation(None, KEY, SCORED)
+    with database._engine.begin() as connection:
+        connection.execute(text("UPDATE ap_evaluation SET weights = '../../secret'"))
+    with pytest.raises(ArtifactError):
+        database.find_evaluation(KEY)
+
+
+@pytest.mark.parametrize("name", ["plain", "100% {x} y?z#ü%41"])
+def test_any_file_name_works_for_both(tmp_path: Path, name: str) -> None:
+    url = sqlite_url(tmp_path / name)
+    Database.open(url).close()
+    study = open_study(url, "s")
+    close_study(study)
+    assert os.listdir(tmp_path) == [name]  # closing folds SQLite's side files in
+
+
+def test_each_connection_has_the_pragmas(url: str, database: Database) -> None:
+    study = open_study(url, "s")
+    for engine in (database._engine, study._storage._backend.engine):  # type: ignore[attr-defined]
+        with engine.connect() as one, engine.connect() as two:
+            for connection in (one, two):
+                found = [
+                    connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+                    for name in ("journal_mode", "synchronous", "busy_timeout")
+                ]
+                assert found == ["wal", 1, 30000]
+    close_study(study)
+
+
+def _open_both(url: str) -> None:
+    Database.open(url).close()
+
+
+def _open_study(url: str) -> None:
+    open_study(url, "s")
+
+
+@pytest.mark.parametrize("opener", [_open_both, _open_study])
+class TestUnusable:
+    def test_a_missing_folder(self, tmp_path: Path, opener: Any) -> None:
+        with pytest.raises(OutputError, match=r"missing/study\.db' cannot be used: unable"):
+            opener(sqlite_url(tmp_path / "missing" / "study.db"))
+
+    def test_a_folder_in_place_of_the_file(self, tmp_path: Path, opener: Any) -> None:
+        with pytest.raises(OutputError, match="unable to open"):
+            opener(sqlite_url(tmp_path))
+
+    def test_a_file_that_is_no_database(self, tmp_path: Path, opener: Any) -> None:
+        (tmp_path / "notes.txt").write_text("not a database" * 99)
+        with pytest.raises(OutputError, match="file is not a database") as caught:
+            opener(sqlite_url(tmp_path / "notes.txt"))
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
+    def test_a_folder_that_cannot_be_written(self, tmp_path: Path, opener: Any) -> None:
+        tmp_path.chmod(0o500)
+        with pytest.raises(OutputError):
+            opener(sqlite_url(tmp_path / "study.db"))
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "nonsense",
+            "unknown://me:hunter2@host/db",
+            "postgresql://me:hunter2@host:port/db",
+            "postgresql://me:x@hunter2@host/db",
+            "postgresql://me:x@y/hunter2@host/db",
+            "unknown://host/db?password=hunter2",
+        ],
+    )
+    def test_a_url_that_cannot_be_used(self, url: str, opener: Any) -> None:
+        with pytest.raises(ConfigError) as caught:
+            opener(url)
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("sqlite:////a:b@c.db", "sqlite:////a:b@c.db"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("postgresql+psycopg://me:pw@host:1/db", "postgresql+psycopg://me:***@host:1/db"),
+        ("postgresql://me:p@/?w@host/db", "postgresql://me:***@host/db"),
+        ("x://h/db?a=1&sslpassword=pw&b=2", "x://h/db?a=1&sslpassword=***&b=2"),
+    ],
+)
+def test_redact(url: str, shown: str) -> None:
+    assert redact(url) == shown
+
+
+def test_a_study_is_opened_again_without_a_word(
+    url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = optuna.logging.get_verbosity()
+    study = open_study(url, "s", direction="maximize")
+    study.tell(study.ask(), 1.5)
+    close_study(study)
+    again = open_study(url, "s", direction="maximize", sampler=optuna.samplers.RandomSampler())
+    assert again.best_value == 1.5
+    assert isinstance(again.sampler, optuna.samplers.RandomSampler)
+    with pytest.raises(ConfigError, match="to maximize, not to minimize"):
+        open_study(url, "s")
+    close_study(again)
+    close_study(again)
+    assert capfd.readouterr() == ("", "")
+    assert optuna.logging.get_verbosity() == before
+
+
+_KILLED = """
+import os, signal, sys
+from autoprune.storage.study import open_study
+
+study = open_study(sys.argv[1], "s")
+done = study.ask()
+study.tell(done, done.suggest_float("x", 0, 1))
+study.ask().suggest_float("x", 0, 1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_a_killed_process_leaves_a_study_that_goes_on(url: str) -> None:
+    killed = subprocess.run([sys.executable, "-c", _KILLED, url], check=False)
+    assert killed.returncode == -9
+    study = open_study(url, "s")
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE, TrialState.RUNNING]
+    study.enqueue_trial({"x": 0.5})
+    assert release_unfinished(study) == 1
+    assert release_unfinished(study) == 0
+    states = [t.state for t in study.trials]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.WAITING]
+    assert study.trials[1].user_attrs == {"outcome": "abandoned"}
+    trial = study.ask()
+    assert trial.suggest_float("x", 0, 1) == 0.5
+    study.tell(trial, 0.0)
+    assert study.best_trial.number == 2
+    close_study(study)
