@@ -1,0 +1,88 @@
+"""``result.json``: the versioned summary of a run that other programs build on."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from autoprune.core.costs import Costs
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Measured(_Record):
+    """One model, measured: quality is the task's metric (higher is better), 1 MAC = 2 FLOPs."""
+
+    quality_search: float
+    quality_test: float
+    macs: int
+    params: int
+    size_bytes: int
+
+    @property
+    def costs(self) -> Costs:
+        """The costs alone."""
+        return Costs(macs=self.macs, params=self.params, size=self.size_bytes)
+
+
+class UnitChoice(_Record):
+    """What the policy does to one unit."""
+
+    method: str
+    sparsity: float
+
+
+class UnitCut(_Record):
+    """What was really cut from one unit; ``method`` is null where nothing was."""
+
+    unit: str
+    atoms: int
+    kept: int
+    method: str | None
+
+
+class SearchCost(_Record):
+    """What the search cost; ``sample_forwards`` are forwards of one sample by the dense model."""
+
+    evaluations: int
+    sample_forwards: float
+    seconds: float
+    seed: int
+
+
+class Checks(_Record):
+    """Largest differences between outputs, relative to the largest output."""
+
+    sliced_equals_masked: bool
+    reload_max_diff: float
+    onnx_max_diff: float
+    budget_met: bool
+
+
+class Result(_Record):
+    """The content of ``result.json``, schema version 1."""
+
+    schema_: Literal[1] = 1
+    task: str
+    metric: str
+    dense: Measured
+    pruned: Measured
+    policy: dict[str, UnitChoice]
+    cuts: list[UnitCut]
+    budget: dict[str, str]
+    search: SearchCost
+    checks: Checks
+    versions: dict[str, str]
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        alias_generator=lambda name: "schema" if name == "schema_" else name,
+        populate_by_name=True,
+        title="autoprune result",
+    )
+
+    def to_json(self) -> str:
+        """Return the text of ``result.json``."""
+        return self.model_dump_json(indent=2, by_alias=True) + "\n"

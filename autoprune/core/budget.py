@@ -1,0 +1,145 @@
+"""Upper limits a pruned model must meet, absolute or relative to the dense model."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autoprune._hints import did_you_mean
+from autoprune.core.costs import Costs
+from autoprune.errors import BudgetError
+
+COSTS = ("macs", "params", "size")
+_SCALES = {
+    "macs": {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12},
+    "params": {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9},
+    "size": {
+        **{"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9},
+        **{"KIB": 2**10, "MIB": 2**20, "GIB": 2**30},
+    },
+}
+_QUANTITY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*|%)\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One upper limit.
+
+    Args:
+        amount: A share in ``(0, 1]`` if ``relative``, else an absolute amount above 0.
+        relative: Whether ``amount`` is a share of the dense model's cost.
+    """
+
+    amount: float
+    relative: bool
+
+    def resolve(self, dense: int) -> int:
+        """Return the limit as an absolute amount for a dense model that costs ``dense``."""
+        return int(self.amount * dense + 1e-9) if self.relative else int(self.amount)
+
+    def __str__(self) -> str:
+        return f"{100 * self.amount:.12g}%" if self.relative else f"{self.amount:.15g}"
+
+
+class Budget:
+    """A set of upper limits on costs; all of them hold together.
+
+    Args:
+        limits: Limit by cost, costs out of ``macs``, ``params``, ``size``.
+
+    Raises:
+        BudgetError: If there is no limit or a cost is unknown.
+    """
+
+    def __init__(self, limits: Mapping[str, Limit]) -> None:
+        if not limits:
+            raise BudgetError("A budget needs at least one limit, for instance 'macs: 50%'.")
+        for cost in limits:
+            _check_cost(cost)
+        self.limits = {cost: limits[cost] for cost in COSTS if cost in limits}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Budget) and self.limits == other.limits
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.limits.items()))
+
+    def __repr__(self) -> str:
+        return f"Budget({str(self)!r})"
+
+    def __str__(self) -> str:
+        return ", ".join(f"{cost}={limit}" for cost, limit in self.limits.items())
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the limits as text by cost; `parse` gives an equal budget back."""
+        return {cost: str(limit) for cost, limit in self.limits.items()}
+
+    def resolve(self, dense: Costs) -> dict[str, int]:
+        """Return absolute limits by cost for a dense model that costs ``dense``."""
+        known = dense.as_dict()
+        return {cost: limit.resolve(known[cost]) for cost, limit in self.limits.items()}
+
+    def met_by(self, costs: Costs, dense: Costs) -> bool:
+        """Tell whether ``costs`` are inside every limit."""
+        given = costs.as_dict()
+        return all(given[cost] <= limit for cost, limit in self.resolve(dense).items())
+
+    @classmethod
+    def parse(cls, given: "Budget | str | Iterable[str] | Mapping[str, Any]") -> "Budget":
+        """Read a budget from ``"macs=50%"``, a list of such texts, or a mapping.
+
+        Amounts are shares (``50%``) or absolute (``1.2G``, ``2M``, ``10MB``). ``flops`` is
+        accepted and halved, since one MAC is two FLOPs.
+
+        Raises:
+            BudgetError: If a cost, a unit or an amount is not understood.
+        """
+        if isinstance(given, Budget):
+            return given
+        limits: dict[str, Limit] = {}
+        for cost, amount in _pairs(given):
+            target = "macs" if cost == "flops" else cost
+            if target in limits:
+                raise BudgetError(f"The budget limits {target!r} more than once. Give one limit.")
+            _check_cost(target)
+            limits[target] = _parse_limit(cost, target, amount)
+        return cls(limits)
+
+
+def _pairs(given: str | Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
+    if isinstance(given, Mapping):
+        return list(given.items())
+    texts = given.split(",") if isinstance(given, str) else list(given)
+    pairs: list[tuple[str, Any]] = []
+    for text in texts:
+        cost, equals, amount = str(text).partition("=")
+        if not equals:
+            raise BudgetError(f"A budget is written COST=LIMIT, like 'macs=50%'. Got {text!r}.")
+        pairs.append((cost.strip(), amount))
+    return pairs
+
+
+def _check_cost(cost: str) -> None:
+    if cost not in COSTS:
+        raise BudgetError(f"Unknown cost {cost!r} in the budget.{did_you_mean(cost, COSTS)}")
+
+
+def _parse_limit(written: str, cost: str, amount: Any) -> Limit:
+    match = _QUANTITY.fullmatch(str(amount))
+    scales = _SCALES[cost]
+    if match is None or isinstance(amount, bool):
+        raise BudgetError(
+            f"The budget {written!r} must be a share like '50%' or an amount like '2M'. "
+            f"Got {amount!r}."
+        )
+    number, unit = float(match[1]), match[2].upper()
+    if unit != "%" and unit not in scales:
+        allowed = ", ".join(["%", *filter(None, scales)])
+        raise BudgetError(f"Unknown unit {match[2]!r} in {written}={amount}. Allowed: {allowed}.")
+    relative = unit == "%"
+    value = number / 100 if relative else number * scales[unit]
+    if value <= 0 or (relative and value > 1):
+        span = "above 0% and at most 100%" if relative else "above 0"
+        raise BudgetError(f"The budget {written!r} must be {span}. Got {amount!r}.")
+    halved = written == "flops" and not relative
+    return Limit(value / 2 if halved else value, relative)

@@ -1,0 +1,16 @@
+"""Stable identities: the same content has the same fingerprint on every machine."""
+
+import hashlib
+import json
+from typing import Any
+
+
+def fingerprint(content: Any) -> str:
+    """Return the SHA-256 of ``content`` (plain JSON types) as 64 hex digits."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def seed_from(*parts: Any) -> int:
+    """Return a 32-bit seed that depends on all ``parts`` (plain JSON types) and nothing else."""
+    return int(fingerprint(list(parts))[:8], 16)

@@ -1,0 +1,92 @@
+"""A policy says, for every unit, how and how much it is pruned."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from autoprune.core.fingerprint import fingerprint
+from autoprune.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What happens to one unit.
+
+    Args:
+        method: Registered name, for instance ``channel.l1``.
+        sparsity: Share of the unit's atoms that is removed, in ``(0, 1)``.
+    """
+
+    method: str
+    sparsity: float
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.sparsity < 1.0:
+            raise ConfigError(
+                f"The sparsity of a unit must be at least 0 and below 1. Got {self.sparsity!r}."
+            )
+
+
+class Policy(Mapping[str, Choice]):
+    """Immutable map from unit name to `Choice`; a unit that is absent stays untouched.
+
+    A sparsity of 0 is dropped, so policies that prune alike are equal and share a fingerprint.
+    """
+
+    __slots__ = ("_choices",)
+
+    def __init__(self, choices: Mapping[str, Choice]) -> None:
+        kept = {unit: choices[unit] for unit in sorted(choices) if choices[unit].sparsity > 0.0}
+        self._choices = MappingProxyType(kept)
+
+    def __getitem__(self, unit: str) -> Choice:
+        return self._choices[unit]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._choices)
+
+    def __len__(self) -> int:
+        return len(self._choices)
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __repr__(self) -> str:
+        return f"Policy({dict(self._choices)!r})"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical JSON form, 64 hex digits."""
+        return fingerprint(self.to_dict())
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Return the policy as plain JSON types."""
+        return {u: {"method": c.method, "sparsity": c.sparsity} for u, c in self.items()}
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Mapping[str, Any]]) -> "Policy":
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ConfigError: If an entry lacks ``method`` or ``sparsity``, or a sparsity is not in
+                ``[0, 1)``.
+        """
+        try:
+            choices = {u: Choice(str(c["method"]), float(c["sparsity"])) for u, c in raw.items()}
+        except (KeyError, TypeError, AttributeError) as err:
+            raise ConfigError(
+                "A policy maps each unit to {'method': NAME, 'sparsity': SHARE}. "
+                f"Got {raw!r}. Check the file against a policy.json that autoprune wrote."
+            ) from err
+        return cls(choices)
+
+    def to_json(self) -> str:
+        """Return the policy as JSON text; `from_json` gives an equal policy back."""
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Policy":
+        """Read what `to_json` wrote; raises `ConfigError` like `from_dict`."""
+        return cls.from_dict(json.loads(text))

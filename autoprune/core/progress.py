@@ -1,0 +1,39 @@
+"""What a running search tells those who watch it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+Stage = Literal["trace", "importance", "search", "recover", "verify"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One moment of a run.
+
+    Args:
+        stage: What the run is doing. ``search`` scores policies, ``recover`` fine-tunes finalists.
+        done: Steps of this stage that are finished, those of an earlier session included.
+        total: Steps this stage will have at most.
+        best_quality: Best quality on the search split so far (the task's metric), if any.
+        best_loss: Loss on the search split of the best policy so far, if any.
+        feasible_macs: MACs of the best policy so far as a share of the dense model, if any.
+        seconds_left: Estimated seconds until this stage ends, if it can be told.
+        note: One short sentence for a person, if there is something to say.
+    """
+
+    stage: Stage
+    done: int
+    total: int
+    best_quality: float | None = None
+    best_loss: float | None = None
+    feasible_macs: float | None = None
+    seconds_left: float | None = None
+    note: str | None = None
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+def silent(_: Progress) -> None:
+    """Ignore every report."""
