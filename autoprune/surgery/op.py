@@ -1,0 +1,113 @@
+"""One executed op, as a rule sees it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_leaves
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from autoprune.surgery.ids import Ids, IdTable
+from autoprune.surgery.shadow import Shadow, line
+
+EMPTY = Shadow()
+
+
+@dataclass(frozen=True, slots=True)
+class MacTerm:
+    """Multiply-adds of one op: ``dense`` of them, proportional to the slots of each factor.
+
+    Args:
+        op: Name of the op, for instance ``aten.convolution``.
+        dense: Multiply-adds for the traced batch in the dense model.
+        factors: Ids of each dimension the count is proportional to and that may shrink.
+    """
+
+    op: str
+    dense: int
+    factors: tuple[Ids, ...]
+
+
+@dataclass(slots=True)
+class Record:
+    """Everything a trace collects."""
+
+    ids: IdTable
+    shadows: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
+    terms: list[MacTerm] = field(default_factory=list)
+
+    def shadow(self, tensor: torch.Tensor) -> Shadow:
+        """Return what is known of ``tensor``; nothing is known of a fresh constant."""
+        found: Shadow = self.shadows.get(tensor, EMPTY)
+        return found
+
+
+class Op:
+    """One call of an ATen op with its arguments by name, its outputs, and the open record."""
+
+    def __init__(
+        self, func: Any, args: Sequence[Any], kwargs: dict[str, Any], out: Any, record: Record
+    ) -> None:
+        self.name = str(func.overloadpacket)
+        self.record = record
+        self.ids = record.ids
+        self.outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor)]
+        self.factors: tuple[Ids, ...] = ()
+        schema = func._schema.arguments
+        self._values = {a.name: a.default_value for a in schema if a.has_default_value()}
+        self._values |= {a.name: value for a, value in zip(schema, args, strict=False)} | kwargs
+
+    def arg(self, name: str) -> Any:
+        """Return the argument called ``name`` in the op's schema, its default if not given."""
+        return self._values[name]
+
+    def has(self, name: str) -> bool:
+        """Tell whether the op's schema has an argument called ``name``."""
+        return name in self._values
+
+    def tensors(self) -> Iterator[torch.Tensor]:
+        """Yield every tensor among the arguments."""
+        leaves = tree_leaves(list(self._values.values()))
+        return (leaf for leaf in leaves if isinstance(leaf, torch.Tensor))
+
+    def shadow(self, name: str) -> Shadow:
+        """Return the shadow of the argument called ``name``; empty if it is None."""
+        value = self.arg(name)
+        return EMPTY if value is None else self.record.shadow(value)
+
+    @property
+    def from_input(self) -> bool:
+        """Whether any argument depends on the model's inputs."""
+        return any(self.record.shadow(tensor).from_input for tensor in self.tensors())
+
+    def give(self, *tracks: tuple[Ids, ...]) -> None:
+        """Set the tracks of each output in turn; outputs that get none carry no ids."""
+        from_input = self.from_input
+        for position, output in enumerate(self.outputs):
+            own = tracks[position] if position < len(tracks) else ()
+            self.record.shadows[output] = Shadow(own, from_input)
+
+    def seal(self, tracks: Sequence[Ids], why: str) -> None:
+        """Make the ids of ``tracks`` unprunable because of this op."""
+        for track in tracks:
+            self.ids.seal(track, f"{self.name}: {why}")
+
+    def join(self, left: Ids | None, right: Ids | None) -> Ids | None:
+        """Join two lines of ids that meet in this op; one that meets nothing is sealed."""
+        if left is not None and right is not None:
+            self.ids.join(left, right, f"{self.name}: meets channels without an id")
+            return left
+        for alone in (left, right):
+            if alone is not None:
+                self.ids.seal(alone, f"{self.name}: meets a tensor whose size is fixed")
+        return None
+
+    def line(self, name: str, axis: int) -> Ids | None:
+        """Return the ids of argument ``name`` along ``axis``, as a vector, or None.
+
+        Raises:
+            Unruled: If they are spread over several axes.
+        """
+        track = self.shadow(name).along(axis % max(self.arg(name).ndim, 1))
+        return None if track is None else line(track, axis % self.arg(name).ndim)

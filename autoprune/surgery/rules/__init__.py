@@ -1,0 +1,14 @@
+"""Rules: how channel ids pass through each op. An op without one seals what it touches."""
+
+from autoprune.surgery.rules import contraction, elementwise, normalisation, reduction, views
+from autoprune.surgery.rules.table import RULES, rule
+
+__all__ = [
+    "RULES",
+    "contraction",
+    "elementwise",
+    "normalisation",
+    "reduction",
+    "rule",
+    "views",
+]

@@ -1,0 +1,52 @@
+"""Element-wise ops join the ids of their operands entry by entry."""
+
+import numpy as np
+import torch
+
+from autoprune.surgery.ids import Ids
+from autoprune.surgery.op import Op
+from autoprune.surgery.rules.table import rule
+from autoprune.surgery.shadow import lift, varying
+
+
+@rule(
+    "aten.alias",
+    "aten.clone",
+    "aten.copy_",
+    "aten.detach",
+    "aten.hardtanh",
+    "aten.hardtanh_",
+    "aten._to_copy",
+    "aten.lift_fresh",
+)
+def elementwise(op: Op) -> None:
+    """Join tracks that meet; a track that meets a full-size operand without one is sealed."""
+    shape = op.outputs[0].shape
+    merged: list[Ids] = []
+    for tensor in op.tensors():
+        for track in op.record.shadow(tensor).tracks:
+            join_tracks(op, merged, lift(track, len(shape)))
+    for tensor in op.tensors():
+        seal_unmatched(op, merged, tensor)
+    op.give(tuple(merged))
+
+
+def join_tracks(op: Op, merged: list[Ids], track: Ids) -> None:
+    """Join ``track`` with those of ``merged`` it shares an axis with, and add the union."""
+    for other in [known for known in merged if varying(known) & varying(track)]:
+        left, right = np.broadcast_arrays(other, track)
+        op.ids.join(left, right, f"{op.name}: meets channels without an id")
+        track = np.maximum(left, right)
+        merged[:] = [known for known in merged if known is not other]
+    merged.append(track)
+
+
+def seal_unmatched(op: Op, merged: list[Ids], tensor: torch.Tensor) -> None:
+    """Seal each track along an axis on which ``tensor`` has full size but no ids."""
+    ndim = op.outputs[0].ndim
+    shape = (1,) * (ndim - tensor.ndim) + tuple(tensor.shape)
+    own = [varying(lift(t, ndim)) for t in op.record.shadow(tensor).tracks]
+    covered = frozenset().union(*own)
+    for track in merged:
+        if any(shape[axis] > 1 and axis not in covered for axis in varying(track)):
+            op.seal([track], "meets a tensor whose size is fixed")
