@@ -1,0 +1,74 @@
+"""From a search file to the objects a search needs: the user's model and data."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoprune.artifacts.constructor import Constructor
+from autoprune.core.imports import is_target, load_object, parse_target
+from autoprune.core.user_code import user_code
+from autoprune.errors import CheckpointError, DataError
+from autoprune.execution.config import SearchFile
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def constructor_of(file: SearchFile) -> Constructor:
+    """Return how the dense architecture is built."""
+    call = file.model
+    return Constructor(
+        target=call.target, args=call.args, base=file.base, what=f"{file.path}: model"
+    )
+
+
+def build_model(file: SearchFile) -> "nn.Module":
+    """Build the dense model and load its checkpoint, if there is one.
+
+    Raises:
+        ModelError: If the model cannot be imported or built.
+        CheckpointError: If the checkpoint cannot be made, read safely, or does not fit.
+    """
+    model = constructor_of(file).build()
+    if file.checkpoint is not None:
+        from autoprune.execution.checkpoint import load_checkpoint
+
+        load_checkpoint(_checkpoint_path(file, file.checkpoint), model)
+    return model
+
+
+def load_data(file: SearchFile) -> object:
+    """Call the user's data function and return whatever it returns; the task checks it.
+
+    Raises:
+        DataError: If it cannot be imported or raises.
+    """
+    return _call(file, file.data.target, file.data.args, "data", DataError)
+
+
+def _checkpoint_path(file: SearchFile, checkpoint: str) -> Path:
+    given: object = checkpoint
+    if is_target(checkpoint):
+        given = _call(file, checkpoint, {}, "checkpoint", CheckpointError)
+    if not isinstance(given, str | os.PathLike):
+        raise CheckpointError(
+            f"{file.path}: checkpoint: {checkpoint!r} must return the path of a checkpoint. "
+            f"Got {type(given).__name__}."
+        )
+    return file.base / Path(given).expanduser()
+
+
+def _call(
+    file: SearchFile,
+    target: str,
+    args: dict[str, object],
+    key: str,
+    error: type[DataError] | type[CheckpointError],
+) -> object:
+    what = f"{file.path}: {key}"
+    function = load_object(target, base=file.base, what=what, error=error)
+    parsed = parse_target(target)
+    folder = parsed.path(file.base).parent if parsed.is_file else None
+    with user_code(f"{what}: {target!r} raised", error, folder):
+        result: object = function(**args)
+    return result

@@ -1,0 +1,155 @@
+"""The schema of a search file (``search.yaml``)."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+
+from autoprune._hints import did_you_mean
+from autoprune.agent.settings import Recovery
+from autoprune.core.budget import Budget
+from autoprune.core.imports import parse_target
+from autoprune.core.yaml_file import read_yaml
+from autoprune.errors import ConfigError
+
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([smhd]?)\s*")
+
+
+def parse_timeout(given: Any) -> float:
+    """Return seconds from a number or from ``90s``, ``10m``, ``2h``, ``1d``.
+
+    Raises:
+        ConfigError: If ``given`` is no such text, or not above 0.
+    """
+    match = None if isinstance(given, bool) else _DURATION.fullmatch(str(given))
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if seconds <= 0:
+        raise ConfigError(
+            f"The timeout must be above 0: seconds, or a text like '90s', '10m' or '2h'. "
+            f"Got {given!r}."
+        )
+    return seconds
+
+
+def _spelled_out(given: Any) -> Any:
+    if isinstance(given, str):
+        return {"target": given}
+    if isinstance(given, Mapping | Call):
+        return given
+    raise ValueError(
+        "the keys 'model' and 'data' must be 'FILE.py:NAME', 'MODULE:NAME', or a mapping with "
+        f"'target' and 'args'. Got {given!r}."
+    )
+
+
+def _limits(given: Any) -> Budget:
+    if not isinstance(given, Mapping | str | Budget):
+        raise ValueError(f"the key 'budget' must map costs to limits: 'macs: 50%'. Got {given!r}.")
+    return Budget.parse(given)
+
+
+def _known_fields(given: Any) -> Any:
+    if isinstance(given, Mapping):
+        known = [field.name for field in fields(Recovery)]
+        for key in given:
+            if key not in known:
+                raise ValueError(f"unknown key {key!r} in 'recovery'.{did_you_mean(key, known)}")
+    return given
+
+
+class Call(BaseModel):
+    """A function to call: an import string and keyword arguments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    target: str
+    args: dict[str, Any] = Field(default_factory=dict)
+
+
+class SearchFile(BaseModel):
+    """What a search file holds; the keys and their meaning are these fields.
+
+    Args:
+        model: Function that returns the dense architecture: ``FILE.py:NAME`` or ``MODULE:NAME``.
+        checkpoint: Weights for it: a path, or an import string of a function that returns one.
+        data: Function that returns the loaders of the task.
+        task: Name of the task.
+        budget: Limit by cost.
+        space: Shipped search space, or ``file:./mine.yaml``.
+        trials: Evaluations of the search at most.
+        timeout: Seconds until the search stops asking for new policies; ``None`` is no limit.
+        seed: Makes the run repeatable.
+        out: Folder of the result, relative to where the command runs.
+        recovery: How long and how pruned models are fine-tuned.
+        runner: Shipped runner, or ``file:./mine.yaml``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    model: Annotated[Call, BeforeValidator(_spelled_out)]
+    data: Annotated[Call, BeforeValidator(_spelled_out)]
+    budget: Annotated[Budget, BeforeValidator(_limits)]
+    checkpoint: str | None = None
+    task: str = "classification"
+    space: str = "default"
+    trials: Annotated[int, Field(ge=1, strict=True)] = 40
+    timeout: Annotated[float, BeforeValidator(parse_timeout)] | None = None
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+    out: Path = Path("runs/autoprune")
+    recovery: Annotated[Recovery, BeforeValidator(_known_fields)] = Field(default_factory=Recovery)
+    runner: str = "local"
+    _path: Path = PrivateAttr(default=Path("search.yaml"))
+
+    @property
+    def path(self) -> Path:
+        """The file this was read from, as the user gave it."""
+        return self._path
+
+    @property
+    def base(self) -> Path:
+        """Folder that the paths in the file are relative to, absolute."""
+        return self._path.absolute().parent
+
+    def reference(self, name: str) -> str:
+        """Return ``name`` with the path of a ``file:`` reference made absolute."""
+        scheme, colon, rest = name.partition(":")
+        return f"file:{self.base / rest}" if colon and scheme == "file" else name
+
+
+def load_search_file(path: Path) -> SearchFile:
+    """Read and check a search file; nothing it names is imported yet.
+
+    Raises:
+        ConfigError: If the file cannot be read, or a key is unknown, missing or has a bad value.
+    """
+    raw = read_yaml(path)
+    try:
+        loaded = SearchFile.model_validate(raw)
+        for key, call in (("model", loaded.model), ("data", loaded.data)):
+            parse_target(call.target, what=f"{path}: {key}", error=ConfigError)
+    except ValidationError as err:
+        raise ConfigError(f"{path}: {explain(err, SearchFile)}") from err
+    loaded._path = path
+    return loaded
+
+
+def explain(err: ValidationError, schema: type[BaseModel]) -> str:
+    """Return the problems of a pydantic error as one paragraph."""
+    return " ".join(_problem(one, schema) for one in err.errors(include_url=False))
+
+
+def _problem(one: Any, schema: type[BaseModel]) -> str:
+    place = ".".join(str(part) for part in one["loc"])
+    cause = one.get("ctx", {}).get("error")
+    if one["type"] == "extra_forbidden":
+        known = schema.model_fields if len(one["loc"]) == 1 else Call.model_fields
+        return f"unknown key {place!r}.{did_you_mean(str(one['loc'][-1]), known)}"
+    if one["type"] == "missing":
+        return f"the key {place!r} is missing."
+    if cause is not None:
+        return str(cause)
+    return f"the key {place!r} is wrong: {one['msg'].lower()}. Got {one['input']!r}."

@@ -1,0 +1,108 @@
+"""Where a search runs: which device, how many threads."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from autoprune._hints import did_you_mean
+from autoprune._resources import names, resource
+from autoprune.core.yaml_file import read_yaml
+from autoprune.errors import ConfigError
+from autoprune.execution.config import explain
+
+
+def _device(given: Any) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(given)):
+        raise ValueError(f"'device' must be auto, cpu, cuda or cuda:N. Got {given!r}.")
+    return str(given)
+
+
+def _threads(given: Any) -> int | Literal["auto"]:
+    if given == "auto":
+        return "auto"
+    if type(given) is not int or given < 1:
+        raise ValueError(f"'threads' must be auto or a number of at least 1. Got {given!r}.")
+    return given
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["local"]
+    device: Annotated[str, BeforeValidator(_device)] = "auto"
+    threads: Annotated[int | Literal["auto"], BeforeValidator(_threads)] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """One place to run.
+
+    Args:
+        kind: ``local`` runs in this process.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` takes a GPU if there is one.
+        threads: Threads of PyTorch on the CPU, or ``auto`` for PyTorch's own number.
+    """
+
+    kind: Literal["local"] = "local"
+    device: str = "auto"
+    threads: int | Literal["auto"] = "auto"
+
+    def resolve_device(self) -> str:
+        """Return the device as PyTorch names it: ``cpu``, ``cuda`` or ``cuda:N``.
+
+        Raises:
+            ConfigError: If a GPU is asked for that is not there.
+        """
+        import torch
+
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if self.device == "auto":
+            return "cuda" if count else "cpu"
+        kind, _, index = self.device.partition(":")
+        if kind == "cuda" and int(index or 0) >= count:
+            raise ConfigError(
+                f"The runner asks for the device {self.device!r}, but PyTorch sees {count} GPUs. "
+                "Allowed here: auto, cpu" + "".join(f", cuda:{i}" for i in range(count)) + "."
+            )
+        return self.device
+
+    def apply(self) -> str:
+        """Set PyTorch's threads in this process and return the device to run on.
+
+        Raises:
+            ConfigError: If the device is not there.
+        """
+        import torch
+
+        if self.threads != "auto":
+            torch.set_num_threads(self.threads)
+        return self.resolve_device()
+
+
+def load_runner(name: str, base: Path | None = None) -> Runner:
+    """Return the shipped runner ``name``, or that of ``file:PATH`` relative to ``base``.
+
+    Raises:
+        ConfigError: If there is no such runner or its file is wrong.
+    """
+    path = _runner_path(name, base or Path.cwd())
+    try:
+        given = _Schema.model_validate(read_yaml(path))
+    except ValidationError as err:
+        raise ConfigError(f"{path}: {explain(err, _Schema)}") from err
+    return Runner(kind=given.kind, device=given.device, threads=given.threads)
+
+
+def _runner_path(name: str, base: Path) -> Path:
+    if name.startswith("file:"):
+        return base / name.removeprefix("file:")
+    known = names("runners", ".yaml")
+    if name not in known:
+        raise ConfigError(
+            f"Unknown runner {name!r}.{did_you_mean(name, known)} "
+            "A file of your own is written 'file:./mine.yaml'."
+        )
+    return resource("runners", f"{name}.yaml")

@@ -1,0 +1,70 @@
+"""Runners: read from YAML, applied to this process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from autoprune._resources import names
+from autoprune.errors import ConfigError
+from autoprune.execution.runner import Runner, load_runner
+
+
+@pytest.fixture(autouse=True)
+def _threads_kept() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", [name for name in names("runners", ".yaml") if "/" not in name])
+def test_every_shipped_runner_is_valid(name: str) -> None:
+    assert load_runner(name).kind == "local"
+
+
+def test_a_file_is_relative_to_the_base_and_is_applied(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("kind: local\ndevice: cpu\nthreads: 1\n")
+    runner = load_runner("file:./mine.yaml", tmp_path)
+    assert runner == Runner(device="cpu", threads=1)
+    assert runner.apply() == "cpu"
+    assert torch.get_num_threads() == 1
+
+
+def test_auto_leaves_the_threads_alone() -> None:
+    before = torch.get_num_threads()
+    assert Runner().apply() in ("cpu", "cuda")
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (2, "cuda")])
+def test_auto_takes_a_gpu_if_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, device: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert Runner(device="auto").resolve_device() == device
+    with pytest.raises(ConfigError, match=f"'cuda:5', but PyTorch sees {gpus} GPUs"):
+        Runner(device="cuda:5").resolve_device()
+
+
+def test_an_unknown_name_is_suggested() -> None:
+    with pytest.raises(ConfigError, match=r"Unknown runner 'locl'. Did you mean 'local'"):
+        load_runner("locl")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("kind: local\ndevise: cpu\n", r"mine\.yaml: unknown key 'devise'. Did you mean 'device'"),
+        ("kind: local\ndevice: gpu\n", r"'device' must be auto, cpu, cuda or cuda:N. Got 'gpu'"),
+        ("kind: local\nthreads: 0\n", r"'threads' must be auto or a number .*Got 0"),
+        ("kind: local\nthreads: yes\n", r"'threads' must be auto or a number .*Got True"),
+        ("device: cpu\n", r"the key 'kind' is missing"),
+        ("kind: moon\n", r"the key 'kind' is wrong: .*'local'. Got 'moon'"),
+    ],
+)
+def test_a_wrong_file_is_explained(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_runner("file:mine.yaml", tmp_path)
