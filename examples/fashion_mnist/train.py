@@ -1,0 +1,79 @@
+"""Trains the model of this example once and keeps its weights in the cache.
+
+``python examples/fashion_mnist/train.py`` does it by hand and tells the accuracy.
+"""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+import torch
+from data import loaders  # type: ignore[import-not-found]
+from model import resnet  # type: ignore[import-not-found]
+from rich.console import Console
+from rich.progress import track
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+
+from autoprune._resources import cache_dir
+
+EPOCHS = 4
+PEAK_LEARNING_RATE = 0.1
+
+Loader = DataLoader[tuple[Tensor, ...]]  # images, labels
+
+talk = Console(stderr=True)
+
+
+def checkpoint() -> Path:
+    """Return the file with the trained weights; train first if there is none of this recipe."""
+    sources = (Path(__file__).with_name(name) for name in ("model.py", "data.py", "train.py"))
+    recipe = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    path = cache_dir() / f"fashion-mnist-{recipe[:12]}.safetensors"
+    if not path.exists():
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        save_file(train().state_dict(), unfinished)
+        unfinished.replace(path)  # in one step: nobody ever sees half a file
+    return path
+
+
+def train() -> nn.Module:
+    """Return the model after `EPOCHS` epochs; torch's global random state is left as it was."""
+    batches: Loader = loaders()["train"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: nn.Module = resnet()
+    model.to(memory_format=torch.channels_last)  # takes a third less time on CPUs
+    optimiser = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, PEAK_LEARNING_RATE, epochs=EPOCHS, steps_per_epoch=len(batches)
+    )
+    model.train()
+    for _ in track(range(EPOCHS), "Training the Fashion-MNIST model, once", console=talk):
+        for images, labels in batches:
+            loss = cross_entropy(model(images), labels)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+    return model.to(memory_format=torch.contiguous_format)
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, batches: Loader) -> float:
+    """Return the share of images that ``model`` classifies rightly."""
+    model.eval()
+    right = [(model(images).argmax(1) == labels).float() for images, labels in batches]
+    return torch.cat(right).mean().item()
+
+
+if __name__ == "__main__":
+    start = time.monotonic()
+    trained: nn.Module = resnet()
+    trained.load_state_dict(load_file(checkpoint()))
+    talk.print(f"ready after {time.monotonic() - start:.0f} s")
+    for name, split in loaders().items():
+        talk.print(f"accuracy on the {name} split: {accuracy(trained, split):.2%}")
