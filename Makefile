@@ -1,0 +1,38 @@
+# Every target sets up .venv by itself, with pip and nothing else.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: install demo test lint format clean
+.DELETE_ON_ERROR:
+
+# Searches a pruned model for handwritten digits; the result lies in runs/digits.
+demo: $(INSTALLED)
+	$(BIN)/autoprune search examples/digits/search.yaml --if-exists overwrite
+
+test: lint
+	$(BIN)/pytest --cov --cov-report=term-missing:skip-covered
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+install: $(INSTALLED)
+
+# Dependency groups need pip 25.1.
+$(INSTALLED): pyproject.toml constraints-dev.txt
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints-dev.txt --editable . --group dev
+	touch $@
+
+clean:
+	rm -rf .venv build dist runs .coverage .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
