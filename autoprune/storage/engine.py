@@ -2,6 +2,8 @@
 
 import json
 import re
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from autoprune.errors import ConfigError, InputError, OutputError
 # The file keeps WAL; the other two hold for one connection and are set on each. WAL with NORMAL
 # survives a killed process; a power cut can lose the last commits but not damage the file.
 _PRAGMAS = ("busy_timeout=30000", "journal_mode=WAL", "synchronous=NORMAL")
+_PATIENCE = 30.0  # seconds
 _PASSWORD = re.compile(r"^([\w+.-]+://[^:/@?]*):.*@", re.DOTALL)
 _SECRET_OPTION = re.compile(r"([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 
@@ -30,10 +33,11 @@ def redact(url: str) -> str:
 
 
 def parse_url(url: str) -> URL:
-    """Read a database URL.
+    """Read a database URL and make sure that its driver is there.
 
     Raises:
-        ConfigError: If it is no database URL. Secrets in it are starred out.
+        ConfigError: If it is no database URL or its driver is not installed. Secrets in the URL
+            are starred out.
     """
     shown = f"The database URL {redact(url)!r}"
     try:
@@ -46,6 +50,13 @@ def parse_url(url: str) -> URL:
     if parsed.password is not None and url.count("@") > 1:
         # Read literally, a piece of the password would become the host and land in messages.
         raise ConfigError(f"{shown} holds more than one '@'. Write those in a password as '%40'.")
+    try:
+        parsed.get_dialect().import_dbapi()
+    except (ArgumentError, ImportError):
+        raise ConfigError(
+            f"{shown} needs a driver that is not installed. For PostgreSQL run "
+            "'pip install psycopg[binary]' and write 'postgresql+psycopg://'."
+        ) from None
     return parsed
 
 
@@ -57,17 +68,12 @@ def engine_options(url: URL) -> dict[str, Any]:
 
 
 def make_engine(url: URL) -> Engine:
-    """Return an engine that has not connected yet and refuses NaN in JSON columns.
-
-    Raises:
-        ConfigError: If no driver for this kind of database is installed.
-    """
-    with readable_errors(url):
-        engine = create_engine(
-            url,
-            json_serializer=lambda content: json.dumps(content, allow_nan=False),
-            **engine_options(url),
-        )
+    """Return an engine that has not connected yet and refuses NaN in JSON columns."""
+    engine = create_engine(
+        url,
+        json_serializer=lambda content: json.dumps(content, allow_nan=False),
+        **engine_options(url),
+    )
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _check_foreign_keys)
     return engine
@@ -75,19 +81,14 @@ def make_engine(url: URL) -> Engine:
 
 @contextmanager
 def readable_errors(url: URL) -> Iterator[None]:
-    """Turn a missing driver and an unusable database into errors a user can act on.
+    """Turn the errors of an unusable database into ones a user can act on.
 
     Raises:
-        ConfigError: If the driver is missing or a database server cannot be used.
+        ConfigError: If a database server cannot be used.
         OutputError: If a SQLite file cannot be used.
     """
     try:
         yield
-    except (ArgumentError, ImportError):
-        raise ConfigError(
-            f"The database {redact(_text(url))!r} needs a driver that is not installed. "
-            "For PostgreSQL run 'pip install psycopg[binary]' and write 'postgresql+psycopg://'."
-        ) from None
     except DatabaseError as err:
         if not isinstance(err, OperationalError) and type(err) is not DatabaseError:
             raise
@@ -96,17 +97,17 @@ def readable_errors(url: URL) -> Iterator[None]:
 
 def explain(url: URL, err: BaseException) -> InputError:
     """Return the error for a database at ``url`` that could not be used because of ``err``."""
-    reason = str(getattr(err, "orig", None) or err).strip().rstrip(".")
+    reason = " ".join(str(getattr(err, "orig", None) or err).split())
     if url.password:
         reason = reason.replace(str(url.password), "***")
     if url.get_backend_name() == "sqlite":
         return OutputError(
-            f"The database file {url.database!r} cannot be used: {reason}. Its folder must exist, "
-            "be writable and have free space, and a file that is there must be a SQLite database. "
-            "Mend that or choose another output folder."
+            f"The database file {url.database!r} cannot be used ({reason}). Its folder must "
+            "exist, be writable and have free space, and a file that is there must be a SQLite "
+            "database. Mend that or choose another output folder."
         )
     return ConfigError(
-        f"The database {redact(_text(url))!r} cannot be used: {reason}. "
+        f"The database {redact(_text(url))!r} cannot be used ({reason}). "
         "Check that the server runs and that the URL names the right host, user and database."
     )
 
@@ -117,7 +118,21 @@ def _text(url: URL) -> str:
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:
     for pragma in _PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}").close()
+        _set(connection, pragma)
+
+
+def _set(connection: Any, pragma: str) -> None:
+    """Set a pragma; SQLite does not wait by itself while another process changes to WAL too."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute(f"PRAGMA {pragma}").close()
+        except sqlite3.OperationalError as err:
+            if "locked" not in str(err) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _check_foreign_keys(connection: Any, _record: Any) -> None:

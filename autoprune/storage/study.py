@@ -1,21 +1,25 @@
 """The Optuna study of a run, in the same database as our tables."""
 
 import logging
+import random
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from autoprune.errors import ConfigError
 from autoprune.storage.engine import engine_options, explain, parse_url, readable_errors
 
 ABANDONED = "abandoned"
+_ATTEMPTS = 50  # each failure means that another process got further
 _CHATTY = ("optuna.storages._rdb.storage", "optuna.study.study")
 _CLOSERS: "weakref.WeakKeyDictionary[optuna.Study, weakref.finalize[..., optuna.Study]]" = (
     weakref.WeakKeyDictionary()
@@ -45,9 +49,7 @@ def open_study(
     parsed = parse_url(url)
     with _quiet(), readable_errors(parsed):
         try:
-            # Optuna formats the URL as a template: braces in it are doubled.
-            literal = url.replace("{", "{{").replace("}", "}}")
-            storage = RDBStorage(literal, engine_kwargs=engine_options(parsed))
+            storage = _open_storage(url, engine_options(parsed))
             study = optuna.create_study(
                 storage=storage,
                 study_name=name,
@@ -94,6 +96,19 @@ def release_unfinished(study: optuna.Study) -> int:
             continue  # its process was alive after all and told it just now
         released += 1
     return released
+
+
+def _open_storage(url: str, options: dict[str, Any]) -> RDBStorage:
+    """Open Optuna's storage, again where another process made a table at the same moment."""
+    literal = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it as a template
+    for _ in range(_ATTEMPTS):
+        try:
+            return RDBStorage(literal, engine_kwargs=dict(options))
+        except (IntegrityError, ProgrammingError, OperationalError) as err:
+            if isinstance(err, OperationalError) and "already exists" not in str(err.orig):
+                raise
+        time.sleep(random.uniform(0.01, 0.1))
+    return RDBStorage(literal, engine_kwargs=dict(options))
 
 
 @contextmanager

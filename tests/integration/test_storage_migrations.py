@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import optuna
@@ -90,13 +91,23 @@ def test_tables_of_a_newer_autoprune_are_refused_and_left_alone(url: str) -> Non
     engine.dispose()
 
 
-_OPEN = "import sys; from autoprune.storage.database import Database; Database.open(sys.argv[1])"
+_OPEN = """
+import sys, time
+from autoprune.storage.database import Database
+from autoprune.storage.study import open_study
+
+time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
+open_study(sys.argv[1], "s")
+Database.open(sys.argv[1]).close()
+"""
 
 
 def test_many_processes_may_open_a_new_database_at_once(url: str) -> None:
+    start = str(time.time() + 2.5)
     started = [
-        subprocess.Popen([sys.executable, "-c", _OPEN, url], stderr=subprocess.PIPE, text=True)
-        for _ in range(6)
+        subprocess.Popen([sys.executable, "-c", _OPEN, url, start], stderr=subprocess.PIPE)
+        for _ in range(4)
     ]
-    assert [process.communicate()[1] for process in started] == [""] * 6
+    assert [process.communicate()[1] for process in started] == [b""] * 4
     _use_ours(url)
+    _use_optuna(url)

@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from autoprune.core.policy import Choice, Policy
@@ -24,7 +24,7 @@ from autoprune.errors import (
     RunExistsError,
 )
 from autoprune.storage.database import Database
-from autoprune.storage.engine import redact, sqlite_url
+from autoprune.storage.engine import explain, redact, sqlite_url
 from autoprune.storage.records import Evaluation, EvaluationKey
 from autoprune.storage.study import close_study, open_study, release_unfinished
 
@@ -183,18 +183,19 @@ def test_each_connection_has_the_pragmas(url: str, database: Database) -> None:
     close_study(study)
 
 
-def _open_both(url: str) -> None:
-    Database.open(url).close()
+def _use_database(url: str) -> None:
+    with Database.open(url) as database:
+        database.start_run("r", {}, "m", "d")
 
 
 def _open_study(url: str) -> None:
     open_study(url, "s")
 
 
-@pytest.mark.parametrize("opener", [_open_both, _open_study])
+@pytest.mark.parametrize("opener", [_use_database, _open_study])
 class TestUnusable:
     def test_a_missing_folder(self, tmp_path: Path, opener: Any) -> None:
-        with pytest.raises(OutputError, match=r"missing/study\.db' cannot be used: unable"):
+        with pytest.raises(OutputError, match=r"missing/study\.db' cannot be used \(unable"):
             opener(sqlite_url(tmp_path / "missing" / "study.db"))
 
     def test_a_folder_in_place_of_the_file(self, tmp_path: Path, opener: Any) -> None:
@@ -207,9 +208,18 @@ class TestUnusable:
             opener(sqlite_url(tmp_path / "notes.txt"))
         assert "\n" not in str(caught.value)
 
-    @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write anywhere")
     def test_a_folder_that_cannot_be_written(self, tmp_path: Path, opener: Any) -> None:
         tmp_path.chmod(0o500)
+        if os.access(tmp_path, os.W_OK):
+            pytest.skip("this user may write anywhere")
+        with pytest.raises(OutputError):
+            opener(sqlite_url(tmp_path / "study.db"))
+
+    def test_a_file_that_cannot_be_written(self, tmp_path: Path, opener: Any) -> None:
+        Database.open(sqlite_url(tmp_path / "study.db")).close()
+        (tmp_path / "study.db").chmod(0o400)
+        if os.access(tmp_path / "study.db", os.W_OK):
+            pytest.skip("this user may write anywhere")
         with pytest.raises(OutputError):
             opener(sqlite_url(tmp_path / "study.db"))
 
@@ -242,6 +252,16 @@ class TestUnusable:
 )
 def test_redact(url: str, shown: str) -> None:
     assert redact(url) == shown
+
+
+def test_a_server_that_cannot_be_used_is_named_in_one_paragraph_without_its_password() -> None:
+    url = make_url("postgresql://me:hunter2@host/db")
+    error = explain(url, Exception("no answer to hunter2\n\tIs the server running?"))
+    assert isinstance(error, ConfigError)
+    assert str(error).startswith(
+        "The database 'postgresql://me:***@host/db' cannot be used "
+        "(no answer to *** Is the server running?). Check that the server runs"
+    )
 
 
 def test_a_study_is_opened_again_without_a_word(
