@@ -1,0 +1,86 @@
+"""What every report of a result says, as rows of text."""
+
+from dataclasses import dataclass
+
+from autoprune.artifacts.result import Result, UnitCut
+from autoprune.core.budget import Budget
+from autoprune.reporting.text import change_text, count_text, quality_text, share_text
+
+_UNITS = {"macs": "", "params": "", "size": "B"}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One figure of the dense and of the pruned model."""
+
+    label: str
+    dense: str
+    pruned: str
+    change: str
+
+
+def comparisons(result: Result) -> list[Comparison]:
+    """Return quality on both splits, then the costs; 1 MAC = 2 FLOPs."""
+    dense, pruned = result.dense, result.pruned
+    qualities = (
+        ("search split", dense.quality_search, pruned.quality_search),
+        ("test split", dense.quality_test, pruned.quality_test),
+    )
+    costs = (
+        ("MACs (1 MAC = 2 FLOPs)", dense.macs, pruned.macs, ""),
+        ("parameters", dense.params, pruned.params, ""),
+        ("file size", dense.size_bytes, pruned.size_bytes, "B"),
+    )
+    rows = [
+        Comparison(
+            f"{result.metric}, {split}", quality_text(a), quality_text(b), change_text(a, b)
+        )
+        for split, a, b in qualities
+    ]
+    return rows + [
+        Comparison(label, count_text(a, unit), count_text(b, unit), f"{share_text(b, a)} of dense")
+        for label, a, b, unit in costs
+    ]
+
+
+def budget_rows(result: Result) -> list[tuple[str, str, str, bool]]:
+    """Return cost, limit, what the pruned model uses, and whether that is inside."""
+    limits = Budget.parse(result.budget)
+    used = result.pruned.costs.as_dict()
+    absolute = limits.resolve(result.dense.costs)
+    return [
+        (
+            cost,
+            f"{limit} ({count_text(absolute[cost], _UNITS[cost])})",
+            count_text(used[cost], _UNITS[cost]),
+            used[cost] <= absolute[cost],
+        )
+        for cost, limit in limits.limits.items()
+    ]
+
+
+def check_rows(result: Result) -> list[tuple[str, str]]:
+    """Return each check and its outcome."""
+    checks = result.checks
+    return [
+        ("sliced model equals masked model", "yes" if checks.sliced_equals_masked else "NO"),
+        ("largest difference after reloading", f"{checks.reload_max_diff:.1e}"),
+        ("largest difference in ONNX", f"{checks.onnx_max_diff:.1e}"),
+        ("budget met", "yes" if checks.budget_met else "NO"),
+    ]
+
+
+def bar(cut: UnitCut, width: int = 20) -> str:
+    """Return the kept share of a unit's atoms as a bar of ``width`` characters."""
+    full = round(width * cut.kept / cut.atoms) if cut.atoms else 0
+    full = min(max(full, cut.kept > 0), width - (cut.kept < cut.atoms))
+    return "█" * full + "░" * (width - full)
+
+
+def effort_line(result: Result) -> str:
+    """Return what the search cost, in one sentence."""
+    cost = result.search
+    return (
+        f"{cost.evaluations} evaluations, {count_text(round(cost.sample_forwards))} sample "
+        f"forwards, {cost.seconds:.0f} s, seed {cost.seed}."
+    )

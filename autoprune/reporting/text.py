@@ -1,0 +1,42 @@
+"""Figures as a person reads them; every report uses the same ones."""
+
+from math import ceil
+
+_STEPS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
+
+
+def quality_text(value: float) -> str:
+    """Return a quality in percent if it is a share, else as a number."""
+    return f"{100 * value:.2f}%" if 0 <= value <= 1 else f"{value:.4g}"
+
+
+def change_text(before: float, after: float) -> str:
+    """Return how far a quality moved, in percentage points if both are shares."""
+    if 0 <= before <= 1 and 0 <= after <= 1:
+        return f"{100 * (after - before):+.2f} points"
+    return f"{after - before:+.4g}"
+
+
+def count_text(amount: int, unit: str = "") -> str:
+    """Return an amount with three digits and a decimal prefix: ``12.3 M``, ``1.05 MB``."""
+    for step, prefix in _STEPS:
+        if amount >= step:
+            return f"{amount / step:.{_decimals(amount / step)}f} {prefix}{unit}"
+    return f"{amount} {unit}".strip()
+
+
+def share_text(part: float, whole: float) -> str:
+    """Return ``part`` as a percentage of ``whole``, rounded up so that a limit is never hidden."""
+    tenths = ceil(1000 * part / whole - 1e-6) if whole else 0
+    return f"{tenths / 10:.1f}%"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as ``m:ss`` or ``h:mm:ss``."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _decimals(number: float) -> int:
+    return 2 if number < 10 else 1 if number < 100 else 0

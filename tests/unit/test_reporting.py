@@ -1,0 +1,181 @@
+"""Reports and progress: the figures are those of the result, and names cannot break the layout."""
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from autoprune.artifacts.result import Checks, Measured, Result, SearchCost, UnitChoice, UnitCut
+from autoprune.core.progress import Progress
+from autoprune.reporting.markdown import escape_markdown, render_markdown
+from autoprune.reporting.progress import PlainProgress, progress_for
+from autoprune.reporting.rows import bar, budget_rows
+from autoprune.reporting.terminal import print_report
+from autoprune.reporting.text import (
+    change_text,
+    count_text,
+    duration_text,
+    quality_text,
+    share_text,
+)
+
+
+def make_result(unit: str = "layer1.0.conv1", **checks: bool) -> Result:
+    passed = {"sliced_equals_masked": True, "budget_met": True} | checks
+    return Result(
+        task="classification",
+        metric="accuracy",
+        dense=Measured(
+            quality_search=0.98,
+            quality_test=0.9741,
+            macs=12_300_000,
+            params=78_042,
+            size_bytes=2**20,
+        ),
+        pruned=Measured(
+            quality_search=0.975,
+            quality_test=0.9711,
+            macs=6_150_000,
+            params=20_000,
+            size_bytes=99_999,
+        ),
+        policy={unit: UnitChoice(method="channel.l1", sparsity=0.5)},
+        cuts=[
+            UnitCut(unit=unit, atoms=16, kept=8, method="channel.l1"),
+            UnitCut(unit="stem", atoms=8, kept=8, method=None),
+        ],
+        budget={"macs": "50%", "size": "100000"},
+        search=SearchCost(evaluations=40, sample_forwards=1.2e6, seconds=61.4, seed=0),
+        checks=Checks(reload_max_diff=0.0, onnx_max_diff=2.5e-7, **passed),
+        versions={"autoprune": "0.1.0", "torch": "2.14.1"},
+    )
+
+
+def shown(result: Result, width: int = 100) -> str:
+    stream = io.StringIO()
+    print_report(result, Path("runs/one"), Console(file=stream, width=width, highlight=False))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown"])
+def test_a_report_says_what_the_result_says(form: str) -> None:
+    text = shown(make_result()) if form == "terminal" else render_markdown(make_result())
+    flat = re.sub(r"[\s|]+", " ", text)
+    for part in (
+        "accuracy, search split 98.00% 97.50% -0.50 points",
+        "accuracy, test split 97.41% 97.11% -0.30 points",
+        "MACs (1 MAC = 2 FLOPs) 12.3 M 6.15 M 50.0% of dense",
+        "parameters 78.0 k 20.0 k 25.7% of dense",
+        "file size 1.05 MB 100.0 kB 9.6% of dense",
+        "macs 50% (6.15 M) 6.15 M inside",
+        "sliced model equals masked model yes",
+        "largest difference in ONNX 2.5e-07",
+        "layer1.0.conv1 channel.l1 8/16 ██████████░░░░░░░░░░",
+        "stem untouched 8/8 ████████████████████",
+        "40 evaluations, 1.20 M sample forwards, 61 s, seed 0.",
+    ):
+        assert part in flat.replace("\\", "")
+
+
+def test_the_terminal_report_ends_with_the_folder() -> None:
+    assert shown(make_result()).rstrip().endswith("Result in runs/one")
+
+
+def test_a_narrow_terminal_loses_nothing() -> None:
+    text = re.sub(r"\s", "", shown(make_result("backbone.stage3.block11.conv2"), width=50))
+    assert "50.0%" in text
+    assert "8/16" in text
+
+
+def test_a_failed_check_and_a_missed_budget_are_loud() -> None:
+    result = make_result(sliced_equals_masked=False, budget_met=False)
+    over = result.model_copy(update={"budget": {"macs": "10%"}})
+    assert budget_rows(over) == [("macs", "10% (1.23 M)", "6.15 M", False)]
+    for text in (shown(over), render_markdown(over)):
+        assert "OVER" in text
+        assert len(re.findall(r"\bNO\b", text)) == 2
+
+
+@pytest.mark.parametrize("name", ["a|b", "[red]x[/red]", "*bold*", "<b>", "[link](http://x)"])
+def test_names_are_shown_as_they_are(name: str) -> None:
+    assert name in shown(make_result(name))
+    row = next(line for line in render_markdown(make_result(name)).splitlines() if "8/16" in line)
+    assert len(re.findall(r"(?<!\\)\|", row)) == 5
+    assert escape_markdown(name) in row
+
+
+def test_markdown_tables_have_no_holes() -> None:
+    text = render_markdown(make_result())
+    assert "\n\n\n" not in text
+    assert text.endswith("torch 2.14.1.\n")
+    assert "| ---: |\n\n|" not in text
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"), [(0, "░░░░"), (1, "█░░░"), (50, "██░░"), (99, "███░"), (100, "████")]
+)
+def test_a_bar_is_full_only_if_nothing_was_cut(kept: int, expected: str) -> None:
+    assert bar(UnitCut(unit="u", atoms=100, kept=kept, method=None), width=4) == expected
+
+
+def test_figures() -> None:
+    assert [count_text(n) for n in (0, 999, 1000, 123_456, 5 * 10**9)] == [
+        *("0", "999", "1.00 k", "123 k", "5.00 G")
+    ]
+    assert share_text(50.01, 100) == "50.1%"
+    assert [share_text(n / 1000, 1.0) for n in range(1001)] == [f"{n / 10}%" for n in range(1001)]
+    assert (quality_text(1.0), quality_text(-3.25)) == ("100.00%", "-3.25")
+    assert change_text(-1.0, -1.5) == "-0.5"
+    assert [duration_text(s) for s in (0, 61, 3661, -1)] == ["0:00", "1:01", "1:01:01", "0:00"]
+
+
+def event(done: int, **known: float | str) -> Progress:
+    return Progress(stage="search", done=done, total=40, **known)  # type: ignore[arg-type]
+
+
+def test_plain_lines_are_rare_and_complete() -> None:
+    stream, now = io.StringIO(), [0.0]
+    progress = PlainProgress(stream, every=10, clock=lambda: now[0])
+    for done in range(41):
+        progress(event(done, best_quality=0.97, feasible_macs=0.498, seconds_left=80 - 2 * done))
+        now[0] += 2
+    lines = stream.getvalue().splitlines()
+    assert lines[0] == "scoring policies 0/40, best 97.00%, 49.8% of MACs, 1:20 left"
+    assert lines[-1].startswith("scoring policies 40/40")
+    assert len(lines) == 9
+
+
+def test_a_note_is_shown_once() -> None:
+    stream = io.StringIO()
+    progress = PlainProgress(stream, every=10)
+    for done in range(3):
+        progress(event(done, note="Unit 'x' stays whole."))
+    assert stream.getvalue().count("Unit 'x' stays whole.") == 1
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    stream = Terminal()
+    with progress_for(stream) as progress:
+        progress(event(3, best_quality=0.97, note="[odd] note", seconds_left=5))
+        progress(Progress(stage="verify", done=0, total=4))
+    assert "scoring policies" in stream.getvalue() or "checking the result" in stream.getvalue()
+    assert "[odd] note" in stream.getvalue()
+
+
+def test_elsewhere_there_are_lines_and_quiet_is_silent() -> None:
+    stream = io.StringIO()
+    with progress_for(stream) as progress:
+        progress(event(1))
+    assert stream.getvalue() == "scoring policies 1/40\n"
+    with progress_for(stream, quiet=True) as progress:
+        progress(event(2))
+    assert stream.getvalue() == "scoring policies 1/40\n"
