@@ -28,6 +28,7 @@ def render_markdown(result: Result) -> str:
         budget=budget_rows(result),
         checks=check_rows(result),
         effort=effort_line(result),
+        versions=", ".join(f"{name} {version}" for name, version in result.versions.items()),
         bar=bar,
     )
 

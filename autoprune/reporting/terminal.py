@@ -58,6 +58,7 @@ def _budget(result: Result) -> Table:
 
 def _checks(result: Result) -> Table:
     table = _table("Checks", "", "")
+    table.show_header = False
     for label, outcome in check_rows(result):
         table.add_row(label, _verdict(outcome, outcome != "NO"))
     return table

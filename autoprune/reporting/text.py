@@ -39,4 +39,4 @@ def duration_text(seconds: float) -> str:
 
 
 def _decimals(number: float) -> int:
-    return 2 if number < 10 else 1 if number < 100 else 0
+    return 2 if number < 9.995 else 1 if number < 99.95 else 0

@@ -68,7 +68,7 @@ def test_a_report_says_what_the_result_says(form: str) -> None:
         "accuracy, test split 97.41% 97.11% -0.30 points",
         "MACs (1 MAC = 2 FLOPs) 12.3 M 6.15 M 50.0% of dense",
         "parameters 78.0 k 20.0 k 25.7% of dense",
-        "file size 1.05 MB 100.0 kB 9.6% of dense",
+        "file size 1.05 MB 100 kB 9.6% of dense",
         "macs 50% (6.15 M) 6.15 M inside",
         "sliced model equals masked model yes",
         "largest difference in ONNX 2.5e-07",

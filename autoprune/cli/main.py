@@ -1,0 +1,60 @@
+"""The ``autoprune`` command. Nothing here imports torch, so help and errors come at once."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from autoprune import __version__
+from autoprune.cli.search import search
+from autoprune.errors import InputError, VerificationError
+
+app = typer.Typer(
+    name="autoprune",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(search)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def autoprune(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and end."
+        ),
+    ] = False,
+) -> None:
+    """Prune a trained PyTorch vision model to fit a budget.
+
+    Compute is counted in MACs (multiply-adds); flops = 2 x macs.
+
+    Exit codes: 0 done, 1 a check failed and nothing was written, 2 something you gave cannot be
+    used, 130 stopped by Ctrl-C.
+    """
+
+
+def main() -> None:
+    """Run the command line; errors that are expected are one paragraph on standard error."""
+    try:
+        app()
+    except InputError as err:
+        _end(err, 2)
+    except VerificationError as err:
+        _end(err, 1)
+
+
+def _end(err: Exception, code: int) -> None:
+    sys.stdout.flush()
+    typer.echo(f"autoprune: {err}", err=True)
+    raise SystemExit(code) from err

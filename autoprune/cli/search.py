@@ -1,0 +1,133 @@
+"""``autoprune search``: a thin client of `autoprune.api.search`."""
+
+import json
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+
+import typer
+
+from autoprune.cli.streams import stdout_to_stderr
+
+if TYPE_CHECKING:
+    from autoprune.agent.run import SearchResult
+    from autoprune.execution.config import SearchFile
+
+
+class IfExists(StrEnum):
+    """What to do if the output folder holds a run."""
+
+    fail = "fail"
+    resume = "resume"
+    overwrite = "overwrite"
+
+
+def search(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A search file (YAML).")],
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COST=LIMIT",
+            help="Upper limit on macs, params, size or flops (flops = 2 x macs): macs=50%, "
+            "params=2M, size=10MB. Repeat it for more limits. Replaces the file's budget.",
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Evaluations of the search at most.")
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Ask for no new policy after 90s, 10m, 2h.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Makes the run repeatable.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of the run and its result.")
+    ] = None,
+    if_exists: Annotated[
+        IfExists, typer.Option(help="What to do if DIR holds a run already.")
+    ] = IfExists.fail,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as one JSON object, nothing else.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress and no report, only the folder.")
+    ] = False,
+) -> None:
+    """Search the best pruned model inside a budget and write it with its evidence.
+
+    Options given here win over the same keys in FILE. The report goes to standard output,
+    progress to standard error.
+    """
+    given = {"budget": budget, "trials": trials, "timeout": timeout, "seed": seed, "out": out}
+    with stdout_to_stderr():
+        settings = _settings(file, given)
+        try:
+            found = _run(settings, if_exists, quiet)
+        except KeyboardInterrupt:
+            typer.echo(_how_to_resume(settings.out), err=True)
+            raise typer.Exit(130) from None
+    _show(found, as_json, quiet)
+
+
+def _settings(file: Path, given: dict[str, Any]) -> "SearchFile":
+    """Return the search file with what was given on the command line in place of its own."""
+    from autoprune.core.budget import Budget
+    from autoprune.execution.config import load_search_file, parse_timeout
+
+    changes = {key: value for key, value in given.items() if value is not None and value != []}
+    if "budget" in changes:
+        changes["budget"] = Budget.parse(changes["budget"])
+    if "timeout" in changes:
+        changes["timeout"] = parse_timeout(changes["timeout"])
+    return load_search_file(file).model_copy(update=changes)
+
+
+def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchResult":
+    from autoprune import api
+    from autoprune.execution.build import build_model, constructor_of, load_data
+    from autoprune.reporting.progress import progress_for
+    from autoprune.tasks import create_task
+
+    model = build_model(settings)
+    task = create_task(settings.task, load_data(settings))
+    with progress_for(quiet=quiet) as progress:
+        return api.search(
+            model,
+            task=task,
+            budget=settings.budget,
+            space=settings.reference(settings.space),
+            trials=settings.trials,
+            timeout=settings.timeout,
+            seed=settings.seed,
+            out=settings.out,
+            if_exists=cast(Literal["fail", "resume", "overwrite"], if_exists.value),
+            recovery=settings.recovery,
+            constructor=constructor_of(settings),
+            runner=settings.reference(settings.runner),
+            progress=progress,
+        )
+
+
+def _show(found: "SearchResult", as_json: bool, quiet: bool) -> None:
+    if as_json:
+        content = json.loads(found.result.to_json()) | {"folder": str(found.folder)}
+        typer.echo(json.dumps(content, indent=2))
+    elif quiet:
+        typer.echo(str(found.folder))
+    else:
+        from autoprune.reporting.terminal import print_report
+
+        print_report(found.result, found.folder)
+
+
+def _how_to_resume(out: Path) -> str:
+    """Return the sentence for somebody who pressed Ctrl-C; the same command plus one option."""
+    words: list[str] = []
+    skip = False
+    for word in sys.argv[1:]:
+        if not skip and word != "--if-exists" and not word.startswith("--if-exists="):
+            words.append(word)
+        skip = word == "--if-exists"
+    command = shlex.join(["autoprune", *words, "--if-exists", "resume"])
+    return f"autoprune: stopped. Finished evaluations are kept in {out}. Go on with: {command}"

@@ -1,0 +1,240 @@
+"""The command line: a thin client that keeps standard output clean and errors short."""
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from autoprune import __version__, api, tasks
+from autoprune.artifacts.result import Result
+from autoprune.cli.main import main
+from autoprune.core.budget import Budget
+from autoprune.core.progress import Progress
+from autoprune.errors import RunExistsError, VerificationError
+
+NOISY = """
+import os, subprocess, sys
+print("python noise")
+def net():
+    os.write(1, b"descriptor noise\\n")
+    subprocess.run([sys.executable, "-c", "print('child noise')"], check=True)
+    from torch import nn
+    return nn.Linear(2, 3)
+def loaders():
+    return "the loaders"
+"""
+SEARCH = "model: code.py:net\ndata: code.py:loaders\nbudget: {macs: 50%}\ntrials: 7\n"
+MEASURED = {"quality_search": 0.9, "quality_test": 0.8, "macs": 4, "params": 4, "size_bytes": 4}
+RESULT = {
+    "schema": 1,
+    "task": "classification",
+    "metric": "accuracy",
+    "dense": MEASURED,
+    "pruned": MEASURED | {"macs": 2},
+    "policy": {"u": {"method": "channel.l1", "sparsity": 0.5}},
+    "cuts": [{"unit": "u", "atoms": 2, "kept": 1, "method": "channel.l1"}],
+    "budget": {"macs": "50%"},
+    "search": {"evaluations": 7, "sample_forwards": 1.0, "seconds": 1.0, "seed": 0},
+    "checks": {
+        **{"sliced_equals_masked": True, "budget_met": True},
+        **{"reload_max_diff": 0.0, "onnx_max_diff": 0.0},
+    },
+    "versions": {},
+}
+
+
+@dataclass
+class Found:
+    folder: Path
+    result: Result
+
+
+class FakeSearch:
+    """Stands in for `api.search`: takes exactly what that takes, and notes it."""
+
+    def __init__(self) -> None:
+        self.signature = inspect.signature(api.search)
+        self.given: dict[str, Any] = {}
+        self.error: BaseException | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Found:
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        self.given = bound.arguments
+        print("noise of the search")
+        self.given["progress"](Progress(stage="search", done=1, total=7))
+        if self.error is not None:
+            raise self.error
+        return Found(Path(self.given["out"]), Result.model_validate(RESULT))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeSearch:
+    fake = FakeSearch()
+    monkeypatch.setattr(api, "search", fake)
+    monkeypatch.setattr(tasks, "create_task", lambda name, data: (name, data))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code.py").write_text(NOISY)
+    (tmp_path / "search.yaml").write_text(SEARCH)
+    return fake
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["autoprune", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capfd.readouterr()
+        return int(ended.value.code or 0), shown.out, shown.err
+
+    return run
+
+
+def test_the_search_gets_what_the_file_says(fake: FakeSearch, run: Any, tmp_path: Path) -> None:
+    code, out, err = run("search", "search.yaml")
+    given = fake.given
+    assert code == 0, err
+    assert isinstance(given["model"], nn.Linear)
+    assert given["task"] == ("classification", "the loaders")
+    assert given["budget"] == Budget.parse("macs=50%")
+    assert (given["trials"], given["timeout"], given["seed"]) == (7, None, 0)
+    assert (given["if_exists"], given["out"]) == ("fail", Path("runs/autoprune"))
+    assert given["constructor"].file == tmp_path / "code.py"
+    assert "50.0% of dense" in out
+    assert "Result in runs/autoprune" in out
+    assert "scoring policies 1/7" in err
+
+
+def test_options_win_over_the_file(fake: FakeSearch, run: Any, tmp_path: Path) -> None:
+    (tmp_path / "search.yaml").write_text(SEARCH + "space: file:./mine.yaml\nseed: 5\n")
+    words = ["--budget", "params=30%", "--budget", "size=1MB", "--trials", "3", "--timeout", "2m"]
+    more = ["--seed", "0", "--out", "there", "--if-exists", "resume"]
+    assert run("search", "search.yaml", *words, *more)[0] == 0
+    given = fake.given
+    assert given["budget"] == Budget.parse("params=30%,size=1MB")
+    assert (given["trials"], given["timeout"], given["seed"]) == (3, 120, 0)
+    assert (given["if_exists"], given["out"]) == ("resume", Path("there"))
+    assert given["space"] == f"file:{tmp_path / 'mine.yaml'}"
+
+
+def test_json_is_the_only_thing_on_standard_output(fake: FakeSearch, run: Any) -> None:
+    code, out, err = run("search", "search.yaml", "--json")
+    assert code == 0
+    assert json.loads(out) == RESULT | {"folder": str(Path("runs/autoprune"))}
+    for noise in ("python noise", "descriptor noise", "child noise", "noise of the search"):
+        assert noise in err
+
+
+def test_quiet_prints_the_folder_alone(fake: FakeSearch, run: Any) -> None:
+    _, out, err = run("search", "search.yaml", "--quiet")
+    assert out == "runs/autoprune\n"
+    assert "scoring policies" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["no.yaml"], "autoprune: Cannot read no.yaml: No such file"),
+        (["search.yaml", "--budget", "mac=3"], "Unknown cost 'mac'"),
+        (["search.yaml", "--budget", "3"], "COST=LIMIT"),
+        (["search.yaml", "--timeout", "soon"], "timeout must be above 0"),
+        (["search.yaml", "--trials", "0"], "'--trials'"),
+        (["search.yaml", "--if-exists", "ask"], "'--if-exists'"),
+        (["search.yaml", "--what"], "--what"),
+        ([], "Missing argument 'FILE'"),
+    ],
+)
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_bad_input_is_told_on_standard_error(
+    fake: FakeSearch, run: Any, words: list[str], message: str, form: list[str]
+) -> None:
+    code, out, err = run("search", *words, *form)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+    assert not fake.given
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("trials", "trails", "search.yaml: unknown key 'trails'. Did you mean 'trials'?"),
+        ("code.py:net", "code.py:nett", "'code.py' has no 'nett'. Did you mean 'net'?"),
+        ("code.py:net", "broken.py:net", "broken.py, line 2)"),
+        ("code.py:loaders", "broken.py:loaders", "broken.py, line 2)"),
+        ("trials: 7", "checkpoint: code.py", "code.py is not a checkpoint"),
+    ],
+)
+def test_bad_files_are_told_in_one_paragraph(
+    fake: FakeSearch, run: Any, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    (tmp_path / "broken.py").write_text("x = 1\ny = undefined\n")
+    (tmp_path / "search.yaml").write_text(SEARCH.replace(old, new))
+    code, out, err = run("search", "search.yaml", "--json")
+    assert (code, out) == (2, "")
+    last = err.splitlines()[-1]
+    assert last.startswith("autoprune: ")
+    assert message in last
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(RunExistsError("a run is there"), 2), (VerificationError("differs"), 1)]
+)
+def test_errors_of_the_search_have_their_exit_codes(
+    fake: FakeSearch, run: Any, error: Exception, code: int
+) -> None:
+    fake.error = error
+    ended, out, err = run("search", "search.yaml", "--json")
+    assert (ended, out) == (code, "")
+    assert err.endswith(f"autoprune: {error}\n")
+
+
+def test_an_unexpected_error_keeps_its_traceback(
+    fake: FakeSearch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.error = RuntimeError("a bug")
+    monkeypatch.setattr(sys, "argv", ["autoprune", "search", "search.yaml"])
+    with pytest.raises(RuntimeError, match="a bug"):
+        main()
+
+
+@pytest.mark.parametrize("given", [[], ["--if-exists", "fail"], ["--if-exists=overwrite"]])
+def test_ctrl_c_says_how_to_go_on(fake: FakeSearch, run: Any, given: list[str]) -> None:
+    fake.error = KeyboardInterrupt()
+    code, out, err = run("search", "search.yaml", *given, "--out", "a b", "--json")
+    assert (code, out) == (130, "")
+    command = "autoprune search search.yaml --out 'a b' --json --if-exists resume"
+    assert err.splitlines()[-1].endswith(f"kept in a b. Go on with: {command}")
+
+
+def test_version_and_help(run: Any) -> None:
+    assert run("--version")[:2] == (0, f"{__version__}\n")
+    assert "flops = 2 x macs" in run("--help")[1]
+    code, out, _ = run("search", "--help")
+    assert code == 0
+    assert "flops = 2 x macs" in " ".join(out.split())
+
+
+def test_help_is_fast_and_imports_no_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['autoprune', 'search', '--help']\n"
+        "from autoprune.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'optuna', 'ray', 'sklearn', 'sqlalchemy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    started = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, timeout=30, check=False)
+    assert ended.returncode == 0
+    assert time.monotonic() - started < 10  # 0.1 s where nothing else runs
