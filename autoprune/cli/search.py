@@ -5,7 +5,7 @@ import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -101,7 +101,7 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
             timeout=settings.timeout,
             seed=settings.seed,
             out=settings.out,
-            if_exists=cast(Literal["fail", "resume", "overwrite"], if_exists.value),
+            if_exists=if_exists.value,
             recovery=settings.recovery,
             constructor=constructor_of(settings),
             runner=settings.reference(settings.runner),

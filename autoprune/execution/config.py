@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from autoprune._hints import did_you_mean
-from autoprune.agent.settings import Recovery
 from autoprune.core.budget import Budget
 from autoprune.core.imports import parse_target
+from autoprune.core.recovery import Recovery
 from autoprune.core.yaml_file import read_yaml
 from autoprune.errors import ConfigError
 

@@ -68,6 +68,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("trails: 3", r"search\.yaml: unknown key 'trails'\. Did you mean 'trials'\?"),
         ("recovery: {finalist: 3}", r"unknown key 'finalist' in 'recovery'\. Did you mean 'final"),
         ("recovery: {finalists: few}", r"the key 'recovery\.finalists' is wrong: .*Got 'few'"),
+        ("recovery: {finalists: 0}", r"recovery\.finalists must be .* at least 1\. Got 0"),
+        ("recovery: 3", r"the key 'recovery' is wrong: .*Got 3"),
         ("trials: 0", r"the key 'trials' is wrong: .*equal to 1\. Got 0"),
         ("trials: true", r"the key 'trials' is wrong: .*Got True"),
         ("seed: -1", r"the key 'seed' is wrong: .*Got -1"),
