@@ -1,3 +1,39 @@
 """autoprune: searches how to prune a trained PyTorch vision model to fit a budget."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoprune.agent.result import SearchResult as SearchResult
+    from autoprune.api import load as load
+    from autoprune.api import search as search
+    from autoprune.core.budget import Budget as Budget
+    from autoprune.core.policy import Choice as Choice
+    from autoprune.core.policy import Policy as Policy
+    from autoprune.core.recovery import Recovery as Recovery
+    from autoprune.tasks.classification import Classification as Classification
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Budget": "autoprune.core.budget",
+    "Choice": "autoprune.core.policy",
+    "Classification": "autoprune.tasks.classification",
+    "Policy": "autoprune.core.policy",
+    "Recovery": "autoprune.core.recovery",
+    "SearchResult": "autoprune.agent.result",
+    "load": "autoprune.api",
+    "search": "autoprune.api",
+}
+__all__ = [*sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for only then: torch and optuna take seconds."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'autoprune' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

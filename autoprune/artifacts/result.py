@@ -52,11 +52,11 @@ class SearchCost(_Record):
 
 
 class Checks(_Record):
-    """Largest differences between outputs, relative to the largest output."""
+    """Largest differences between outputs, relative to the largest one; null: not exported."""
 
     sliced_equals_masked: bool
     reload_max_diff: float
-    onnx_max_diff: float
+    onnx_max_diff: float | None
     budget_met: bool
 
 

@@ -12,7 +12,7 @@ import typer
 from autoprune.cli.streams import stdout_to_stderr
 
 if TYPE_CHECKING:
-    from autoprune.agent.run import SearchResult
+    from autoprune.agent.result import SearchResult
     from autoprune.execution.config import SearchFile
 
 
@@ -105,6 +105,7 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
             recovery=settings.recovery,
             constructor=constructor_of(settings),
             runner=settings.reference(settings.runner),
+            onnx=settings.onnx,
             progress=progress,
         )
 

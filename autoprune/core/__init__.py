@@ -1,0 +1,1 @@
+"""Words shared by all rooms: budgets, policies, costs, progress. No torch, no optuna."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from autoprune._hints import did_you_mean
@@ -18,7 +19,7 @@ _SCALES = {
         **{"KIB": 2**10, "MIB": 2**20, "GIB": 2**30},
     },
 }
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]*|%)\s*")
+_QUANTITY = re.compile(r"\s*((?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z]*|%)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Limit:
         return int(self.amount * dense + 1e-9) if self.relative else int(self.amount)
 
     def __str__(self) -> str:
-        return f"{100 * self.amount:.12g}%" if self.relative else f"{self.amount:.15g}"
+        exact = Decimal(repr(self.amount))
+        return f"{(100 * exact).normalize():f}%" if self.relative else f"{exact.normalize():f}"
 
 
 class Budget:
@@ -132,12 +134,12 @@ def _parse_limit(written: str, cost: str, amount: Any) -> Limit:
             f"The budget {written!r} must be a share like '50%' or an amount like '2M'. "
             f"Got {amount!r}."
         )
-    number, unit = float(match[1]), match[2].upper()
+    number, unit = Decimal(match[1]), match[2].upper()
     if unit != "%" and unit not in scales:
         allowed = ", ".join(["%", *filter(None, scales)])
         raise BudgetError(f"Unknown unit {match[2]!r} in {written}={amount}. Allowed: {allowed}.")
     relative = unit == "%"
-    value = number / 100 if relative else number * scales[unit]
+    value = float(number / 100 if relative else number * scales[unit])
     if value <= 0 or (relative and value > 1):
         span = "above 0% and at most 100%" if relative else "above 0"
         raise BudgetError(f"The budget {written!r} must be {span}. Got {amount!r}.")

@@ -16,7 +16,10 @@ class Choice:
 
     Args:
         method: Registered name, for instance ``channel.l1``.
-        sparsity: Share of the unit's atoms that is removed, in ``(0, 1)``.
+        sparsity: Share of the unit's atoms that is removed, in ``[0, 1)``.
+
+    Raises:
+        ConfigError: If the sparsity is outside.
     """
 
     method: str
@@ -75,7 +78,7 @@ class Policy(Mapping[str, Choice]):
         """
         try:
             choices = {u: Choice(str(c["method"]), float(c["sparsity"])) for u, c in raw.items()}
-        except (KeyError, TypeError, AttributeError) as err:
+        except (KeyError, TypeError, AttributeError, ValueError) as err:
             raise ConfigError(
                 "A policy maps each unit to {'method': NAME, 'sparsity': SHARE}. "
                 f"Got {raw!r}. Check the file against a policy.json that autoprune wrote."
@@ -88,5 +91,9 @@ class Policy(Mapping[str, Choice]):
 
     @classmethod
     def from_json(cls, text: str) -> "Policy":
-        """Read what `to_json` wrote; raises `ConfigError` like `from_dict`."""
-        return cls.from_dict(json.loads(text))
+        """Read what `to_json` wrote; raises `ConfigError` like `from_dict`, or for no JSON."""
+        try:
+            raw = json.loads(text)
+        except json.JSONDecodeError as err:
+            raise ConfigError(f"A policy is JSON, but this is not: {err}.") from err
+        return cls.from_dict(raw)

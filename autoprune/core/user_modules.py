@@ -86,9 +86,9 @@ def _load(path: Path) -> ModuleType:
 
 def _spec(name: str, path: Path) -> ModuleSpec:
     if path.is_dir():
-        spec: ModuleSpec | None = ModuleSpec(name, None, is_package=True)
-        spec.submodule_search_locations = [str(path)]
-        return spec
+        folder = ModuleSpec(name, None, is_package=True)
+        folder.submodule_search_locations = [str(path)]
+        return folder
     package = [str(path.parent)] if path.name == "__init__.py" else None
     spec = spec_from_file_location(name, path, submodule_search_locations=package)
     if spec is None:

@@ -1,0 +1,1 @@
+"""Costs of a policy, exact from shapes, without building the model."""

@@ -1,0 +1,1 @@
+"""Execution: what a search file says, and where a search runs."""

@@ -86,6 +86,7 @@ class SearchFile(BaseModel):
         out: Folder of the result, relative to where the command runs.
         recovery: How long and how pruned models are fine-tuned.
         runner: Shipped runner, or ``file:./mine.yaml``.
+        onnx: Whether the result is exported to ONNX as well.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -102,6 +103,7 @@ class SearchFile(BaseModel):
     out: Path = Path("runs/autoprune")
     recovery: Annotated[Recovery, BeforeValidator(_known_fields)] = Field(default_factory=Recovery)
     runner: str = "local"
+    onnx: Annotated[bool, Field(strict=True)] = True
     _path: Path = PrivateAttr(default=Path("search.yaml"))
 
     @property

@@ -1,0 +1,1 @@
+"""Reporting: results and progress, for people to look at."""

@@ -65,7 +65,10 @@ def check_rows(result: Result) -> list[tuple[str, str]]:
     return [
         ("sliced model equals masked model", "yes" if checks.sliced_equals_masked else "NO"),
         ("largest difference after reloading", f"{checks.reload_max_diff:.1e}"),
-        ("largest difference in ONNX", f"{checks.onnx_max_diff:.1e}"),
+        (
+            "largest difference in ONNX",
+            "not exported" if checks.onnx_max_diff is None else f"{checks.onnx_max_diff:.1e}",
+        ),
         ("budget met", "yes" if checks.budget_met else "NO"),
     ]
 

@@ -1,0 +1,1 @@
+"""Search spaces: what may be chosen, declared in ``search_spaces/*.yaml``."""

@@ -1,0 +1,1 @@
+"""Surgery: channel ids, units, plans, and smaller models made from them."""

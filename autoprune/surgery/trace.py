@@ -28,7 +28,7 @@ class TraceMode(TorchDispatchMode):
     """Runs ops as they are and lets a rule update the record after each."""
 
     def __init__(self, record: Record) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.record = record
 
     def __torch_dispatch__(

@@ -112,4 +112,3 @@ class Plan:
             tensor: {dim: np.unique(np.concatenate(parts)) for dim, parts in dims.items()}
             for tensor, dims in positions.items()
         }
-

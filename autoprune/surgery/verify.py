@@ -147,4 +147,3 @@ def _freeze(plan: Plan, before: Plan) -> Plan:
     """Turn the sizes of rejected units into constants of the cost terms."""
     gone = {name: before.units[name].atoms for name in plan.rejected if name in before.units}
     return replace(plan, terms=tuple(term.freeze(gone) for term in plan.terms))
-

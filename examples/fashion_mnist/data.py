@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from fetch import fashion_mnist  # type: ignore[import-not-found]
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
+
+from fetch import fashion_mnist
 
 MEAN, STD = 0.286, 0.353  # of the training images, scaled to [0, 1]
 SEARCH_IMAGES = 5_000

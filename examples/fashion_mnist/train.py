@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 
 import torch
-from data import loaders  # type: ignore[import-not-found]
-from model import resnet  # type: ignore[import-not-found]
 from rich.console import Console
 from rich.progress import track
 from safetensors.torch import load_file, save_file
@@ -19,6 +17,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from autoprune._resources import cache_dir
+
+from data import loaders
+from model import resnet
 
 EPOCHS = 4
 PEAK_LEARNING_RATE = 0.1
@@ -56,7 +57,7 @@ def train() -> nn.Module:
         for images, labels in batches:
             loss = cross_entropy(model(images), labels)
             optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             schedule.step()
     return model.to(memory_format=torch.contiguous_format)

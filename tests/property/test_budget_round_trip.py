@@ -1,6 +1,5 @@
 from decimal import Decimal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,13 +15,11 @@ costs = st.builds(
 )
 
 
-@pytest.mark.xfail(strict=True, reason="a limit is written with 12 or 15 digits, or as 1e-06")
 @given(budgets)
 def test_parse_gives_back_what_to_dict_wrote(budget: Budget) -> None:
     assert Budget.parse(budget.to_dict()) == budget
 
 
-@pytest.mark.xfail(strict=True, reason="a limit is written with 12 or 15 digits, or as 1e-06")
 @given(st.decimals(min_value="0.000001", max_value=100, places=6))
 def test_a_share_is_written_as_it_was_typed(percent: Decimal) -> None:
     budget = Budget.parse(f"macs={percent:f}%")

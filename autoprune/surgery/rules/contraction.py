@@ -41,7 +41,9 @@ def matmul(op: Op) -> None:
     weight = right if not op.shadow(right).from_input else left
     data = left if weight == right else right
     axis = {left: 1, right: 0}
-    read = contract(op, op.shadow(weight), op.line(weight, axis[weight]), op.line(data, axis[data]))
+    read = contract(
+        op, op.shadow(weight), op.line(weight, axis[weight]), op.line(data, axis[data])
+    )
     rows, columns = op.line(left, 0), op.line(right, 1)
     op.factors = _known(rows, read, columns)
     if op.name == "aten.addmm" and columns is not None and op.arg("self").shape[-1] > 1:

@@ -57,7 +57,9 @@ def cat(op: Op) -> None:
     for tensor in tensors:
         seal_unmatched(op, others, tensor)
     if any(end is not None for end in ends):
-        pieces = [_piece(end, t.shape[axis], axis, t.ndim) for end, t in zip(ends, tensors, strict=True)]
+        pieces = [
+            _piece(end, t.shape[axis], axis, t.ndim) for end, t in zip(ends, tensors, strict=True)
+        ]
         others.append(np.concatenate(pieces, axis=axis))
     op.give(tuple(others))
 

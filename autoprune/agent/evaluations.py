@@ -1,0 +1,101 @@
+"""Evaluations of one run: looked up before they are paid for, stored before they are used."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from autoprune.artifacts.files import sha256_of
+from autoprune.artifacts.weights import load_weights, save_weights
+from autoprune.core.policy import Policy
+from autoprune.errors import CandidateError, InputError
+from autoprune.evaluation.scorer import Scorer
+from autoprune.storage.database import Database
+from autoprune.storage.records import Evaluation, EvaluationKey
+
+SCORED, RECOVERED, FAILED = "scored", "recovered", "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluations:
+    """Scores policies through the database, so an identical policy is never scored twice.
+
+    Args:
+        database: Where evaluations are kept.
+        run_id: The run in the database.
+        scorer: What scores a policy.
+        model_fp: Fingerprint of the dense model.
+        data_fp: Fingerprint of the data.
+        folder: Where weights of finalists are kept.
+    """
+
+    database: Database
+    run_id: int
+    scorer: Scorer
+    model_fp: str
+    data_fp: str
+    folder: Path
+
+    def score(self, policy: Policy) -> Evaluation:
+        """Return the score of a policy; ``outcome`` tells if it failed."""
+        steps = self.scorer.recovery.score_steps
+        key = self._key(policy, steps)
+        known = self.database.find_evaluation(key)
+        if known is not None:
+            return known
+        return self.database.record_evaluation(self.run_id, key, self._score(policy, steps))
+
+    def recover(self, policy: Policy) -> tuple[nn.Module, Evaluation]:
+        """Return the fine-tuned model of a finalist and what it was found to be worth.
+
+        Raises:
+            CandidateError: If its loss becomes NaN or infinite.
+        """
+        steps = self.scorer.recovery.recover_steps
+        key = self._key(policy, -1 - steps)
+        known = self.database.find_evaluation(key)
+        if known is not None:
+            model = self._stored(known)
+            if model is not None:
+                return model, known
+        model, score = self.scorer.score(policy, steps)
+        path = self.folder / f"finalist-{policy.fingerprint[:12]}.safetensors"
+        sha256 = save_weights(model, path)
+        found = Evaluation(
+            policy,
+            RECOVERED,
+            score.loss,
+            score.quality,
+            score.sample_forwards,
+            score.seconds,
+            path.name,
+            sha256,
+        )
+        return model, self.database.record_evaluation(self.run_id, key, found)
+
+    def _score(self, policy: Policy, steps: int) -> Evaluation:
+        try:
+            _, score = self.scorer.score(policy, steps)
+        except InputError:
+            raise
+        except (CandidateError, RuntimeError, ValueError, IndexError) as err:
+            reason = f"{FAILED}: {type(err).__name__}: {err}"
+            return Evaluation(policy, reason, None, None, 0.0, 0.0)
+        return Evaluation(
+            policy, SCORED, score.loss, score.quality, score.sample_forwards, score.seconds
+        )
+
+    def _stored(self, known: Evaluation) -> nn.Module | None:
+        """Return a finalist of an earlier session, if its weights are still as recorded."""
+        path = self.folder / str(known.weights)
+        if known.weights is None or not path.is_file():
+            return None
+        if sha256_of(path) != known.weights_sha256:
+            return None
+        model = self.scorer.build(known.policy)
+        load_weights(model, path, sha256_of(path))
+        return model.eval()
+
+    def _key(self, policy: Policy, steps: int) -> EvaluationKey:
+        way = self.scorer.fingerprint(steps)
+        return EvaluationKey(self.model_fp, self.data_fp, policy.fingerprint, way)

@@ -1,0 +1,42 @@
+"""Fingerprints of models and data, so that nothing measured on others is ever reused."""
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from autoprune.surgery.trace import state_tensors
+from autoprune.tasks import Task
+from autoprune.tasks.base import SPLITS
+
+
+def model_fingerprint(model: nn.Module) -> str:
+    """Return the SHA-256 over names, types, shapes and bytes of every tensor, 64 hex digits."""
+    digest = hashlib.sha256()
+    for name, tensor in state_tensors(model).items():
+        digest.update(f"{name} ".encode())
+        _update(digest, tensor)
+    return digest.hexdigest()
+
+
+def data_fingerprint(task: Task) -> str:
+    """Return the SHA-256 over the size and first batch of every split, 64 hex digits.
+
+    Call it with all randomness seeded: loaders may shuffle or augment.
+    """
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        loader = task.loader(split)
+        digest.update(f"{split} {len(loader) if hasattr(loader, '__len__') else '?'} ".encode())
+        for leaf in tree_leaves(next(iter(task.batches(split)))):
+            if isinstance(leaf, torch.Tensor):
+                _update(digest, leaf)
+    return digest.hexdigest()
+
+
+def _update(digest: Any, tensor: torch.Tensor) -> None:
+    digest.update(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+    plain = tensor.detach().cpu().contiguous().reshape(-1)
+    digest.update(plain.view(torch.uint8).numpy().tobytes() if plain.numel() else b"")

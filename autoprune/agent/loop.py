@@ -1,0 +1,102 @@
+"""Ask, evaluate, tell: the loop that scores policies until the trials or the time are used up."""
+
+import time
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.trial import Trial, TrialState
+
+from autoprune.agent.encoding import distributions, levels_of, policy_of
+from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.projection import Projection
+from autoprune.agent.sampler import finished_trials
+from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.storage.records import Evaluation
+from autoprune.storage.study import ABANDONED
+
+
+@dataclass(kw_only=True)
+class Loop:
+    """Scores policies; all that were scored, in earlier sessions too, end up in ``scored``.
+
+    Args:
+        study: The Optuna study; its sampler proposes feasible policies only.
+        evaluations: What scores a policy, or knows its score.
+        projection: What is feasible.
+        trials: Evaluations to end with, those of earlier sessions included.
+        timeout: Seconds after which no more is asked for, None for no limit. One evaluation is
+            always made.
+        progress: Told after every evaluation.
+    """
+
+    study: optuna.Study
+    evaluations: Evaluations
+    projection: Projection
+    trials: int
+    timeout: float | None
+    progress: ProgressCallback
+    scored: dict[str, Evaluation] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Go on from where the study stands until there is nothing left to do."""
+        spaces = self.projection.spaces
+        for trial in finished_trials(self.study):
+            self._keep(self.evaluations.score(policy_of(trial.params, spaces)))
+        start, before = time.monotonic(), len(self.scored)
+        self._report(None)
+        while len(self.scored) < self.trials and not self._late(start):
+            if not self._step(self.study.ask(distributions(spaces))):
+                return
+            pace = (time.monotonic() - start) / (len(self.scored) - before)
+            self._report(pace)
+
+    def ranked(self) -> list[Evaluation]:
+        """Return what was scored without failing, lowest loss first."""
+        fine = [(e.loss, fp, e) for fp, e in self.scored.items() if e.loss is not None]
+        return [evaluation for _, _, evaluation in sorted(fine, key=lambda entry: entry[:2])]
+
+    def _late(self, start: float) -> bool:
+        used = time.monotonic() - start
+        return self.timeout is not None and bool(self.ranked()) and used >= self.timeout
+
+    def _step(self, trial: Trial) -> bool:
+        """Evaluate and tell one trial; False if every policy of the space was tried."""
+        policy = policy_of(trial.params, self.projection.spaces)
+        if policy.fingerprint in self.scored:
+            trial.set_user_attr("outcome", ABANDONED)
+            self.study.tell(trial, state=TrialState.FAIL)
+            return False
+        found = self.evaluations.score(policy)
+        self._keep(found)
+        costs = self.projection.price(levels_of(trial.params, self.projection.spaces))
+        for name, value in {"outcome": found.outcome, "quality": found.quality}.items():
+            trial.set_user_attr(name, value)
+        trial.set_user_attr("costs", dict(costs.as_dict()))
+        if found.loss is None:
+            self.study.tell(trial, state=TrialState.FAIL)
+        else:
+            self.study.tell(trial, found.loss)
+        return True
+
+    def _keep(self, evaluation: Evaluation) -> None:
+        self.scored[evaluation.policy.fingerprint] = evaluation
+
+    def _report(self, pace: float | None) -> None:
+        best = next(iter(self.ranked()), None)
+        left = self.trials - len(self.scored)
+        share = None
+        if best is not None:
+            cost = self.projection.cost
+            macs = cost.price(self.evaluations.scorer.kept(best.policy)).macs
+            share = macs / cost.dense.macs
+        self.progress(
+            Progress(
+                stage="search",
+                done=len(self.scored),
+                total=self.trials,
+                best_quality=best.quality if best else None,
+                best_loss=best.loss if best else None,
+                feasible_macs=share,
+                seconds_left=None if pace is None else pace * left,
+            )
+        )

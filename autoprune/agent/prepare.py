@@ -1,0 +1,136 @@
+"""Everything a search needs before its first proposal, checked against each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils._pytree import tree_map_only
+
+from autoprune.agent.projection import Projection
+from autoprune.agent.request import Request
+from autoprune.core.progress import Progress
+from autoprune.cost.model import CostModel
+from autoprune.errors import DataError, ModelError
+from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.measure import to_device
+from autoprune.evaluation.randomness import isolated
+from autoprune.evaluation.scorer import TRAINING_FORWARDS, Scorer
+from autoprune.methods import METHODS
+from autoprune.surgery.discover import discover
+from autoprune.surgery.modes import evaluating
+from autoprune.surgery.units import Plan
+from autoprune.tasks import Task
+from autoprune.tasks.base import SPLITS
+
+TRACED_SAMPLES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a search starts from.
+
+    Args:
+        plan: What surgery may do.
+        inputs: Positional arguments of one forward of `TRACED_SAMPLES` samples, on the CPU.
+        scorer: What scores a policy.
+        projection: What is feasible.
+        sample_forwards: What ranking the atoms cost, in forwards of one sample.
+    """
+
+    plan: Plan
+    inputs: Sequence[Any]
+    scorer: Scorer
+    projection: Projection
+    sample_forwards: float
+
+
+def prepare(request: Request) -> Prepared:
+    """Trace, verify, price and rank.
+
+    Raises:
+        InputError: If model, data, space and budget do not fit together.
+    """
+    for method in request.space.all_methods:
+        METHODS.get(method)
+    request.progress(Progress(stage="trace", done=0, total=1))
+    inputs = example_inputs(request.task)
+    rng = np.random.default_rng(request.seed)
+    plan = discover(request.model, inputs, rng)
+    atoms = {name: unit.atoms for name, unit in plan.units.items()}
+    spaces = request.space.resolve(atoms)
+    if not spaces:
+        raise ModelError("The search space protects every unit of this model. Free some of them.")
+    projection = Projection(CostModel(request.model, plan), spaces, request.budget)
+    model = request.model.to(request.device)
+    request.progress(Progress(stage="importance", done=0, total=1))
+    with isolated(request.seed, request.task.loader("train")):
+        importance = rank_atoms(
+            model,
+            plan,
+            request.task,
+            request.space.all_methods,
+            request.recovery.calibration_batches,
+            request.device,
+        )
+    scorer = Scorer(
+        model=model,
+        plan=plan,
+        importance=importance,
+        cost=projection.cost,
+        task=request.task,
+        recovery=request.recovery,
+        seed=request.seed,
+        device=request.device,
+    )
+    return Prepared(
+        plan=plan,
+        inputs=inputs,
+        scorer=scorer,
+        projection=projection,
+        sample_forwards=float(TRAINING_FORWARDS * importance.samples),
+    )
+
+
+def check_data(model: nn.Module, task: Task) -> None:
+    """Run the model on the first batch of every split and let the task judge its outputs.
+
+    Raises:
+        DataError: If a batch or the outputs do not have the form the task needs.
+        ModelError: If the forward raises.
+    """
+    for split in SPLITS:
+        batch = to_device(next(iter(task.batches(split))), _device_of(model))
+        with evaluating(model), torch.no_grad():
+            try:
+                outputs = model(*task.inputs(batch))
+            except Exception as err:  # the user's forward may raise anything
+                shapes = [tuple(x.shape) for x in task.inputs(batch)]
+                raise ModelError(
+                    f"The model's forward raised {type(err).__name__} on the first {split} batch, "
+                    f"inputs of shape {shapes}: {err} Check that the data yields what it takes."
+                ) from err
+        task.check_outputs(outputs, batch)
+
+
+def example_inputs(task: Task) -> tuple[Any, ...]:
+    """Return forward arguments of the first few search samples, on the CPU.
+
+    Raises:
+        DataError: If the first batch is smaller than that.
+    """
+    batch = next(iter(task.batches("search")))
+    if task.samples(batch) < TRACED_SAMPLES:
+        raise DataError(
+            f"The search loader's first batch must hold at least {TRACED_SAMPLES} samples. "
+            f"Got {task.samples(batch)}. Use a larger batch size."
+        )
+    inputs = task.inputs(batch)
+    cut: tuple[Any, ...] = tree_map_only(torch.Tensor, lambda x: x[:TRACED_SAMPLES].cpu(), inputs)
+    return cut
+
+
+def _device_of(model: nn.Module) -> str:
+    return str(next((p.device for p in model.parameters()), torch.device("cpu")))

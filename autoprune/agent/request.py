@@ -1,0 +1,66 @@
+"""What a search is asked to do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from autoprune.agent.workspace import IfExists
+from autoprune.artifacts.constructor import Constructor
+from autoprune.core.budget import Budget
+from autoprune.core.progress import ProgressCallback
+from autoprune.core.recovery import Recovery
+from autoprune.space.schema import SearchSpace
+from autoprune.tasks import Task
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a search is asked to do.
+
+    Args:
+        model: The trained dense model; it is not changed.
+        task: Data, loss and metric.
+        budget: The limits.
+        space: What may be chosen.
+        trials: Policies to score.
+        timeout: Seconds after which this session scores no more, None for no limit.
+        seed: Seed of everything random.
+        out: Folder of the run.
+        if_exists: What to do if the folder holds a run.
+        recovery: How much candidates are fine-tuned.
+        constructor: What builds the dense architecture, so that the result can be loaded.
+        device: Where to compute, ``cpu`` or ``cuda:0``.
+        onnx: Whether the result is exported to ONNX.
+        progress: Told what happens.
+    """
+
+    model: nn.Module
+    task: Task
+    budget: Budget
+    space: SearchSpace
+    trials: int
+    timeout: float | None
+    seed: int
+    out: Path
+    if_exists: IfExists
+    recovery: Recovery
+    constructor: Constructor | None
+    device: str
+    onnx: bool
+    progress: ProgressCallback
+
+    def config(self, model_fp: str, data_fp: str) -> dict[str, Any]:
+        """Return what a resumed run is compared with, as plain JSON types."""
+        return {
+            "model": model_fp,
+            "data": data_fp,
+            "task": self.task.name,
+            "budget": self.budget.to_dict(),
+            "space": self.space.model_dump(mode="json", by_alias=True),
+            "trials": self.trials,
+            "seed": self.seed,
+            "recovery": self.recovery.to_dict(),
+            "onnx": self.onnx,
+        }

@@ -1,0 +1,124 @@
+"""From the winner to the result that is written, returned and shown."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from torch import nn
+
+from autoprune.agent.prepare import Prepared
+from autoprune.agent.request import Request
+from autoprune.agent.verdict import Winner, judge
+from autoprune.agent.workspace import POLICY, RESULT
+from autoprune.artifacts.files import write_text
+from autoprune.artifacts.result import (
+    Measured,
+    Result,
+    SearchCost,
+    UnitChoice,
+    UnitCut,
+)
+from autoprune.core.costs import Costs
+from autoprune.core.policy import Policy
+from autoprune.core.progress import Progress
+from autoprune.evaluation.measure import measure
+from autoprune.storage.records import Evaluation
+from autoprune.surgery.ids import Ids
+from autoprune.tasks import Split
+
+_JUDGED: tuple[Split, Split] = ("search", "test")
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search returns.
+
+    Args:
+        folder: Where the result was written.
+        result: The content of ``result.json``.
+        policy: What was done to each unit.
+        model: The pruned, fine-tuned model, in eval mode, on the CPU.
+    """
+
+    folder: Path
+    result: Result
+    policy: Policy
+    model: nn.Module
+
+
+def finish(
+    request: Request, prepared: Prepared, model: nn.Module, winner: Evaluation, cost: SearchCost
+) -> SearchResult:
+    """Verify the winner, measure it once on the test split, write everything.
+
+    Raises:
+        VerificationError: If a check fails; nothing is written then.
+    """
+    task, device, dense = request.task, request.device, request.model
+    assert winner.quality is not None
+    request.progress(Progress(stage="verify", done=0, total=1))
+    dense_quality = [measure(dense, task, split, device).quality for split in _JUDGED]
+    tested = measure(model, task, "test", device).quality
+    atoms = prepared.scorer.importance.removed(winner.policy)
+    costs, checks = judge(
+        Winner(
+            dense=dense.cpu(),
+            pruned=model.cpu(),
+            plan=prepared.plan,
+            atoms=atoms,
+            inputs=prepared.inputs,
+            constructor=request.constructor,
+        ),
+        request.budget,
+        prepared.projection.cost.dense,
+        request.out,
+        request.onnx,
+    )
+    result = Result(
+        task=task.name,
+        metric=task.metric_name,
+        dense=_measured(dense_quality[0], dense_quality[1], prepared.projection.cost.dense),
+        pruned=_measured(winner.quality, tested, costs),
+        policy={
+            unit: UnitChoice(method=choice.method, sparsity=choice.sparsity)
+            for unit, choice in winner.policy.items()
+        },
+        cuts=_cuts(prepared, winner.policy, atoms),
+        budget=request.budget.to_dict(),
+        search=cost,
+        checks=checks,
+        versions=_versions(),
+    )
+    write_text(request.out / POLICY, winner.policy.to_json() + "\n")
+    write_text(request.out / RESULT, result.to_json())
+    return SearchResult(request.out, result, winner.policy, model.eval())
+
+
+def _measured(search: float, test: float, costs: Costs) -> Measured:
+    return Measured(
+        quality_search=search,
+        quality_test=test,
+        macs=costs.macs,
+        params=costs.params,
+        size_bytes=costs.size,
+    )
+
+
+def _cuts(prepared: Prepared, policy: Policy, atoms: Mapping[str, Ids]) -> list[UnitCut]:
+    return [
+        UnitCut(
+            unit=name,
+            atoms=unit.atoms,
+            kept=unit.atoms - len(atoms.get(name, ())),
+            method=policy[name].method if name in policy else None,
+        )
+        for name, unit in prepared.plan.units.items()
+    ]
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("autoprune", "numpy", "onnx", "optuna", "torch")}
+    own = {"python": platform.python_version()}
+    return own | packages

@@ -1,0 +1,92 @@
+"""One search, from the dense model to the verified result."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import optuna
+
+from autoprune.agent.anchors import anchors
+from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.finalists import recover_finalists
+from autoprune.agent.identity import data_fingerprint, model_fingerprint
+from autoprune.agent.loop import Loop
+from autoprune.agent.prepare import Prepared, check_data, prepare
+from autoprune.agent.request import Request
+from autoprune.agent.result import SearchResult, finish
+from autoprune.agent.sampler import ProjectedSampler
+from autoprune.agent.workspace import Workspace
+from autoprune.artifacts.result import SearchCost
+from autoprune.evaluation.randomness import isolated
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+from autoprune.storage.study import close_study, open_study, release_unfinished
+from autoprune.tasks.base import SPLITS
+
+STUDY = "autoprune"
+
+
+def run_search(request: Request) -> SearchResult:
+    """Search, recover the best few, verify the winner, write it.
+
+    Raises:
+        InputError: If anything given cannot be used; see `autoprune.errors`.
+        CandidateError: If no policy at all gave a finite loss.
+        VerificationError: If the winner fails a check; nothing is written as a result then.
+    """
+    workspace = Workspace(request.out, request.if_exists)
+    with workspace.hold():
+        with isolated(request.seed, *(request.task.loader(split) for split in SPLITS)):
+            check_data(request.model, request.task)
+            model_fp = model_fingerprint(request.model)
+            data_fp = data_fingerprint(request.task)
+        config = request.config(model_fp, data_fp)
+        workspace.check(config)
+        prepared = prepare(request)
+        workspace.start(config)
+        with closing(Database.open(sqlite_url(workspace.database))) as database:
+            run = database.find_run(STUDY)
+            evaluations = Evaluations(
+                database=database,
+                run_id=run.id if run else database.start_run(STUDY, config, model_fp, data_fp),
+                scorer=prepared.scorer,
+                model_fp=model_fp,
+                data_fp=data_fp,
+                folder=workspace.folder,
+            )
+            with _study(workspace, request, prepared) as study:
+                return _search(request, prepared, evaluations, study)
+
+
+def _search(
+    request: Request, prepared: Prepared, evaluations: Evaluations, study: optuna.Study
+) -> SearchResult:
+    loop = Loop(
+        study=study,
+        evaluations=evaluations,
+        projection=prepared.projection,
+        trials=request.trials,
+        timeout=request.timeout,
+        progress=request.progress,
+    )
+    loop.run()
+    model, winner, finalists = recover_finalists(loop.ranked(), evaluations, request.progress)
+    spent = [*loop.scored.values(), *finalists]
+    cost = SearchCost(
+        evaluations=len(loop.scored),
+        sample_forwards=prepared.sample_forwards + sum(e.sample_forwards for e in spent),
+        seconds=sum(e.seconds for e in spent),
+        seed=request.seed,
+    )
+    return finish(request, prepared, model, winner, cost)
+
+
+@contextmanager
+def _study(workspace: Workspace, request: Request, prepared: Prepared) -> Iterator[optuna.Study]:
+    first = anchors(prepared.plan, prepared.projection.spaces)
+    sampler = ProjectedSampler(prepared.projection, request.seed, first)
+    study = open_study(sqlite_url(workspace.database), STUDY, sampler=sampler)
+    try:
+        release_unfinished(study)
+        yield study
+    finally:
+        close_study(study)

@@ -1,0 +1,130 @@
+"""The last look at a winner: written aside, reloaded, compared, and only then called a result."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from autoprune.agent.workspace import ONNX
+from autoprune.artifacts.architecture import PLAN, WEIGHTS, Architecture
+from autoprune.artifacts.constructor import Constructor
+from autoprune.artifacts.onnx import export_onnx, run_onnx
+from autoprune.artifacts.result import Checks
+from autoprune.artifacts.weights import load_weights, save_weights
+from autoprune.core.budget import Budget
+from autoprune.core.costs import Costs
+from autoprune.cost.count import count_costs
+from autoprune.errors import VerificationError
+from autoprune.surgery.ids import Ids
+from autoprune.surgery.units import Plan
+from autoprune.surgery.verify import (
+    TOLERANCE,
+    difference,
+    outputs,
+    randomised,
+    sliced_equals_masked,
+)
+
+ONNX_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Winner:
+    """A recovered model and what it came from.
+
+    Args:
+        dense: The dense model, on the CPU.
+        pruned: The recovered model, on the CPU.
+        plan: The dense model's plan.
+        atoms: Atoms that were removed, by unit.
+        inputs: Positional arguments of one forward.
+        constructor: What builds the dense architecture, if it is known.
+    """
+
+    dense: nn.Module
+    pruned: nn.Module
+    plan: Plan
+    atoms: Mapping[str, Ids]
+    inputs: Sequence[Any]
+    constructor: Constructor | None
+
+
+def judge(
+    winner: Winner, budget: Budget, dense: Costs, folder: Path, onnx: bool
+) -> tuple[Costs, Checks]:
+    """Check the winner by value and write its model files into ``folder``, or write nothing.
+
+    Returns its costs, counted on the model and on the file that were written.
+
+    Raises:
+        VerificationError: If a check fails; the message says which.
+    """
+    with TemporaryDirectory(prefix=".verdict-", suffix=".partial", dir=folder) as aside:
+        sha256 = save_weights(winner.pruned, Path(aside) / WEIGHTS)
+        constructor = winner.constructor.to_dict(folder) if winner.constructor else None
+        removed = winner.plan.removed(winner.atoms)
+        architecture = Architecture.of(winner.dense, removed, constructor, sha256)
+        architecture.write(Path(aside))
+        costs = _counted(winner, Path(aside) / WEIGHTS)
+        checks = Checks(
+            sliced_equals_masked=_sliced_equals_masked(winner),
+            reload_max_diff=_reload(winner, architecture, Path(aside)),
+            onnx_max_diff=_onnx(winner, Path(aside)) if onnx else None,
+            budget_met=budget.met_by(costs, dense),
+        )
+        _require(checks, costs)
+        for name in (WEIGHTS, PLAN, *([ONNX] if onnx else [])):
+            os.replace(Path(aside) / name, folder / name)
+    return costs, checks
+
+
+def _counted(winner: Winner, file: Path) -> Costs:
+    counted = count_costs(winner.pruned, winner.inputs, winner.plan.batch)
+    return Costs(macs=counted.macs, params=counted.params, size=file.stat().st_size)
+
+
+def _sliced_equals_masked(winner: Winner) -> bool:
+    twin = randomised(winner.dense, torch.Generator().manual_seed(0))
+    gaps = [
+        sliced_equals_masked(model, winner.plan, winner.atoms, winner.inputs)
+        for model in (winner.dense, twin)
+    ]
+    return max(gaps) <= TOLERANCE
+
+
+def _reload(winner: Winner, architecture: Architecture, folder: Path) -> float:
+    dense = winner.constructor.build() if winner.constructor else winner.dense
+    again = architecture.cut(dense)
+    load_weights(again, folder / WEIGHTS, architecture.weights_sha256)
+    return difference(outputs(again, winner.inputs), outputs(winner.pruned, winner.inputs))
+
+
+def _onnx(winner: Winner, folder: Path) -> float:
+    export_onnx(winner.pruned, winner.inputs, folder / ONNX)
+    single = [x[:1] for x in winner.inputs]
+    return max(
+        difference(run_onnx(folder / ONNX, inputs), outputs(winner.pruned, inputs))
+        for inputs in (winner.inputs, single)
+    )
+
+
+def _require(checks: Checks, costs: Costs) -> None:
+    onnx = checks.onnx_max_diff
+    failed = {
+        "the sliced model differs from the masked one": not checks.sliced_equals_masked,
+        f"reloading changes outputs by {checks.reload_max_diff:.1e}": checks.reload_max_diff
+        > TOLERANCE,
+        f"ONNX changes outputs by {onnx or 0:.1e}": onnx is not None and onnx > ONNX_TOLERANCE,
+        f"it costs {dict(costs.as_dict())}, which is over the budget": not checks.budget_met,
+    }
+    problems = [problem for problem, bad in failed.items() if bad]
+    if problems:
+        raise VerificationError(
+            f"The winner failed its checks and was not written: {'; '.join(problems)}. "
+            "The search is kept; please report this with the model's code."
+        )

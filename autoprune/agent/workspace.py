@@ -1,0 +1,133 @@
+"""The folder of a run: what is in it, whose it is, and whether it may be used."""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from autoprune.artifacts.architecture import PLAN, WEIGHTS
+from autoprune.artifacts.files import write_text
+from autoprune.errors import OutputError, RunExistsError
+
+IfExists = Literal["fail", "resume", "overwrite"]
+CONFIG, DATABASE, RESULT, POLICY, ONNX = (
+    *("run.json", "autoprune.db", "result.json", "policy.json", "model.onnx"),
+)
+REPORT = "report.md"
+_OURS = (CONFIG, RESULT, POLICY, ONNX, REPORT, PLAN, WEIGHTS)
+_PATTERNS = (f"{DATABASE}*", "finalist-*.safetensors", ".*.partial")
+_MAY_CHANGE = {"trials"}
+
+
+class Workspace:
+    """One run's folder, held by one process.
+
+    Args:
+        folder: The folder; made if it is missing.
+        if_exists: What to do if it holds a run.
+    """
+
+    def __init__(self, folder: Path, if_exists: IfExists) -> None:
+        self.folder = folder
+        self._if_exists = if_exists
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.folder / DATABASE
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Keep other processes out until the block ends or this process dies.
+
+        Raises:
+            OutputError: If the folder cannot be written, holds foreign files, or another
+                process works in it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / "run.lock", timeout=0)
+            lock.acquire()
+        except Timeout as err:
+            raise OutputError(
+                f"Another process works in {self.folder}. Wait for it or choose another folder."
+            ) from err
+        except OSError as err:
+            raise OutputError(
+                f"The output folder {self.folder} cannot be written: {err.strerror}. "
+                "Choose another with --out (out= in Python)."
+            ) from err
+        try:
+            self._refuse_foreign()
+            yield
+        finally:
+            lock.release()
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """Raise `RunExistsError` if the folder holds a run that ``config`` may not go on with."""
+        stored = self.stored()
+        if stored is None or self._if_exists == "overwrite":
+            return
+        changes = _changes(stored, config)
+        if self._if_exists == "resume" and not changes.keys() - _MAY_CHANGE:
+            return
+        listed = "; ".join(f"{key}: {old} -> {new}" for key, (old, new) in changes.items())
+        if self._if_exists == "resume":
+            raise RunExistsError(
+                f"The run in {self.folder} cannot be resumed with other settings ({listed}). Give "
+                "the old ones, or --if-exists overwrite, or another --out."
+            )
+        raise RunExistsError(
+            f"{self.folder} holds a run already"
+            f"{f' with other settings ({listed})' if changes else ''}. "
+            "Add --if-exists resume to go on with it, --if-exists overwrite to start afresh, or "
+            "choose another --out."
+        )
+
+    def start(self, config: Mapping[str, Any]) -> None:
+        """Make the folder ready for ``config``: empty, or with what an earlier session left."""
+        self.check(config)
+        if self._if_exists == "overwrite":
+            self._clear()
+        write_text(self.folder / CONFIG, json.dumps(dict(config), indent=2) + "\n")
+
+    def stored(self) -> dict[str, Any] | None:
+        """Return the settings of the run that is here, if there is one."""
+        path = self.folder / CONFIG
+        try:
+            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as err:
+            raise OutputError(f"{path} cannot be read: {err}. Choose another --out.") from err
+        return stored
+
+    def _refuse_foreign(self) -> None:
+        known = {path for name in (*_OURS, *_PATTERNS, "run.lock") for path in self._glob(name)}
+        foreign = sorted(path.name for path in self.folder.iterdir() if path not in known)
+        if self.stored() is None and foreign:
+            raise OutputError(
+                f"The output folder {self.folder} holds other files ({', '.join(foreign[:3])}). "
+                "Choose a new or empty one."
+            )
+
+    def _glob(self, pattern: str) -> Iterator[Path]:
+        return self.folder.glob(pattern)
+
+    def _clear(self) -> None:
+        for name in (*_OURS, *_PATTERNS):
+            for path in self._glob(name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _changes(stored: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    plain = json.loads(json.dumps(dict(config)))
+    return {
+        key: (stored.get(key), plain.get(key))
+        for key in sorted(stored.keys() | plain.keys())
+        if stored.get(key) != plain.get(key)
+    }

@@ -1,0 +1,123 @@
+"""The public functions: everything else is wired together here."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, get_args
+
+from torch import nn
+
+from autoprune.agent.request import Request
+from autoprune.agent.result import SearchResult
+from autoprune.agent.run import run_search
+from autoprune.agent.workspace import REPORT, IfExists
+from autoprune.artifacts.architecture import load as load_folder
+from autoprune.artifacts.constructor import Constructor
+from autoprune.artifacts.files import write_text
+from autoprune.core.budget import Budget
+from autoprune.core.progress import ProgressCallback
+from autoprune.core.recovery import Recovery
+from autoprune.errors import ConfigError
+from autoprune.execution.runner import Runner, load_runner
+from autoprune.reporting.markdown import render_markdown
+from autoprune.reporting.progress import progress_for
+from autoprune.space.loader import load_space
+from autoprune.space.schema import SearchSpace
+from autoprune.tasks import Task
+
+BudgetLike = Budget | str | Iterable[str] | Mapping[str, Any]
+
+
+def search(
+    model: nn.Module,
+    *,
+    task: Task,
+    budget: BudgetLike,
+    space: str | SearchSpace = "default",
+    trials: int = 40,
+    timeout: float | None = None,
+    seed: int = 0,
+    out: str | Path = "runs/autoprune",
+    if_exists: IfExists = "fail",
+    recovery: Recovery | None = None,
+    constructor: Constructor | str | None = None,
+    runner: str | Runner = "local",
+    onnx: bool = True,
+    progress: ProgressCallback | None = None,
+) -> SearchResult:
+    """Search the best pruned model inside a budget, and write it with its evidence.
+
+    Args:
+        model: A trained model; its weights are not changed.
+        task: Data, loss and metric, for instance ``autoprune.Classification(loaders)``.
+        budget: Upper limits, ``"macs=50%"`` or ``{"macs": "50%", "size": "1MB"}``.
+        space: A shipped search space, ``"file:PATH"``, or the object.
+        trials: Policies to score, at least 1.
+        timeout: Seconds after which no further policy is scored, None for no limit. Recovering
+            and checking the best come after it.
+        seed: Makes the whole run repeatable.
+        out: Folder for the run and its result.
+        if_exists: What to do if ``out`` holds a run: ``fail``, ``resume`` or ``overwrite``.
+        recovery: How much candidates are fine-tuned.
+        constructor: Import string of what builds the architecture, ``"pkg.module:name"`` or
+            ``"file.py:name"``; with it `load` needs no model.
+        runner: A shipped runner, ``"file:PATH"``, or the object: which device, how many threads.
+        onnx: Whether the result is exported to ONNX as well.
+        progress: Called with every `Progress`; None shows a bar on standard error.
+
+    Raises:
+        InputError: If anything given cannot be used.
+        VerificationError: If the winner fails a check; nothing is written as a result then.
+    """
+    if if_exists not in get_args(IfExists):
+        raise ConfigError(f"if_exists must be one of {get_args(IfExists)}. Got {if_exists!r}.")
+    _at_least("trials", trials, 1)
+    _at_least("seed", seed, 0)
+    _at_least("timeout", 0 if timeout is None else timeout, 0)
+    shown = progress_for() if progress is None else nullcontext(progress)
+    with shown as told:
+        found = run_search(
+            Request(
+                model=model,
+                task=task,
+                budget=Budget.parse(budget),
+                space=load_space(space) if isinstance(space, str) else space,
+                trials=trials,
+                timeout=timeout,
+                seed=seed,
+                out=Path(out),
+                if_exists=if_exists,
+                recovery=recovery or Recovery(),
+                constructor=_constructor(constructor),
+                device=(load_runner(runner) if isinstance(runner, str) else runner).apply(),
+                onnx=onnx,
+                progress=told,
+            )
+        )
+    write_text(found.folder / REPORT, render_markdown(found.result))
+    return found
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if isinstance(value, bool) or not value >= least:
+        raise ConfigError(f"{name} must be a number of at least {least}. Got {value!r}.")
+
+
+def _constructor(given: Constructor | str | None) -> Constructor | None:
+    return Constructor(target=given) if isinstance(given, str) else given
+
+
+def load(
+    folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None = None
+) -> nn.Module:
+    """Return the pruned model of a result folder, in eval mode, on the CPU.
+
+    Args:
+        folder: What a finished search wrote.
+        model: The dense model or what builds it, weights being irrelevant. None calls the
+            constructor the run recorded: load only folders whose code you trust.
+
+    Raises:
+        ArtifactError: If the folder is incomplete or altered, or the dense model does not fit.
+    """
+    return load_folder(folder, model)

@@ -1,0 +1,131 @@
+"""``plan.json``: how the pruned architecture follows from the dense one, and its loader."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import nn
+
+from autoprune.artifacts.constructor import Constructor
+from autoprune.artifacts.files import write_text
+from autoprune.artifacts.weights import load_weights
+from autoprune.errors import ArtifactError
+from autoprune.surgery.apply import without
+from autoprune.surgery.ids import Ids
+from autoprune.surgery.trace import state_tensors
+
+PLAN, WEIGHTS = "plan.json", "weights.safetensors"
+
+
+class Architecture(BaseModel):
+    """The content of ``plan.json``, schema version 1.
+
+    Args:
+        schema_: Version of this form.
+        constructor: What builds the dense architecture, if it is known.
+        dense_shapes: Shape of every tensor of the dense model.
+        removed: Positions that are gone, by tensor, by dimension.
+        weights_sha256: Sum of the weights file beside it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: int = Field(1, alias="schema", ge=1, le=1)
+    constructor: dict[str, Any] | None
+    dense_shapes: dict[str, tuple[int, ...]]
+    removed: dict[str, dict[int, list[int]]]
+    weights_sha256: str
+
+    @classmethod
+    def of(
+        cls,
+        dense: nn.Module,
+        removed: Mapping[str, Mapping[int, Ids]],
+        constructor: dict[str, Any] | None,
+        weights_sha256: str,
+    ) -> "Architecture":
+        """Describe the model that lacks ``removed`` of ``dense``."""
+        return cls(
+            schema=1,
+            constructor=constructor,
+            dense_shapes={n: tuple(t.shape) for n, t in state_tensors(dense).items()},
+            removed={
+                tensor: {dim: gone.tolist() for dim, gone in dims.items()}
+                for tensor, dims in removed.items()
+            },
+            weights_sha256=weights_sha256,
+        )
+
+    def write(self, folder: Path) -> None:
+        """Write ``plan.json`` into ``folder``."""
+        write_text(folder / PLAN, self.model_dump_json(by_alias=True) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> "Architecture":
+        """Read ``plan.json`` of ``folder``; raises `ArtifactError` if it is missing or odd."""
+        path = folder / PLAN
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as err:
+            raise ArtifactError(
+                f"{folder} holds no result: {PLAN} cannot be read ({err.strerror}). "
+                "Give the folder that a finished search wrote."
+            ) from err
+        except (json.JSONDecodeError, ValidationError) as err:
+            raise ArtifactError(
+                f"{path} is not what this version of autoprune writes: {err}"
+            ) from err
+
+    def cut(self, dense: nn.Module) -> nn.Module:
+        """Return the pruned copy of a dense model, weights not loaded yet.
+
+        Raises:
+            ArtifactError: If the dense model has other tensors or shapes.
+        """
+        shapes = {name: tuple(tensor.shape) for name, tensor in state_tensors(dense).items()}
+        if shapes != self.dense_shapes:
+            odd = sorted(
+                name
+                for name in shapes.keys() | self.dense_shapes.keys()
+                if shapes.get(name) != self.dense_shapes.get(name)
+            )
+            raise ArtifactError(
+                f"The constructor builds another model than the one that was pruned: {odd[:3]} "
+                "differ. Call it with the same arguments."
+            )
+        gone = {
+            tensor: {dim: np.asarray(positions, np.int64) for dim, positions in dims.items()}
+            for tensor, dims in self.removed.items()
+        }
+        return without(dense, gone)
+
+
+def load(
+    folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None = None
+) -> nn.Module:
+    """Return the pruned model of a result folder, in eval mode, on the CPU.
+
+    Args:
+        folder: What a finished search wrote.
+        model: The dense model or what builds it, weights being irrelevant; None to call the
+            constructor that the run recorded, which imports the file or module it names.
+
+    Raises:
+        ArtifactError: If the folder is incomplete or altered, or the dense model does not fit.
+    """
+    folder = Path(folder)
+    architecture = Architecture.read(folder)
+    if model is None:
+        if architecture.constructor is None:
+            raise ArtifactError(
+                f"{folder} does not say how its model is built. "
+                "Give the dense model: autoprune.load(folder, model=...)."
+            )
+        model = Constructor.from_dict(architecture.constructor, folder).build
+    dense = model if isinstance(model, nn.Module) else model()
+    pruned = architecture.cut(dense)
+    load_weights(pruned, folder / WEIGHTS, architecture.weights_sha256)
+    return pruned.eval()

@@ -1,0 +1,54 @@
+"""Weights of a pruned model as safetensors; tied tensors are written once."""
+
+import os
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from autoprune.artifacts.files import sha256_of
+from autoprune.errors import ArtifactError
+from autoprune.surgery.trace import state_tensors
+
+
+def save_weights(model: nn.Module, path: Path) -> str:
+    """Write the model's state atomically and return the file's SHA-256."""
+    saved = set(model.state_dict())
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in state_tensors(model).items()
+        if name in saved
+    }
+    partial = path.with_name(f".{path.name}.partial")
+    save_file(tensors, partial)
+    os.replace(partial, path)
+    return sha256_of(path)
+
+
+def load_weights(model: nn.Module, path: Path, sha256: str) -> None:
+    """Load what `save_weights` wrote into a model of the same shapes.
+
+    Raises:
+        ArtifactError: If the file is missing, altered, or does not fit the model.
+    """
+    if not path.is_file():
+        raise ArtifactError(f"The weights {path} are missing. Run the search again with resume.")
+    if sha256_of(path) != sha256:
+        raise ArtifactError(
+            f"The weights {path} were altered: their SHA-256 is not the recorded one. "
+            "Restore the file or run the search again."
+        )
+    tied = set(model.state_dict()) - set(state_tensors(model))
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(path)
+        missing, unexpected = model.load_state_dict(tensors, strict=False)
+    except (RuntimeError, safetensors.SafetensorError) as err:
+        raise ArtifactError(f"The weights {path} do not fit the model: {err}") from err
+    if unexpected or set(missing) - tied:
+        raise ArtifactError(
+            f"The weights {path} do not fit the model. Missing: "
+            f"{sorted(set(missing) - tied)[:3]}; not in the model: {sorted(unexpected)[:3]}. "
+            "Was it built by another constructor?"
+        )

@@ -1,0 +1,50 @@
+"""How a pruned candidate is brought back before it is judged."""
+
+from dataclasses import asdict, dataclass, fields
+
+from autoprune.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """Settings of the short recovery in scoring and the longer one of the finalists.
+
+    Fine-tuning is SGD with momentum and a learning rate that falls to 0 along a cosine.
+
+    Args:
+        score_steps: Training steps before a candidate is scored.
+        recover_steps: Training steps of each finalist.
+        finalists: How many of the best candidates are recovered.
+        learning_rate: Learning rate at the start.
+        momentum: Momentum, in ``[0, 1)``.
+        weight_decay: L2 penalty.
+        calibration_batches: Training batches for statistics of norms and for gradients.
+
+    Raises:
+        ConfigError: If a value is out of range.
+    """
+
+    score_steps: int = 30
+    recover_steps: int = 200
+    finalists: int = 3
+    learning_rate: float = 0.02
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    calibration_batches: int = 16
+
+    def __post_init__(self) -> None:
+        least = {"score_steps": 0, "recover_steps": 0, "finalists": 1, "calibration_batches": 1}
+        for field in fields(self):
+            value, low = getattr(self, field.name), least.get(field.name, 0)
+            whole = field.name in least and not isinstance(value, int)
+            if isinstance(value, bool) or whole or not low <= value < float("inf"):
+                kind = "whole number" if field.name in least else "number"
+                raise ConfigError(
+                    f"recovery.{field.name} must be a {kind} of at least {low}. Got {value!r}."
+                )
+        if self.momentum >= 1:
+            raise ConfigError(f"recovery.momentum must be below 1. Got {self.momentum!r}.")
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the settings by name."""
+        return asdict(self)

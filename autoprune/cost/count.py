@@ -1,0 +1,20 @@
+"""Costs counted on a real model, to hold the cost model to its word."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from autoprune.core.costs import Costs
+from autoprune.cost.model import CostModel
+from autoprune.surgery.solve import solve
+from autoprune.surgery.trace import state_tensors, trace
+
+
+def count_costs(model: nn.Module, inputs: Sequence[Any], batch: int) -> Costs:
+    """Return what ``model`` costs as it is, from a fresh trace on ``batch`` samples.
+
+    Raises:
+        ModelError: If the forward raises.
+    """
+    return CostModel(model, solve(trace(model, inputs), state_tensors(model), batch)).dense

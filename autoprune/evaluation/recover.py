@@ -1,0 +1,79 @@
+"""Bring a pruned model back: statistics of norms first, then some training."""
+
+import math
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from autoprune.core.recovery import Recovery
+from autoprune.errors import CandidateError
+from autoprune.evaluation.measure import to_device
+from autoprune.surgery.modes import evaluating
+from autoprune.tasks import Task
+
+
+def recalibrate(model: nn.Module, task: Task, batches: int, device: str) -> int:
+    """Replace the running statistics of batch norms by means over training batches.
+
+    Li et al. 2020, EagleEye, arXiv:2007.02491. Returns the number of samples used, 0 if the
+    model has no batch norm with statistics.
+    """
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms:
+        return 0
+    momenta = [norm.momentum for norm in norms]
+    samples = 0
+    with evaluating(model), torch.no_grad():
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # a cumulative mean
+            norm.training = True
+        for raw in islice(task.batches("train"), batches):
+            batch = to_device(raw, device)
+            model(*task.inputs(batch))
+            samples += task.samples(batch)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    return samples
+
+
+def fine_tune(model: nn.Module, task: Task, steps: int, recovery: Recovery, device: str) -> int:
+    """Train ``model`` in place for ``steps`` batches; return the number of samples used.
+
+    Raises:
+        CandidateError: If the loss becomes NaN or infinite.
+    """
+    if steps == 0:
+        return 0
+    optimiser = torch.optim.SGD(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=recovery.learning_rate,
+        momentum=recovery.momentum,
+        weight_decay=recovery.weight_decay,
+        nesterov=recovery.momentum > 0,
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    samples = 0
+    model.train()
+    for raw in islice(_endless(task), steps):
+        batch = to_device(raw, device)
+        loss = task.loss(model(*task.inputs(batch)), batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise CandidateError(f"The training loss became {value}.")
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        samples += task.samples(batch)
+    model.eval()
+    return samples
+
+
+def _endless(task: Task) -> Iterator[Any]:
+    while True:
+        yield from task.batches("train")

@@ -1,0 +1,97 @@
+"""Score a policy: apply, recalibrate, recover briefly, measure on the search split."""
+
+import time
+from dataclasses import dataclass
+
+from torch import nn
+
+from autoprune.core.fingerprint import fingerprint, seed_from
+from autoprune.core.policy import Policy
+from autoprune.core.recovery import Recovery
+from autoprune.cost.model import CostModel
+from autoprune.evaluation.importance import Importance
+from autoprune.evaluation.measure import measure
+from autoprune.evaluation.randomness import isolated
+from autoprune.evaluation.recover import fine_tune, recalibrate
+from autoprune.surgery.apply import apply
+from autoprune.surgery.units import Plan
+from autoprune.tasks import Task
+
+EVALUATOR_VERSION = 1
+TRAINING_FORWARDS = 3  # forward, and a backward that costs two
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a policy was found to be worth.
+
+    Args:
+        loss: Mean loss on the search split after recovery.
+        quality: The task's metric on the search split after recovery.
+        sample_forwards: Cost, in forwards of one sample by the dense model.
+        seconds: Cost, in seconds of wall clock.
+    """
+
+    loss: float
+    quality: float
+    sample_forwards: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Scores policies of one model; the same policy and seed always give the same score.
+
+    Args:
+        model: The dense model, on ``device``; never changed.
+        plan: Its plan.
+        importance: Which atoms go first.
+        cost: Its cost model.
+        task: Data, loss and metric.
+        recovery: How much a candidate is fine-tuned.
+        seed: Seed of the run.
+        device: Where the model is.
+    """
+
+    model: nn.Module
+    plan: Plan
+    importance: Importance
+    cost: CostModel
+    task: Task
+    recovery: Recovery
+    seed: int
+    device: str
+
+    def build(self, policy: Policy) -> nn.Module:
+        """Return the pruned model as it is cut, before any recovery."""
+        return apply(self.model, self.plan, self.importance.removed(policy))
+
+    def kept(self, policy: Policy) -> dict[str, int]:
+        """Return the atoms kept of each unit the policy cuts."""
+        gone = self.importance.removed(policy)
+        return {unit: self.plan.units[unit].atoms - len(atoms) for unit, atoms in gone.items()}
+
+    def fingerprint(self, steps: int) -> str:
+        """Identity of this way of scoring with ``steps`` training steps."""
+        settings = self.recovery.to_dict() | {"score_steps": 0, "recover_steps": 0, "finalists": 0}
+        return fingerprint([EVALUATOR_VERSION, steps, settings, self.seed])
+
+    def score(self, policy: Policy, steps: int) -> tuple[nn.Module, Score]:
+        """Build, recover for ``steps`` and measure; return the model and its score.
+
+        Raises:
+            CandidateError: If the loss is NaN or infinite.
+            DataError: If a loader fails.
+        """
+        start = time.perf_counter()
+        seed = seed_from(self.seed, steps)  # all candidates see the same batches
+        share = self.cost.price(self.kept(policy)).macs / self.cost.dense.macs
+        with isolated(seed, self.task.loader("train"), self.task.loader("search")):
+            model = self.build(policy)
+            batches = self.recovery.calibration_batches
+            calibrated = recalibrate(model, self.task, batches, self.device)
+            trained = fine_tune(model, self.task, steps, self.recovery, self.device)
+            found = measure(model, self.task, "search", self.device)
+        forwards = calibrated + TRAINING_FORWARDS * trained + found.samples
+        seconds = time.perf_counter() - start
+        return model, Score(found.loss, found.quality, share * forwards, seconds)

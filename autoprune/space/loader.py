@@ -1,0 +1,49 @@
+"""Find and read a search space by name."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from autoprune._hints import did_you_mean
+from autoprune._resources import names, resource
+from autoprune.core.yaml_file import read_yaml
+from autoprune.errors import ConfigError
+from autoprune.space.schema import SearchSpace
+
+FOLDER = "search_spaces"
+
+
+def load_space(name: str, base: Path | None = None) -> SearchSpace:
+    """Return a shipped space (``default``) or one of your own (``file:my_space.yaml``).
+
+    Args:
+        name: Name of a shipped space, or ``file:`` and a path.
+        base: Folder that relative paths start from; None for the working folder.
+
+    Raises:
+        ConfigError: If there is no such space or its content is not understood.
+    """
+    return read_space(_find(name, base or Path()))
+
+
+def read_space(path: Path) -> SearchSpace:
+    """Read a space from a YAML file; raises `ConfigError` naming the file and the key."""
+    try:
+        return SearchSpace.model_validate(read_yaml(path))
+    except ValidationError as err:
+        first = err.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        known = [field.alias or name for name, field in SearchSpace.model_fields.items()]
+        hint = did_you_mean(key, known) if first["type"] == "extra_forbidden" else ""
+        raise ConfigError(f"{path}: {key}: {first['msg']}.{hint} Got {first['input']!r}.") from err
+
+
+def _find(name: str, base: Path) -> Path:
+    if name.startswith("file:"):
+        return base / name.removeprefix("file:")
+    if name in names(FOLDER, ".yaml"):
+        return resource(FOLDER, f"{name}.yaml")
+    own = f" For a file of your own write 'file:{name}'." if (base / name).is_file() else ""
+    raise ConfigError(
+        f"Unknown search space {name!r}.{did_you_mean(name, names(FOLDER, '.yaml'))}{own}"
+    )

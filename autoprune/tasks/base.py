@@ -1,0 +1,83 @@
+"""What a task is, and the registry of them."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, Protocol, get_args
+
+import torch
+
+from autoprune.core.registry import Registry
+
+Split = Literal["train", "search", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+class Metric(Protocol):
+    """Gathers a metric over the batches of a split; higher is better."""
+
+    def update(self, outputs: Any, batch: Any) -> None:
+        """Take in one batch."""
+        ...
+
+    def compute(self) -> float:
+        """Return the metric over everything taken in."""
+        ...
+
+
+class Task(Protocol):
+    """Data, loss and metric of one kind of problem.
+
+    Splits: ``train`` for fine-tuning and calibration, ``search`` for scores, ``test`` for one
+    measurement at the end. No sample is in two of them.
+
+    Attributes:
+        name: Registered name.
+        metric_name: Name of the metric, for people.
+    """
+
+    name: str
+    metric_name: str
+
+    def batches(self, split: Split) -> Iterator[Any]:
+        """Yield the batches of one pass, checked.
+
+        Raises:
+            DataError: If the user's loader raises, yields nothing, or yields something else.
+        """
+        ...
+
+    def loader(self, split: Split) -> Any:
+        """Return the user's own loader of a split, to seed its shuffling."""
+        ...
+
+    def inputs(self, batch: Any) -> tuple[Any, ...]:
+        """Return the positional arguments of the model's forward."""
+        ...
+
+    def samples(self, batch: Any) -> int:
+        """Return the number of samples in a batch."""
+        ...
+
+    def loss(self, outputs: Any, batch: Any) -> torch.Tensor:
+        """Return the mean loss of a batch, a scalar that gradients flow through."""
+        ...
+
+    def metric(self) -> Metric:
+        """Return a fresh metric."""
+        ...
+
+    def check_outputs(self, outputs: Any, batch: Any) -> None:
+        """Raise `DataError` if the model's outputs do not fit the task or the targets."""
+        ...
+
+
+TASKS: Registry[Callable[[Any], Task]] = Registry("task")
+
+
+def create_task(name: str, data: Any) -> Task:
+    """Return the task called ``name`` over what the user's data function returned.
+
+    Raises:
+        ConfigError: If there is no such task.
+        DataError: If the data lacks a split.
+    """
+    return TASKS.get(name)(data)

@@ -1,0 +1,52 @@
+"""The user's loaders: taken as they are, watched closely."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from autoprune._hints import did_you_mean
+from autoprune.errors import DataError
+from autoprune.tasks.base import SPLITS, Split
+
+
+def check_splits(data: Any) -> dict[Split, Iterable[Any]]:
+    """Return the loaders by split.
+
+    Raises:
+        DataError: If ``data`` is no mapping of the three splits to things to iterate over
+            again and again.
+    """
+    if not isinstance(data, Mapping):
+        raise DataError(
+            f"The data must be a mapping with the keys {', '.join(SPLITS)}, each a loader that "
+            f"yields batches. Got {type(data).__name__}."
+        )
+    for split in SPLITS:
+        if split not in data:
+            raise DataError(
+                f"The data lacks the split {split!r}.{did_you_mean(split, map(str, data))} "
+                "Return a mapping with train, search and test."
+            )
+        if not isinstance(data[split], Iterable) or isinstance(data[split], Iterator):
+            raise DataError(
+                f"The {split} split must be a loader or list that can be iterated over many "
+                f"times. Got {type(data[split]).__name__}."
+            )
+    return {split: data[split] for split in SPLITS}
+
+
+def iterate(loader: Iterable[Any], split: Split) -> Iterator[Any]:
+    """Yield the batches of one pass; whatever the loader raises becomes a `DataError`."""
+    empty = True
+    try:
+        for batch in loader:
+            empty = False
+            yield batch
+    except (DataError, GeneratorExit):
+        raise
+    except Exception as err:  # the user's loader may raise anything
+        raise DataError(
+            f"The {split} loader raised {type(err).__name__}: {err} "
+            "Iterate over it once by hand to see where."
+        ) from err
+    if empty:
+        raise DataError(f"The {split} split is empty. Give it at least one batch.")
