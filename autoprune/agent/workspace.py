@@ -18,8 +18,11 @@ CONFIG, DATABASE, RESULT, POLICY, ONNX = (
     *("run.json", "autoprune.db", "result.json", "policy.json", "model.onnx"),
 )
 REPORT = "report.md"
-_OURS = (CONFIG, RESULT, POLICY, ONNX, REPORT, PLAN, WEIGHTS)
-_PATTERNS = (f"{DATABASE}*", "finalist-*.safetensors", ".*.partial")
+# In the order they are deleted: until its settings are gone, what is left is still the old run's.
+_OURS = (
+    *(RESULT, POLICY, ONNX, REPORT, PLAN, WEIGHTS),
+    *(f"{DATABASE}*", "finalist-*.safetensors", ".*.partial", CONFIG),
+)
 _MAY_CHANGE = {"trials"}
 
 
@@ -70,7 +73,10 @@ class Workspace:
     def check(self, config: Mapping[str, Any]) -> None:
         """Raise `RunExistsError` if the folder holds a run that ``config`` may not go on with."""
         stored = self.stored()
-        if stored is None or self._if_exists == "overwrite":
+        if self._if_exists == "overwrite":
+            return
+        if stored is None:
+            self._refuse_orphans()
             return
         changes = _changes(stored, config)
         if self._if_exists == "resume" and not changes.keys() - _MAY_CHANGE:
@@ -107,7 +113,7 @@ class Workspace:
         return stored
 
     def _refuse_foreign(self) -> None:
-        known = {path for name in (*_OURS, *_PATTERNS, "run.lock") for path in self._glob(name)}
+        known = {path for name in (*_OURS, "run.lock") for path in self._glob(name)}
         foreign = sorted(path.name for path in self.folder.iterdir() if path not in known)
         if self.stored() is None and foreign:
             raise OutputError(
@@ -115,11 +121,19 @@ class Workspace:
                 "Choose a new or empty one."
             )
 
+    def _refuse_orphans(self) -> None:
+        if self.database.exists():
+            raise RunExistsError(
+                f"{self.folder} holds evaluations in {DATABASE}, but not the settings they were "
+                f"made with, {CONFIG}. Put that file back, add --if-exists overwrite to start "
+                "afresh, or choose another --out."
+            )
+
     def _glob(self, pattern: str) -> Iterator[Path]:
         return self.folder.glob(pattern)
 
     def _clear(self) -> None:
-        for name in (*_OURS, *_PATTERNS):
+        for name in _OURS:
             for path in self._glob(name):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
