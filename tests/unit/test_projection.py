@@ -1,0 +1,156 @@
+"""Projection: any wish becomes feasible levels that use the budget up."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoprune.agent.projection import Projection
+from autoprune.core.budget import Budget
+from autoprune.core.costs import Costs
+from autoprune.cost.model import CostModel
+from autoprune.errors import BudgetError
+from autoprune.space.schema import UnitSpace
+
+Levels = dict[str, int]
+
+
+@dataclass
+class ChainCost:
+    """Layers in a row between one input and one output: costs that anyone can work out."""
+
+    atoms: dict[str, int]
+
+    @property
+    def dense(self) -> Costs:
+        return self.price({})
+
+    def price(self, kept: dict[str, int]) -> Costs:
+        widths = [1, *(kept.get(unit, atoms) for unit, atoms in self.atoms.items()), 1]
+        params = sum(widths)
+        macs = sum(a * b for a, b in pairwise(widths))
+        return Costs(macs=macs, params=params, size=8 + 4 * params)
+
+
+def chain(kept: dict[str, tuple[int, ...]], budget: Any) -> Projection:
+    spaces = {unit: UnitSpace(unit, at[0], ("channel.l1",), at) for unit, at in kept.items()}
+    cost = ChainCost({unit: at[0] for unit, at in kept.items()})
+    return Projection(cast(CostModel, cost), spaces, Budget.parse(budget))
+
+
+@st.composite
+def projections(draw: st.DrawFn) -> Projection:
+    """Draw a chain of up to five units and limits between its smallest and its dense costs."""
+    kept = {}
+    for number in range(draw(st.integers(1, 5))):
+        counts = draw(st.sets(st.integers(1, 30), min_size=2, max_size=8))
+        kept[f"u{number}"] = tuple(sorted(counts, reverse=True))
+    cost = ChainCost({unit: at[0] for unit, at in kept.items()})
+    dense = cost.dense.as_dict()
+    least = cost.price({unit: at[-1] for unit, at in kept.items()}).as_dict()
+    tight = draw(st.sampled_from(["macs", "params", "size"]))
+    limits = {tight: draw(st.integers(least[tight], dense[tight] - 1))}
+    for other in {"macs", "params", "size"} - {tight}:
+        if draw(st.booleans()):
+            limits[other] = draw(st.integers(least[other], dense[other]))
+    return chain(kept, limits)
+
+
+def wish_for(data: st.DataObject, projection: Projection) -> Levels:
+    return {u: data.draw(st.integers(0, s.levels - 1)) for u, s in projection.spaces.items()}
+
+
+@given(projections(), st.data())
+def test_every_wish_becomes_feasible_and_no_unit_can_take_back_a_level(
+    projection: Projection, data: st.DataObject
+) -> None:
+    levels = projection.project(wish_for(data, projection))
+    assert levels.keys() == projection.spaces.keys()
+    assert projection.feasible(levels)
+    for unit, at in levels.items():
+        assert 0 <= at < projection.spaces[unit].levels
+        assert at == 0 or not projection.feasible(levels | {unit: at - 1})
+
+
+@given(projections(), st.data())
+def test_what_was_projected_stays_as_it_is(projection: Projection, data: st.DataObject) -> None:
+    levels = projection.project(wish_for(data, projection))
+    assert projection.project(levels) == levels
+
+
+@given(projections(), st.data())
+def test_a_level_more_costs_no_more(projection: Projection, data: st.DataObject) -> None:
+    wish = wish_for(data, projection)
+    for unit, at in wish.items():
+        if at + 1 < projection.spaces[unit].levels:
+            less = projection.price(wish | {unit: at + 1}).as_dict()
+            assert all(less[name] <= v for name, v in projection.price(wish).as_dict().items())
+
+
+def test_of_a_real_model_a_level_more_costs_less(
+    cost: CostModel, spaces: dict[str, UnitSpace]
+) -> None:
+    projection = Projection(cost, spaces, Budget.parse("macs=50%"))
+    for stem in range(4):
+        for inner in range(4):
+            kept = (spaces["stem"].kept[stem], spaces["inner"].kept[inner])
+            macs = 36 * (9 * kept[0] + 2 * 9 * kept[0] * kept[1]) + 3 * kept[0]  # by hand
+            assert projection.price({"stem": stem, "inner": inner}).macs == macs
+            assert projection.feasible({"stem": stem, "inner": inner}) == (macs <= 64824 // 2)
+
+
+FOUR: dict[str, tuple[int, ...]] = {
+    "a": (8, 6, 4, 2),
+    "b": (8, 6, 4, 2),
+}  # dense: 80 MACs, 18 params, 80 bytes
+
+
+@pytest.mark.parametrize(
+    ("budget", "wish", "levels"),
+    [
+        # 8 + 8b + b macs: b = 4 gives 44, b = 6 gives 62
+        ("macs=50", {"a": 0, "b": 2}, {"a": 0, "b": 2}),
+        ("macs=50", {"a": 2, "b": 0}, {"a": 2, "b": 0}),
+        ("macs=50", {"a": 0, "b": 3}, {"a": 0, "b": 2}),  # more than needed is given back
+        ("macs=50", {"a": 0, "b": 0}, {"a": 1, "b": 1}),  # 6 + 36 + 6 = 48
+        ("macs=8", {"a": 1, "b": 0}, {"a": 3, "b": 3}),  # 2 + 4 + 2: only the smallest fits
+        ("params=10", {"a": 2, "b": 2}, {"a": 2, "b": 2}),
+        ("macs=50,params=10", {"a": 0, "b": 2}, {"a": 1, "b": 3}),  # params are tighter: 6 + 2
+        ("macs=8,params=17", {"a": 0, "b": 2}, {"a": 3, "b": 3}),  # MACs are
+        ("size=48", {"a": 2, "b": 2}, {"a": 2, "b": 2}),  # 8 + 4 x 10
+        ("macs=50%", {"a": 1, "b": 2}, {"a": 1, "b": 2}),  # 6 + 24 + 4 = 34 of 40
+    ],
+)
+def test_small_cases_by_hand(budget: str, wish: Levels, levels: Levels) -> None:
+    assert chain(FOUR, budget).project(wish) == levels
+
+
+def test_an_impossible_budget_names_the_smallest_that_can_be_reached() -> None:
+    with pytest.raises(BudgetError) as caught:
+        chain(FOUR, "macs=7")
+    message = str(caught.value)
+    assert "The budget macs=7 cannot be reached" in message
+    assert "macs 8 (10.0% of dense), params 6 (33.3% of dense), size 32 (40.0%" in message
+    assert "Set a higher limit" in message
+
+
+def test_one_impossible_limit_of_several_is_enough() -> None:
+    with pytest.raises(BudgetError, match=r"macs=50%, params=5 cannot be reached.* params 6 "):
+        chain(FOUR, "macs=50%,params=5")
+
+
+def test_the_smallest_reachable_budget_can_be_reached() -> None:
+    assert chain(FOUR, "macs=8,params=6,size=32").project({"a": 0, "b": 0}) == {"a": 3, "b": 3}
+
+
+@pytest.mark.parametrize("budget", ["macs=100%", "macs=80", "size=1MB", "macs=80,params=18"])
+def test_a_budget_that_is_met_already_says_what_the_model_has(budget: str) -> None:
+    with pytest.raises(BudgetError, match=r"meets the budget .* already.*macs 80 \(100.0%"):
+        chain(FOUR, budget)
+
+
+def test_one_limit_that_is_not_met_is_reason_to_search() -> None:
+    assert chain(FOUR, "macs=80,params=17").project({"a": 0, "b": 1}) == {"a": 0, "b": 1}

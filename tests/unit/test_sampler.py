@@ -1,0 +1,151 @@
+"""The sampler: feasible, repeatable, never the same twice, and blind to what was abandoned."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import Trial, TrialState
+
+from autoprune.agent.encoding import distributions, levels_of, policy_of
+from autoprune.agent.projection import Projection
+from autoprune.agent.sampler import ProjectedSampler, finished_trials
+from autoprune.core.budget import Budget
+from autoprune.cost.model import CostModel
+from autoprune.space.schema import SearchSpace
+from autoprune.storage.engine import sqlite_url
+from autoprune.storage.study import ABANDONED, close_study, open_study, release_unfinished
+from autoprune.surgery.units import Plan
+
+Params = dict[str, Any]
+METHODS = ["channel.l1", "channel.l2"]
+TRIALS = 13  # TPE starts to learn after 10
+
+
+@pytest.fixture
+def projection(cost: CostModel, plan: Plan) -> Projection:
+    atoms = {name: unit.atoms for name, unit in plan.units.items()}
+    sparsities = [at / 12 for at in range(1, 12)]
+    space = SearchSpace.model_validate({"methods": METHODS, "sparsities": sparsities})
+    return Projection(cost, space.resolve(atoms), Budget.parse("macs=50%"))
+
+
+def in_memory(projection: Projection, seed: int = 0, anchors: Sequence[Params] = ()) -> Any:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(sampler=ProjectedSampler(projection, seed, anchors))
+
+
+def ask(study: optuna.Study, projection: Projection) -> Trial:
+    return study.ask(distributions(projection.spaces))
+
+
+def value_of(params: Params) -> float:
+    """Return something to minimise that depends on every parameter."""
+    numbers = sorted(f"{name}={value}" for name, value in params.items())
+    return sum((at + 1) * sum(map(ord, text)) % 17 for at, text in enumerate(numbers))
+
+
+def step(study: optuna.Study, projection: Projection) -> Params:
+    trial = ask(study, projection)
+    number = len(finished_trials(study))
+    if number % 5 == 4:  # some candidates fail
+        study.tell(trial, state=TrialState.FAIL)
+    else:
+        study.tell(trial, value_of(trial.params))
+    return dict(trial.params)
+
+
+def steps(study: optuna.Study, projection: Projection, count: int = TRIALS) -> list[Params]:
+    return [step(study, projection) for _ in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+def test_the_same_seed_proposes_the_same(projection: Projection) -> None:
+    first = steps(in_memory(projection), projection)
+    assert first == steps(in_memory(projection), projection)
+    assert first != steps(in_memory(projection, seed=1), projection)
+
+
+def test_what_was_told_matters(projection: Projection) -> None:
+    proposals = []
+    for sign in (1, -1):
+        study = in_memory(projection)
+        for _ in range(11):
+            trial = ask(study, projection)
+            study.tell(trial, sign * levels_of(trial.params, projection.spaces)["stem"])
+        proposals.append(ask(study, projection).params)
+    assert proposals[0] != proposals[1]
+
+
+def test_every_proposal_is_feasible_and_new(projection: Projection) -> None:
+    proposed = steps(in_memory(projection), projection)
+    assert all(projection.feasible(levels_of(p, projection.spaces)) for p in proposed)
+    policies = {policy_of(p, projection.spaces).fingerprint for p in proposed}
+    assert len(policies) == TRIALS
+
+
+def test_a_reopened_study_goes_on_with_the_same_proposals(
+    projection: Projection, tmp_path: Path
+) -> None:
+    undisturbed = steps(in_memory(projection), projection)
+    url, found = sqlite_url(tmp_path / "study.db"), []
+    for count in (1, 5, 5, 1, 1):
+        study = open_study(url, "s", sampler=ProjectedSampler(projection, 0))
+        found += steps(study, projection, count)
+        close_study(study)
+    assert found == undisturbed
+
+
+def test_abandoned_trials_change_nothing(projection: Projection, tmp_path: Path) -> None:
+    undisturbed = steps(in_memory(projection), projection)
+    sampler = ProjectedSampler(projection, 0)
+    study, found = open_study(sqlite_url(tmp_path / "study.db"), "s", sampler=sampler), []
+    for number in range(TRIALS):
+        if number % 3 == 0:
+            lost = ask(study, projection)
+            assert release_unfinished(study) == 1
+            assert study.trials[lost.number].user_attrs["outcome"] == ABANDONED
+        found.append(step(study, projection))
+    close_study(study)
+    assert found == undisturbed
+
+
+def test_anchors_come_first_and_are_projected(projection: Projection) -> None:
+    whole = {"method:stem": "channel.l1", "method:inner": "channel.l2"}
+    dense = {"level:stem": 0, "level:inner": 0} | whole
+    small = {"level:stem": 0, "level:inner": 11} | whole
+    first, second, third = steps(in_memory(projection, 0, [dense, small]), projection, 3)
+    for proposed, anchor in ((first, dense), (second, small)):
+        levels = projection.project(levels_of(anchor, projection.spaces))
+        assert levels_of(proposed, projection.spaces) == levels
+        assert {name: proposed[name] for name in whole} == whole
+    assert third not in (first, second)
+
+
+def test_anchors_that_project_alike_are_not_proposed_twice(projection: Projection) -> None:
+    whole = {"method:stem": "channel.l1", "method:inner": "channel.l1"}
+    same = [{"level:stem": 0, "level:inner": level} | whole for level in (9, 10, 11)]
+    proposed = steps(in_memory(projection, 0, same), projection, 3)
+    assert len({policy_of(p, projection.spaces).fingerprint for p in proposed}) == 3
+
+
+def test_where_all_was_tried_a_known_policy_comes_back(cost: CostModel, plan: Plan) -> None:
+    given = {"methods": METHODS, "sparsities": [0.5], "protect": ["inner"]}
+    space = SearchSpace.model_validate(given)
+    spaces = space.resolve({n: u.atoms for n, u in plan.units.items()})
+    projection = Projection(cost, spaces, Budget.parse("macs=50%"))
+    proposed = steps(in_memory(projection), projection, 3)
+    assert sorted(p["method:stem"] for p in proposed[:2]) == METHODS
+    assert proposed[2] in proposed[:2]
+
+
+def test_parameters_beside_the_policy_are_passed_on(projection: Projection) -> None:
+    trial = in_memory(projection).ask()
+    assert 0 <= trial.suggest_float("rate", 0, 1) <= 1
