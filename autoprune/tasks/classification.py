@@ -16,12 +16,12 @@ class Top1:
     """Share of samples whose highest output is their class, in ``[0, 1]``."""
 
     def __init__(self) -> None:
-        self._mean = MeanMetric()
+        self._mean = MeanMetric().set_dtype(torch.float64)
 
     def update(self, outputs: torch.Tensor, batch: Any) -> None:
         """Take in outputs of shape ``[samples, classes]`` and their batch."""
         right = outputs.argmax(1) == batch[1]
-        self._mean.update(right.float().cpu())
+        self._mean.update(right.double().cpu())
 
     def compute(self) -> float:
         """Return the accuracy over everything taken in."""
