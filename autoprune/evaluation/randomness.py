@@ -37,7 +37,9 @@ def isolated(seed: int, *loaders: Any) -> Iterator[None]:
 
 
 def _generators(loader: Any) -> Iterator[torch.Generator]:
-    for holder in (loader, getattr(loader, "sampler", None)):
+    batches = getattr(loader, "batch_sampler", None)
+    samplers = (getattr(holder, "sampler", None) for holder in (loader, batches))
+    for holder in (loader, batches, *samplers):
         generator = getattr(holder, "generator", None)
         if isinstance(generator, torch.Generator):
             yield generator
