@@ -28,12 +28,18 @@ def data_fingerprint(task: Task) -> str:
     """
     digest = hashlib.sha256()
     for split in SPLITS:
-        loader = task.loader(split)
-        digest.update(f"{split} {len(loader) if hasattr(loader, '__len__') else '?'} ".encode())
+        digest.update(f"{split} {_length(task.loader(split))} ".encode())
         for leaf in tree_leaves(next(iter(task.batches(split)))):
             if isinstance(leaf, torch.Tensor):
                 _update(digest, leaf)
     return digest.hexdigest()
+
+
+def _length(loader: Any) -> int | None:
+    try:
+        return len(loader)
+    except TypeError:  # a stream: it has no length, or no dataset with one
+        return None
 
 
 def _update(digest: Any, tensor: torch.Tensor) -> None:

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_map_only
 from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
 from autoprune.core.progress import Progress
+from autoprune.core.user_code import blame
 from autoprune.cost.model import CostModel
 from autoprune.errors import DataError, ModelError
 from autoprune.evaluation.importance import rank_atoms
@@ -109,8 +110,8 @@ def check_data(model: nn.Module, task: Task) -> None:
             except Exception as err:  # the user's forward may raise anything
                 shapes = [tuple(x.shape) for x in task.inputs(batch)]
                 raise ModelError(
-                    f"The model's forward raised {type(err).__name__} on the first {split} batch, "
-                    f"inputs of shape {shapes}: {err} Check that the data yields what it takes."
+                    f"The model's forward failed on the first {split} batch, inputs of shape "
+                    f"{shapes}: {blame(err)} Check that the data yields what it takes."
                 ) from err
         task.check_outputs(outputs, batch)
 

@@ -65,7 +65,7 @@ class Classification:
 
     def loss(self, outputs: Any, batch: Any) -> torch.Tensor:
         """Return the mean cross-entropy; see `Task.loss`."""
-        return cross_entropy(outputs, batch[1])
+        return cross_entropy(outputs, batch[1].long())
 
     def metric(self) -> Top1:
         """Return a fresh accuracy; see `Task.metric`."""

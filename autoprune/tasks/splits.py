@@ -1,9 +1,11 @@
 """The user's loaders: taken as they are, watched closely."""
 
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from autoprune._hints import did_you_mean
+from autoprune.core.user_code import blame
 from autoprune.errors import DataError
 from autoprune.tasks.base import SPLITS, Split
 
@@ -45,8 +47,15 @@ def iterate(loader: Iterable[Any], split: Split) -> Iterator[Any]:
         raise
     except Exception as err:  # the user's loader may raise anything
         raise DataError(
-            f"The {split} loader raised {type(err).__name__}: {err} "
-            "Iterate over it once by hand to see where."
+            f"The {split} loader raised {_blame(err)} Iterate over it once by hand to see where."
         ) from err
     if empty:
         raise DataError(f"The {split} split is empty. Give it at least one batch.")
+
+
+def _blame(err: Exception) -> str:
+    """Return what `blame` says, or the worker's own error where a worker process raised it."""
+    _, relayed, trace = str(err).partition("Original Traceback (most recent call last):")
+    if not relayed:
+        return blame(err)
+    return f"{textwrap.shorten(trace.strip().splitlines()[-1], 400)} (in a worker process)."
