@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,8 @@ class Architecture(BaseModel):
             ) from err
         except (json.JSONDecodeError, ValidationError) as err:
             raise ArtifactError(
-                f"{path} is not what this version of autoprune writes: {err}"
+                f"{path} is not what this version of autoprune writes: {shorten(str(err), 400)}. "
+                "Restore the file, or load it with the version that wrote it."
             ) from err
 
     def cut(self, dense: nn.Module) -> nn.Module:
@@ -126,6 +128,10 @@ def load(
             )
         model = Constructor.from_dict(architecture.constructor, folder).build
     dense = model if isinstance(model, nn.Module) else model()
-    pruned = architecture.cut(dense)
+    if not isinstance(dense, nn.Module):
+        raise ArtifactError(
+            f"'model' must be the dense model or a function that returns it. Got {dense!r}."
+        )
+    pruned = architecture.cut(dense).cpu()
     load_weights(pruned, folder / WEIGHTS, architecture.weights_sha256)
     return pruned.eval()

@@ -1,10 +1,15 @@
 """``result.json``: the versioned summary of a run that other programs build on."""
 
+import json
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from autoprune.artifacts.files import write_text
 from autoprune.core.costs import Costs
+
+SCHEMA_FILE = Path(__file__).with_name("result.schema.json")
 
 
 class _Record(BaseModel):
@@ -81,8 +86,20 @@ class Result(_Record):
         alias_generator=lambda name: "schema" if name == "schema_" else name,
         populate_by_name=True,
         title="autoprune result",
+        json_schema_serialization_defaults_required=True,
     )
 
     def to_json(self) -> str:
         """Return the text of ``result.json``."""
         return self.model_dump_json(indent=2, by_alias=True) + "\n"
+
+
+def schema_text() -> str:
+    """Return the JSON schema of ``result.json``, the text of ``result.schema.json``."""
+    form = Result.model_json_schema(by_alias=True, mode="serialization")
+    dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(dialect | form, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    write_text(SCHEMA_FILE, schema_text())

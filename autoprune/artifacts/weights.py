@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from textwrap import shorten
 
 import safetensors
 import torch
@@ -45,7 +46,8 @@ def load_weights(model: nn.Module, path: Path, sha256: str) -> None:
         tensors: dict[str, torch.Tensor] = load_file(path)
         missing, unexpected = model.load_state_dict(tensors, strict=False)
     except (RuntimeError, safetensors.SafetensorError) as err:
-        raise ArtifactError(f"The weights {path} do not fit the model: {err}") from err
+        reason = shorten(str(err), 400)
+        raise ArtifactError(f"The weights {path} do not fit the model: {reason}") from err
     if unexpected or set(missing) - tied:
         raise ArtifactError(
             f"The weights {path} do not fit the model. Missing: "
