@@ -155,8 +155,8 @@ class Relayed:
     def __iter__(self) -> Iterator[Any]:
         try:
             raise FileNotFoundError("cat.png")
-        except FileNotFoundError as err:
-            ExceptionWrapper(err, where="in DataLoader worker process 0").reraise()
+        except FileNotFoundError:
+            ExceptionWrapper(where="in DataLoader worker process 0").reraise()
         yield
 
 
