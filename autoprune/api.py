@@ -71,9 +71,9 @@ def search(
     """
     if if_exists not in get_args(IfExists):
         raise ConfigError(f"if_exists must be one of {get_args(IfExists)}. Got {if_exists!r}.")
-    _at_least("trials", trials, 1)
-    _at_least("seed", seed, 0)
-    _at_least("timeout", 0 if timeout is None else timeout, 0)
+    _at_least("trials", trials, 1, int)
+    _at_least("seed", seed, 0, int)
+    _at_least("timeout", 0 if timeout is None else timeout, 0, int | float)
     shown = progress_for() if progress is None else nullcontext(progress)
     with shown as told:
         found = run_search(
@@ -98,9 +98,10 @@ def search(
     return found
 
 
-def _at_least(name: str, value: float, least: float) -> None:
-    if isinstance(value, bool) or not value >= least:
-        raise ConfigError(f"{name} must be a number of at least {least}. Got {value!r}.")
+def _at_least(name: str, value: Any, least: float, kind: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind) or not value >= least:
+        number = "whole number" if kind is int else "number"
+        raise ConfigError(f"{name} must be a {number} of at least {least}. Got {value!r}.")
 
 
 def _constructor(given: Constructor | str | None) -> Constructor | None:

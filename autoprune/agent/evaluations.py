@@ -8,6 +8,7 @@ from torch import nn
 from autoprune.artifacts.files import sha256_of
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.core.policy import Policy
+from autoprune.core.user_code import blame
 from autoprune.errors import CandidateError, InputError
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.database import Database
@@ -49,7 +50,7 @@ class Evaluations:
         """Return the fine-tuned model of a finalist and what it was found to be worth.
 
         Raises:
-            CandidateError: If its loss becomes NaN or infinite.
+            CandidateError: If it raises, or its loss becomes NaN or infinite.
         """
         steps = self.scorer.recovery.recover_steps
         key = self._key(policy, -1 - steps)
@@ -58,10 +59,20 @@ class Evaluations:
             model = self._stored(known)
             if model is not None:
                 return model, known
-        model, score = self.scorer.score(policy, steps)
+        model, found = self._recover(policy, steps)
+        self.database.record_evaluation(self.run_id, key, found)
+        return model, found
+
+    def _recover(self, policy: Policy, steps: int) -> tuple[nn.Module, Evaluation]:
+        try:
+            model, score = self.scorer.score(policy, steps)
+        except (InputError, CandidateError):
+            raise
+        except Exception as err:  # the user's forward may raise anything
+            raise CandidateError(blame(err)) from err
         path = self.folder / f"finalist-{policy.fingerprint[:12]}.safetensors"
         sha256 = save_weights(model, path)
-        found = Evaluation(
+        return model, Evaluation(
             policy,
             RECOVERED,
             score.loss,
@@ -71,16 +82,14 @@ class Evaluations:
             path.name,
             sha256,
         )
-        return model, self.database.record_evaluation(self.run_id, key, found)
 
     def _score(self, policy: Policy, steps: int) -> Evaluation:
         try:
             _, score = self.scorer.score(policy, steps)
         except InputError:
             raise
-        except (CandidateError, RuntimeError, ValueError, IndexError) as err:
-            reason = f"{FAILED}: {type(err).__name__}: {err}"
-            return Evaluation(policy, reason, None, None, 0.0, 0.0)
+        except Exception as err:  # the user's forward may raise anything
+            return Evaluation(policy, f"{FAILED}: {blame(err)}", None, None, 0.0, 0.0)
         return Evaluation(
             policy, SCORED, score.loss, score.quality, score.sample_forwards, score.seconds
         )

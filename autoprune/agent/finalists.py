@@ -7,7 +7,7 @@ from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
 from autoprune.core.progress import Progress, ProgressCallback
-from autoprune.errors import CandidateError
+from autoprune.errors import CandidateError, ModelError
 from autoprune.storage.records import Evaluation
 
 
@@ -20,17 +20,19 @@ def recover_finalists(
     next in line.
 
     Raises:
-        CandidateError: If every policy diverges, or there is none.
+        ModelError: If all of them do.
     """
     wanted = min(evaluations.scorer.recovery.finalists, len(ranked))
     recovered: list[tuple[nn.Module, Evaluation]] = []
+    problem = ""
     start = time.monotonic()
     for candidate in ranked:
         if len(recovered) == wanted:
             break
         try:
             recovered.append(evaluations.recover(candidate.policy))
-        except CandidateError:
+        except CandidateError as err:
+            problem = str(err)
             continue
         best = max(recovered, key=_merit)[1]
         pace = (time.monotonic() - start) / len(recovered)
@@ -45,9 +47,9 @@ def recover_finalists(
             )
         )
     if not recovered:
-        raise CandidateError(
-            f"None of {len(ranked)} scored policies gave a finite loss. Lower "
-            "recovery.learning_rate, or check the model's loss on the training data."
+        raise ModelError(
+            f"None of the {len(ranked)} pruned models that were scored could be fine-tuned. The "
+            f"last problem: {problem} Lower recovery.learning_rate and start afresh."
         )
     model, winner = max(recovered, key=_merit)
     return model, winner, [evaluation for _, evaluation in recovered]

@@ -11,6 +11,7 @@ from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.projection import Projection
 from autoprune.agent.sampler import finished_trials
 from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.errors import ModelError
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import ABANDONED
 
@@ -37,8 +38,27 @@ class Loop:
     progress: ProgressCallback
     scored: dict[str, Evaluation] = field(default_factory=dict)
 
-    def run(self) -> None:
-        """Go on from where the study stands until there is nothing left to do."""
+    def run(self) -> list[Evaluation]:
+        """Go on from where the study stands until there is nothing left to do.
+
+        Returns:
+            What was scored without failing, lowest loss first.
+
+        Raises:
+            ModelError: If every policy failed.
+        """
+        self._run()
+        ranked = self.ranked()
+        if not ranked:
+            reason = next(iter(self.scored.values())).outcome
+            raise ModelError(
+                f"None of {len(self.scored)} pruned models could be scored. The first one "
+                f"{reason} Mend the model's forward, or lower recovery.learning_rate if the loss "
+                "is no number, and start afresh."
+            )
+        return ranked
+
+    def _run(self) -> None:
         spaces = self.projection.spaces
         for trial in finished_trials(self.study):
             self._keep(self.evaluations.score(policy_of(trial.params, spaces)))

@@ -11,6 +11,8 @@ from torch.utils._pytree import tree_map_only
 
 from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
+from autoprune.artifacts.architecture import Architecture
+from autoprune.artifacts.constructor import Constructor
 from autoprune.core.progress import Progress
 from autoprune.core.user_code import blame
 from autoprune.cost.model import CostModel
@@ -114,6 +116,17 @@ def check_data(model: nn.Module, task: Task) -> None:
                     f"{shapes}: {blame(err)} Check that the data yields what it takes."
                 ) from err
         task.check_outputs(outputs, batch)
+
+
+def check_constructor(model: nn.Module, constructor: Constructor | None) -> None:
+    """Build the architecture once, so that a wrong constructor is told before the search.
+
+    Raises:
+        ModelError: If it cannot be built.
+        ArtifactError: If it is another one than the model's.
+    """
+    if constructor is not None:
+        Architecture.of(model, {}, None, "").cut(constructor.build())
 
 
 def example_inputs(task: Task) -> tuple[Any, ...]:

@@ -24,6 +24,7 @@ from autoprune.core.costs import Costs
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress
 from autoprune.evaluation.measure import measure
+from autoprune.evaluation.randomness import isolated
 from autoprune.storage.records import Evaluation
 from autoprune.surgery.ids import Ids
 from autoprune.tasks import Split
@@ -59,8 +60,9 @@ def finish(
     task, device, dense = request.task, request.device, request.model
     assert winner.quality is not None
     request.progress(Progress(stage="verify", done=0, total=1))
-    dense_quality = [measure(dense, task, split, device).quality for split in _JUDGED]
-    tested = measure(model, task, "test", device).quality
+    with isolated(request.seed, *(task.loader(split) for split in _JUDGED)):
+        dense_quality = [measure(dense, task, split, device).quality for split in _JUDGED]
+        tested = measure(model, task, "test", device).quality
     atoms = prepared.scorer.importance.removed(winner.policy)
     costs, checks = judge(
         Winner(

@@ -10,7 +10,7 @@ from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import recover_finalists
 from autoprune.agent.identity import data_fingerprint, model_fingerprint
 from autoprune.agent.loop import Loop
-from autoprune.agent.prepare import Prepared, check_data, prepare
+from autoprune.agent.prepare import Prepared, check_constructor, check_data, prepare
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.sampler import ProjectedSampler
@@ -30,15 +30,15 @@ def run_search(request: Request) -> SearchResult:
 
     Raises:
         InputError: If anything given cannot be used; see `autoprune.errors`.
-        CandidateError: If no policy at all gave a finite loss.
         VerificationError: If the winner fails a check; nothing is written as a result then.
     """
     workspace = Workspace(request.out, request.if_exists)
-    with workspace.hold():
-        with isolated(request.seed, *(request.task.loader(split) for split in SPLITS)):
-            check_data(request.model, request.task)
-            model_fp = model_fingerprint(request.model)
-            data_fp = data_fingerprint(request.task)
+    loaders = (request.task.loader(split) for split in SPLITS)
+    with workspace.hold(), isolated(request.seed, *loaders):
+        check_data(request.model, request.task)
+        check_constructor(request.model, request.constructor)
+        model_fp = model_fingerprint(request.model)
+        data_fp = data_fingerprint(request.task)
         config = request.config(model_fp, data_fp)
         workspace.check(config)
         prepared = prepare(request)
@@ -68,8 +68,8 @@ def _search(
         timeout=request.timeout,
         progress=request.progress,
     )
-    loop.run()
-    model, winner, finalists = recover_finalists(loop.ranked(), evaluations, request.progress)
+    ranked = loop.run()
+    model, winner, finalists = recover_finalists(ranked, evaluations, request.progress)
     spent = [*loop.scored.values(), *finalists]
     cost = SearchCost(
         evaluations=len(loop.scored),
