@@ -1,0 +1,270 @@
+"""Evaluations, the loop and the finalists: paid for once, and no failure stops the rest."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState
+from torch import nn
+
+from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.finalists import recover_finalists
+from autoprune.agent.loop import Loop
+from autoprune.agent.projection import Projection
+from autoprune.agent.sampler import ProjectedSampler
+from autoprune.core.budget import Budget
+from autoprune.core.policy import Choice, Policy
+from autoprune.core.progress import Progress, silent
+from autoprune.core.recovery import Recovery
+from autoprune.cost.model import CostModel
+from autoprune.errors import CandidateError, DataError, ModelError
+from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.scorer import Score, Scorer
+from autoprune.space.schema import UnitSpace
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+from autoprune.surgery.units import Plan
+from autoprune.tasks import Classification
+
+POLICIES = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in range(1, 7)]
+RECOVERY = Recovery(score_steps=1, recover_steps=2, finalists=2, calibration_batches=1)
+
+
+@dataclass(frozen=True)
+class Counting(Scorer):
+    """Notes what it is asked, and fails where told to."""
+
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    fail: Callable[[Policy, int], Exception | None] = lambda policy, steps: None
+
+    def score(self, policy: Policy, steps: int) -> tuple[nn.Module, Score]:
+        self.asked.append((policy.fingerprint, steps))
+        error = self.fail(policy, steps)
+        if error is not None:
+            raise error
+        return super().score(policy, steps)
+
+
+@pytest.fixture
+def scorer(net: nn.Module, plan: Plan, cost: CostModel, task: Classification) -> Counting:
+    importance = rank_atoms(net, plan, task, ["channel.l1", "channel.l2"], 1, "cpu")
+    return Counting(net, plan, importance, cost, task, RECOVERY, seed=0, device="cpu")
+
+
+@pytest.fixture
+def evaluations(scorer: Counting, tmp_path: Path) -> Iterator[Evaluations]:
+    with Database.open(sqlite_url(tmp_path / "autoprune.db")) as database:
+        yield Evaluations(
+            database=database,
+            run_id=database.start_run("run", {}, "model", "data"),
+            scorer=scorer,
+            model_fp="model",
+            data_fp="data",
+            folder=tmp_path,
+        )
+
+
+def asked(evaluations: Evaluations) -> list[tuple[str, int]]:
+    assert isinstance(evaluations.scorer, Counting)
+    return evaluations.scorer.asked
+
+
+def failing(
+    evaluations: Evaluations, fail: Callable[[Policy, int], Exception | None]
+) -> Evaluations:
+    assert isinstance(evaluations.scorer, Counting)
+    return replace(evaluations, scorer=replace(evaluations.scorer, fail=fail))
+
+
+# --- scores
+
+
+def test_a_policy_is_scored_once(evaluations: Evaluations) -> None:
+    first = evaluations.score(POLICIES[0])
+    assert first.outcome == "scored"
+    assert evaluations.score(Policy.from_json(POLICIES[0].to_json())) == first
+    assert asked(evaluations) == [(POLICIES[0].fingerprint, 1)]
+
+
+@pytest.mark.parametrize("change", ["model_fp", "data_fp"])
+def test_a_score_counts_for_its_model_and_data_only(evaluations: Evaluations, change: str) -> None:
+    evaluations.score(POLICIES[0])
+    replace(evaluations, **{change: "other"}).score(POLICIES[0])  # type: ignore[arg-type]
+    assert len(asked(evaluations)) == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CandidateError("The training loss became nan."),
+        AssertionError("wrong width"),
+        TypeError("no overload"),
+        torch.OutOfMemoryError("too large"),
+        ZeroDivisionError(),
+    ],
+)
+def test_a_candidate_that_raises_fails_and_is_not_tried_again(
+    evaluations: Evaluations, error: Exception
+) -> None:
+    broken = failing(evaluations, lambda policy, steps: error)
+    found = broken.score(POLICIES[0])
+    assert found.outcome.startswith(f"failed: {type(error).__name__}")
+    assert str(error).rstrip(".") in found.outcome
+    assert (found.loss, found.quality) == (None, None)
+    assert evaluations.score(POLICIES[0]) == found
+
+
+def test_what_the_user_can_mend_stops_the_search(evaluations: Evaluations) -> None:
+    broken = failing(evaluations, lambda policy, steps: DataError("no images"))
+    with pytest.raises(DataError, match="no images"):
+        broken.score(POLICIES[0])
+    assert evaluations.score(POLICIES[0]).outcome == "scored"  # nothing was stored
+
+
+# --- finalists
+
+
+def test_a_finalist_is_recovered_once(evaluations: Evaluations, tmp_path: Path) -> None:
+    model, found = evaluations.recover(POLICIES[0])
+    assert (found.outcome, asked(evaluations)) == ("recovered", [(POLICIES[0].fingerprint, 2)])
+    again, stored = evaluations.recover(POLICIES[0])
+    assert stored == found
+    assert len(asked(evaluations)) == 1
+    assert not again.training
+    ours, theirs = model.state_dict(), again.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("harm", ["alter", "delete"])
+def test_a_finalist_whose_weights_are_not_as_recorded_is_recovered_again(
+    evaluations: Evaluations, tmp_path: Path, harm: str
+) -> None:
+    found = evaluations.recover(POLICIES[0])[1]
+    path = tmp_path / str(found.weights)
+    path.write_bytes(b"x" + path.read_bytes()[1:]) if harm == "alter" else path.unlink()
+    again = evaluations.recover(POLICIES[0])[1]
+    assert len(asked(evaluations)) == 2
+    assert (again.loss, again.weights_sha256) == (found.loss, found.weights_sha256)
+
+
+def test_the_best_by_quality_then_loss_wins(evaluations: Evaluations) -> None:
+    events: list[Progress] = []
+    ranked = [evaluations.score(policy) for policy in POLICIES[:3]]
+    model, winner, recovered = recover_finalists(ranked, evaluations, events.append)
+    assert [found.policy for found in recovered] == POLICIES[:2]
+    best = max(recovered, key=lambda e: (e.quality or 0, -(e.loss or 0)))
+    assert winner == best
+    kept = evaluations.scorer.kept(winner.policy)["stem"]
+    assert model.get_parameter("stem.weight").shape[0] == kept
+    assert [(event.stage, event.done, event.total) for event in events] == [
+        ("recover", 1, 2),
+        ("recover", 2, 2),
+    ]
+
+
+@pytest.mark.parametrize("error", [CandidateError("It diverged."), AssertionError("odd width")])
+def test_a_finalist_that_fails_is_replaced_by_the_next(
+    evaluations: Evaluations, error: Exception
+) -> None:
+    ranked = [evaluations.score(policy) for policy in POLICIES[:4]]
+    bad = POLICIES[1]
+    broken = failing(evaluations, lambda policy, steps: error if policy == bad else None)
+    recovered = recover_finalists(ranked, broken, silent)[2]
+    assert [found.policy for found in recovered] == [POLICIES[0], POLICIES[2]]
+
+
+def test_where_all_finalists_fail_the_user_is_told(evaluations: Evaluations) -> None:
+    ranked = [evaluations.score(policy) for policy in POLICIES[:3]]
+    broken = failing(evaluations, lambda policy, steps: CandidateError("It diverged."))
+    with pytest.raises(ModelError, match=r"None of the 3 .* It diverged\. .*learning_rate"):
+        recover_finalists(ranked, broken, silent)
+
+
+# --- the loop
+
+
+@pytest.fixture
+def make_loop(
+    evaluations: Evaluations, cost: CostModel, spaces: dict[str, UnitSpace]
+) -> Iterator[Callable[..., Loop]]:
+    projection = Projection(cost, spaces, Budget.parse("macs=60%"))
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=ProjectedSampler(projection, 0))
+
+    def make(evaluations: Evaluations = evaluations, trials: int = 5, **more: object) -> Loop:
+        given = {"timeout": None, "progress": silent} | more
+        return Loop(
+            study=study,
+            evaluations=evaluations,
+            projection=projection,
+            trials=trials,
+            **given,  # type: ignore[arg-type]
+        )
+
+    yield make
+    optuna.logging.set_verbosity(before)
+
+
+def test_the_loop_scores_and_tells_everything_it_asked_for(
+    make_loop: Callable[..., Loop],
+) -> None:
+    events: list[Progress] = []
+    loop = make_loop(progress=events.append)
+    ranked = loop.run()
+    assert [trial.state for trial in loop.study.trials] == [TrialState.COMPLETE] * 5
+    assert [e.loss for e in ranked] == sorted(trial.value or 0 for trial in loop.study.trials)
+    assert [event.done for event in events] == [0, 1, 2, 3, 4, 5]
+    assert events[-1].best_loss == ranked[0].loss
+    assert 0 < (events[-1].feasible_macs or 0) <= 0.6
+    for trial in loop.study.trials:
+        assert trial.user_attrs["outcome"] == "scored"
+        assert trial.user_attrs["costs"]["macs"] <= 0.6 * loop.projection.cost.dense.macs
+
+
+def test_a_loop_goes_on_where_another_ended(make_loop: Callable[..., Loop]) -> None:
+    first = make_loop(trials=2)
+    first.run()
+    second = make_loop(trials=4)
+    second.run()
+    assert len(asked(second.evaluations)) == 4
+    assert second.scored.items() >= first.scored.items()
+    assert make_loop(trials=3).run() == second.ranked()  # nothing left to do
+
+
+def test_failed_candidates_count_and_the_loop_goes_on(
+    make_loop: Callable[..., Loop], evaluations: Evaluations
+) -> None:
+    calls = iter([CandidateError("nan"), None, RuntimeError("x"), None, None])
+    loop = make_loop(failing(evaluations, lambda policy, steps: next(calls)))
+    assert len(loop.run()) == 3
+    states = [trial.state.name for trial in loop.study.trials]
+    assert states == ["FAIL", "COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_where_all_candidates_fail_the_first_reason_is_told(
+    make_loop: Callable[..., Loop], evaluations: Evaluations
+) -> None:
+    loop = make_loop(failing(evaluations, lambda p, steps: AssertionError("odd width")), trials=2)
+    with pytest.raises(ModelError, match=r"None of 2 .* failed: AssertionError: odd width"):
+        loop.run()
+
+
+def test_without_time_one_candidate_is_scored(
+    make_loop: Callable[..., Loop], evaluations: Evaluations
+) -> None:
+    assert len(make_loop(timeout=0.0).run()) == 1
+    assert len(make_loop(timeout=0.0).run()) == 1  # a later session adds none
+    assert len(asked(evaluations)) == 1
+
+
+def test_a_space_that_is_used_up_ends_the_loop(make_loop: Callable[..., Loop]) -> None:
+    loop = make_loop(trials=10_000)
+    loop.run()
+    ended = [trial for trial in loop.study.trials if trial.state == TrialState.COMPLETE]
+    assert 4 <= len(ended) == len(loop.scored) < 64
+    assert loop.study.trials[-1].user_attrs["outcome"] == "abandoned"
