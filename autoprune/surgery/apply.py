@@ -1,4 +1,4 @@
-"""Build the smaller model, or its masked twin, in one pass; the dense model stays untouched."""
+"""Build the smaller model in one pass; the dense model stays untouched."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -42,21 +42,6 @@ def without(model: nn.Module, removed: Removed) -> nn.Module:
     return pruned
 
 
-def masked(model: nn.Module, plan: Plan, atoms: Mapping[str, Ids]) -> nn.Module:
-    """Return a full-size copy of ``model`` in which nothing reads the given atoms.
-
-    It is the reference that `apply` must agree with: what reads an atom is set to zero.
-    """
-    readers: dict[str, dict[int, list[Ids]]] = {}
-    for unit, gone in atoms.items():
-        for part in plan.units[unit].readers:
-            readers.setdefault(part.tensor, {}).setdefault(part.dim, []).append(
-                part.index[gone].ravel()
-            )
-    zeroed = {t: {d: np.concatenate(p) for d, p in dims.items()} for t, dims in readers.items()}
-    return _copy_with(model, {name: _eraser(dims) for name, dims in zeroed.items()})
-
-
 Edit = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -68,16 +53,6 @@ def _cutter(dims: Mapping[int, Ids]) -> Edit:
         return tensor
 
     return cut
-
-
-def _eraser(dims: Mapping[int, Ids]) -> Edit:
-    def erase(tensor: torch.Tensor) -> torch.Tensor:
-        tensor = tensor.clone()
-        for dim, gone in dims.items():
-            tensor.index_fill_(dim, torch.from_numpy(gone).to(tensor.device), 0)
-        return tensor
-
-    return erase
 
 
 def _copy_with(model: nn.Module, edits: Mapping[str, Edit]) -> nn.Module:

@@ -13,7 +13,7 @@ from autoprune.errors import ModelError
 from autoprune.surgery.solve import solve
 from autoprune.surgery.trace import state_tensors, trace
 from autoprune.surgery.units import Plan
-from autoprune.surgery.verify import outputs, verify_units
+from autoprune.surgery.verify import Verifier, outputs
 
 
 def discover(model: nn.Module, inputs: Sequence[Any], rng: np.random.Generator) -> Plan:
@@ -34,7 +34,7 @@ def discover(model: nn.Module, inputs: Sequence[Any], rng: np.random.Generator) 
             "Check the checkpoint and the normalisation of the data."
         )
     found = solve(trace(model, inputs), state_tensors(model), _batch(inputs))
-    plan = verify_units(model, found, [inputs, _larger(inputs)], rng)
+    plan = Verifier(model, found, [inputs, _larger(inputs)], rng).verified()
     if not plan.units:
         raise ModelError(f"Nothing in this model can be pruned. {_why(plan)}")
     return plan

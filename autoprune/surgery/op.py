@@ -31,11 +31,19 @@ class MacTerm:
 
 @dataclass(slots=True)
 class Record:
-    """Everything a trace collects."""
+    """Everything a trace collects.
+
+    Args:
+        ids: The id table.
+        shadows: What is known of each tensor that is alive.
+        terms: Multiply-adds met so far.
+        heads: Whether channels laid out as heads x width are removed by heads.
+    """
 
     ids: IdTable
     shadows: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
     terms: list[MacTerm] = field(default_factory=list)
+    heads: bool = False
 
     def shadow(self, tensor: torch.Tensor) -> Shadow:
         """Return what is known of ``tensor``; nothing is known of a fresh constant."""
@@ -53,7 +61,8 @@ class Op:
         self.record = record
         self.ids = record.ids
         self.outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, torch.Tensor)]
-        self.factors: tuple[Ids, ...] = ()
+        self.parts: list[tuple[int, tuple[Ids, ...]]] = []
+        self._func = func
         schema = func._schema.arguments
         self._values = {a.name: a.default_value for a in schema if a.has_default_value()}
         self._values |= {a.name: value for a, value in zip(schema, args, strict=False)} | kwargs
@@ -61,6 +70,11 @@ class Op:
     def arg(self, name: str) -> Any:
         """Return the argument called ``name`` in the op's schema, its default if not given."""
         return self._values[name]
+
+    def rest(self, name: str) -> list[Any]:
+        """Return the values of all arguments after the one called ``name``."""
+        order = [argument.name for argument in self._func._schema.arguments]
+        return [self._values[after] for after in order[order.index(name) + 1 :]]
 
     def has(self, name: str) -> bool:
         """Tell whether the op's schema has an argument called ``name``."""
@@ -87,6 +101,21 @@ class Op:
         for position, output in enumerate(self.outputs):
             own = tracks[position] if position < len(tracks) else ()
             self.record.shadows[output] = Shadow(own, from_input)
+
+    def cost(self, *lines: Ids | None, share: int = 1) -> None:
+        """Note that ``share`` parts of the op's multiply-adds grow with each of ``lines``."""
+        self.parts.append((share, tuple(ids for ids in lines if ids is not None)))
+
+    def rerun(self, stand_in: torch.Tensor, fill: int) -> Ids:
+        """Run the op with ``stand_in`` for ``self`` and ``fill`` for its padding value."""
+        values = dict(self._values) | {"self": stand_in}
+        if self.has("value"):
+            values["value"] = fill
+        schema = self._func._schema.arguments
+        places = [values[a.name] for a in schema if not a.kwarg_only]
+        named = {a.name: values[a.name] for a in schema if a.kwarg_only and a.name in values}
+        found: Ids = self._func(*places, **named).numpy()
+        return found
 
     def seal(self, tracks: Sequence[Ids], why: str) -> None:
         """Make the ids of ``tracks`` unprunable because of this op."""

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from autoprune.surgery.rules.grouping import whole_groups
 
 Patch = Callable[[nn.Module, nn.Module], None]
 
@@ -17,11 +19,22 @@ def patch_attributes(dense: nn.Module, pruned: nn.Module) -> None:
                 patch(before, after)
 
 
+def _conv_transpose(before: nn.Module, after: nn.Module) -> None:
+    assert isinstance(before, _ConvTransposeNd)
+    assert isinstance(after, _ConvTransposeNd)
+    after.in_channels = after.weight.shape[0]
+    if before.groups > 1:
+        after.groups = before.groups * after.in_channels // before.in_channels
+    after.out_channels = after.weight.shape[1] * after.groups
+
+
 def _conv(before: nn.Module, after: nn.Module) -> None:
     assert isinstance(before, _ConvNd)
     assert isinstance(after, _ConvNd)
+    if isinstance(after, _ConvTransposeNd):
+        return
     after.out_channels = after.weight.shape[0]
-    if before.groups > 1:  # depthwise: as many groups as channels that are left
+    if before.groups > 1 and whole_groups(before.groups, before.weight.shape[1]):
         after.groups = before.groups * after.out_channels // before.out_channels
     after.in_channels = after.weight.shape[1] * after.groups
 
@@ -38,4 +51,26 @@ def _norm(_: nn.Module, after: nn.Module) -> None:
             after.num_features = vector.shape[0]
 
 
-PATCHES: dict[type[nn.Module], Patch] = {_ConvNd: _conv, nn.Linear: _linear, _NormBase: _norm}
+def _group_norm(before: nn.Module, after: nn.Module) -> None:
+    assert isinstance(before, nn.GroupNorm)
+    assert isinstance(after, nn.GroupNorm)
+    if after.weight is not None:
+        after.num_channels = after.weight.shape[0]
+        if whole_groups(before.num_groups, before.num_channels // before.num_groups):
+            after.num_groups = before.num_groups * after.num_channels // before.num_channels
+
+
+def _layer_norm(_: nn.Module, after: nn.Module) -> None:
+    assert isinstance(after, nn.LayerNorm)
+    if after.weight is not None:
+        after.normalized_shape = tuple(after.weight.shape)
+
+
+PATCHES: dict[type[nn.Module], Patch] = {
+    _ConvNd: _conv,
+    _ConvTransposeNd: _conv_transpose,
+    nn.GroupNorm: _group_norm,
+    nn.LayerNorm: _layer_norm,
+    nn.Linear: _linear,
+    _NormBase: _norm,
+}

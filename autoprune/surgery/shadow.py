@@ -85,7 +85,7 @@ def reshape(track: Ids, old: Sequence[int], new: Sequence[int]) -> Ids:
         flat = any(track.shape[axis] > 1 for axis in before)
         expanded += [old[axis] if flat else 1 for axis in before]
         sizes += [new[axis] if flat else 1 for axis in after]
-    return _squash(np.broadcast_to(track, expanded).reshape(sizes))
+    return squash(np.broadcast_to(track, expanded).reshape(sizes))
 
 
 def _axis_groups(
@@ -105,7 +105,7 @@ def _axis_groups(
     ]
 
 
-def _squash(track: Ids) -> Ids:
+def squash(track: Ids) -> Ids:
     """Reduce each axis along which all entries are equal to size 1."""
     for axis, size in enumerate(track.shape):
         if size > 1:

@@ -36,13 +36,16 @@ class TraceMode(TorchDispatchMode):
     ) -> Any:
         """Run one op, then its rule, then note what it computes."""
         kwargs = kwargs or {}
-        shapes = [leaf.shape for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor)]
-        out = func(*args, **kwargs)
-        if shapes:
+        out = self.run(func, args, kwargs)
+        if any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves((args, kwargs))):
             op = Op(func, args, kwargs, out, self.record)
             _apply_rule(op, func)
             _count(op, func, args, kwargs, out)
         return out
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one op; a mode that changes what ops see does it here."""
+        return func(*args, **kwargs)
 
 
 def _apply_rule(op: Op, func: Any) -> None:
@@ -57,7 +60,7 @@ def _apply_rule(op: Op, func: Any) -> None:
     try:
         rule(op)
     except Unruled as reason:
-        op.factors = ()
+        op.parts.clear()
         op.seal(carried, str(reason))
         op.give()
 
@@ -66,10 +69,24 @@ def _count(op: Op, func: Any, args: Any, kwargs: Any, out: Any) -> None:
     formula = flop_registry.get(func.overloadpacket)
     if formula is not None:
         macs = formula(*args, **kwargs, out_val=out) // 2
-        op.record.terms.append(MacTerm(op.name, macs, op.factors))
+        whole = sum(share for share, _ in op.parts) or 1
+        for share, factors in op.parts or [(1, ())]:
+            op.record.terms.append(MacTerm(op.name, macs * share // whole, factors))
 
 
-def trace(model: nn.Module, inputs: Sequence[Any]) -> Record:
+def start_record(model: nn.Module, inputs: Sequence[Any], heads: bool = False) -> Record:
+    """Return a record that knows the model's parameters and buffers, and its inputs."""
+    tensors = state_tensors(model)
+    record = Record(IdTable(tensors), heads=heads)
+    for name, tensor in tensors.items():
+        record.shadows[tensor] = Shadow(_own_tracks(record.ids, name, tensor))
+    for leaf in tree_leaves(list(inputs)):
+        if isinstance(leaf, torch.Tensor):
+            record.shadows[leaf] = Shadow((), from_input=True)
+    return record
+
+
+def trace(model: nn.Module, inputs: Sequence[Any], heads: bool = False) -> Record:
     """Run ``model(*inputs)`` once in eval mode without gradients and return what was met.
 
     The model's outputs are sealed: they keep their meaning.
@@ -77,13 +94,7 @@ def trace(model: nn.Module, inputs: Sequence[Any]) -> Record:
     Raises:
         ModelError: If the forward raises.
     """
-    tensors = state_tensors(model)
-    record = Record(IdTable(tensors))
-    for name, tensor in tensors.items():
-        record.shadows[tensor] = Shadow(_own_tracks(record.ids, name, tensor))
-    for leaf in tree_leaves(list(inputs)):
-        if isinstance(leaf, torch.Tensor):
-            record.shadows[leaf] = Shadow((), from_input=True)
+    record = start_record(model, inputs, heads)
     with evaluating(model), torch.no_grad(), TraceMode(record):
         try:
             out = model(*inputs)

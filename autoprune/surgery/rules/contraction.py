@@ -1,69 +1,74 @@
-"""Convolutions and matrix products: input channels meet the weight's input side."""
+"""Matrix products: what is summed over must be removed on both sides."""
 
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.op import Op
 from autoprune.surgery.rules.table import rule
-from autoprune.surgery.shadow import Shadow, Unruled, axis_track
-
-
-@rule("aten.convolution")
-def convolution(op: Op) -> None:
-    """Dense and depthwise convolution; others are not covered yet."""
-    groups, weight = op.arg("groups"), op.arg("weight")
-    if op.arg("transposed"):
-        raise Unruled("transposed convolution")
-    channels = op.arg("input").shape[1]
-    depthwise = groups > 1 and groups == channels == weight.shape[0]
-    if groups > 1 and not depthwise:
-        raise Unruled("grouped convolution")
-    op.seal(op.shadow("input").on(range(2, op.arg("input").ndim)), "mixes this axis")
-    op.seal(op.shadow("weight").on(range(2, weight.ndim)), "mixes this axis")
-    out = op.line("weight", 0)
-    if depthwise:
-        out = op.join(out, op.line("input", 1))
-        op.factors = _known(out)
-    else:
-        read = contract(op, op.shadow("weight"), op.line("weight", 1), op.line("input", 1))
-        op.factors = _known(out, read)
-    if op.arg("bias") is not None:
-        out = op.join(out, op.line("bias", 0))
-    ndim = op.outputs[0].ndim
-    batch = op.shadow("input").along(0)
-    if batch is not None:
-        raise Unruled("the batch axis carries channels")
-    op.give(() if out is None else (axis_track(out, 1, ndim),))
+from autoprune.surgery.shadow import axis_track
 
 
 @rule("aten.addmm", "aten.mm")
 def matmul(op: Op) -> None:
     """``[rows, k] x [k, columns]``: rows and columns pass, ``k`` is consumed."""
-    left, right = ("mat1", "mat2") if op.name == "aten.addmm" else ("self", "mat2")
-    weight = right if not op.shadow(right).from_input else left
-    data = left if weight == right else right
-    axis = {left: 1, right: 0}
-    read = contract(
-        op, op.shadow(weight), op.line(weight, axis[weight]), op.line(data, axis[data])
-    )
+    left, right = ("mat1", "mat2") if op.has("mat1") else ("self", "mat2")
+    joined = contract(op, right, 0, left, 1)
     rows, columns = op.line(left, 0), op.line(right, 1)
-    op.factors = _known(rows, read, columns)
-    if op.name == "aten.addmm" and columns is not None and op.arg("self").shape[-1] > 1:
+    op.cost(rows, joined, columns)
+    if op.has("mat1") and columns is not None and op.arg("self").shape[-1] > 1:
         columns = op.join(columns, op.line("self", -1))
-    tracks = [axis_track(ids, at, 2) for at, ids in ((0, rows), (1, columns)) if ids is not None]
-    op.give(tuple(tracks))
+    _give(op, rows, columns)
 
 
-def contract(op: Op, weight: Shadow, reader: Ids | None, data: Ids | None) -> Ids | None:
-    """Join the weight's input side with the channels it reads, and note who reads.
-
-    Raises:
-        Unruled: If both sides are activations.
-    """
-    if weight.from_input:
-        raise Unruled("product of two activations")
-    if reader is not None:
-        op.ids.consume(reader)
-    return op.join(reader, data)
+@rule("aten.bmm")
+def batched_matmul(op: Op) -> None:
+    """``[batch, rows, k] x [batch, k, columns]``; the batch axis may carry heads."""
+    joined = contract(op, "mat2", 1, "self", 2)
+    batch = meet(op, op.line("self", 0), op.line("mat2", 0))
+    rows, columns = op.line("self", 1), op.line("mat2", 2)
+    op.cost(batch, rows, joined, columns)
+    _give(op, batch, rows, columns)
 
 
-def _known(*lines: Ids | None) -> tuple[Ids, ...]:
-    return tuple(ids for ids in lines if ids is not None)
+@rule(
+    "aten._scaled_dot_product_flash_attention_for_cpu",
+    "aten._scaled_dot_product_flash_attention",
+    "aten._scaled_dot_product_efficient_attention",
+    "aten._scaled_dot_product_cudnn_attention",
+)
+def attention(op: Op) -> None:
+    """``[batch, heads, tokens, width]``: queries meet keys; heads and the values' width pass."""
+    for name in ("query", "key", "value"):
+        op.seal(op.shadow(name).on((0, 2)), "mixes this axis")
+    queries, values = op.arg("query").shape[3], op.arg("value").shape[3]
+    width = contract(op, "key", 3, "query", 3)
+    heads = meet(op, op.line("query", 1), op.line("key", 1))
+    heads = meet(op, heads, op.line("value", 1))
+    for name in ("attn_mask", "attn_bias"):
+        mask = op.arg(name) if op.has(name) else None
+        if mask is not None:
+            op.seal(op.shadow(name).on((-1, -2)), "mixes this axis")
+            if mask.ndim > 2 and mask.shape[-3] > 1:
+                heads = meet(op, heads, op.line(name, -3))
+    op.cost(heads, width, share=queries)
+    op.cost(heads, op.line("value", 3), share=values)
+    _give(op, None, heads, None, op.line("value", 3))
+
+
+def contract(op: Op, right: str, at: int, left: str, axis: int) -> Ids | None:
+    """Join both sides of a sum of products; a side made of weights only is noted as a reader."""
+    sides = {right: op.line(right, at), left: op.line(left, axis)}
+    for name, ids in sides.items():
+        if ids is not None and not op.shadow(name).from_input:
+            op.ids.consume(ids)
+            break
+    return op.join(sides[right], sides[left])
+
+
+def meet(op: Op, left: Ids | None, right: Ids | None) -> Ids | None:
+    """Join the lines of two operands along an axis both have; None if neither has ids."""
+    return None if left is None and right is None else op.join(left, right)
+
+
+def _give(op: Op, *lines: Ids | None) -> None:
+    """Give the first output one track per axis that has ids."""
+    known = [(at, ids) for at, ids in enumerate(lines) if ids is not None]
+    op.give(tuple(axis_track(ids, at, len(lines)) for at, ids in known))

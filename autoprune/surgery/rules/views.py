@@ -7,6 +7,7 @@ import numpy as np
 from autoprune.surgery.ids import NO_ID, Ids
 from autoprune.surgery.op import Op
 from autoprune.surgery.rules.elementwise import join_tracks, seal_unmatched
+from autoprune.surgery.rules.grouping import settle
 from autoprune.surgery.rules.table import rule
 from autoprune.surgery.shadow import Unruled, lift, reshape, varying
 
@@ -17,7 +18,7 @@ def view(op: Op) -> None:
     old, new = op.arg("self").shape, op.outputs[0].shape
     if 0 in old:
         raise Unruled("a tensor without entries")
-    tracks = tuple(reshape(track, old, new) for track in op.shadow("self").tracks)
+    tracks = tuple(settle(op, reshape(track, old, new)) for track in op.shadow("self").tracks)
     for left, right in combinations(tracks, 2):
         if varying(left) & varying(right):
             raise Unruled("two kinds of channels end up on one axis")

@@ -1,0 +1,123 @@
+"""The masked model: full size, but nothing reads the removed atoms. Sliced must equal masked."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from autoprune.surgery.ids import Ids, IdTable
+from autoprune.surgery.op import Op, Record
+from autoprune.surgery.rules.grouping import whole_groups
+from autoprune.surgery.trace import TraceMode, start_record
+from autoprune.surgery.units import Plan
+
+_READERS = {
+    "aten.addmm",
+    "aten.mm",
+    "aten.bmm",
+    "aten.convolution",
+    "aten.linalg_vector_norm",
+    "aten.sum",
+    "aten._scaled_dot_product_flash_attention_for_cpu",
+    "aten._scaled_dot_product_flash_attention",
+    "aten._scaled_dot_product_efficient_attention",
+    "aten._scaled_dot_product_cudnn_attention",
+}
+
+
+class Masked(nn.Module):
+    """Runs the dense model with the given atoms read as zero by whatever sums over them.
+
+    Norms that average over channels average over those that are left.
+
+    Args:
+        model: The dense model; it is not changed.
+        plan: Its plan.
+        atoms: Numbers of the atoms to mask, by unit.
+    """
+
+    def __init__(self, model: nn.Module, plan: Plan, atoms: Mapping[str, Ids]) -> None:
+        super().__init__()
+        self.model = model
+        self._removed = plan.removed(atoms)
+        self._heads = plan.heads
+
+    def forward(self, *inputs: Any) -> Any:
+        """Return what the masked model gives for ``inputs``."""
+        record = start_record(self.model, inputs, self._heads)
+        with torch.no_grad(), MaskMode(record, _flags(record.ids, self._removed)):
+            return self.model(*inputs)
+
+
+def _flags(ids: IdTable, removed: Mapping[str, Mapping[int, Ids]]) -> np.ndarray:
+    flags = np.zeros(ids.count + 1, bool)  # the last one is for NO_ID
+    for tensor, dims in removed.items():
+        for dim, positions in dims.items():
+            flags[ids.by_tensor[tensor][dim].start + positions] = True
+    return flags
+
+
+class MaskMode(TraceMode):
+    """Traces, and hides removed atoms from every op that would sum over them."""
+
+    def __init__(self, record: Record, flags: np.ndarray) -> None:
+        super().__init__(record)
+        self.flags = flags
+
+    def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one op on what the masked model would see."""
+        name = str(func.overloadpacket)
+        if name in _READERS:
+            args = tuple(self._hide(arg) for arg in args)
+            return func(*args, **{key: self._hide(value) for key, value in kwargs.items()})
+        if name in _NORMS:
+            return _NORMS[name](self, func, Op(func, args, kwargs, (), self.record))
+        return func(*args, **kwargs)
+
+    def kept(self, tensor: torch.Tensor, axis: int) -> torch.Tensor | None:
+        """Return the positions along ``axis`` that are left, or None if all are."""
+        track = self.record.shadow(tensor).along(axis)
+        if track is None or not self.flags[track].any():
+            return None
+        return torch.from_numpy(np.flatnonzero(~self.flags[track.ravel()])).to(tensor.device)
+
+    def _hide(self, value: Any) -> Any:
+        if not isinstance(value, torch.Tensor):
+            return value
+        for track in self.record.shadow(value).tracks:
+            gone = self.flags[track]
+            if gone.any():
+                value = value.masked_fill(torch.from_numpy(gone).to(value.device), 0)
+        return value
+
+
+def _layer_norm(mode: MaskMode, func: Any, op: Op) -> Any:
+    data, shape = op.arg("input"), list(op.arg("normalized_shape"))
+    axis = data.ndim - 1
+    kept = mode.kept(data, axis)
+    if kept is None or len(shape) > 1:
+        return func(data, shape, *op.rest("normalized_shape"))
+    vectors = [None if v is None else v[kept] for v in (op.arg("weight"), op.arg("bias"))]
+    out, *rest = func(data.index_select(axis, kept), [len(kept)], *vectors, op.arg("eps"))
+    return (torch.zeros_like(data).index_copy(axis, kept, out), *rest)
+
+
+def _group_norm(mode: MaskMode, func: Any, op: Op) -> Any:
+    data, groups, channels = op.arg("input"), op.arg("group"), op.arg("C")
+    kept = mode.kept(data, 1)
+    if kept is None:
+        return func(data, *op.rest("input"))
+    if whole_groups(groups, channels // groups):
+        groups = groups * len(kept) // channels
+    vectors = [None if v is None else v[kept] for v in (op.arg("weight"), op.arg("bias"))]
+    sizes = (op.arg("N"), len(kept), op.arg("HxW"), groups, op.arg("eps"))
+    out, *rest = func(data.index_select(1, kept).contiguous(), *vectors, *sizes)
+    return (torch.zeros_like(data).index_copy(1, kept, out), *rest)
+
+
+_NORMS: dict[str, Callable[[MaskMode, Any, Op], Any]] = {
+    "aten.native_layer_norm": _layer_norm,
+    "aten.native_group_norm": _group_norm,
+}

@@ -1,0 +1,96 @@
+"""Ops that pick, repeat or move entries are run on the tracks themselves."""
+
+import numpy as np
+import torch
+
+from autoprune.surgery.ids import NO_ID, Ids
+from autoprune.surgery.op import Op
+from autoprune.surgery.rules.grouping import join_all, settle
+from autoprune.surgery.rules.table import rule
+from autoprune.surgery.shadow import line, squash
+
+
+@rule("aten.slice", "aten.narrow")
+def piece(op: Op) -> None:
+    """An equal share of a channel axis keeps its share; any other piece of one is sealed."""
+    axis = op.arg("dim") % op.arg("self").ndim
+    _pieces(op, axis, [_start(op, axis)])
+
+
+@rule("aten.split", "aten.split_with_sizes", "aten.chunk", "aten.tensor_split")
+def split(op: Op) -> None:
+    """Chunks of equal size keep equal sizes; others are sealed."""
+    axis = op.arg("dim") % op.arg("self").ndim
+    starts = np.cumsum([0, *(out.shape[axis] for out in op.outputs[:-1])]).tolist()
+    _pieces(op, axis, starts)
+
+
+def _start(op: Op, axis: int) -> int:
+    start = op.arg("start") or 0
+    size: int = op.arg("self").shape[axis]
+    return min(start + size if start < 0 else start, size)
+
+
+def _pieces(op: Op, axis: int, starts: list[int]) -> None:
+    """Give each output its part of the track along ``axis``, and all the other tracks."""
+    shadow = op.shadow("self")
+    others = shadow.off((axis,))
+    found = shadow.along(axis)
+    if found is None:
+        op.give(*[others for _ in op.outputs])
+        return
+    channels, length = line(found, axis), op.outputs[0].shape[axis]
+    stride = op.arg("step") if op.has("step") else 1
+    even = all(out.shape[axis] == length for out in op.outputs)
+    if stride != 1 or not even or len(channels) % length or any(s % length for s in starts):
+        op.seal([channels], "takes a piece whose size is fixed")
+        op.give(*[others for _ in op.outputs])
+        return
+    join_all(op, channels.reshape(-1, length), axis=0)
+    shape = [length if at == axis else 1 for at in range(op.arg("self").ndim)]
+    parts = [channels[s : s + length].reshape(shape) for s in starts]
+    op.give(*[(part, *others) for part in parts])
+
+
+@rule("aten.select", "aten.unbind")
+def select(op: Op) -> None:
+    """One place of an axis; the channels of that axis lose their freedom."""
+    axis = op.arg("dim") % op.arg("self").ndim
+    op.seal(op.shadow("self").on((axis,)), "takes single places")
+    kept = tuple(track.squeeze(axis) for track in op.shadow("self").off((axis,)))
+    op.give(*[kept for _ in op.outputs])
+
+
+@rule("aten.roll", "aten.flip", "aten.index", "aten.index_select", "aten.unfold", "aten.im2col")
+def rearrange(op: Op) -> None:
+    """Entries move by fixed positions; an axis whose channels do is sealed."""
+    _replay(op, NO_ID, free_along_moved=False)
+
+
+@rule("aten.repeat", "aten.constant_pad_nd", "aten.pixel_shuffle", "aten.pixel_unshuffle")
+def spread(op: Op) -> None:
+    """Channels are repeated, padded, or spread over space; what moves keeps its id."""
+    _replay(op, NO_ID, free_along_moved=True)
+
+
+def _replay(op: Op, fill: int, free_along_moved: bool) -> None:
+    """Run the op on each track in place of the tensor, and seal axes it moves unless free."""
+    tensor = op.arg("self")
+    tracks: list[Ids] = []
+    for track in op.shadow("self").tracks:
+        moved = squash(op.rerun(_full(track, tensor.shape), fill))
+        if not free_along_moved and not _same_ids(track, moved):
+            op.seal([track], "moves single channels")
+        else:
+            tracks.append(settle(op, moved))
+    op.give(tuple(tracks))
+
+
+def _full(track: Ids, shape: torch.Size) -> torch.Tensor:
+    return torch.from_numpy(track).expand(shape)
+
+
+def _same_ids(before: Ids, after: Ids) -> bool:
+    return np.array_equal(before.ravel(), after.ravel())
+
+
