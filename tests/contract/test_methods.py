@@ -1,0 +1,297 @@
+"""What every registered method promises, and closed forms for the built-in ones."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autoprune.methods import METHODS, Criterion
+from autoprune.surgery.discover import discover
+from autoprune.surgery.trace import state_tensors
+from autoprune.surgery.units import Plan, Slice, Unit
+
+IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([0, 2, 1, 2])
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture(params=list(METHODS))
+def method(request: pytest.FixtureRequest) -> Criterion:
+    return METHODS.get(request.param)
+
+
+class Residual(nn.Module):
+    """A stream made by two layers, a branch with a depthwise layer, and a flattened head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.a = nn.Conv2d(8, 6, 3, padding=1)
+        self.depthwise = nn.Conv2d(6, 6, 3, padding=1, groups=6)
+        self.b = nn.Conv2d(6, 8, 1)
+        self.head = nn.Linear(32, 3)
+
+    def forward(self, x: Tensor, gate: dict[str, Tensor] | None = None) -> Any:
+        gate = gate or {}
+        y = F.leaky_relu(self.norm(self.stem(x)))
+        y = y + self.b(
+            F.leaky_relu(self.depthwise(self.a(y * gate.get("block", 1.0)))) * gate.get("a", 1.0)
+        )
+        return self.head((F.adaptive_avg_pool2d(y * gate.get("head", 1.0), 2)).flatten(1))
+
+
+@pytest.fixture
+def model() -> Residual:
+    return Residual().eval()
+
+
+def plan_of(model: nn.Module) -> Plan:
+    return discover(model, [IMAGES], np.random.default_rng(0))
+
+
+def loss_of(model: nn.Module, gate: dict[str, Tensor] | None = None) -> Tensor:
+    return F.cross_entropy(model(IMAGES, gate), LABELS)
+
+
+def gradients_of(model: nn.Module) -> dict[str, Tensor]:
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(loss_of(model), parameters), strict=True))
+
+
+def scored(method: Criterion, model: nn.Module, unit: Unit) -> Tensor:
+    gradients = gradients_of(model) if method.needs_gradients else {}
+    return method.score(unit, state_tensors(model), gradients)
+
+
+def test_there_is_one_finite_double_for_each_atom(method: Criterion, model: Residual) -> None:
+    units = plan_of(model).units
+    assert list(units) == ["stem", "a"]
+    for unit in units.values():
+        scores = scored(method, model, unit)
+        assert scores.shape == (unit.atoms,)
+        assert scores.dtype == torch.float64
+        assert bool(torch.isfinite(scores).all())
+        assert not scores.requires_grad
+
+
+def test_atoms_that_differ_score_differently(method: Criterion, model: Residual) -> None:
+    for unit in plan_of(model).units.values():
+        assert scored(method, model, unit).unique().numel() == unit.atoms
+
+
+def test_scores_repeat(method: Criterion, model: Residual) -> None:
+    unit = plan_of(model).units["stem"]
+    assert torch.equal(scored(method, model, unit), scored(method, model, unit))
+
+
+@pytest.mark.parametrize("name", ["stem", "a"])
+def test_permuting_the_filters_permutes_the_scores(
+    method: Criterion, model: Residual, name: str
+) -> None:
+    unit = plan_of(model).units[name]
+    before = scored(method, model, unit)
+    order = np.random.default_rng(3).permutation(unit.atoms)
+    tensors = state_tensors(model)
+    for part in unit.slices:
+        values = tensors[part.tensor].detach().clone()
+        target = torch.from_numpy(part.index.ravel())
+        source = torch.from_numpy(part.index[order].ravel())
+        moved = values.index_copy(part.dim, target, values.index_select(part.dim, source))
+        tensors[part.tensor].data.copy_(moved)
+    after = scored(method, model, unit)
+    assert torch.allclose(after, before[torch.from_numpy(order)], rtol=1e-4, atol=1e-9)
+
+
+def test_reordering_the_atoms_of_a_unit_reorders_the_scores(
+    method: Criterion, model: Residual
+) -> None:
+    unit = plan_of(model).units["stem"]
+    order = np.array([7, 2, 0, 1, 3, 6, 5, 4])
+    parts = tuple(replace(part, index=part.index[order]) for part in unit.slices)
+    moved = scored(method, model, replace(unit, slices=parts))
+    expected = scored(method, model, unit)[torch.from_numpy(order)]
+    assert torch.allclose(moved, expected, rtol=1e-12)
+
+
+def test_scoring_changes_neither_weights_nor_gradients(method: Criterion, model: Residual) -> None:
+    plan = plan_of(model)
+    loss_of(model).backward()
+    weights = {name: tensor.detach().clone() for name, tensor in state_tensors(model).items()}
+    grads = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    given = gradients_of(model)
+    copies = {name: gradient.clone() for name, gradient in given.items()}
+    for unit in plan.units.values():
+        method.score(unit, state_tensors(model), given if method.needs_gradients else {})
+    assert all(torch.equal(weights[n], tensor) for n, tensor in state_tensors(model).items())
+    assert all(torch.equal(copies[n], gradient) for n, gradient in given.items())
+    assert len(grads) == len(list(model.parameters()))
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None
+        assert torch.equal(parameter.grad, grads[name])
+
+
+def test_scoring_leaves_global_randomness_alone(method: Criterion, model: Residual) -> None:
+    unit = plan_of(model).units["stem"]
+    weights, gradients = state_tensors(model), gradients_of(model)
+    state = torch.get_rng_state()
+    method.score(unit, weights, gradients)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_weights_are_scored_in_double(
+    method: Criterion, model: Residual, dtype: torch.dtype
+) -> None:
+    unit = plan_of(model).units["stem"]
+    gradients = {name: g.to(dtype) for name, g in gradients_of(model).items()}
+    rounded = {name: t.detach().to(dtype) for name, t in state_tensors(model).items()}
+    wide = {name: tensor.double() for name, tensor in rounded.items()}
+    wide_gradients = {name: gradient.double() for name, gradient in gradients.items()}
+    scores = method.score(unit, rounded, gradients)
+    expected = method.score(unit, wide, wide_gradients)
+    assert scores.dtype == torch.float64
+    assert torch.allclose(scores, expected, rtol=0.05, atol=1e-5)
+
+
+def test_each_method_cites_its_paper_and_says_how_it_differs(method: Criterion) -> None:
+    assert "arXiv:" in method.paper
+    assert "Ours" in method.paper
+
+
+def linear(inputs: int, outputs: int, values: list[list[float]]) -> nn.Linear:
+    layer = nn.Linear(inputs, outputs)
+    layer.weight.data = torch.tensor(values)
+    layer.bias.data = torch.linspace(-3, 3, outputs)
+    return layer
+
+
+class Coupled(nn.Module):
+    """Two layers add into one stream of two channels: the unit has two makers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = linear(2, 2, [[1.0, -2.0], [0.5, 0.0]])
+        self.q = linear(2, 2, [[-3.0, 4.0], [0.25, -1.0]])
+        self.out = linear(2, 2, [[9.0, 7.0], [-5.0, 8.0]])
+
+    def forward(self, x: Tensor) -> Any:
+        return self.out(self.p(x).tanh() + self.q(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("channel.l1", [1 + 2 + 3 + 4, 0.5 + 0 + 0.25 + 1]),
+        ("channel.l2", [math.sqrt(1 + 4 + 9 + 16), math.sqrt(0.25 + 0 + 0.0625 + 1)]),
+    ],
+)
+def test_magnitude_of_a_coupled_unit_in_closed_form(name: str, expected: list[float]) -> None:
+    model = Coupled()
+    plan = discover(model, [IMAGES[:, 0, 0, :2]], np.random.default_rng(0))
+    scores = METHODS.get(name).score(plan.units["p"], state_tensors(model), {})
+    assert scores.tolist() == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_magnitude_sums_every_slot_of_an_atom(power: int) -> None:
+    weight = torch.tensor([[1.0, -2.0], [3.0, 4.0], [-5.0, 6.0], [7.0, -8.0]])
+    part = Slice("w", 0, np.array([[0, 3], [1, 2]]), reads=False)
+    scores = METHODS.get(f"channel.l{power}").score(Unit("w", 2, (part,)), {"w": weight}, {})
+    if power == 1:
+        assert scores.tolist() == [1 + 2 + 7 + 8, 3 + 4 + 5 + 6]
+    else:
+        roots = [math.sqrt(1 + 4 + 49 + 64), math.sqrt(9 + 16 + 25 + 36)]
+        assert scores.tolist() == pytest.approx(roots, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["channel.l1", "channel.l2"])
+def test_magnitude_ignores_readers_and_norms(name: str, model: Residual) -> None:
+    unit = plan_of(model).units["stem"]
+    before = METHODS.get(name).score(unit, state_tensors(model), {})
+    for tensor in ("a.weight", "head.weight", "norm.weight", "norm.running_var", "stem.bias"):
+        state_tensors(model)[tensor].data.mul_(10.0)
+    assert torch.equal(METHODS.get(name).score(unit, state_tensors(model), {}), before)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="a weight that makes and reads counts as a reader only, so all scores are 0",
+)
+@pytest.mark.parametrize("name", ["channel.l1", "channel.l2"])
+def test_magnitude_tells_atoms_of_a_tied_encoder_apart(name: str) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.code = nn.Linear(8, 5)
+
+        def forward(self, x: Tensor) -> Any:
+            return self.code(x).tanh() @ self.code.weight
+
+    model = Tied()
+    unit = discover(model, [IMAGES[:, 0, 0]], np.random.default_rng(0)).units["code"]
+    scores = METHODS.get(name).score(unit, state_tensors(model), {})
+    assert scores.unique().numel() == 5
+
+
+def gate_derivative(model: Residual, name: str, channels: int) -> Tensor:
+    """Return the exact derivative of the loss by a gate of 1 on each channel, ``[channels]``."""
+    gate = torch.ones(channels, 1, 1, requires_grad=True)
+    (derivative,) = torch.autograd.grad(loss_of(model, {name: gate}), gate)
+    return derivative.ravel().double()
+
+
+def test_taylor_is_the_derivative_by_a_gate_on_the_channel(model: Residual) -> None:
+    unit = plan_of(model).units["a"]
+    scores = scored(METHODS.get("channel.taylor"), model, unit)
+    # The unit holds the depthwise layer too; what reads its atoms is ``b``, behind it.
+    expected = gate_derivative(model, "a", 6).abs()
+    assert torch.allclose(scores, expected, rtol=1e-4, atol=1e-8)
+    assert float(expected.min()) > 1e-6
+
+
+def test_taylor_sums_over_all_readers_before_the_absolute_value(model: Residual) -> None:
+    unit = plan_of(model).units["stem"]
+    scores = scored(METHODS.get("channel.taylor"), model, unit)
+    parts = [gate_derivative(model, name, 8) for name in ("block", "head")]
+    assert torch.allclose(scores, (parts[0] + parts[1]).abs(), rtol=1e-4, atol=1e-8)
+    assert not torch.allclose(scores, parts[0].abs() + parts[1].abs(), rtol=1e-2)
+
+
+def test_taylor_agrees_with_a_finite_difference(model: Residual) -> None:
+    model.double()
+    unit = plan_of(Residual().eval()).units["a"]
+    images, step = IMAGES.double(), 1e-5
+    parameters = dict(model.named_parameters())
+
+    def loss(gate: Tensor) -> Tensor:
+        return F.cross_entropy(model(images, {"a": gate}), LABELS)
+
+    plain = loss(torch.ones(6, 1, 1))
+    gradients = dict(
+        zip(parameters, torch.autograd.grad(plain, list(parameters.values())), strict=True)
+    )
+    scores = METHODS.get("channel.taylor").score(unit, state_tensors(model), gradients)
+    for atom in range(6):
+        nudge = torch.zeros(6, 1, 1, dtype=torch.float64)
+        nudge[atom] = step
+        slope = (loss(1 + nudge) - loss(1 - nudge)).item() / (2 * step)
+        assert scores[atom].item() == pytest.approx(abs(slope), rel=1e-4, abs=1e-9)
+
+
+def test_taylor_without_gradients_of_its_readers_is_zero(model: Residual) -> None:
+    unit = plan_of(model).units["a"]
+    scores = METHODS.get("channel.taylor").score(unit, state_tensors(model), {})
+    assert scores.tolist() == [0.0] * 6
