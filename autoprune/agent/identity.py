@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from autoprune.surgery.trace import state_tensors
+from autoprune.surgery.tensors import state_tensors
 from autoprune.tasks import Task
 from autoprune.tasks.base import SPLITS
 

@@ -18,10 +18,11 @@ CONFIG, DATABASE, RESULT, POLICY, ONNX = (
     *("run.json", "autoprune.db", "result.json", "policy.json", "model.onnx"),
 )
 REPORT = "report.md"
+_HALF_DONE = ".*.partial"
 # In the order they are deleted: until its settings are gone, what is left is still the old run's.
 _OURS = (
     *(RESULT, POLICY, ONNX, REPORT, PLAN, WEIGHTS),
-    *(f"{DATABASE}*", "finalist-*.safetensors", ".*.partial", CONFIG),
+    *(f"{DATABASE}*", "finalist-*.safetensors", _HALF_DONE, CONFIG),
 )
 _MAY_CHANGE = {"trials"}
 
@@ -97,8 +98,7 @@ class Workspace:
     def start(self, config: Mapping[str, Any]) -> None:
         """Make the folder ready for ``config``: empty, or with what an earlier session left."""
         self.check(config)
-        if self._if_exists == "overwrite":
-            self._clear()
+        self._delete(*_OURS if self._if_exists == "overwrite" else [_HALF_DONE])
         write_text(self.folder / CONFIG, json.dumps(dict(config), indent=2) + "\n")
 
     def stored(self) -> dict[str, Any] | None:
@@ -110,6 +110,8 @@ class Workspace:
             return None
         except (OSError, ValueError) as err:
             raise OutputError(f"{path} cannot be read: {err}. Choose another --out.") from err
+        if not isinstance(stored, dict) or "budget" not in stored:
+            raise OutputError(f"{path} holds no settings of a search. Choose another --out.")
         return stored
 
     def _refuse_foreign(self) -> None:
@@ -132,8 +134,8 @@ class Workspace:
     def _glob(self, pattern: str) -> Iterator[Path]:
         return self.folder.glob(pattern)
 
-    def _clear(self) -> None:
-        for name in _OURS:
+    def _delete(self, *patterns: str) -> None:
+        for name in patterns:
             for path in self._glob(name):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
