@@ -79,6 +79,7 @@ def test_fail_lists_what_differs(used: Path) -> None:
 def test_resume_with_the_same_settings_keeps_everything(used: Path) -> None:
     before = content(used)
     session(used, "resume", json.loads(json.dumps(CONFIG)))
+    assert before.pop(".result.json.partial")  # what a killed session left half done
     assert content(used) == before
 
 
@@ -175,6 +176,15 @@ def test_settings_that_cannot_be_read_name_the_file(used: Path) -> None:
     (used / "run.json").write_text("{")
     with pytest.raises(OutputError, match=r"run\.json cannot be read.*another --out"):
         session(used, "resume")
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"port": 80}'])
+def test_a_run_json_of_another_program_is_left_alone(used: Path, text: str) -> None:
+    (used / "run.json").write_text(text)
+    before = content(used)
+    with pytest.raises(OutputError, match=r"run\.json holds no settings of a search"):
+        session(used, "overwrite")
+    assert content(used) == before
 
 
 @pytest.mark.parametrize("inside", ["", "deeper"])

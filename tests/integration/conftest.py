@@ -1,0 +1,95 @@
+"""A user's folder: a small network, small data and a search file, as anyone would write them."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+CODE = '''
+"""Somebody's model and data."""
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class Net(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.stem = nn.Conv2d(1, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.inner = nn.Conv2d(width, 12, 3, padding=1, bias=False)
+        self.inner_norm = nn.BatchNorm2d(12)
+        self.outer = nn.Conv2d(12, width, 3, padding=1, bias=False)
+        self.outer_norm = nn.BatchNorm2d(width)
+        self.dropout = nn.Dropout(0.1)
+        self.head = nn.Linear(width, 3)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.stem(x)))
+        inner = torch.relu(self.inner_norm(self.inner(x)))
+        x = torch.relu(x + self.outer_norm(self.outer(inner)))
+        return self.head(self.dropout(x.mean((2, 3))))
+
+
+def net(width=8):
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return Net(width)
+
+
+def split(seed, samples, shuffle=False):
+    rng = torch.Generator().manual_seed(seed)
+    classes = torch.randint(3, (samples,), generator=rng)
+    shift = torch.randn(3, 1, 6, 6, generator=torch.Generator().manual_seed(9))
+    images = torch.randn(samples, 1, 6, 6, generator=rng) + shift[classes]
+    return DataLoader(TensorDataset(images, classes), 16, shuffle=shuffle)
+
+
+def loaders():
+    return {"train": split(1, 96, True), "search": split(2, 48, True), "test": split(3, 40, True)}
+'''
+SEARCH = """\
+model: code.py:net
+data: code.py:loaders
+budget: {macs: 50%}
+trials: 6
+onnx: false
+out: run
+runner: file:./runner.yaml
+recovery: {score_steps: 4, recover_steps: 12, finalists: 2, calibration_batches: 2}
+"""
+
+
+def write_project(folder: Path) -> Path:
+    """Write the user's files into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "code.py").write_text(CODE)
+    (folder / "search.yaml").write_text(SEARCH)
+    (folder / "runner.yaml").write_text("kind: local\ndevice: cpu\nthreads: 1\n")
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _threads() -> Iterator[None]:
+    """Runs with as many threads give the same numbers, in this process and in others."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the user's files; tests of one module share it."""
+    return write_project(tmp_path_factory.mktemp("user"))
+
+
+@pytest.fixture
+def project(user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a fresh copy of the user's files, and work there."""
+    shutil.copytree(user_folder, tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
