@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from autoprune.surgery.tensors import state_tensors
+from autoprune.evaluation.randomness import isolated
+from autoprune.surgery.trace import state_tensors
 from autoprune.tasks import Task
 from autoprune.tasks.base import SPLITS
 
@@ -24,12 +25,14 @@ def model_fingerprint(model: nn.Module) -> str:
 def data_fingerprint(task: Task) -> str:
     """Return the SHA-256 over the size and first batch of every split, 64 hex digits.
 
-    Call it with all randomness seeded: loaders may shuffle or augment.
+    Loaders may shuffle or augment: they are seeded, always with the same number.
     """
     digest = hashlib.sha256()
     for split in SPLITS:
         digest.update(f"{split} {_length(task.loader(split))} ".encode())
-        for leaf in tree_leaves(next(iter(task.batches(split)))):
+        with isolated(0, task.loader(split)):
+            batch = next(iter(task.batches(split)))
+        for leaf in tree_leaves(batch):
             if isinstance(leaf, torch.Tensor):
                 _update(digest, leaf)
     return digest.hexdigest()
