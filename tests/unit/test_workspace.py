@@ -22,9 +22,8 @@ OURS = (
 )
 HOLDER = """
 import sys
-from pathlib import Path
-from autoprune.agent.workspace import Workspace
-with Workspace(Path(sys.argv[1]), "resume").hold():
+from filelock import FileLock
+with FileLock(sys.argv[1] + "/run.lock"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -207,10 +206,9 @@ def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:
 
 @contextmanager
 def held_elsewhere(folder: Path) -> Iterator["subprocess.Popen[str]"]:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     command = [sys.executable, "-c", HOLDER, str(folder)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, env=environment, text=True, **pipes) as holder:  # type: ignore[call-overload]
+    with subprocess.Popen(command, text=True, **pipes) as holder:  # type: ignore[call-overload]
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         try:
