@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from autoprune.methods import METHODS, Criterion
 from autoprune.surgery.discover import discover
-from autoprune.surgery.trace import state_tensors
+from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.units import Plan, Slice, Unit
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -289,6 +289,31 @@ def test_taylor_agrees_with_a_finite_difference(model: Residual) -> None:
         nudge[atom] = step
         slope = (loss(1 + nudge) - loss(1 - nudge)).item() / (2 * step)
         assert scores[atom].item() == pytest.approx(abs(slope), rel=1e-4, abs=1e-9)
+
+
+@pytest.mark.xfail(strict=True, reason="channels that no weight reads all score 0")
+def test_taylor_tells_the_widths_of_queries_and_keys_apart() -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.query, self.key, self.value = (nn.Linear(8, 6) for _ in range(3))
+            self.out = nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Any:
+            scores = self.query(x) @ self.key(x).transpose(1, 2)
+            return self.out(scores.softmax(-1) @ self.value(x)).mean(1)
+
+    model, inputs = Attention(), IMAGES[:, 0]
+    plan = discover(model, [inputs], np.random.default_rng(0))
+    assert list(plan.units) == ["query", "value"]
+    parameters = dict(model.named_parameters())
+    loss = F.cross_entropy(model(inputs), LABELS)
+    found = torch.autograd.grad(loss, list(parameters.values()))
+    gradients = dict(zip(parameters, found, strict=True))
+    method = METHODS.get("channel.taylor")
+    for unit in plan.units.values():
+        scores = method.score(unit, state_tensors(model), gradients)
+        assert scores.unique().numel() == unit.atoms
 
 
 def test_taylor_without_gradients_of_its_readers_is_zero(model: Residual) -> None:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import discover
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.solve import solve
-from autoprune.surgery.trace import state_tensors, trace
+from autoprune.surgery.tensors import state_tensors
+from autoprune.surgery.trace import trace
 from autoprune.surgery.units import Plan
 from autoprune.surgery.verify import TOLERANCE, outputs, randomised, sliced_equals_masked
 
@@ -38,11 +40,12 @@ class Layer(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, spec: Mapping[str, Any]) -> None:
         super().__init__()
-        size, groups = spec["kernel"], inputs if spec["kind"] == "depthwise" else 1
+        size, groups = spec["kernel"], spec["groups"]
         self.conv = nn.Conv2d(
             inputs, outputs, size, padding=size // 2, groups=groups, bias=spec["bias"]
         )
-        self.norm = nn.BatchNorm2d(outputs) if spec["norm"] else nn.Identity()
+        norms = {"batch": nn.BatchNorm2d(outputs), "group": nn.GroupNorm(gcd(outputs, 4), outputs)}
+        self.norm = norms.get(spec["norm"], nn.Identity())
 
     def forward(self, x: Tensor) -> Any:
         return F.leaky_relu(self.norm(self.conv(x)), 0.3)
@@ -60,8 +63,11 @@ class Network(nn.Module):
             kind = spec["kind"]
             if kind == "residual" and width == 3:
                 kind = "plain"  # the image itself cannot be pruned: no stream yet
-            wide = width if kind in ("residual", "depthwise") else spec["width"]
-            self.layers.append(Layer(width, wide, {**spec, "kind": kind}))
+            groups = {"depthwise": width, "grouped": spec["groups"]}.get(kind, 1)
+            groups = gcd(width, groups)
+            same = kind in ("residual", "depthwise")
+            wide = width if same else spec["width"] * groups
+            self.layers.append(Layer(width, wide, {**spec, "groups": groups}))
             self.kinds.append(kind)
             width = width + wide if kind == "concat" else wide
         self.head_kind = head
@@ -79,19 +85,23 @@ class Network(nn.Module):
 
 SPECS = st.fixed_dictionaries(
     {
-        "kind": st.sampled_from(["plain", "plain", "residual", "concat", "depthwise"]),
+        "kind": st.sampled_from(["plain", "residual", "concat", "depthwise", "grouped"]),
+        "groups": st.sampled_from([2, 4]),
         "width": st.integers(1, 7),
         "kernel": st.sampled_from([1, 3]),
-        "norm": st.booleans(),
+        "norm": st.sampled_from(["none", "batch", "batch", "group"]),
         "bias": st.booleans(),
     }
 )
 
 
 @st.composite
-def networks(draw: st.DrawFn) -> nn.Module:
+def networks(draw: st.DrawFn, grouped: bool) -> nn.Module:
     """A network in eval mode with random weights, statistics and affines."""
-    specs = draw(st.lists(SPECS, min_size=1, max_size=5))
+    specs: list[dict[str, Any]] = draw(st.lists(SPECS, min_size=1, max_size=5))
+    if not grouped:
+        specs = [{**s, "kind": s["kind"].replace("grouped", "plain")} for s in specs]
+        specs = [{**s, "norm": s["norm"].replace("group", "batch")} for s in specs]
     head = draw(st.sampled_from(["conv", "pooled", "flat"]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draw(st.integers(0, 1000)))
@@ -105,10 +115,10 @@ def traced(model: nn.Module) -> Plan:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[nn.Module, Plan]:
-    model = draw(networks())
+def cases(draw: st.DrawFn, grouped: bool = True) -> tuple[nn.Module, Plan]:
+    model = draw(networks(grouped))
     plan = traced(model)
-    assume(plan.units)
+    assume(any(unit.atoms > 1 for unit in plan.units.values()))
     return model, plan
 
 
@@ -145,7 +155,7 @@ def test_every_unit_of_these_networks_is_believed(data: st.DataObject) -> None:
     model, found = data.draw(cases())
     plan = discover(model, [images()], np.random.default_rng(0))
     assert plan.rejected == {}
-    assert list(plan.units) == list(found.units)
+    assert set(plan.units) == {name for name, unit in found.units.items() if unit.atoms > 1}
     slots = [
         (part.tensor, part.dim, position)
         for unit in plan.units.values()
@@ -199,7 +209,8 @@ def test_costs_never_rise_when_fewer_atoms_are_kept(data: st.DataObject) -> None
 @few
 @given(st.data())
 def test_pruning_in_two_goes_is_pruning_in_one(data: st.DataObject) -> None:
-    model, plan = data.draw(cases())
+    # groups that got narrower may go whole the second time, so there they are left out
+    model, plan = data.draw(cases(grouped=False))
     first = data.draw(masks(plan))
     pruned = apply(model, plan, first)
     left = {

@@ -11,7 +11,8 @@ from torch.nn.functional import relu
 
 from autoprune.surgery.discover import discover
 from autoprune.surgery.solve import UNUSED, solve
-from autoprune.surgery.trace import state_tensors, trace
+from autoprune.surgery.tensors import state_tensors
+from autoprune.surgery.trace import trace
 from autoprune.surgery.units import Plan
 
 OUTPUT = "is an output of the model"
@@ -281,12 +282,80 @@ def test_a_convolution_of_one_channel_prunes_its_outputs() -> None:
     }
 
 
-def test_a_grouped_convolution_is_left_whole_with_its_reason() -> None:
-    model = nn.Sequential(conv(3, 8), conv(8, 8, groups=2), nn.ReLU(), conv(8, 6), conv(6, 2))
-    plan = discovered(model)
+def test_few_large_groups_lose_the_same_places_in_each() -> None:
+    plan = discovered(nn.Sequential(conv(3, 8), conv(8, 8, groups=2), nn.ReLU(), conv(8, 6)))
+    pairs = [[0, 4], [1, 5], [2, 6], [3, 7]]
+    assert slices(plan, "0") == {
+        "0.weight[0]": makes(pairs),
+        "0.bias[0]": makes(pairs),
+        "1.weight[1]": reads(each(4)),
+    }
+    assert slices(plan, "1") == {
+        "1.weight[0]": makes(pairs),
+        "1.bias[0]": makes(pairs),
+        "3.weight[1]": reads(pairs),
+    }
+
+
+def test_many_small_groups_go_whole() -> None:
+    plan = discovered(nn.Sequential(conv(3, 8), conv(8, 12, groups=4), nn.ReLU(), conv(12, 6)))
+    pairs = [[0, 1], [2, 3], [4, 5], [6, 7]]
+    triples = [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9, 10, 11]]
+    assert slices(plan, "0") == {
+        "0.weight[0]": makes(pairs),
+        "0.bias[0]": makes(pairs),
+        "1.weight[0]": makes(triples),
+        "1.bias[0]": makes(triples),
+        "3.weight[1]": reads(triples),
+    }
+    assert "groups" in plan.sealed["1.weight[1]"]
+
+
+@pytest.mark.xfail(strict=True, reason="a unit of one atom, of which none can go, is kept")
+def test_channels_that_can_only_go_all_together_are_no_unit() -> None:
+    # the convolution gives its two groups up whole, the norm one place in each: nothing is left
+    model = nn.Sequential(
+        conv(3, 2), conv(2, 6, groups=2), nn.GroupNorm(2, 6), conv(6, 4), nn.ReLU(), conv(4, 2)
+    )
+    plan = solve(trace(model, [IMAGES]), state_tensors(model), 2)
     assert list(plan.units) == ["3"]
-    for name in ("0.weight[0]", "1.weight[0]", "1.weight[1]"):
-        assert "grouped convolution" in plan.sealed[name]
+    assert "0.weight[0]" in plan.sealed
+
+
+def test_a_transposed_convolution_makes_its_second_dimension() -> None:
+    up = nn.ConvTranspose2d(8, 6, 2, stride=2)
+    plan = discovered(nn.Sequential(conv(3, 8), nn.ReLU(), up, nn.ReLU(), conv(6, 2)))
+    assert slices(plan, "0") == {
+        "0.weight[0]": makes(each(8)),
+        "0.bias[0]": makes(each(8)),
+        "2.weight[0]": reads(each(8)),
+    }
+    assert slices(plan, "2") == {
+        "2.weight[1]": makes(each(6)),
+        "2.bias[0]": makes(each(6)),
+        "4.weight[1]": reads(each(6)),
+    }
+
+
+def test_a_layer_norm_belongs_to_the_width_it_normalises() -> None:
+    model = nn.Sequential(nn.Linear(8, 6), nn.LayerNorm(6), nn.ReLU(), nn.Linear(6, 2))
+    assert slices(discovered(model), "0") == {
+        "0.weight[0]": makes(each(6)),
+        "0.bias[0]": makes(each(6)),
+        "1.weight[0]": makes(each(6)),
+        "1.bias[0]": makes(each(6)),
+        "3.weight[1]": reads(each(6)),
+    }
+
+
+def test_an_op_without_a_rule_seals_what_it_touches_with_its_name() -> None:
+    model = Net(
+        lambda m, x: m.c(relu(m.b(m.a(x).cumsum(1)))), a=conv(3, 8), b=conv(8, 6), c=conv(6, 2)
+    )
+    plan = discovered(model)
+    assert list(plan.units) == ["b"]
+    for name in ("a.weight[0]", "a.bias[0]"):
+        assert plan.sealed[name].startswith("aten.cumsum")
 
 
 def test_an_output_that_is_also_used_inside_keeps_all_its_channels() -> None:
