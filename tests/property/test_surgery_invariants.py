@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from autoprune.artifacts.weights import save_weights
 from autoprune.cost.count import count_costs
 from autoprune.cost.model import CostModel
+from autoprune.errors import ModelError
 from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import discover
 from autoprune.surgery.ids import Ids
@@ -153,9 +154,14 @@ def test_sliced_equals_masked(data: st.DataObject) -> None:
 @given(st.data())
 def test_every_unit_of_these_networks_is_believed(data: st.DataObject) -> None:
     model, found = data.draw(cases())
-    plan = discover(model, [images()], np.random.default_rng(0))
-    assert plan.rejected == {}
-    assert set(plan.units) == {name for name, unit in found.units.items() if unit.atoms > 1}
+    try:
+        plan = discover(model, [images()], np.random.default_rng(0))
+    except ModelError as err:
+        assume("proves nothing" not in str(err))
+        raise
+    doubted = {name for name, why in plan.rejected.items() if "proves nothing" in why}
+    assert set(plan.rejected) == doubted, "no unit is wrong; some have hardly any effect"
+    assert set(plan.units) | doubted == set(found.units)
     slots = [
         (part.tensor, part.dim, position)
         for unit in plan.units.values()
@@ -164,7 +170,6 @@ def test_every_unit_of_these_networks_is_believed(data: st.DataObject) -> None:
     ]
     assert len(slots) == len(set(slots)), "no slot belongs to two atoms"
     for unit in plan.units.values():
-        assert unit.atoms > 1
         assert unit.makers
         assert unit.readers
         assert {part.index.shape[0] for part in unit.slices} == {unit.atoms}
