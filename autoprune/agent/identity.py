@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from autoprune.evaluation.randomness import isolated
-from autoprune.surgery.trace import state_tensors
+from autoprune.surgery.tensors import state_tensors
 from autoprune.tasks import Task
 from autoprune.tasks.base import SPLITS
 

@@ -16,7 +16,7 @@ from autoprune.artifacts.weights import load_weights
 from autoprune.errors import ArtifactError
 from autoprune.surgery.apply import without
 from autoprune.surgery.ids import Ids
-from autoprune.surgery.trace import state_tensors
+from autoprune.surgery.tensors import state_tensors
 
 PLAN, WEIGHTS = "plan.json", "weights.safetensors"
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from autoprune.artifacts.files import sha256_of
 from autoprune.errors import ArtifactError
-from autoprune.surgery.trace import state_tensors
+from autoprune.surgery.tensors import state_tensors
 
 
 def save_weights(model: nn.Module, path: Path) -> str:

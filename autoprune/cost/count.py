@@ -8,7 +8,8 @@ from torch import nn
 from autoprune.core.costs import Costs
 from autoprune.cost.model import CostModel
 from autoprune.surgery.solve import solve
-from autoprune.surgery.trace import state_tensors, trace
+from autoprune.surgery.tensors import state_tensors
+from autoprune.surgery.trace import trace
 
 
 def count_costs(model: nn.Module, inputs: Sequence[Any], batch: int) -> Costs:

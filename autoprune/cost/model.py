@@ -8,23 +8,31 @@ import torch
 from torch import nn
 
 from autoprune.core.costs import Costs
-from autoprune.surgery.trace import state_tensors
+from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.units import CostTerm, Plan
 
 Kept = Mapping[str, int]
 
+# Names of types in a safetensors file, in the order in which it lays them out from the end.
 _DTYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
+    torch.bool: "BOOL",
+    torch.uint8: "U8",
+    torch.int8: "I8",
+    torch.float8_e5m2: "F8_E5M2",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.int16: "I16",
+    torch.uint16: "U16",
     torch.float16: "F16",
     torch.bfloat16: "BF16",
-    torch.int64: "I64",
     torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
+    torch.uint32: "U32",
+    torch.float32: "F32",
+    torch.complex64: "C64",
+    torch.float64: "F64",
+    torch.int64: "I64",
+    torch.uint64: "U64",
 }
+_ORDER = {dtype: rank for rank, dtype in enumerate(_DTYPES)}
 
 
 class CostModel:
@@ -83,7 +91,7 @@ class CostModel:
         """Return the bytes of the safetensors file: length, JSON header padded to 8, data."""
         header: dict[str, object] = {}
         offset = 0
-        for name in sorted(self._saved, key=lambda n: (-self._dtypes[n].itemsize, n)):
+        for name in sorted(self._saved, key=lambda n: (-_ORDER[self._dtypes[n]], n)):
             size = prod(shapes[name]) * self._dtypes[name].itemsize
             header[name] = {
                 "dtype": _DTYPES[self._dtypes[name]],
@@ -91,5 +99,5 @@ class CostModel:
                 "data_offsets": [offset, offset + size],
             }
             offset += size
-        text = json.dumps(header, separators=(",", ":"))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False)
         return 8 + -(-len(text.encode()) // 8) * 8 + offset

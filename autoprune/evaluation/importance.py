@@ -14,7 +14,7 @@ from autoprune.methods.base import Tensors
 from autoprune.space.schema import kept_atoms
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.trace import state_tensors
+from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.units import Plan
 from autoprune.tasks import Task
 

@@ -1,6 +1,5 @@
 """Build the smaller model in one pass; the dense model stays untouched."""
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,9 +8,10 @@ import torch
 from torch import nn
 
 from autoprune.errors import ModelError
+from autoprune.surgery.adapt import adapt_modules
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.patch import patch_attributes
-from autoprune.surgery.trace import state_tensors
+from autoprune.surgery.tensors import copied, state_tensors
 from autoprune.surgery.units import Plan
 
 Removed = Mapping[str, Mapping[int, Ids]]
@@ -28,6 +28,17 @@ def apply(model: nn.Module, plan: Plan, atoms: Mapping[str, Ids]) -> nn.Module:
     Raises:
         ModelError: If the model does not match the plan or cannot be copied.
     """
+    shapes = {name: tuple(tensor.shape) for name, tensor in state_tensors(model).items()}
+    if shapes != plan.shapes:
+        odd = sorted(
+            name
+            for name in shapes.keys() | plan.shapes.keys()
+            if shapes.get(name) != plan.shapes.get(name)
+        )
+        raise ModelError(
+            f"The plan was made for another model: {', '.join(odd[:3])} differ. "
+            "Trace this model, or give the one that was traced."
+        )
     return without(model, plan.removed(atoms))
 
 
@@ -38,8 +49,13 @@ def without(model: nn.Module, removed: Removed) -> nn.Module:
         ModelError: If a tensor or a position does not exist or the model cannot be copied.
     """
     pruned = _copy_with(model, {name: _cutter(dims) for name, dims in removed.items()})
-    patch_attributes(model, pruned)
+    adapt_modules(pruned, lambda module: any(_inside(tensor, module) for tensor in removed))
+    patch_attributes(model, pruned, removed)
     return pruned
+
+
+def _inside(tensor: str, module: str) -> bool:
+    return tensor.startswith(f"{module}.") if module else True
 
 
 Edit = Callable[[torch.Tensor], torch.Tensor]
@@ -63,13 +79,7 @@ def _copy_with(model: nn.Module, edits: Mapping[str, Edit]) -> nn.Module:
         if name not in tensors:
             raise ModelError(f"The model has no tensor {name!r}. Is this policy of another model?")
         memo[id(tensors[name])] = _edited(name, tensors[name], edit)
-    try:
-        return copy.deepcopy(model, memo)
-    except (TypeError, RuntimeError) as err:
-        raise ModelError(
-            f"The model cannot be copied with copy.deepcopy: {err} Remove what holds open files, "
-            "locks or graph tensors from the module, or build it inside the constructor."
-        ) from err
+    return copied(model, memo)
 
 
 def _edited(name: str, tensor: torch.Tensor, edit: Edit) -> torch.Tensor:

@@ -11,7 +11,8 @@ from torch.utils._pytree import tree_map_only
 
 from autoprune.errors import ModelError
 from autoprune.surgery.solve import solve
-from autoprune.surgery.trace import state_tensors, trace
+from autoprune.surgery.tensors import state_tensors
+from autoprune.surgery.trace import trace
 from autoprune.surgery.units import Plan
 from autoprune.surgery.verify import Verifier, outputs
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from autoprune.surgery.adapt import adapted
 from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.op import Op, Record
 from autoprune.surgery.rules.grouping import whole_groups
@@ -40,7 +41,7 @@ class Masked(nn.Module):
 
     def __init__(self, model: nn.Module, plan: Plan, atoms: Mapping[str, Ids]) -> None:
         super().__init__()
-        self.model = model
+        self.model = adapted(model)
         self._removed = plan.removed(atoms)
         self._heads = plan.heads
 

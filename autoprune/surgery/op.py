@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from autoprune.surgery.ids import Ids, IdTable
-from autoprune.surgery.shadow import Shadow, line
+from autoprune.surgery.shadow import Shadow, Unruled, line
 
 EMPTY = Shadow()
 
@@ -106,15 +106,16 @@ class Op:
         """Note that ``share`` parts of the op's multiply-adds grow with each of ``lines``."""
         self.parts.append((share, tuple(ids for ids in lines if ids is not None)))
 
-    def rerun(self, stand_in: torch.Tensor, fill: int) -> Ids:
-        """Run the op with ``stand_in`` for ``self`` and ``fill`` for its padding value."""
+    def rerun(self, stand_in: torch.Tensor) -> Ids:
+        """Run the op again with ``stand_in`` for ``self``."""
         values = dict(self._values) | {"self": stand_in}
-        if self.has("value"):
-            values["value"] = fill
         schema = self._func._schema.arguments
         places = [values[a.name] for a in schema if not a.kwarg_only]
         named = {a.name: values[a.name] for a in schema if a.kwarg_only and a.name in values}
-        found: Ids = self._func(*places, **named).numpy()
+        try:
+            found: Ids = self._func(*places, **named).numpy()
+        except (NotImplementedError, RuntimeError) as err:
+            raise Unruled("cannot be run on whole numbers") from err
         return found
 
     def seal(self, tracks: Sequence[Ids], why: str) -> None:

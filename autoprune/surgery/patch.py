@@ -1,22 +1,36 @@
 """Python attributes of modules that must follow the shapes of their weights."""
 
-from collections.abc import Callable
+import operator
+from collections.abc import Callable, Mapping
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from autoprune.surgery.adapt import adapter_of
+from autoprune.surgery.ids import Ids
 from autoprune.surgery.rules.grouping import whole_groups
 
 Patch = Callable[[nn.Module, nn.Module], None]
 
 
-def patch_attributes(dense: nn.Module, pruned: nn.Module) -> None:
-    """Set the size attributes of every module of ``pruned`` from its weights."""
-    for before, after in zip(dense.modules(), pruned.modules(), strict=True):
+def patch_attributes(
+    dense: nn.Module, pruned: nn.Module, removed: Mapping[str, Mapping[int, Ids]]
+) -> None:
+    """Set the size attributes of every module of ``pruned`` from its weights.
+
+    An adapter has a ``resize`` of its own, told the removed positions by local tensor name.
+    """
+    pairs = zip(dense.modules(), pruned.named_modules(), strict=True)
+    for before, (name, after) in pairs:
         for kind, patch in PATCHES.items():
             if isinstance(after, kind):
                 patch(before, after)
+        resize = getattr(type(after), "resize", None)
+        if resize is not None and adapter_of(before) is type(after):
+            start = f"{name}." if name else ""
+            own = {t.removeprefix(start): d for t, d in removed.items() if t.startswith(start)}
+            resize(after, own)
 
 
 def _conv_transpose(before: nn.Module, after: nn.Module) -> None:
@@ -66,6 +80,19 @@ def _layer_norm(_: nn.Module, after: nn.Module) -> None:
         after.normalized_shape = tuple(after.weight.shape)
 
 
+# Sizes written into the objects of other packages: attribute, tensor and dimension it follows.
+_FOLLOWS: dict[str, dict[str, tuple[str, int]]] = {
+    "torchvision.models.vision_transformer.VisionTransformer": {"hidden_dim": ("class_token", 2)},
+}
+
+
+def _follow(_: nn.Module, after: nn.Module) -> None:
+    kind = type(after)
+    followed = _FOLLOWS.get(f"{kind.__module__}.{kind.__qualname__}", {})
+    for attribute, (path, dim) in followed.items():
+        setattr(after, attribute, operator.attrgetter(path)(after).shape[dim])
+
+
 PATCHES: dict[type[nn.Module], Patch] = {
     _ConvNd: _conv,
     _ConvTransposeNd: _conv_transpose,
@@ -73,4 +100,5 @@ PATCHES: dict[type[nn.Module], Patch] = {
     nn.LayerNorm: _layer_norm,
     nn.Linear: _linear,
     _NormBase: _norm,
+    nn.Module: _follow,
 }

@@ -13,7 +13,7 @@ from autoprune.surgery.op import MacTerm, Record
 from autoprune.surgery.units import CostTerm, Factor, Plan, Slice, Unit
 
 UNUSED = "was not used in the traced forward"
-Signature = tuple[tuple[int, int], ...]
+Footprint = tuple[tuple[int, int], ...]
 
 
 def solve(record: Record, tensors: Mapping[str, torch.Tensor], batch: int) -> Plan:
@@ -21,8 +21,11 @@ def solve(record: Record, tensors: Mapping[str, torch.Tensor], batch: int) -> Pl
     ids = record.ids
     labels = _components(ids)
     reasons = _sealed_components(ids, labels)
-    slot_of = np.repeat(np.arange(len(ids.slots)), [slot.size for slot in ids.slots])
-    units, owner = _units(ids, labels, reasons, slot_of)
+    groups = _atoms_by_footprint(ids, labels, reasons)
+    for atoms in groups.values():
+        if len(atoms) == 1:
+            reasons[int(labels[atoms[0][0]])] = "can only go all together"
+    units, owner = _units(ids, [atoms for atoms in groups.values() if len(atoms) > 1])
     return Plan(
         units={unit.name: unit for unit in units},
         sealed=_sealed_dims(ids, labels, reasons),
@@ -54,40 +57,42 @@ def _sealed_components(ids: IdTable, labels: Ids) -> dict[int, str]:
     return reasons
 
 
-def _units(
-    ids: IdTable, labels: Ids, reasons: Mapping[int, str], slot_of: Ids
-) -> tuple[list[Unit], Ids]:
-    """Group atoms with the same footprint; return the units and each id's unit (-1: none)."""
+def _atoms_by_footprint(
+    ids: IdTable, labels: Ids, reasons: Mapping[int, str]
+) -> dict[Footprint, list[Ids]]:
+    """Return the free components by what they own: the same slots of the same dimensions."""
+    slot_of = np.repeat(np.arange(len(ids.slots)), [slot.size for slot in ids.slots])
     free = np.flatnonzero(~np.isin(labels, list(reasons)))
     order = free[np.argsort(labels[free], kind="stable")]
-    groups: dict[Signature, list[Ids]] = defaultdict(list)
+    groups: dict[Footprint, list[Ids]] = defaultdict(list)
     for atom in np.split(order, np.flatnonzero(np.diff(labels[order])) + 1):
         if atom.size:
             slots, counts = np.unique(slot_of[atom], return_counts=True)
             groups[tuple(zip(slots.tolist(), counts.tolist(), strict=True))].append(atom)
+    return groups
+
+
+def _units(ids: IdTable, groups: Sequence[Sequence[Ids]]) -> tuple[list[Unit], Ids]:
+    """Return one unit per group of atoms, and the number of each id's unit (-1: none)."""
     reading = np.zeros(ids.count, bool)
     for consumed in ids.consumed:
         reading[consumed] = True
     owner = np.full(ids.count, -1)
     units: list[Unit] = []
     used: dict[str, int] = defaultdict(int)
-    for signature, atoms in sorted(groups.items(), key=lambda item: item[1][0][0]):
-        unit = _unit(ids, signature, np.stack(atoms), reading, used)
+    for atoms in sorted(groups, key=lambda group: int(group[0][0])):
         owner[np.concatenate(atoms)] = len(units)
-        units.append(unit)
+        units.append(_unit(ids, np.stack(atoms), reading, used))
     return units, owner
 
 
-def _unit(
-    ids: IdTable, signature: Signature, atoms: Ids, reading: np.ndarray, used: dict[str, int]
-) -> Unit:
+def _unit(ids: IdTable, atoms: Ids, reading: np.ndarray, used: dict[str, int]) -> Unit:
     parts: list[Slice] = []
-    start = 0
-    for slot_number, count in signature:
-        own = atoms[:, start : start + count]
-        slot = ids.slots[slot_number]
+    starts = np.array([slot.start for slot in ids.slots])
+    numbers = np.searchsorted(starts, atoms[0], side="right") - 1
+    for number in np.unique(numbers).tolist():
+        own, slot = atoms[:, numbers == number], ids.slots[number]
         parts.append(Slice(slot.tensor, slot.dim, own - slot.start, bool(reading[own].all())))
-        start += count
     maker = next((part for part in parts if not part.reads), parts[0])
     base = maker.tensor.rpartition(".")[0] or maker.tensor
     used[base] += 1

@@ -11,17 +11,14 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from autoprune.errors import ModelError
+from autoprune.surgery.adapt import adapted
 from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.op import MacTerm, Op, Record
 from autoprune.surgery.rules import RULES
 from autoprune.surgery.rules.elementwise import elementwise
 from autoprune.surgery.shadow import Shadow, Unruled
-
-
-def state_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return parameters and buffers by their first name; tied ones appear once."""
-    return dict(model.named_parameters()) | dict(model.named_buffers())
+from autoprune.surgery.tensors import state_tensors
 
 
 class TraceMode(TorchDispatchMode):
@@ -94,6 +91,7 @@ def trace(model: nn.Module, inputs: Sequence[Any], heads: bool = False) -> Recor
     Raises:
         ModelError: If the forward raises.
     """
+    model = adapted(model)
     record = start_record(model, inputs, heads)
     with evaluating(model), torch.no_grad(), TraceMode(record):
         try:

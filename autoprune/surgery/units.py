@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from autoprune._hints import did_you_mean
 from autoprune.core.fingerprint import fingerprint
+from autoprune.errors import ModelError
 from autoprune.surgery.ids import Ids
 
 
@@ -104,7 +106,13 @@ class Plan:
         return fingerprint([{name: list(shape) for name, shape in self.shapes.items()}, units])
 
     def removed(self, atoms: Mapping[str, Ids]) -> dict[str, dict[int, Ids]]:
-        """Return the positions to remove by tensor and dimension, for removed atoms by unit."""
+        """Return the positions to remove by tensor and dimension, for removed atoms by unit.
+
+        Raises:
+            ModelError: If there is no such unit or atom, or no atom would be left.
+        """
+        for name, gone in atoms.items():
+            self._check(name, gone)
         positions: dict[str, dict[int, list[Ids]]] = {}
         for name, gone in atoms.items():
             for part in self.units[name].slices:
@@ -114,3 +122,15 @@ class Plan:
             tensor: {dim: np.unique(np.concatenate(parts)) for dim, parts in dims.items()}
             for tensor, dims in positions.items()
         }
+
+    def _check(self, name: str, gone: Ids) -> None:
+        if name not in self.units:
+            raise ModelError(
+                f"This model has no unit {name!r}.{did_you_mean(name, self.units)} "
+                "Is the policy of another model?"
+            )
+        count = self.units[name].atoms
+        if len(gone) and (gone.min() < 0 or gone.max() >= count):
+            raise ModelError(f"The unit {name!r} has the atoms 0 to {count - 1}. Got {gone}.")
+        if len(np.unique(gone)) >= count:
+            raise ModelError(f"The unit {name!r} must keep one of its {count} atoms at least.")

@@ -18,6 +18,19 @@ from autoprune.surgery.shadow import lift, varying
     "aten.hardtanh_",
     "aten._to_copy",
     "aten.lift_fresh",
+    "aten.hardswish",
+    "aten.hardswish_",
+    "aten.leaky_relu_",
+    "aten.elu_",
+    "aten.fill_",
+    "aten.prelu",
+    "aten.zeros_like",
+    "aten.ones_like",
+    "aten.empty_like",
+    "aten.full_like",
+    "aten._prelu_kernel",
+    "aten.masked_fill",
+    "aten.where",
 )
 def elementwise(op: Op) -> None:
     """Join tracks that meet; a track that meets a full-size operand without one is sealed."""
@@ -50,3 +63,9 @@ def seal_unmatched(op: Op, merged: list[Ids], tensor: torch.Tensor) -> None:
     for track in merged:
         if any(shape[axis] > 1 and axis not in covered for axis in varying(track)):
             op.seal([track], "meets a tensor whose size is fixed")
+
+
+@rule("aten.new_zeros", "aten.new_ones", "aten.new_empty", "aten.new_full")
+def fresh(op: Op) -> None:
+    """A new constant takes only type and device from its argument."""
+    op.give()

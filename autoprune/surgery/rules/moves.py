@@ -64,21 +64,38 @@ def select(op: Op) -> None:
 @rule("aten.roll", "aten.flip", "aten.index", "aten.index_select", "aten.unfold", "aten.im2col")
 def rearrange(op: Op) -> None:
     """Entries move by fixed positions; an axis whose channels do is sealed."""
-    _replay(op, NO_ID, free_along_moved=False)
+    _replay(op, free_along_moved=False)
 
 
-@rule("aten.repeat", "aten.constant_pad_nd", "aten.pixel_shuffle", "aten.pixel_unshuffle")
+@rule("aten.constant_pad_nd")
+def pad(op: Op) -> None:
+    """Constants beside a channel axis have no ids; padding of other axes changes nothing."""
+    ndim, amounts = op.arg("self").ndim, op.arg("pad")
+    tracks = []
+    for track in op.shadow("self").tracks:
+        widths = [(0, 0)] * ndim
+        for axis in range(len(amounts) // 2):
+            if track.shape[ndim - 1 - axis] > 1:
+                widths[ndim - 1 - axis] = (amounts[2 * axis], amounts[2 * axis + 1])
+        if any(amount < 0 for width in widths for amount in width):
+            op.seal([track], "cuts off channels")
+        else:
+            tracks.append(np.pad(track, widths, constant_values=NO_ID))
+    op.give(tuple(tracks))
+
+
+@rule("aten.repeat", "aten.pixel_shuffle", "aten.pixel_unshuffle")
 def spread(op: Op) -> None:
-    """Channels are repeated, padded, or spread over space; what moves keeps its id."""
-    _replay(op, NO_ID, free_along_moved=True)
+    """Channels are repeated or spread over space; what moves keeps its id."""
+    _replay(op, free_along_moved=True)
 
 
-def _replay(op: Op, fill: int, free_along_moved: bool) -> None:
+def _replay(op: Op, free_along_moved: bool) -> None:
     """Run the op on each track in place of the tensor, and seal axes it moves unless free."""
     tensor = op.arg("self")
     tracks: list[Ids] = []
     for track in op.shadow("self").tracks:
-        moved = squash(op.rerun(_full(track, tensor.shape), fill))
+        moved = squash(op.rerun(_full(track, tensor.shape)))
         if not free_along_moved and not _same_ids(track, moved):
             op.seal([track], "moves single channels")
         else:
@@ -87,10 +104,8 @@ def _replay(op: Op, fill: int, free_along_moved: bool) -> None:
 
 
 def _full(track: Ids, shape: torch.Size) -> torch.Tensor:
-    return torch.from_numpy(track).expand(shape)
+    return torch.from_numpy(track.copy()).expand(shape)
 
 
 def _same_ids(before: Ids, after: Ids) -> bool:
     return np.array_equal(before.ravel(), after.ravel())
-
-

@@ -22,18 +22,30 @@ def pooling(op: Op) -> None:
     op.give(*[kept for _ in op.outputs])
 
 
-@rule("aten.mean", "aten.sum", "aten.amax", "aten.amin", "aten.var")
+@rule("aten.sum", "aten.linalg_vector_norm")
+def summation(op: Op) -> None:
+    """A sum over channels reads each of them: zero is as good as gone."""
+    _reduce(op, free=True)
+
+
+@rule("aten.mean", "aten.amax", "aten.amin", "aten.var", "aten.var_mean", "aten.std")
 def reduction(op: Op) -> None:
-    """A reduction over an axis that carries channels would change with them: sealed."""
+    """What depends on the number of channels, or on their least, changes with them: sealed."""
+    _reduce(op, free=False)
+
+
+def _reduce(op: Op, free: bool) -> None:
     tensor = op.arg("self")
     dims = (op.arg("dim") if op.has("dim") else None) or list(range(tensor.ndim))
     axes = {dim % tensor.ndim for dim in dims} if tensor.ndim else set()
     shadow = op.shadow("self")
-    op.seal(shadow.on(axes), "mixes this axis")
+    if not free:
+        op.seal(shadow.on(axes), "mixes this axis")
     kept = [1 if axis in axes else size for axis, size in enumerate(tensor.shape)]
     out = op.outputs[0].shape
     assert prod(kept) == prod(out)
-    op.give(tuple(reshape(track, kept, out) for track in shadow.off(axes)))
+    tracks = tuple(reshape(track, kept, out) for track in shadow.off(axes))
+    op.give(*[tracks for _ in op.outputs])
 
 
 @rule("aten._softmax", "aten._log_softmax")

@@ -1,0 +1,61 @@
+"""Which module gets which adapter; they are imported when their module is met."""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Protocol, cast
+
+from torch import nn
+
+from autoprune.surgery.tensors import copied, state_tensors
+
+_HERE = "autoprune.surgery.adapt"
+_SWIN = "torchvision.models.swin_transformer"
+_ADAPTERS = {
+    "torch.nn.modules.activation.MultiheadAttention": "multihead:SlicedMultiheadAttention",
+    f"{_SWIN}.ShiftedWindowAttention": "torchvision_swin:SlicedWindowAttention",
+    f"{_SWIN}.ShiftedWindowAttentionV2": "torchvision_swin:SlicedWindowAttentionV2",
+    "timm.layers.attention.Attention": "timm_attention:SlicedAttention",
+}
+
+
+class Adapter(Protocol):
+    """A module class that can take over an instance of the class it stands in for."""
+
+    @classmethod
+    def fits(cls, module: nn.Module) -> bool:
+        """Tell whether this instance's settings are covered."""
+        ...
+
+    @classmethod
+    def adopt(cls, module: nn.Module) -> None:
+        """Turn the instance into one of this class."""
+        ...
+
+
+def adapter_of(module: nn.Module) -> type[Adapter] | None:
+    """Return the adapter of a module, if it has one that fits."""
+    kind = type(module)
+    target = _ADAPTERS.get(f"{kind.__module__}.{kind.__qualname__}")
+    if target is None:
+        return None
+    file, _, name = target.partition(":")
+    adapter = cast(type[Adapter], getattr(import_module(f"{_HERE}.{file}"), name))
+    return adapter if adapter.fits(module) else None
+
+
+def adapt_modules(model: nn.Module, wanted: Callable[[str], bool] = lambda _: True) -> None:
+    """Let adapters take over the modules of ``model`` whose names are wanted, in place."""
+    for name, module in model.named_modules():
+        adapter = adapter_of(module)
+        if adapter is not None and wanted(name):
+            adapter.adopt(module)
+
+
+def adapted(model: nn.Module) -> nn.Module:
+    """Return ``model`` with adapted modules; it shares every tensor and is left as it is."""
+    if not any(adapter_of(module) for module in model.modules()):
+        return model
+    shared = {id(tensor): tensor for tensor in state_tensors(model).values()}
+    twin = copied(model, dict(shared))
+    adapt_modules(twin)
+    return twin
