@@ -58,6 +58,7 @@ def prepare(request: Request) -> Prepared:
     """
     for method in request.space.all_methods:
         METHODS.get(method)
+    _check_trainable(request)
     request.progress(Progress(stage="trace", done=0, total=1))
     inputs = example_inputs(request.task)
     rng = np.random.default_rng(request.seed)
@@ -97,15 +98,25 @@ def prepare(request: Request) -> Prepared:
     )
 
 
+def _check_trainable(request: Request) -> None:
+    trains = request.recovery.score_steps or request.recovery.recover_steps
+    if trains and not any(parameter.requires_grad for parameter in request.model.parameters()):
+        raise ModelError(
+            "Every parameter of the model is frozen (requires_grad=False), so nothing could be "
+            "fine-tuned after pruning. Unfreeze them, or set recovery.score_steps and "
+            "recovery.recover_steps to 0."
+        )
+
+
 def check_data(model: nn.Module, task: Task) -> None:
-    """Run the model on the first batch of every split and let the task judge its outputs.
+    """Run the model, on the CPU, on the first batch of each split; let the task judge its outputs.
 
     Raises:
         DataError: If a batch or the outputs do not have the form the task needs.
         ModelError: If the forward raises.
     """
     for split in SPLITS:
-        batch = to_device(next(iter(task.batches(split))), _device_of(model))
+        batch = to_device(next(iter(task.batches(split))), "cpu")
         with evaluating(model), torch.no_grad():
             try:
                 outputs = model(*task.inputs(batch))
@@ -144,7 +155,3 @@ def example_inputs(task: Task) -> tuple[Any, ...]:
     inputs = task.inputs(batch)
     cut: tuple[Any, ...] = tree_map_only(torch.Tensor, lambda x: x[:TRACED_SAMPLES].cpu(), inputs)
     return cut
-
-
-def _device_of(model: nn.Module) -> str:
-    return str(next((p.device for p in model.parameters()), torch.device("cpu")))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import optuna
 
@@ -20,6 +21,7 @@ from autoprune.evaluation.randomness import isolated
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.study import close_study, open_study, release_unfinished
+from autoprune.surgery.tensors import copied
 from autoprune.tasks.base import SPLITS
 
 STUDY = "autoprune"
@@ -32,6 +34,7 @@ def run_search(request: Request) -> SearchResult:
         InputError: If anything given cannot be used; see `autoprune.errors`.
         VerificationError: If the winner fails a check; nothing is written as a result then.
     """
+    request = replace(request, model=copied(request.model).cpu())  # theirs stays where it is
     workspace = Workspace(request.out, request.if_exists)
     loaders = (request.task.loader(split) for split in SPLITS)
     with workspace.hold(), isolated(request.seed, *loaders):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autoprune.cli.errors import naming_keys
 from autoprune.cli.streams import stdout_to_stderr
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
     from autoprune.tasks import create_task
 
     model = build_model(settings)
-    task = create_task(settings.task, load_data(settings))
-    with progress_for(quiet=quiet) as progress:
+    with naming_keys(settings.path), progress_for(quiet=quiet) as progress:
+        task = create_task(settings.task, load_data(settings))
         return api.search(
             model,
             task=task,

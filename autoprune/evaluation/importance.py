@@ -1,6 +1,7 @@
 """Score the atoms of every unit once, on the dense model, by every method in use."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 
 import numpy as np
@@ -81,8 +82,21 @@ def rank_atoms(
 
 
 def _gradients(model: nn.Module, task: Task, batch: object) -> Tensors:
-    named = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    with evaluating(model), torch.enable_grad():
+    named = {n: p for n, p in model.named_parameters() if p.is_floating_point()}
+    with evaluating(model), _unfrozen(named.values()), torch.enable_grad():
         loss = task.loss(model(*task.inputs(batch)), batch)
         grads = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {n: g for n, g in zip(named, grads, strict=True) if g is not None}
+
+
+@contextmanager
+def _unfrozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Let gradients flow to frozen parameters too, for a while."""
+    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+    for parameter in frozen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)

@@ -64,8 +64,16 @@ class Classification:
         return int(batch[1].shape[0])
 
     def loss(self, outputs: Any, batch: Any) -> torch.Tensor:
-        """Return the mean cross-entropy; see `Task.loss`."""
-        return cross_entropy(outputs, batch[1].long())
+        """Return the mean cross-entropy; see `Task.loss`.
+
+        Raises:
+            DataError: If a target is no class of the model.
+        """
+        try:
+            return cross_entropy(outputs, batch[1].long())
+        except IndexError:
+            self.check_outputs(outputs, batch)
+            raise
 
     def metric(self) -> Top1:
         """Return a fresh accuracy; see `Task.metric`."""
