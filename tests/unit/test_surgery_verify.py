@@ -348,23 +348,7 @@ def discovered(model: nn.Module, seed: int = 0) -> Plan:
     return discover(model, [images(8)], np.random.default_rng(seed))
 
 
-BROKEN = {
-    "repeat_of_half": "torch warns that the array of ids it is given is read-only",
-    "unfold": "im2col knows no whole numbers, so the rule raises and the model is refused",
-}
-
-
-def traps() -> list[Any]:
-    """Every trap by name; those that are known to fail say why."""
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(reason=BROKEN[name]))
-        if name in BROKEN
-        else name
-        for name in TRAPS
-    ]
-
-
-@pytest.mark.parametrize("trap", traps())
+@pytest.mark.parametrize("trap", TRAPS)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_units_left_after_a_trap_are_right(trap: str, seed: int) -> None:
     model = TRAPS[trap]().eval()
@@ -387,11 +371,18 @@ def second_in_numpy(m: Any, y: Tensor) -> Tensor:
     return y
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="two masks of 30% see neither other widths nor whether one fixed channel is touched",
+@pytest.mark.parametrize(
+    "trap",
+    [
+        at_width(3),
+        last_in_numpy,
+        second_in_numpy,
+        pytest.param(
+            at_width(1),
+            marks=pytest.mark.xfail(strict=True, reason="no mask leaves a single atom"),
+        ),
+    ],
 )
-@pytest.mark.parametrize("trap", [at_width(3), at_width(1), last_in_numpy, second_in_numpy])
 def test_units_left_after_a_trap_that_no_trace_can_see_are_right(trap: Run) -> None:
     for seed in range(8):
         model = Toy(trap).eval()
@@ -407,7 +398,6 @@ def test_channels_of_an_instance_norm_without_affine_are_pruned_without_a_warnin
     assert is_right(model, plan, [[images(8)]], 0)
 
 
-@pytest.mark.xfail(strict=True, reason="one mask of dead channels alone rejects the unit")
 def test_dead_channels_do_not_reject_their_unit() -> None:
     for seed in range(8):
         model = nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 2))
@@ -483,7 +473,7 @@ def with_unit(plan: Plan, unit: Unit) -> Plan:
 
 
 def verified(model: nn.Module, plan: Plan) -> Plan:
-    return Verifier(model, plan, [[images(8)]], np.random.default_rng(0), masks=4).verified()
+    return Verifier(model, plan, [[images(8)]], np.random.default_rng(0)).verified()
 
 
 def test_a_unit_that_pairs_the_wrong_channels_is_rejected() -> None:
@@ -519,12 +509,9 @@ def test_a_unit_without_effect_proves_nothing_and_is_rejected() -> None:
 
     model = Idle()
     result = verified(model, unverified(model))
-    assert "proves nothing" in result.rejected["a"]
+    assert "proves anything" in result.rejected["a"]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="another unit's effect passes for that of all tried with it"
-)
 def test_a_unit_without_effect_is_rejected_beside_one_that_has() -> None:
     class Idle(nn.Module):
         def __init__(self) -> None:
