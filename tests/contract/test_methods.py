@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autoprune.methods import METHODS, Criterion
+from autoprune.methods.base import Tensors
 from autoprune.surgery.discover import discover
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.units import Plan, Slice, Unit
@@ -71,9 +72,14 @@ def gradients_of(model: nn.Module) -> dict[str, Tensor]:
     return dict(zip(names, torch.autograd.grad(loss_of(model), parameters), strict=True))
 
 
+def score(method: Criterion, unit: Unit, weights: Tensors, gradients: Tensors) -> Tensor:
+    """The one place that calls a method, for the day its arguments change."""
+    return method.score(unit, weights, gradients)
+
+
 def scored(method: Criterion, model: nn.Module, unit: Unit) -> Tensor:
     gradients = gradients_of(model) if method.needs_gradients else {}
-    return method.score(unit, state_tensors(model), gradients)
+    return score(method, unit, state_tensors(model), gradients)
 
 
 def test_there_is_one_finite_double_for_each_atom(method: Criterion, model: Residual) -> None:
@@ -134,7 +140,7 @@ def test_scoring_changes_neither_weights_nor_gradients(method: Criterion, model:
     given = gradients_of(model)
     copies = {name: gradient.clone() for name, gradient in given.items()}
     for unit in plan.units.values():
-        method.score(unit, state_tensors(model), given if method.needs_gradients else {})
+        score(method, unit, state_tensors(model), given if method.needs_gradients else {})
     assert all(torch.equal(weights[n], tensor) for n, tensor in state_tensors(model).items())
     assert all(torch.equal(copies[n], gradient) for n, gradient in given.items())
     assert len(grads) == len(list(model.parameters()))
@@ -147,7 +153,7 @@ def test_scoring_leaves_global_randomness_alone(method: Criterion, model: Residu
     unit = plan_of(model).units["stem"]
     weights, gradients = state_tensors(model), gradients_of(model)
     state = torch.get_rng_state()
-    method.score(unit, weights, gradients)
+    score(method, unit, weights, gradients)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -160,8 +166,8 @@ def test_half_precision_weights_are_scored_in_double(
     rounded = {name: t.detach().to(dtype) for name, t in state_tensors(model).items()}
     wide = {name: tensor.double() for name, tensor in rounded.items()}
     wide_gradients = {name: gradient.double() for name, gradient in gradients.items()}
-    scores = method.score(unit, rounded, gradients)
-    expected = method.score(unit, wide, wide_gradients)
+    scores = score(method, unit, rounded, gradients)
+    expected = score(method, unit, wide, wide_gradients)
     assert scores.dtype == torch.float64
     assert torch.allclose(scores, expected, rtol=0.05, atol=1e-5)
 
@@ -201,7 +207,7 @@ class Coupled(nn.Module):
 def test_magnitude_of_a_coupled_unit_in_closed_form(name: str, expected: list[float]) -> None:
     model = Coupled()
     plan = discover(model, [IMAGES[:, 0, 0, :2]], np.random.default_rng(0))
-    scores = METHODS.get(name).score(plan.units["p"], state_tensors(model), {})
+    scores = score(METHODS.get(name), plan.units["p"], state_tensors(model), {})
     assert scores.tolist() == pytest.approx(expected, rel=1e-12)
 
 
@@ -209,7 +215,7 @@ def test_magnitude_of_a_coupled_unit_in_closed_form(name: str, expected: list[fl
 def test_magnitude_sums_every_slot_of_an_atom(power: int) -> None:
     weight = torch.tensor([[1.0, -2.0], [3.0, 4.0], [-5.0, 6.0], [7.0, -8.0]])
     part = Slice("w", 0, np.array([[0, 3], [1, 2]]), reads=False)
-    scores = METHODS.get(f"channel.l{power}").score(Unit("w", 2, (part,)), {"w": weight}, {})
+    scores = score(METHODS.get(f"channel.l{power}"), Unit("w", 2, (part,)), {"w": weight}, {})
     if power == 1:
         assert scores.tolist() == [1 + 2 + 7 + 8, 3 + 4 + 5 + 6]
     else:
@@ -220,10 +226,10 @@ def test_magnitude_sums_every_slot_of_an_atom(power: int) -> None:
 @pytest.mark.parametrize("name", ["channel.l1", "channel.l2"])
 def test_magnitude_ignores_readers_and_norms(name: str, model: Residual) -> None:
     unit = plan_of(model).units["stem"]
-    before = METHODS.get(name).score(unit, state_tensors(model), {})
+    before = score(METHODS.get(name), unit, state_tensors(model), {})
     for tensor in ("a.weight", "head.weight", "norm.weight", "norm.running_var", "stem.bias"):
         state_tensors(model)[tensor].data.mul_(10.0)
-    assert torch.equal(METHODS.get(name).score(unit, state_tensors(model), {}), before)
+    assert torch.equal(score(METHODS.get(name), unit, state_tensors(model), {}), before)
 
 
 @pytest.mark.xfail(
@@ -242,7 +248,7 @@ def test_magnitude_tells_atoms_of_a_tied_encoder_apart(name: str) -> None:
 
     model = Tied()
     unit = discover(model, [IMAGES[:, 0, 0]], np.random.default_rng(0)).units["code"]
-    scores = METHODS.get(name).score(unit, state_tensors(model), {})
+    scores = score(METHODS.get(name), unit, state_tensors(model), {})
     assert scores.unique().numel() == 5
 
 
@@ -283,7 +289,7 @@ def test_taylor_agrees_with_a_finite_difference(model: Residual) -> None:
     gradients = dict(
         zip(parameters, torch.autograd.grad(plain, list(parameters.values())), strict=True)
     )
-    scores = METHODS.get("channel.taylor").score(unit, state_tensors(model), gradients)
+    scores = score(METHODS.get("channel.taylor"), unit, state_tensors(model), gradients)
     for atom in range(6):
         nudge = torch.zeros(6, 1, 1, dtype=torch.float64)
         nudge[atom] = step
@@ -312,11 +318,11 @@ def test_taylor_tells_the_widths_of_queries_and_keys_apart() -> None:
     gradients = dict(zip(parameters, found, strict=True))
     method = METHODS.get("channel.taylor")
     for unit in plan.units.values():
-        scores = method.score(unit, state_tensors(model), gradients)
+        scores = score(method, unit, state_tensors(model), gradients)
         assert scores.unique().numel() == unit.atoms
 
 
 def test_taylor_without_gradients_of_its_readers_is_zero(model: Residual) -> None:
     unit = plan_of(model).units["a"]
-    scores = METHODS.get("channel.taylor").score(unit, state_tensors(model), {})
+    scores = score(METHODS.get("channel.taylor"), unit, state_tensors(model), {})
     assert scores.tolist() == [0.0] * 6
