@@ -1,5 +1,6 @@
 """Score the atoms of every unit once, on the dense model, by every method in use."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
@@ -9,14 +10,16 @@ import torch
 from torch import nn
 
 from autoprune.core.policy import Policy
+from autoprune.errors import ConfigError
+from autoprune.evaluation.chunks import chunks
 from autoprune.evaluation.measure import to_device
 from autoprune.methods import METHODS
-from autoprune.methods.base import Tensors
+from autoprune.methods.base import Criterion, Tensors
 from autoprune.space.schema import kept_atoms
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.tensors import state_tensors
-from autoprune.surgery.units import Plan
+from autoprune.surgery.units import Plan, Unit
 from autoprune.tasks import Task
 
 
@@ -44,7 +47,13 @@ class Importance:
 
 
 def rank_atoms(
-    model: nn.Module, plan: Plan, task: Task, methods: Iterable[str], batches: int, device: str
+    model: nn.Module,
+    plan: Plan,
+    task: Task,
+    methods: Iterable[str],
+    batches: int,
+    device: str,
+    seed: int = 0,
 ) -> Importance:
     """Rank the atoms of every unit by each method, in eval mode.
 
@@ -55,30 +64,76 @@ def rank_atoms(
         methods: Registered names.
         batches: Training batches to take gradients on.
         device: Where the model is.
+        seed: Decides what methods draw at random.
+
+    Raises:
+        ConfigError: If a method does not give one finite number for each atom.
     """
-    weights = state_tensors(model)
     criteria = {name: METHODS.get(name) for name in sorted(set(methods))}
-    scores = {
-        (name, unit.name): criterion.score(unit, weights, {})
-        for name, criterion in criteria.items()
-        if not criterion.needs_gradients
-        for unit in plan.units.values()
-    }
+    totals = _Totals(plan, state_tensors(model), seed)
+    totals.add({n: c for n, c in criteria.items() if not c.needs_gradients}, {})
     graded = {name: c for name, c in criteria.items() if c.needs_gradients}
     samples = 0
     for raw in islice(task.batches("train"), batches if graded else 0):
         batch = to_device(raw, device)
-        gradients = _gradients(model, task, batch)
-        samples += task.samples(batch)
-        for name, criterion in graded.items():
-            for unit in plan.units.values():
-                score = criterion.score(unit, weights, gradients)
+        whole = task.samples(batch)
+        for size, users in _by_chunk(graded, whole).items():
+            for part in chunks(batch, whole, size):
+                totals.add(users, _gradients(model, task, part))
+            samples += whole
+    return Importance({name: totals.order(name) for name in criteria}, samples)
+
+
+class _Totals:
+    """Sums of the scores so far, by method and unit."""
+
+    def __init__(self, plan: Plan, weights: Tensors, seed: int) -> None:
+        self._units, self._weights, self._seed = plan.units, weights, seed
+        self._sums: dict[tuple[str, str], torch.Tensor] = {}
+        self._rngs: dict[tuple[str, str], np.random.Generator] = {}
+
+    def add(self, criteria: Mapping[str, Criterion], gradients: Tensors) -> None:
+        """Score every unit by every criterion once more."""
+        for name, criterion in criteria.items():
+            for unit in self._units.values():
                 key = (name, unit.name)
-                scores[key] = score + scores[key] if key in scores else score
-    order: dict[str, dict[str, Ids]] = {name: {} for name in criteria}
-    for (name, unit_name), score in scores.items():
-        order[name][unit_name] = np.argsort(score.cpu().numpy(), kind="stable")
-    return Importance(order, samples)
+                rng = self._rngs.setdefault(key, _generator(self._seed, *key))
+                score = criterion.score(unit, self._weights, gradients, rng)
+                _check(score, name, unit)
+                self._sums[key] = self._sums[key] + score if key in self._sums else score
+
+    def order(self, name: str) -> dict[str, Ids]:
+        """Return the numbers of the atoms by one method, the lowest score first, by unit."""
+        sums = {unit: self._sums[name, unit].cpu().numpy() for unit in self._units}
+        return {unit: np.argsort(score, kind="stable") for unit, score in sums.items()}
+
+
+def _by_chunk(criteria: Mapping[str, Criterion], samples: int) -> dict[int, dict[str, Criterion]]:
+    """Return the criteria by how many of a batch's ``samples`` their gradients are taken on."""
+    found: dict[int, dict[str, Criterion]] = {}
+    for name, criterion in criteria.items():
+        size = samples if criterion.chunk is None else min(criterion.chunk, samples)
+        found.setdefault(size, {})[name] = criterion
+    return found
+
+
+def _generator(seed: int, method: str, unit: str) -> np.random.Generator:
+    digest = hashlib.sha256(f"{method} {unit}".encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
+
+
+def _check(score: torch.Tensor, method: str, unit: Unit) -> None:
+    if score.shape != (unit.atoms,) or not bool(torch.isfinite(score).all()):
+        raise ConfigError(
+            f"The method {method!r} ({METHODS.origin(method)}) must give a finite number for each "
+            f"of the {unit.atoms} atoms of {unit.name!r}. Got {_describe(score)}. Check that "
+            "weights and training loss are finite, or choose another method."
+        )
+
+
+def _describe(score: torch.Tensor) -> str:
+    odd = int((~torch.isfinite(score)).sum())
+    return f"shape {tuple(score.shape)}" + (f" with {odd} NaN or infinite" if odd else "")
 
 
 def _gradients(model: nn.Module, task: Task, batch: object) -> Tensors:

@@ -3,45 +3,58 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from autoprune.core.registry import Registry
 from autoprune.surgery.units import Slice, Unit
 
 Tensors = Mapping[str, torch.Tensor]
+PLUG_INS = "autoprune.methods"
 
 
 class Criterion(Protocol):
     """Scores the atoms of a unit; those with the lowest scores are removed first.
 
+    Other packages add one by an entry point of the group ``autoprune.methods`` whose name is the
+    method's and which leads to an object of this form; `autoprune.testing.methods` tests it.
+
     Attributes:
         needs_gradients: Whether `score` is called once per calibration batch with the gradients
             of the task's loss, and the mean of the results taken; else once, without.
+        chunk: Samples that gradients are averaged over for one call; None for whole batches.
         paper: Where the idea comes from, and how this one differs.
     """
 
-    needs_gradients: bool
+    needs_gradients: bool = False
+    chunk: int | None = None
     paper: str
 
-    def score(self, unit: Unit, weights: Tensors, gradients: Tensors) -> torch.Tensor:
-        """Return one score per atom, shape ``[atoms]``, double precision.
+    def score(
+        self, unit: Unit, weights: Tensors, gradients: Tensors, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Return one finite score per atom, shape ``[atoms]``, double precision.
 
         Args:
             unit: The unit.
             weights: Every parameter and buffer by name.
             gradients: The loss's gradient of every parameter by name; empty unless asked for.
+            rng: The only source of random numbers; it depends on the run's seed, the method and
+                the unit alone.
         """
         ...
 
 
-METHODS: Registry[Criterion] = Registry("method")
+METHODS: Registry[Criterion] = Registry(
+    "method", group=PLUG_INS, form=("needs_gradients", "chunk", "paper", "score")
+)
 
 
 def per_atom(values: torch.Tensor, part: Slice) -> torch.Tensor:
     """Return the sum of ``values`` over everything each atom owns in one slice, ``[atoms]``."""
-    moved = values.detach().double().movedim(part.dim, 0).flatten(1)
-    own = torch.from_numpy(part.index).to(moved.device)
-    return moved.sum(1)[own].sum(1)
+    moved = values.detach().double().movedim(part.dim, 0)
+    sums = moved.reshape(len(moved), -1).sum(1)
+    return sums[torch.from_numpy(part.index).to(sums.device)].sum(1)
 
 
 def summed(parts: Sequence[torch.Tensor], atoms: int) -> torch.Tensor:
@@ -49,3 +62,32 @@ def summed(parts: Sequence[torch.Tensor], atoms: int) -> torch.Tensor:
     if not parts:
         return torch.zeros(atoms, dtype=torch.float64)
     return torch.stack(list(parts)).sum(0)
+
+
+def filters(unit: Unit, tensors: Tensors) -> list[Slice]:
+    """Return the slices of a unit that hold the weights which make its atoms.
+
+    Biases and affines of norms are left out, as are tensors that ``tensors`` lacks. A unit without
+    such weights is judged by what reads it (a tied weight makes and reads), then by any slice.
+    """
+    known = [part for part in unit.slices if part.tensor in tensors]
+    wide = [part for part in known if tensors[part.tensor].ndim > 1]
+    return [part for part in wide if not part.reads] or wide or known
+
+
+def products(parts: Sequence[Slice], weights: Tensors, gradients: Tensors) -> list[torch.Tensor]:
+    """Return ``sum(w * dL/dw)`` per atom for every slice, each of shape ``[atoms]``."""
+    return [per_atom(weights[p.tensor].double() * gradients[p.tensor], p) for p in parts]
+
+
+def gate_derivative(unit: Unit, weights: Tensors, gradients: Tensors) -> torch.Tensor:
+    """Return the derivative of the loss by a gate on each atom, where it is read, ``[atoms]``.
+
+    What reads an atom is linear in it, so ``sum(a * dL/da)`` over a batch equals
+    ``sum(w * dL/dw)`` over the weights that read it: exact, and no activation is kept. Where no
+    weight reads the atoms (the widths of queries and keys, frozen readers), the gate stands behind
+    the layers that make them: ``sum(w * dL/dw)`` over their weights, biases and affines.
+    """
+    known = [part for part in unit.slices if part.tensor in gradients]
+    readers = [part for part in known if part.reads]
+    return summed(products(readers or known, weights, gradients), unit.atoms)

@@ -1,17 +1,14 @@
 """First-order Taylor: atoms whose removal changes the loss least go first."""
 
+import numpy as np
 import torch
 
-from autoprune.methods.base import METHODS, Tensors, per_atom, summed
+from autoprune.methods.base import METHODS, Criterion, Tensors, gate_derivative
 from autoprune.surgery.units import Unit
 
 
-class Taylor:
-    """Size of the first-order change of the loss when an atom's activation is set to zero.
-
-    What reads an atom is linear in it, so ``sum(a * dL/da)`` over a batch equals
-    ``sum(w * dL/dw)`` over the weights that read it: exact, and no activation is kept.
-    """
+class Taylor(Criterion):
+    """Size of the first-order change of the loss when an atom's activation is set to zero."""
 
     needs_gradients = True
     paper = (
@@ -20,11 +17,11 @@ class Taylor:
         "and sums over all readers of an atom before it."
     )
 
-    def score(self, unit: Unit, weights: Tensors, gradients: Tensors) -> torch.Tensor:
+    def score(
+        self, unit: Unit, weights: Tensors, gradients: Tensors, rng: np.random.Generator
+    ) -> torch.Tensor:
         """Return ``|dL|`` per atom for one batch, shape ``[atoms]``; see `Criterion.score`."""
-        known = [part for part in unit.readers if part.tensor in gradients]
-        changes = [per_atom(weights[p.tensor] * gradients[p.tensor], p) for p in known]
-        return summed(changes, unit.atoms).abs()
+        return gate_derivative(unit, weights, gradients).abs()
 
 
 METHODS.add("channel.taylor", Taylor())

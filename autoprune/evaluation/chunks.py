@@ -1,0 +1,49 @@
+"""Split a batch, whatever its form, into smaller ones."""
+
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+
+def chunks(batch: Any, samples: int, size: int) -> list[Any]:
+    """Return ``batch`` in parts of at most ``size`` samples, as even as possible.
+
+    Tensors whose first axis holds the samples and lists with one entry for each sample are cut,
+    also inside the tuple or mapping that a batch usually is. A batch that holds anything else
+    stays whole.
+
+    Args:
+        batch: What a loader yields.
+        samples: Samples in it.
+        size: Samples per part, at least 1.
+    """
+    count = -(-samples // size)
+    bounds = [samples * part // count for part in range(count + 1)]
+    try:
+        return [_part(batch, samples, slice(*pair)) for pair in pairwise(bounds)]
+    except _Whole:
+        return [batch]
+
+
+class _Whole(Exception):
+    """Part of a batch that belongs to all of its samples."""
+
+
+def _part(batch: Any, samples: int, own: slice) -> Any:
+    if isinstance(batch, Mapping):
+        return {key: _cut(value, samples, own) for key, value in batch.items()}
+    if type(batch) in (tuple, list):
+        return type(batch)(_cut(value, samples, own) for value in batch)
+    return _cut(batch, samples, own)
+
+
+def _cut(value: Any, samples: int, own: slice) -> Any:
+    if isinstance(value, torch.Tensor) and value.ndim and len(value) == samples:
+        return value[own]
+    if type(value) in (tuple, list) and len(value) == samples:
+        return value[own]
+    if isinstance(value, Mapping):
+        return _part(value, samples, own)
+    raise _Whole

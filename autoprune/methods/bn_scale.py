@@ -1,0 +1,47 @@
+"""Scales of norms: atoms that a norm shrinks most go first."""
+
+import numpy as np
+import torch
+
+from autoprune.methods.base import METHODS, Criterion, Tensors, per_atom, summed
+from autoprune.methods.magnitude import Magnitude
+from autoprune.surgery.units import Slice, Unit
+
+
+class NormScale(Criterion):
+    """Sum of ``|gamma|`` over the norms that an atom passes through.
+
+    A unit without a norm (hidden widths of transformers) is ranked by the L1 norm of its filters:
+    atoms compete within their unit only, so the two scales never meet.
+    """
+
+    paper = (
+        "Liu et al. 2017, Learning Efficient Convolutional Networks through Network Slimming, "
+        "arXiv:1708.06519. Ours sums over all norms of a unit, layer and group norms included, "
+        "trains without their sparsity penalty, compares within a unit, and ranks units without "
+        "a norm by channel.l1."
+    )
+
+    def score(
+        self, unit: Unit, weights: Tensors, gradients: Tensors, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Return the sum per atom, shape ``[atoms]``; see `Criterion.score`."""
+        norms = [part for part in unit.makers if _is_scale(part, weights)]
+        if not norms:
+            return Magnitude(1).score(unit, weights, gradients, rng)
+        return summed([per_atom(weights[part.tensor].abs(), part) for part in norms], unit.atoms)
+
+
+def _is_scale(part: Slice, weights: Tensors) -> bool:
+    """Tell whether a slice is the scale of a norm: a vector ``weight`` with a vector beside it."""
+    module, _, name = part.tensor.rpartition(".")
+    shape = weights[part.tensor].shape
+    siblings = (weights.get(f"{module}.{other}") for other in ("bias", "running_mean"))
+    return (
+        name == "weight"
+        and len(shape) == 1
+        and any(other is not None and other.shape == shape for other in siblings)
+    )
+
+
+METHODS.add("channel.bn_scale", NormScale())

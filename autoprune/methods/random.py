@@ -1,0 +1,26 @@
+"""Random: what every other method has to beat."""
+
+import numpy as np
+import torch
+
+from autoprune.methods.base import METHODS, Criterion, Tensors
+from autoprune.surgery.units import Unit
+
+
+class Random(Criterion):
+    """A random order of the atoms, the same for the same seed and unit."""
+
+    paper = (
+        "Mittal et al. 2018, Recovering from Random Pruning: On the Plasticity of Deep "
+        "Convolutional Neural Networks, arXiv:1801.10447. Ours draws one order per unit from the "
+        "run's seed and keeps it for all sparsities."
+    )
+
+    def score(
+        self, unit: Unit, weights: Tensors, gradients: Tensors, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Return uniform numbers from 0 to 1, shape ``[atoms]``; see `Criterion.score`."""
+        return torch.from_numpy(rng.random(unit.atoms))
+
+
+METHODS.add("channel.random", Random())

@@ -1,0 +1,1 @@
+"""Contract tests for people who add a method: what autoprune relies on, published."""

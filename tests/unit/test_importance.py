@@ -1,0 +1,143 @@
+"""Which gradients a method is given, and what is refused of what it gives."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from autoprune.core.policy import Choice, Policy
+from autoprune.core.registry import Registry
+from autoprune.errors import ConfigError
+from autoprune.evaluation import importance
+from autoprune.evaluation.chunks import chunks
+from autoprune.evaluation.importance import rank_atoms
+from autoprune.methods import METHODS, Criterion
+from autoprune.surgery.units import Plan
+from autoprune.tasks import Classification
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "expected"),
+    [
+        (8, 8, [8]),
+        (8, 9, [8]),
+        (9, 8, [4, 5]),
+        (10, 3, [2, 3, 2, 3]),
+        (1, 4, [1]),
+        (3, 1, [1] * 3),
+    ],
+)
+def test_parts_are_even_and_lose_nothing(samples: int, size: int, expected: list[int]) -> None:
+    images, classes = torch.randn(samples, 2), torch.arange(samples)
+    parts = chunks((images, classes), samples, size)
+    assert [len(part[0]) for part in parts] == expected
+    assert all(type(part) is tuple for part in parts)
+    for number, whole in enumerate((images, classes)):
+        assert torch.equal(torch.cat([part[number] for part in parts]), whole)
+
+
+def test_lists_of_samples_and_mappings_are_cut_too() -> None:
+    boxes = [{"boxes": torch.full((n, 4), float(n))} for n in range(4)]
+    images = [torch.randn(3, size, 5) for size in range(4)]
+    first, last = chunks([images, boxes], 4, 2)
+    assert first == [images[:2], boxes[:2]]
+    assert last == [images[2:], boxes[2:]]
+    keyed = {"image": torch.arange(4), "more": {"class": torch.arange(4)}}
+    last = chunks(keyed, 4, 2)[1]
+    assert last["image"].tolist() == last["more"]["class"].tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("extra", ["text", torch.tensor(1.0), torch.ones(3), 4, None])
+def test_a_batch_with_something_else_stays_whole(extra: Any) -> None:
+    batch = (torch.arange(4), extra)
+    assert chunks(batch, 4, 2) == [batch]
+
+
+def test_a_pair_of_two_samples_is_no_list_of_samples() -> None:
+    images, classes = torch.arange(2), torch.arange(2)
+    parts = chunks((images, classes), 2, 1)
+    assert [(x.tolist(), y.tolist()) for x, y in parts] == [([0], [0]), ([1], [1])]
+
+
+@dataclass
+class Fake(Criterion):
+    """Notes what it gets."""
+
+    needs_gradients: bool = True
+    chunk: int | None = None
+    paper: str = "none"
+    result: torch.Tensor | None = None
+    seen: list[float] = field(default_factory=list)
+    drawn: list[int] = field(default_factory=list)
+
+    def score(
+        self, unit: Any, weights: Any, gradients: Any, rng: np.random.Generator
+    ) -> torch.Tensor:
+        if unit.name == "inner":
+            self.seen.append(float(gradients["head.bias"].sum()) if gradients else 0.0)
+            self.drawn.append(int(rng.integers(10**9)))
+        return torch.ones(unit.atoms) if self.result is None else self.result
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Registry[Criterion]:
+    registry: Registry[Criterion] = Registry("method")
+    monkeypatch.setattr(importance, "METHODS", registry)
+    return registry
+
+
+def test_each_method_gets_gradients_of_as_many_samples_as_it_wants(
+    net: nn.Module, plan: Plan, task: Classification, fakes: Registry[Criterion]
+) -> None:
+    wanted = {"whole": None, "more": 99, "three": 3, "plain": None}
+    made = {name: Fake(name != "plain", chunk) for name, chunk in wanted.items()}
+    for name, fake in made.items():
+        fakes.add(name, fake)
+    found = rank_atoms(net, plan, task, made, 2, "cpu")
+    calls = {name: len(fake.seen) for name, fake in made.items()}
+    assert calls == {"whole": 2, "more": 2, "three": 6, "plain": 1}
+    assert found.samples == 32  # both batches, once whole and once in parts
+
+
+def test_random_numbers_depend_on_seed_method_and_unit(
+    net: nn.Module, plan: Plan, task: Classification, fakes: Registry[Criterion]
+) -> None:
+    one, other = fakes.add("one", Fake()), fakes.add("other", Fake())
+    assert isinstance(one, Fake)
+    assert isinstance(other, Fake)
+    for seed in (0, 0, 1):
+        rank_atoms(net, plan, task, ["one", "other"], 2, "cpu", seed)
+    first, second, third, fourth, *seeded = one.drawn
+    assert (first, second) == (third, fourth)
+    assert len({first, second, *seeded, *other.drawn[:2]}) == 6
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (torch.ones(3), r"Got shape \(3,\)\."),
+        (torch.tensor(1.0), r"Got shape \(\)\."),
+        (torch.tensor([1.0] * 7 + [float("nan")]), r"Got shape \(8,\) with 1 NaN or infinite"),
+    ],
+)
+def test_scores_that_are_no_scores_are_refused(
+    net: nn.Module,
+    plan: Plan,
+    task: Classification,
+    fakes: Registry[Criterion],
+    result: torch.Tensor,
+    message: str,
+) -> None:
+    fakes.add("odd", Fake(result=result))
+    with pytest.raises(ConfigError, match=rf"'odd' \(autoprune\).* 8 atoms of 'stem'.*{message}"):
+        rank_atoms(net, plan, task, ["odd"], 1, "cpu")
+
+
+def test_every_method_ranks_every_unit(net: nn.Module, plan: Plan, task: Classification) -> None:
+    found = rank_atoms(net, plan, task, METHODS, 1, "cpu")
+    for method in METHODS:
+        removed = found.removed(Policy({unit: Choice(method, 0.5) for unit in plan.units}))
+        assert {unit: len(atoms) for unit, atoms in removed.items()} == {"stem": 4, "inner": 6}

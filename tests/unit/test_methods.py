@@ -1,0 +1,127 @@
+"""Methods by closed forms, on units small enough to work out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from autoprune.methods import METHODS
+from autoprune.surgery.units import Slice, Unit
+
+MAKER = Slice("conv.weight", 0, np.array([[0], [1], [2]]), reads=False)
+OTHER = Slice("skip.weight", 0, np.array([[2], [1], [0]]), reads=False)
+BIAS = Slice("conv.bias", 0, np.array([[0], [1], [2]]), reads=False)
+SCALE = Slice("norm.weight", 0, np.array([[1], [2], [3]]), reads=False)
+READER = Slice("head.weight", 1, np.array([[0, 1], [2, 3], [4, 5]]), reads=True)
+
+WEIGHTS = {
+    "conv.weight": torch.tensor([[3.0, 4.0], [0.0, 0.0], [-3.0, -4.0]]),
+    "conv.bias": torch.tensor([1.0, -2.0, 3.0]),
+    "skip.weight": torch.tensor([[1.0], [1.0], [1.0]]),
+    "norm.weight": torch.tensor([9.0, -0.5, 2.0, 0.25]),
+    "norm.bias": torch.tensor([7.0, 7.0, 7.0, 7.0]),
+    "head.weight": torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]]),
+}
+GRADIENTS = {
+    "conv.weight": torch.tensor([[1.0, -1.0], [2.0, 2.0], [-0.5, 0.5]]),
+    "conv.bias": torch.tensor([10.0, 1.0, -1.0]),
+    "skip.weight": torch.tensor([[0.5], [-4.0], [-2.0]]),
+    "norm.weight": torch.tensor([1.0, 1.0, 1.0, 1.0]),
+    "norm.bias": torch.tensor([1.0, 1.0, 1.0, 1.0]),
+    "head.weight": torch.tensor([[1.0, 1.0, 1.0, -1.0, 0.0, -2.0]]),
+}
+
+
+def score(
+    name: str,
+    *parts: Slice,
+    weights: dict[str, Tensor] = WEIGHTS,
+    gradients: dict[str, Tensor] = GRADIENTS,
+    seed: int = 0,
+) -> list[float]:
+    method, rng = METHODS.get(name), np.random.default_rng(seed)
+    used = gradients if method.needs_gradients else {}
+    found: list[float] = method.score(Unit("u", 3, parts), weights, used, rng).tolist()
+    return found
+
+
+ALL = (MAKER, OTHER, BIAS, SCALE, READER)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        # |3 * 1| + |4 * -1| of conv, |1 * -2| of skip's last row, which makes atom 0
+        ("channel.gradient", [3 + 4 + 2, 0 + 4, 1.5 + 2 + 0.5]),
+        ("channel.gradient_norm", [1 + 1 + 2, 2 + 2 + 4, 0.5 + 0.5 + 0.5]),
+        ("channel.taylor", [1 + 2, abs(3 - 4), abs(0 - 12)]),
+        ("channel.fisher", [9, 1, 144]),
+        ("channel.bn_scale", [0.5, 2.0, 0.25]),
+    ],
+)
+def test_scores_of_a_unit_with_two_makers_a_norm_and_a_reader(
+    name: str, expected: list[float]
+) -> None:
+    assert score(name, *ALL) == pytest.approx(expected)
+
+
+def test_distances_are_between_all_coupled_filters_of_two_atoms() -> None:
+    # 5 apart and 10 apart by conv alone; skip makes the atoms' vectors equal there
+    assert score("channel.fpgm", MAKER) == pytest.approx([5 + 10, 5 + 5, 5 + 10])
+    skewed = WEIGHTS | {"skip.weight": torch.tensor([[0.0], [12.0], [0.0]])}
+    expected = [13 + 10, 13 + 13, 13 + 10]
+    assert score("channel.fpgm", *ALL, weights=skewed) == pytest.approx(expected)
+
+
+def test_equal_filters_are_no_distance_apart() -> None:
+    same = {"conv.weight": torch.full((3, 2), 1 / 3)}
+    assert score("channel.fpgm", MAKER, weights=same) == [0.0, 0.0, 0.0]
+
+
+def test_a_unit_without_a_norm_is_ranked_by_the_l1_norm() -> None:
+    assert score("channel.bn_scale", MAKER, OTHER, BIAS, READER) == [8.0, 1.0, 8.0]
+
+
+def test_a_scale_alone_is_no_norm() -> None:
+    slope = Slice("prelu.weight", 0, np.array([[0], [1], [2]]), reads=False)
+    weights = WEIGHTS | {"prelu.weight": torch.tensor([9.0, 9.0, 1.0])}
+    assert score("channel.bn_scale", MAKER, slope, weights=weights) == [7.0, 0.0, 7.0]
+
+
+def test_a_norm_without_affines_of_its_own_is_found_by_its_statistics() -> None:
+    frozen = {n.replace("bias", "running_mean"): t for n, t in WEIGHTS.items()}
+    assert score("channel.bn_scale", MAKER, SCALE, weights=frozen) == [0.5, 2.0, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("channel.taylor", [abs(3 - 4 + 10), abs(0 - 2), abs(1.5 - 2 - 3)])],
+)
+def test_what_nothing_reads_is_judged_by_what_makes_it(name: str, expected: list[float]) -> None:
+    assert score(name, MAKER, BIAS) == pytest.approx(expected)
+    squares = [value**2 for value in expected]
+    assert score("channel.fisher", MAKER, BIAS) == pytest.approx(squares)
+
+
+@pytest.mark.parametrize("name", list(METHODS))
+def test_units_of_readers_or_biases_alone_get_finite_scores(name: str) -> None:
+    for parts in ((READER,), (BIAS,), (SCALE,)):
+        scores = score(name, *parts)
+        assert all(math.isfinite(value) for value in scores)
+        assert any(scores)
+
+
+@pytest.mark.parametrize("name", ["channel.gradient", "channel.taylor", "channel.fisher"])
+def test_tensors_without_a_gradient_count_for_nothing(name: str) -> None:
+    some = {n: g for n, g in GRADIENTS.items() if n != "skip.weight"}
+    assert score(name, *ALL, gradients=some) == score(name, MAKER, BIAS, SCALE, READER)
+    assert score(name, *ALL, gradients={}) == [0.0, 0.0, 0.0]
+
+
+def test_random_scores_depend_on_the_generator_alone() -> None:
+    first = score("channel.random", *ALL)
+    assert first == score("channel.random", MAKER, weights={}, gradients={})
+    assert first != score("channel.random", *ALL, seed=1)
+    assert all(0 <= value < 1 for value in first)
