@@ -3,15 +3,26 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from autoprune._hints import did_you_mean
 from autoprune.core.policy import Choice
 from autoprune.errors import ConfigError
 
+T = TypeVar("T")
+
+
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("an entry is there twice; keep one")
+    return values
+
+
 Sparsity = Annotated[float, Field(gt=0.0, lt=1.0)]
+Sparsities = Annotated[tuple[Sparsity, ...], Field(min_length=1), AfterValidator(_distinct)]
+Methods = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class _Record(BaseModel):
@@ -22,8 +33,8 @@ class UnitRule(_Record):
     """What differs for the units whose name matches a shell pattern."""
 
     match: str
-    methods: tuple[str, ...] | None = None
-    sparsities: tuple[Sparsity, ...] | None = None
+    methods: Methods | None = None
+    sparsities: Sparsities | None = None
     step: int | None = Field(None, ge=1)
 
 
@@ -32,18 +43,12 @@ class SearchSpace(_Record):
 
     schema_: Literal[1] = Field(1, alias="schema")
     description: str = ""
-    methods: tuple[str, ...] = Field(min_length=1)
-    sparsities: tuple[Sparsity, ...] = Field(min_length=1)
+    for_: tuple[str, ...] = Field((), alias="for")
+    methods: Methods
+    sparsities: Sparsities
     step: int = Field(1, ge=1)
     protect: tuple[str, ...] = ()
     units: tuple[UnitRule, ...] = ()
-
-    @field_validator("methods", "sparsities")
-    @classmethod
-    def _distinct(cls, values: tuple[object, ...]) -> tuple[object, ...]:
-        if len(set(values)) < len(values):
-            raise ValueError("an entry is there twice; keep one")
-        return values
 
     @property
     def all_methods(self) -> list[str]:
@@ -60,17 +65,21 @@ class SearchSpace(_Record):
             ConfigError: If a pattern matches no unit.
         """
         for pattern in (*self.protect, *(rule.match for rule in self.units)):
-            if not _matching(pattern, atoms):
+            if not any(fnmatchcase(name, pattern) for name in atoms):
                 raise ConfigError(
                     f"The pattern {pattern!r} of the search space matches no unit of this model."
-                    f"{did_you_mean(pattern, atoms)}"
+                    f"{_near_misses(pattern, atoms)}"
                 )
         spaces = {
             name: self._unit_space(name, count)
             for name, count in atoms.items()
-            if not any(fnmatchcase(name, pattern) for pattern in self.protect)
+            if not self.protects(name)
         }
         return {name: space for name, space in spaces.items() if len(space.kept) > 1}
+
+    def protects(self, unit: str) -> bool:
+        """Tell whether a unit is never pruned."""
+        return any(fnmatchcase(unit, pattern) for pattern in self.protect)
 
     def _unit_space(self, name: str, atoms: int) -> "UnitSpace":
         methods, sparsities, step = self.methods, self.sparsities, self.step
@@ -115,5 +124,8 @@ def kept_atoms(atoms: int, sparsity: float) -> int:
     return max(atoms - round(sparsity * atoms), 1)
 
 
-def _matching(pattern: str, names: Iterable[str]) -> list[str]:
-    return [name for name in names if fnmatchcase(name, pattern)]
+def _near_misses(pattern: str, names: Iterable[str]) -> str:
+    """Return the hint for a pattern that matches none of ``names``."""
+    known = list(names)
+    groups = {f"{name.rsplit('.', dots)[0]}.*" for name in known for dots in range(1, 4)}
+    return did_you_mean(pattern, known, groups if "*" in pattern else (), most=3)

@@ -147,6 +147,21 @@ def test_a_pattern_far_from_everything_lists_the_units() -> None:
         space(protect=["zzz"]).resolve(ATOMS)
 
 
+def test_a_pattern_that_fits_part_of_the_names_suggests_groups() -> None:
+    with pytest.raises(ConfigError, match=r"'layer3\.\*'.*Did you mean 'layer[12]\.\*' or 'layer"):
+        space(protect=["layer3.*"]).resolve(ATOMS)
+
+
+def test_a_long_list_of_units_is_cut() -> None:
+    with pytest.raises(ConfigError, match=r"Known: a\.0, .* and 80 more\.$"):
+        space(protect=["zzz"]).resolve({f"a.{number}": 8 for number in range(100)})
+
+
+def test_a_space_names_the_models_it_is_for() -> None:
+    assert space(**{"for": ["resnet18"]}).for_ == ("resnet18",)
+    assert space().for_ == ()
+
+
 def test_a_space_of_ones_own_is_read_from_the_given_folder(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     write(tmp_path / "deep" / "mine.yaml", step=3)
@@ -230,14 +245,12 @@ def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
         read_space(path)
 
 
-@pytest.mark.xfail(strict=True, reason="an empty list is taken for an absent key")
 def test_rules_with_an_empty_list_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.yaml", units=[{"match": "*", "methods": []}])
     with pytest.raises(ConfigError, match=r"units\.0\.methods"):
         read_space(path)
 
 
-@pytest.mark.xfail(strict=True, reason="only the space itself is checked for duplicates")
 def test_duplicates_in_a_rule_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.yaml", units=[{"match": "*", "sparsities": [0.5, 0.5]}])
     with pytest.raises(ConfigError, match=r"units\.0\.sparsities"):
