@@ -126,8 +126,8 @@ class Verifier:
         input_sets: Inputs to compare on; the first always fit, others (another image size) are
             skipped if the dense model itself refuses them.
         rng: Source of the masks.
-        share: Share of every unit's atoms that a first mask removes; a second one removes the
-            others, so that every atom is cut once and the widths differ.
+        share: Share of every unit's atoms that a first mask removes. A second one removes the
+            others, so that every atom is cut once; a third all but one.
     """
 
     def __init__(
@@ -172,15 +172,11 @@ class Verifier:
 
     def _problem(self, names: Sequence[str]) -> str | None:
         """Return what is wrong with removing atoms of all ``names`` together, or None."""
-        first = {
-            name: random_atoms(self._plan.units[name].atoms, self._share, self._rng)
-            for name in names
-        }
-        second = {
-            name: np.setdiff1d(np.arange(self._plan.units[name].atoms), gone)
-            for name, gone in first.items()
-        }
-        return self._compare(first) or self._compare(second)
+        counts = {name: self._plan.units[name].atoms for name in names}
+        first = {n: random_atoms(count, self._share, self._rng) for n, count in counts.items()}
+        others = {n: np.setdiff1d(np.arange(count), first[n]) for n, count in counts.items()}
+        all_but_one = {n: np.arange(1, count) for n, count in counts.items()}
+        return self._compare(first) or self._compare(others) or self._compare(all_but_one)
 
     def _compare(self, atoms: Mapping[str, Ids]) -> str | None:
         masked = Masked(self._twin, self._plan, atoms)
