@@ -7,10 +7,12 @@ if TYPE_CHECKING:
     from autoprune.agent.result import SearchResult as SearchResult
     from autoprune.api import load as load
     from autoprune.api import search as search
+    from autoprune.api import units as units
     from autoprune.core.budget import Budget as Budget
     from autoprune.core.policy import Choice as Choice
     from autoprune.core.policy import Policy as Policy
     from autoprune.core.recovery import Recovery as Recovery
+    from autoprune.reporting.inventory import Inventory as Inventory
     from autoprune.tasks.classification import Classification as Classification
 
 __version__ = "0.1.0"
@@ -19,11 +21,13 @@ _HOMES = {
     "Budget": "autoprune.core.budget",
     "Choice": "autoprune.core.policy",
     "Classification": "autoprune.tasks.classification",
+    "Inventory": "autoprune.reporting.inventory",
     "Policy": "autoprune.core.policy",
     "Recovery": "autoprune.core.recovery",
     "SearchResult": "autoprune.agent.result",
     "load": "autoprune.api",
     "search": "autoprune.api",
+    "units": "autoprune.api",
 }
 __all__ = [*sorted(_HOMES)]
 

@@ -1,10 +1,11 @@
 """The public functions: everything else is wired together here."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 from torch import nn
 
 from autoprune.agent.request import Request
@@ -19,10 +20,14 @@ from autoprune.core.progress import ProgressCallback
 from autoprune.core.recovery import Recovery
 from autoprune.errors import ConfigError
 from autoprune.execution.runner import Runner, load_runner
+from autoprune.methods import METHODS
+from autoprune.reporting.inventory import Inventory, inventory
 from autoprune.reporting.markdown import render_markdown
 from autoprune.reporting.progress import progress_for
+from autoprune.reporting.space_check import SpaceCheck, space_check
 from autoprune.space.loader import load_space
 from autoprune.space.schema import SearchSpace
+from autoprune.surgery.discover import discover
 from autoprune.tasks import Task
 
 BudgetLike = Budget | str | Iterable[str] | Mapping[str, Any]
@@ -96,6 +101,41 @@ def search(
         )
     write_text(found.folder / REPORT, render_markdown(found.result))
     return found
+
+
+def units(model: nn.Module, inputs: Sequence[Any], *, seed: int = 0) -> Inventory:
+    """Trace a model, verify its units and list what can be pruned and what cannot, and why.
+
+    Args:
+        model: The model, on the CPU; it is left as it is.
+        inputs: Positional arguments of one forward, on the CPU.
+        seed: Seed of the random masks that units are verified with.
+
+    Raises:
+        ModelError: If the forward raises or nothing can be pruned.
+    """
+    return inventory(model, discover(model, inputs, np.random.default_rng(seed)))
+
+
+def check_space(
+    space: str | SearchSpace, model: nn.Module, inputs: Sequence[Any], *, seed: int = 0
+) -> SpaceCheck:
+    """Tell what a search space allows for each unit of a model.
+
+    Args:
+        space: A shipped search space, ``"file:PATH"``, or the object.
+        model: The model, on the CPU; it is left as it is.
+        inputs: Positional arguments of one forward, on the CPU.
+        seed: Seed of the random masks that units are verified with.
+
+    Raises:
+        ConfigError: If there is no such space, a pattern matches no unit, or a method is unknown.
+        ModelError: If the forward raises or nothing can be pruned.
+    """
+    found = load_space(space) if isinstance(space, str) else space
+    for method in found.all_methods:
+        METHODS.get(method)
+    return space_check(found, discover(model, inputs, np.random.default_rng(seed)))
 
 
 def _at_least(name: str, value: Any, least: float, kind: Any) -> None:

@@ -7,6 +7,8 @@ import typer
 
 from autoprune import __version__
 from autoprune.cli.search import search
+from autoprune.cli.spaces import spaces
+from autoprune.cli.units import units
 from autoprune.errors import InputError, VerificationError
 
 app = typer.Typer(
@@ -18,6 +20,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(search)
+app.command()(units)
+app.add_typer(spaces, name="spaces")
 
 
 def _print_version(wanted: bool) -> None:

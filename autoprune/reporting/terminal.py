@@ -1,7 +1,6 @@
 """The report of a result for a terminal."""
 
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -9,11 +8,12 @@ from rich.text import Text
 
 from autoprune.artifacts.result import Result
 from autoprune.reporting.rows import bar, budget_rows, check_rows, comparisons, effort_line
+from autoprune.reporting.tables import standard_output, table
 
 
 def print_report(result: Result, folder: Path, console: Console | None = None) -> None:
     """Print the report of a result that lies in ``folder``, on standard output if not told."""
-    console = console or Console(highlight=False)
+    console = console or standard_output()
     console.print(report(result))
     console.print(Text(f"Result in {folder}", style="bold"), soft_wrap=True)
 
@@ -33,43 +33,35 @@ def report(result: Result) -> RenderableType:
     )
 
 
-def _table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        justify: Literal["left", "right"] = "right" if column in right else "left"
-        table.add_column(column, justify=justify, header_style="dim", overflow="fold")
-    return table
-
-
 def _comparison(result: Result) -> Table:
     figures = ("dense", "pruned", "change")
-    table = _table("Dense against pruned", "", *figures, right=figures)
+    rows = table("Dense against pruned", "", *figures, right=figures)
     for row in comparisons(result):
-        table.add_row(Text(row.label), row.dense, row.pruned, row.change)
-    return table
+        rows.add_row(Text(row.label), row.dense, row.pruned, row.change)
+    return rows
 
 
 def _budget(result: Result) -> Table:
-    table = _table("Budget", "cost", "limit", "used", "", right=("limit", "used"))
+    rows = table("Budget", "cost", "limit", "used", "", right=("limit", "used"))
     for cost, limit, used, inside in budget_rows(result):
-        table.add_row(cost, limit, used, _verdict("inside" if inside else "OVER", inside))
-    return table
+        rows.add_row(cost, limit, used, _verdict("inside" if inside else "OVER", inside))
+    return rows
 
 
 def _checks(result: Result) -> Table:
-    table = _table("Checks", "", "")
-    table.show_header = False
+    rows = table("Checks", "", "")
+    rows.show_header = False
     for label, outcome in check_rows(result):
-        table.add_row(label, _verdict(outcome, outcome != "NO"))
-    return table
+        rows.add_row(label, _verdict(outcome, outcome != "NO"))
+    return rows
 
 
 def _cuts(result: Result) -> Table:
-    table = _table("Cuts", "unit", "method", "kept", "", right=("kept",))
+    rows = table("Cuts", "unit", "method", "kept", "", right=("kept",))
     for cut in result.cuts:
         method = Text(cut.method or "untouched", style="" if cut.method else "dim")
-        table.add_row(Text(cut.unit), method, f"{cut.kept}/{cut.atoms}", bar(cut))
-    return table
+        rows.add_row(Text(cut.unit), method, f"{cut.kept}/{cut.atoms}", bar(cut))
+    return rows
 
 
 def _verdict(text: str, good: bool) -> Text:

@@ -23,7 +23,7 @@ def load_space(name: str, base: Path | None = None) -> SearchSpace:
     Raises:
         ConfigError: If there is no such space or its content is not understood.
     """
-    return read_space(_find(name, base or Path()))
+    return read_space(find_space(name, base))
 
 
 def read_space(path: Path) -> SearchSpace:
@@ -38,7 +38,9 @@ def read_space(path: Path) -> SearchSpace:
         raise ConfigError(f"{path}: {key}: {first['msg']}.{hint} Got {first['input']!r}.") from err
 
 
-def _find(name: str, base: Path) -> Path:
+def find_space(name: str, base: Path | None = None) -> Path:
+    """Return the file of a space; arguments and errors are those of `load_space`."""
+    base = base or Path()
     if name.startswith("file:"):
         return base / name.removeprefix("file:")
     if name in names(FOLDER, ".yaml"):

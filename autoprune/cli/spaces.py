@@ -1,0 +1,78 @@
+"""``autoprune spaces``: search spaces, shipped and your own."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from autoprune._resources import names
+from autoprune.cli.model_options import (
+    MODEL_HELP,
+    Args,
+    AsJson,
+    AsList,
+    Inputs,
+    build,
+    random_inputs,
+)
+from autoprune.cli.streams import stdout_to_stderr
+from autoprune.space.loader import FOLDER, find_space, load_space
+
+Space = Annotated[
+    str, typer.Argument(metavar="SPACE", help="A shipped space, or file:PATH for your own.")
+]
+
+spaces = typer.Typer(no_args_is_help=True, help="Search spaces: list, show and check them.")
+
+
+@spaces.command("list")
+def list_spaces(as_json: AsJson = False) -> None:
+    """List the search spaces that come with autoprune."""
+    found = [_summary(name) for name in names(FOLDER, ".yaml")]
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    width = max(len(entry["name"]) for entry in found)
+    for entry in found:
+        typer.echo(f"{entry['name']:{width}}  {entry['description']}")
+
+
+@spaces.command()
+def show(space: Space, as_json: AsJson = False) -> None:
+    """Print a search space: the file with its comments, or what was understood of it."""
+    loaded = load_space(space)
+    if as_json:
+        typer.echo(loaded.model_dump_json(by_alias=True, indent=2))
+    else:
+        typer.echo(find_space(space).read_text(encoding="utf-8"), nl=False)
+
+
+@spaces.command()
+def check(
+    space: Space,
+    model: Annotated[str, typer.Option(metavar="MODEL", help=MODEL_HELP)],
+    inputs: Inputs,
+    args: Args = None,
+    as_list: AsList = False,
+    as_json: AsJson = False,
+) -> None:
+    """Print what a search space allows for each unit of a model.
+
+    A pattern that matches no unit, and a method that nobody has, are errors.
+    """
+    with stdout_to_stderr():
+        loaded = load_space(space)
+        from autoprune import api
+
+        found = api.check_space(loaded, build(model, args or []), random_inputs(inputs, as_list))
+    if as_json:
+        typer.echo(json.dumps(found.to_dict(), indent=2))
+        return
+    from autoprune.reporting.model_terminal import print_space_check
+
+    print_space_check(found)
+
+
+def _summary(name: str) -> dict[str, Any]:
+    space = load_space(name)
+    return {"name": name, "description": space.description, "for": space.for_}

@@ -1,0 +1,20 @@
+"""The one look of tables in the terminal."""
+
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+
+def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
+    """Return an empty table; columns named in ``right`` are set to the right."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        made.add_column(column, justify=justify, header_style="dim", overflow="fold")
+    return made
+
+
+def standard_output() -> Console:
+    """Return standard output as rich writes to it; numbers in texts get no colours."""
+    return Console(highlight=False)
