@@ -1,6 +1,8 @@
 """Methods by closed forms, on units small enough to work out by hand."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,3 +127,13 @@ def test_random_scores_depend_on_the_generator_alone() -> None:
     assert first == score("channel.random", MAKER, weights={}, gradients={})
     assert first != score("channel.random", *ALL, seed=1)
     assert all(0 <= value < 1 for value in first)
+
+
+def test_the_documentation_lists_every_method_with_its_paper() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    listed = {name: row for row in rows for name in re.findall(r"`(channel\.\w+)`", row)}
+    assert set(listed) == {name for name in METHODS if METHODS.origin(name) == "autoprune"}
+    for name, row in listed.items():
+        (paper,) = re.findall(r"arXiv:[\d.]+\d", row)
+        assert paper in METHODS.get(name).paper
