@@ -78,6 +78,7 @@ def prepare(request: Request) -> Prepared:
             request.space.all_methods,
             request.recovery.calibration_batches,
             request.device,
+            request.seed,
         )
     scorer = Scorer(
         model=model,
