@@ -55,9 +55,16 @@ def join_tracks(op: Op, merged: list[Ids], track: Ids) -> None:
 
 
 def seal_unmatched(op: Op, merged: list[Ids], tensor: torch.Tensor) -> None:
-    """Seal each track along an axis on which ``tensor`` has full size but no ids."""
+    """Seal each track along an axis on which ``tensor`` has full size but no ids.
+
+    An axis that was expanded (stride 0) does not vary: it counts as one of size 1.
+    """
     ndim = op.outputs[0].ndim
-    shape = (1,) * (ndim - tensor.ndim) + tuple(tensor.shape)
+    own_shape = (
+        1 if stride == 0 else size
+        for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    )
+    shape = (1,) * (ndim - tensor.ndim) + tuple(own_shape)
     own = [varying(lift(t, ndim)) for t in op.record.shadow(tensor).tracks]
     covered = frozenset().union(*own)
     for track in merged:
