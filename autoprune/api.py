@@ -16,6 +16,7 @@ from autoprune.artifacts.architecture import load as load_folder
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.files import write_text
 from autoprune.core.budget import Budget
+from autoprune.core.fingerprint import MAX_SEED
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recovery import Recovery
 from autoprune.errors import ConfigError
@@ -79,8 +80,11 @@ def search(
     _at_least("trials", trials, 1, int)
     _at_least("seed", seed, 0, int)
     _at_least("timeout", 0 if timeout is None else timeout, 0, int | float)
+    if seed > MAX_SEED:
+        raise ConfigError(f"seed must be at most {MAX_SEED}. Got {seed!r}.")
+    place = load_runner(runner) if isinstance(runner, str) else runner
     shown = progress_for() if progress is None else nullcontext(progress)
-    with shown as told:
+    with shown as told, place.applied() as device:
         found = run_search(
             Request(
                 model=model,
@@ -94,7 +98,7 @@ def search(
                 if_exists=if_exists,
                 recovery=recovery or Recovery(),
                 constructor=_constructor(constructor),
-                device=(load_runner(runner) if isinstance(runner, str) else runner).apply(),
+                device=device,
                 onnx=onnx,
                 progress=told,
             )

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from autoprune.artifacts.files import sha256_of
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.core.policy import Policy
 from autoprune.core.user_code import blame
-from autoprune.errors import CandidateError, InputError
+from autoprune.errors import CandidateError, InputError, ModelError
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.database import Database
 from autoprune.storage.records import Evaluation, EvaluationKey
@@ -88,6 +89,11 @@ class Evaluations:
             _, score = self.scorer.score(policy, steps)
         except InputError:
             raise
+        except (MemoryError, torch.OutOfMemoryError) as err:
+            raise ModelError(
+                f"Memory ran out while a candidate was trained: {blame(err)} Lower the batch size "
+                "of the loaders. What was scored before is kept."
+            ) from err
         except Exception as err:  # the user's forward may raise anything
             return Evaluation(policy, f"{FAILED}: {blame(err)}", None, None, 0.0, 0.0)
         return Evaluation(

@@ -1,16 +1,43 @@
 """Fingerprints of models and data, so that nothing measured on others is ever reused."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from autoprune.core.fingerprint import fingerprint
 from autoprune.evaluation.randomness import isolated
+from autoprune.surgery.modes import evaluating
 from autoprune.surgery.tensors import state_tensors
 from autoprune.tasks import Task
 from autoprune.tasks.base import SPLITS
+
+
+class _Names(TorchDispatchMode):
+    """Notes the name of every op that runs."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run one op and note its name."""
+        self.names.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def forward_fingerprint(model: nn.Module, inputs: Sequence[Any]) -> str:
+    """Return the SHA-256 over the names of the ops of one forward, 64 hex digits.
+
+    It tells two forwards over the same tensors apart, but for numbers written into their code.
+    """
+    with evaluating(model), torch.no_grad(), _Names() as ran:
+        model(*inputs)
+    return fingerprint(ran.names)
 
 
 def model_fingerprint(model: nn.Module) -> str:

@@ -66,6 +66,7 @@ class Loop:
         self._report(None)
         while len(self.scored) < self.trials and not self._late(start):
             if not self._step(self.study.ask(distributions(spaces))):
+                self._report(None, note="no policy was found that was not tried before")
                 return
             pace = (time.monotonic() - start) / (len(self.scored) - before)
             self._report(pace)
@@ -77,10 +78,10 @@ class Loop:
 
     def _late(self, start: float) -> bool:
         used = time.monotonic() - start
-        return self.timeout is not None and bool(self.ranked()) and used >= self.timeout
+        return self.timeout is not None and bool(self.scored) and used >= self.timeout
 
     def _step(self, trial: Trial) -> bool:
-        """Evaluate and tell one trial; False if every policy of the space was tried."""
+        """Evaluate and tell one trial; False if the sampler found no policy it had not tried."""
         policy = policy_of(trial.params, self.projection.spaces)
         if policy.fingerprint in self.scored:
             trial.set_user_attr("outcome", ABANDONED)
@@ -101,7 +102,7 @@ class Loop:
     def _keep(self, evaluation: Evaluation) -> None:
         self.scored[evaluation.policy.fingerprint] = evaluation
 
-    def _report(self, pace: float | None) -> None:
+    def _report(self, pace: float | None, note: str | None = None) -> None:
         best = next(iter(self.ranked()), None)
         left = self.trials - len(self.scored)
         share = None
@@ -118,5 +119,6 @@ class Loop:
                 best_loss=best.loss if best else None,
                 feasible_macs=share,
                 seconds_left=None if pace is None else pace * left,
+                note=note,
             )
         )

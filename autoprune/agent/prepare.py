@@ -16,9 +16,9 @@ from autoprune.artifacts.constructor import Constructor
 from autoprune.core.progress import Progress
 from autoprune.core.user_code import blame
 from autoprune.cost.model import CostModel
-from autoprune.errors import DataError, ModelError
+from autoprune.errors import CandidateError, DataError, ModelError
 from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.measure import to_device
+from autoprune.evaluation.measure import measure, to_device
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.scorer import TRAINING_FORWARDS, Scorer
 from autoprune.methods import METHODS
@@ -27,6 +27,7 @@ from autoprune.surgery.modes import evaluating
 from autoprune.surgery.units import Plan
 from autoprune.tasks import Task
 from autoprune.tasks.base import SPLITS
+from autoprune.tasks.splits import check_separate
 
 TRACED_SAMPLES = 2
 
@@ -41,6 +42,7 @@ class Prepared:
         scorer: What scores a policy.
         projection: What is feasible.
         sample_forwards: What ranking the atoms cost, in forwards of one sample.
+        dense_quality: The dense model's metric on the search split.
     """
 
     plan: Plan
@@ -48,6 +50,7 @@ class Prepared:
     scorer: Scorer
     projection: Projection
     sample_forwards: float
+    dense_quality: float
 
 
 def prepare(request: Request) -> Prepared:
@@ -70,6 +73,7 @@ def prepare(request: Request) -> Prepared:
     projection = Projection(CostModel(request.model, plan), spaces, request.budget)
     model = request.model.to(request.device)
     request.progress(Progress(stage="importance", done=0, total=1))
+    dense_quality = _dense_quality(model, request)
     with isolated(request.seed, request.task.loader("train")):
         importance = rank_atoms(
             model,
@@ -95,6 +99,7 @@ def prepare(request: Request) -> Prepared:
         inputs=inputs,
         scorer=scorer,
         projection=projection,
+        dense_quality=dense_quality,
         sample_forwards=float(TRAINING_FORWARDS * importance.samples),
     )
 
@@ -107,6 +112,17 @@ def _check_trainable(request: Request) -> None:
             "fine-tuned after pruning. Unfreeze them, or set recovery.score_steps and "
             "recovery.recover_steps to 0."
         )
+
+
+def _dense_quality(model: nn.Module, request: Request) -> float:
+    try:
+        with isolated(request.seed, request.task.loader("search")):
+            return measure(model, request.task, "search", request.device).quality
+    except CandidateError as err:
+        raise DataError(
+            f"The dense model cannot be measured: {err} Check the checkpoint, and the search "
+            "split for samples that are not finite."
+        ) from err
 
 
 def check_data(model: nn.Module, task: Task) -> None:
@@ -128,6 +144,7 @@ def check_data(model: nn.Module, task: Task) -> None:
                     f"{shapes}: {blame(err)} Check that the data yields what it takes."
                 ) from err
         task.check_outputs(outputs, batch)
+    check_separate(task)
 
 
 def check_constructor(model: nn.Module, constructor: Constructor | None) -> None:

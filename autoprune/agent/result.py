@@ -23,13 +23,12 @@ from autoprune.artifacts.result import (
 from autoprune.core.costs import Costs
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress
+from autoprune.errors import CandidateError, DataError
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.randomness import isolated
 from autoprune.storage.records import Evaluation
 from autoprune.surgery.ids import Ids
-from autoprune.tasks import Split
-
-_JUDGED: tuple[Split, Split] = ("search", "test")
+from autoprune.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,8 @@ def finish(
     task, device, dense = request.task, request.device, request.model
     assert winner.quality is not None
     request.progress(Progress(stage="verify", done=0, total=1))
-    with isolated(request.seed, *(task.loader(split) for split in _JUDGED)):
-        dense_quality = [measure(dense, task, split, device).quality for split in _JUDGED]
-        tested = measure(model, task, "test", device).quality
+    with isolated(request.seed, task.loader("test")):
+        dense_tested, tested = _tested(dense, task, device), _tested(model, task, device)
     atoms = prepared.scorer.importance.removed(winner.policy)
     costs, checks = judge(
         Winner(
@@ -81,7 +79,7 @@ def finish(
     result = Result(
         task=task.name,
         metric=task.metric_name,
-        dense=_measured(dense_quality[0], dense_quality[1], prepared.projection.cost.dense),
+        dense=_measured(prepared.dense_quality, dense_tested, prepared.projection.cost.dense),
         pruned=_measured(winner.quality, tested, costs),
         policy={
             unit: UnitChoice(method=choice.method, sparsity=choice.sparsity)
@@ -96,6 +94,16 @@ def finish(
     write_text(request.out / POLICY, winner.policy.to_json() + "\n")
     write_text(request.out / RESULT, result.to_json())
     return SearchResult(request.out, result, winner.policy, model.eval())
+
+
+def _tested(model: nn.Module, task: Task, device: str) -> float:
+    try:
+        return measure(model, task, "test", device).quality
+    except CandidateError as err:
+        raise DataError(
+            f"{err} Look there for samples that are not finite. The search is kept: mend the "
+            "split and resume."
+        ) from err
 
 
 def _measured(search: float, test: float, costs: Costs) -> Measured:

@@ -9,14 +9,25 @@ import optuna
 from autoprune.agent.anchors import anchors
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import recover_finalists
-from autoprune.agent.identity import data_fingerprint, model_fingerprint
+from autoprune.agent.identity import (
+    data_fingerprint,
+    forward_fingerprint,
+    model_fingerprint,
+)
 from autoprune.agent.loop import Loop
-from autoprune.agent.prepare import Prepared, check_constructor, check_data, prepare
+from autoprune.agent.prepare import (
+    Prepared,
+    check_constructor,
+    check_data,
+    example_inputs,
+    prepare,
+)
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.sampler import ProjectedSampler
 from autoprune.agent.workspace import Workspace
 from autoprune.artifacts.result import SearchCost
+from autoprune.core.fingerprint import fingerprint
 from autoprune.evaluation.randomness import isolated
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -40,7 +51,8 @@ def run_search(request: Request) -> SearchResult:
     with workspace.hold(), isolated(request.seed, *loaders):
         check_data(request.model, request.task)
         check_constructor(request.model, request.constructor)
-        model_fp = model_fingerprint(request.model)
+        forward = forward_fingerprint(request.model, example_inputs(request.task))
+        model_fp = fingerprint([model_fingerprint(request.model), forward])
         data_fp = data_fingerprint(request.task)
         config = request.config(model_fp, data_fp)
         workspace.check(config)

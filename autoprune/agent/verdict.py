@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from autoprune.agent.workspace import ONNX
+from autoprune.agent.workspace import ONNX, POLICY, REPORT, RESULT
 from autoprune.artifacts.architecture import PLAN, WEIGHTS, Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.onnx import export_onnx, run_onnx
@@ -78,6 +78,8 @@ def judge(
             budget_met=budget.met_by(costs, dense),
         )
         _require(checks, costs)
+        for name in (RESULT, POLICY, REPORT, ONNX):  # what an earlier winner left
+            (folder / name).unlink(missing_ok=True)
         for name in (WEIGHTS, PLAN, *([ONNX] if onnx else [])):
             os.replace(Path(aside) / name, folder / name)
     return costs, checks

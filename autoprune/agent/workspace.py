@@ -24,7 +24,7 @@ _OURS = (
     *(RESULT, POLICY, ONNX, REPORT, PLAN, WEIGHTS),
     *(f"{DATABASE}*", "finalist-*.safetensors", _HALF_DONE, CONFIG),
 )
-_MAY_CHANGE = {"trials"}
+_MAY_CHANGE = {"trials", "onnx"}
 
 
 class Workspace:

@@ -7,7 +7,7 @@ from textwrap import shorten
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from autoprune.artifacts.constructor import Constructor
@@ -16,7 +16,7 @@ from autoprune.artifacts.weights import load_weights
 from autoprune.errors import ArtifactError
 from autoprune.surgery.apply import without
 from autoprune.surgery.ids import Ids
-from autoprune.surgery.tensors import state_tensors
+from autoprune.surgery.tensors import differing, shapes_of
 
 PLAN, WEIGHTS = "plan.json", "weights.safetensors"
 
@@ -52,7 +52,7 @@ class Architecture(BaseModel):
         return cls(
             schema=1,
             constructor=constructor,
-            dense_shapes={n: tuple(t.shape) for n, t in state_tensors(dense).items()},
+            dense_shapes=shapes_of(dense),
             removed={
                 tensor: {dim: gone.tolist() for dim, gone in dims.items()}
                 for tensor, dims in removed.items()
@@ -75,7 +75,7 @@ class Architecture(BaseModel):
                 f"{folder} holds no result: {PLAN} cannot be read ({err.strerror}). "
                 "Give the folder that a finished search wrote."
             ) from err
-        except (json.JSONDecodeError, ValidationError) as err:
+        except ValueError as err:
             raise ArtifactError(
                 f"{path} is not what this version of autoprune writes: {shorten(str(err), 400)}. "
                 "Restore the file, or load it with the version that wrote it."
@@ -87,22 +87,29 @@ class Architecture(BaseModel):
         Raises:
             ArtifactError: If the dense model has other tensors or shapes.
         """
-        shapes = {name: tuple(tensor.shape) for name, tensor in state_tensors(dense).items()}
-        if shapes != self.dense_shapes:
-            odd = sorted(
-                name
-                for name in shapes.keys() | self.dense_shapes.keys()
-                if shapes.get(name) != self.dense_shapes.get(name)
-            )
+        odd = differing(shapes_of(dense), self.dense_shapes)
+        if odd:
             raise ArtifactError(
                 f"The constructor builds another model than the one that was pruned: {odd[:3]} "
                 "differ. Call it with the same arguments."
             )
+        self._check_positions()
         gone = {
             tensor: {dim: np.asarray(positions, np.int64) for dim, positions in dims.items()}
             for tensor, dims in self.removed.items()
         }
         return without(dense, gone)
+
+    def _check_positions(self) -> None:
+        for tensor, dims in self.removed.items():
+            shape = self.dense_shapes.get(tensor, ())
+            for dim, positions in dims.items():
+                size = shape[dim] if 0 <= dim < len(shape) else 0
+                if not all(0 <= position < size for position in positions):
+                    raise ArtifactError(
+                        f"{PLAN} removes positions of {tensor!r}, dimension {dim}, that it does "
+                        "not have. The file was altered; run the search again."
+                    )
 
 
 def load(

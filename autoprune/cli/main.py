@@ -43,8 +43,8 @@ def autoprune(
 
     Compute is counted in MACs (multiply-adds); flops = 2 x macs.
 
-    Exit codes: 0 done, 1 a check failed and nothing was written, 2 something you gave cannot be
-    used, 130 stopped by Ctrl-C.
+    Exit codes: 0 done, 2 something you gave cannot be used, 130 stopped by Ctrl-C, 1 anything
+    else, such as a result that failed its checks and was not written.
     """
 
 

@@ -123,7 +123,9 @@ def _pairs(given: str | Iterable[str] | Mapping[str, Any]) -> list[tuple[str, An
 
 def _check_cost(cost: str) -> None:
     if cost not in COSTS:
-        raise BudgetError(f"Unknown cost {cost!r} in the budget.{did_you_mean(cost, COSTS)}")
+        raise BudgetError(
+            f"Unknown cost {cost!r} in the budget.{did_you_mean(cost, (*COSTS, 'flops'))}"
+        )
 
 
 def _parse_limit(written: str, cost: str, amount: Any) -> Limit:
@@ -143,5 +145,10 @@ def _parse_limit(written: str, cost: str, amount: Any) -> Limit:
     if value <= 0 or (relative and value > 1):
         span = "above 0% and at most 100%" if relative else "above 0"
         raise BudgetError(f"The budget {written!r} must be {span}. Got {amount!r}.")
+    if not relative and value < 1:
+        raise BudgetError(
+            f"The budget {written}={amount} is less than one; for a share of the dense model "
+            f"write '{100 * value:g}%'."
+        )
     halved = written == "flops" and not relative
     return Limit(value / 2 if halved else value, relative)

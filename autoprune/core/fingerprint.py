@@ -4,6 +4,8 @@ import hashlib
 import json
 from typing import Any
 
+MAX_SEED = 2**32 - 1
+
 
 def fingerprint(content: Any) -> str:
     """Return the SHA-256 of ``content`` (plain JSON types) as 64 hex digits."""

@@ -17,6 +17,9 @@ def isolated(seed: int, *loaders: Any) -> Iterator[None]:
         seed: Any 32-bit number.
         loaders: Loaders whose own generators, if they have some, are seeded too.
     """
+    for loader in loaders:
+        if getattr(loader, "_iterator", None) is not None:
+            loader._iterator = None  # persistent workers would go on with older seeds
     devices = list(range(torch.cuda.device_count()))
     own = {id(g): g for loader in loaders for g in _generators(loader)}
     states = {key: generator.get_state() for key, generator in own.items()}

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from autoprune._hints import did_you_mean
 from autoprune.core.budget import Budget
+from autoprune.core.fingerprint import MAX_SEED
 from autoprune.core.imports import parse_target
 from autoprune.core.recovery import Recovery
 from autoprune.core.yaml_file import read_yaml
@@ -99,7 +100,7 @@ class SearchFile(BaseModel):
     space: str = "default"
     trials: Annotated[int, Field(ge=1, strict=True)] = 40
     timeout: Annotated[float, BeforeValidator(parse_timeout)] | None = None
-    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)] = 0
     out: Path = Path("runs/autoprune")
     recovery: Annotated[Recovery, BeforeValidator(_known_fields)] = Field(default_factory=Recovery)
     runner: str = "local"

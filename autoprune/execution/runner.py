@@ -1,6 +1,8 @@
 """Where a search runs: which device, how many threads."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -69,17 +71,22 @@ class Runner:
             )
         return self.device
 
-    def apply(self) -> str:
-        """Set PyTorch's threads in this process and return the device to run on.
+    @contextmanager
+    def applied(self) -> Iterator[str]:
+        """Set PyTorch's threads for a while, and yield the device to run on.
 
         Raises:
             ConfigError: If the device is not there.
         """
         import torch
 
+        device, before = self.resolve_device(), torch.get_num_threads()
         if self.threads != "auto":
             torch.set_num_threads(self.threads)
-        return self.resolve_device()
+        try:
+            yield device
+        finally:
+            torch.set_num_threads(before)
 
 
 def load_runner(name: str, base: Path | None = None) -> Runner:

@@ -58,7 +58,7 @@ class Evaluation:
 
     Args:
         policy: What was applied.
-        outcome: How it ended, one word.
+        outcome: How it ended: ``scored``, ``recovered``, or ``failed:`` and the reason.
         loss: Loss on the search split, if it was reached.
         quality: The task's metric on the search split (higher is better), if it was reached.
         sample_forwards: Cost, in forwards of one sample by the dense model.

@@ -11,7 +11,7 @@ from autoprune.errors import ModelError
 from autoprune.surgery.adapt import adapt_modules
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.patch import patch_attributes
-from autoprune.surgery.tensors import copied, state_tensors
+from autoprune.surgery.tensors import copied, differing, shapes_of, state_tensors
 from autoprune.surgery.units import Plan
 
 Removed = Mapping[str, Mapping[int, Ids]]
@@ -28,13 +28,8 @@ def apply(model: nn.Module, plan: Plan, atoms: Mapping[str, Ids]) -> nn.Module:
     Raises:
         ModelError: If the model does not match the plan or cannot be copied.
     """
-    shapes = {name: tuple(tensor.shape) for name, tensor in state_tensors(model).items()}
-    if shapes != plan.shapes:
-        odd = sorted(
-            name
-            for name in shapes.keys() | plan.shapes.keys()
-            if shapes.get(name) != plan.shapes.get(name)
-        )
+    odd = differing(shapes_of(model), plan.shapes)
+    if odd:
         raise ModelError(
             f"The plan was made for another model: {', '.join(odd[:3])} differ. "
             "Trace this model, or give the one that was traced."

@@ -35,7 +35,9 @@ def discover(model: nn.Module, inputs: Sequence[Any], rng: np.random.Generator) 
             "Check the checkpoint and the normalisation of the data."
         )
     found = solve(trace(model, inputs), state_tensors(model), _batch(inputs))
-    plan = Verifier(model, found, [inputs, _larger(inputs)], rng).verified()
+    plan = found
+    if found.units:
+        plan = Verifier(model, found, [inputs, _larger(inputs)], rng).verified()
     if not plan.units:
         raise ModelError(f"Nothing in this model can be pruned. {_why(plan)}")
     return plan

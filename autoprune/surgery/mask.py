@@ -43,11 +43,10 @@ class Masked(nn.Module):
         super().__init__()
         self.model = adapted(model)
         self._removed = plan.removed(atoms)
-        self._heads = plan.heads
 
     def forward(self, *inputs: Any) -> Any:
         """Return what the masked model gives for ``inputs``."""
-        record = start_record(self.model, inputs, self._heads)
+        record = start_record(self.model, inputs)
         with torch.no_grad(), MaskMode(record, _flags(record.ids, self._removed)):
             return self.model(*inputs)
 

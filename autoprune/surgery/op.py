@@ -37,13 +37,11 @@ class Record:
         ids: The id table.
         shadows: What is known of each tensor that is alive.
         terms: Multiply-adds met so far.
-        heads: Whether channels laid out as heads x width are removed by heads.
     """
 
     ids: IdTable
     shadows: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
     terms: list[MacTerm] = field(default_factory=list)
-    heads: bool = False
 
     def shadow(self, tensor: torch.Tensor) -> Shadow:
         """Return what is known of ``tensor``; nothing is known of a fresh constant."""

@@ -1,6 +1,7 @@
 """The named tensors of a model."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -27,3 +28,13 @@ def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
             f"The model cannot be copied with copy.deepcopy: {err} Remove what holds open files, "
             "locks or graph tensors from the module, or build it inside the constructor."
         ) from err
+
+
+def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every parameter and buffer by name."""
+    return {name: tuple(tensor.shape) for name, tensor in state_tensors(model).items()}
+
+
+def differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
+    """Return the names that are in one mapping only or stand for something else, sorted."""
+    return sorted(n for n in one.keys() | other.keys() if one.get(n) != other.get(n))

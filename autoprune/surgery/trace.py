@@ -71,10 +71,10 @@ def _count(op: Op, func: Any, args: Any, kwargs: Any, out: Any) -> None:
             op.record.terms.append(MacTerm(op.name, macs * share // whole, factors))
 
 
-def start_record(model: nn.Module, inputs: Sequence[Any], heads: bool = False) -> Record:
+def start_record(model: nn.Module, inputs: Sequence[Any]) -> Record:
     """Return a record that knows the model's parameters and buffers, and its inputs."""
     tensors = state_tensors(model)
-    record = Record(IdTable(tensors), heads=heads)
+    record = Record(IdTable(tensors))
     for name, tensor in tensors.items():
         record.shadows[tensor] = Shadow(_own_tracks(record.ids, name, tensor))
     for leaf in tree_leaves(list(inputs)):
@@ -83,7 +83,7 @@ def start_record(model: nn.Module, inputs: Sequence[Any], heads: bool = False) -
     return record
 
 
-def trace(model: nn.Module, inputs: Sequence[Any], heads: bool = False) -> Record:
+def trace(model: nn.Module, inputs: Sequence[Any]) -> Record:
     """Run ``model(*inputs)`` once in eval mode without gradients and return what was met.
 
     The model's outputs are sealed: they keep their meaning.
@@ -92,7 +92,7 @@ def trace(model: nn.Module, inputs: Sequence[Any], heads: bool = False) -> Recor
         ModelError: If the forward raises.
     """
     model = adapted(model)
-    record = start_record(model, inputs, heads)
+    record = start_record(model, inputs)
     with evaluating(model), torch.no_grad(), TraceMode(record):
         try:
             out = model(*inputs)

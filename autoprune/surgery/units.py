@@ -84,7 +84,6 @@ class Plan:
         shapes: Shape of every parameter and buffer of the dense model.
         terms: Multiply-adds of the traced batch.
         batch: Samples in the traced batch.
-        heads: Whether channels laid out as heads x width are removed by heads.
         rejected: Reason by unit for those that failed verification and are not in ``units``.
     """
 
@@ -94,7 +93,6 @@ class Plan:
     terms: tuple[CostTerm, ...]
     batch: int
     rejected: Mapping[str, str] = field(default_factory=dict)
-    heads: bool = False
 
     @property
     def fingerprint(self) -> str:

@@ -78,7 +78,8 @@ def random_atoms(atoms: int, share: float, rng: np.random.Generator) -> Ids:
 def sliced_equals_masked(
     model: nn.Module, plan: Plan, atoms: Mapping[str, Ids], inputs: Sequence[Any]
 ) -> float:
-    """Return the difference between the sliced and the masked model on ``inputs``."""
+    """Return the difference between the sliced and the masked model, in double if it runs so."""
+    model, (inputs,) = _in_double(model, [inputs])
     return difference(
         outputs(apply(model, plan, atoms), inputs), outputs(Masked(model, plan, atoms), inputs)
     )
@@ -147,6 +148,9 @@ class Verifier:
 
     def verified(self) -> Plan:
         """Return the plan without the units that fail; reasons are in ``rejected``."""
+        if not any(x.numel() for x in outputs(self._twin, self._inputs[0])):
+            why = "the outputs hold no floating-point numbers to compare"
+            return replace(self._plan, units={}, rejected=dict.fromkeys(self._plan.units, why))
         for name in self._idle():
             self._rejected[name] = "no output depends on its atoms, so no check proves anything"
         names = [name for name in self._plan.units if name not in self._rejected]

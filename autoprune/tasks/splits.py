@@ -2,12 +2,17 @@
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from typing import Any
+
+from torch.utils.data import RandomSampler, SequentialSampler
 
 from autoprune._hints import did_you_mean
 from autoprune.core.user_code import blame
 from autoprune.errors import DataError
-from autoprune.tasks.base import SPLITS, Split
+from autoprune.tasks.base import SPLITS, Split, Task
+
+_WHOLE = (RandomSampler, SequentialSampler)
 
 
 def check_splits(data: Any) -> dict[Split, Iterable[Any]]:
@@ -34,6 +39,29 @@ def check_splits(data: Any) -> dict[Split, Iterable[Any]]:
                 f"times. Got {type(data[split]).__name__}."
             )
     return {split: data[split] for split in SPLITS}
+
+
+def check_separate(task: Task) -> None:
+    """Refuse splits that are known to hold the same samples; others are the user's duty.
+
+    Raises:
+        DataError: If two splits are one loader, or two loaders over all of one dataset.
+    """
+    for one, other in combinations(SPLITS, 2):
+        if _same_samples(task.loader(one), task.loader(other)):
+            raise DataError(
+                f"The splits {one!r} and {other!r} hold the same samples, so what is measured "
+                "would mean nothing. Give each its own part of the data."
+            )
+
+
+def _same_samples(one: Any, other: Any) -> bool:
+    """Tell what can be told without looking: the same loader, or all of the same dataset."""
+    if one is other:
+        return True
+    dataset = getattr(one, "dataset", None)
+    whole = all(type(getattr(x, "sampler", None)) in _WHOLE for x in (one, other))
+    return dataset is not None and dataset is getattr(other, "dataset", None) and whole
 
 
 def iterate(loader: Iterable[Any], split: Split) -> Iterator[Any]:

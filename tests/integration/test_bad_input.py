@@ -86,7 +86,7 @@ def loaders(returned: str) -> Callable[[Path], None]:
 
 
 def train(batches: str) -> Callable[[Path], None]:
-    return loaders(f"dict(train={batches}, search=good, test=good)")
+    return loaders(f"dict(train={batches}, search=good, test=list(good))")
 
 
 BUDGET = "{macs: 50%}"
@@ -187,7 +187,7 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "loaders of another form": (loaders("good"), ["mapping with the keys train", "Got list"]),
     "loaders without a split": (
-        loaders("dict(train=good, val=good, test=good)"),
+        loaders("dict(train=good, val=good, test=list(good))"),
         ["lacks the split 'search'"],
     ),
     "loader that is empty": (train("[]"), ["train split is empty", "at least one batch"]),
@@ -216,7 +216,9 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
         ["train loader raised TypeError", "Iterate over it once by hand"],
     ),
     "one sample in a batch": (
-        loaders("dict(train=good, search=[(x[:1], y[:1]) for x, y in good], test=good)"),
+        loaders(
+            "dict(train=list(good), search=[(x[:1], y[:1]) for x, y in good], test=list(good))"
+        ),
         ["search loader's first batch must hold at least 2 samples"],
     ),
 }

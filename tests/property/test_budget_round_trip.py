@@ -7,7 +7,7 @@ from autoprune.core.budget import COSTS, Budget, Limit
 from autoprune.core.costs import Costs
 
 shares = st.floats(min_value=0.0, max_value=1.0, exclude_min=True, allow_subnormal=False)
-amounts = st.floats(min_value=1e-3, max_value=1e18) | st.integers(1, 10**18).map(float)
+amounts = st.floats(min_value=1.0, max_value=1e18) | st.integers(1, 10**18).map(float)
 limits = st.builds(Limit, shares, st.just(True)) | st.builds(Limit, amounts, st.just(False))
 budgets = st.dictionaries(st.sampled_from(COSTS), limits, min_size=1).map(Budget)
 costs = st.builds(

@@ -57,7 +57,7 @@ def test_the_order_in_which_limits_are_given_does_not_matter() -> None:
         ("", "COST=LIMIT"),
         ("50%", "COST=LIMIT"),
         ("macss=50%", "Did you mean 'macs'"),
-        ("latency=8ms", "Known: macs, params, size"),
+        ("latency=8ms", "Known: flops, macs, params, size"),
         ("macs=50X", "Unknown unit 'X'.*Allowed: %, K, M, G, T"),
         ("params=10MB", "Unknown unit 'MB'"),
         ("macs=half", "Got 'half'"),
@@ -75,3 +75,8 @@ def test_the_order_in_which_limits_are_given_does_not_matter() -> None:
 def test_what_is_not_understood_is_said(given: Any, message: str) -> None:
     with pytest.raises(BudgetError, match=message):
         Budget.parse(given)
+
+
+def test_a_share_written_as_a_number_is_told_how_to_be_written() -> None:
+    with pytest.raises(BudgetError, match=r"less than one.*write '50%'"):
+        Budget.parse({"macs": 0.5})

@@ -9,7 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from autoprune.agent.identity import data_fingerprint, model_fingerprint
+from autoprune.agent.identity import (
+    data_fingerprint,
+    forward_fingerprint,
+    model_fingerprint,
+)
 from autoprune.evaluation.randomness import isolated
 from autoprune.tasks import Classification
 
@@ -130,3 +134,10 @@ class Stream(IterableDataset[Any]):
 def test_a_loader_of_unknown_length_is_fine() -> None:
     stream = DataLoader(Stream(), 4)
     assert data_fingerprint(splits(train=stream)) == data_fingerprint(splits(train=stream))
+
+
+def test_another_forward_over_the_same_tensors_is_another_model() -> None:
+    images = [torch.ones(1, 3, 4, 4)]
+    one, other = (nn.Sequential(nn.Conv2d(3, 4, 1), act) for act in (nn.ReLU(), nn.Tanh()))
+    assert forward_fingerprint(one, images) == forward_fingerprint(copy.deepcopy(one), images)
+    assert forward_fingerprint(one, images) != forward_fingerprint(other, images)

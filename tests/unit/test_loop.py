@@ -102,7 +102,6 @@ def test_a_score_counts_for_its_model_and_data_only(evaluations: Evaluations, ch
         CandidateError("The training loss became nan."),
         AssertionError("wrong width"),
         TypeError("no overload"),
-        torch.OutOfMemoryError("too large"),
         ZeroDivisionError(),
     ],
 )
@@ -115,6 +114,15 @@ def test_a_candidate_that_raises_fails_and_is_not_tried_again(
     assert str(error).rstrip(".") in found.outcome
     assert (found.loss, found.quality) == (None, None)
     assert evaluations.score(POLICIES[0]) == found
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("too large"), MemoryError()])
+def test_memory_that_runs_out_is_not_the_policys_fault(
+    evaluations: Evaluations, error: Exception
+) -> None:
+    with pytest.raises(ModelError, match=r"Memory ran out.*Lower the batch size"):
+        failing(evaluations, lambda policy, steps: error).score(POLICIES[0])
+    assert evaluations.score(POLICIES[0]).loss is not None, "it is tried again"
 
 
 def test_what_the_user_can_mend_stops_the_search(evaluations: Evaluations) -> None:

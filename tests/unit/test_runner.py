@@ -27,14 +27,20 @@ def test_a_file_is_relative_to_the_base_and_is_applied(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("kind: local\ndevice: cpu\nthreads: 1\n")
     runner = load_runner("file:./mine.yaml", tmp_path)
     assert runner == Runner(device="cpu", threads=1)
-    assert runner.apply() == "cpu"
-    assert torch.get_num_threads() == 1
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with runner.applied() as device:
+        assert device == "cpu"
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
 
 
 def test_auto_leaves_the_threads_alone() -> None:
     before = torch.get_num_threads()
-    assert Runner().apply() in ("cpu", "cuda")
-    assert torch.get_num_threads() == before
+    with Runner().applied() as device:
+        assert device in ("cpu", "cuda")
+        assert torch.get_num_threads() == before
 
 
 @pytest.mark.parametrize(("gpus", "device"), [(0, "cpu"), (2, "cuda")])

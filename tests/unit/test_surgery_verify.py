@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -604,3 +604,16 @@ def test_outputs_that_are_not_finite_are_refused() -> None:
 def test_an_image_size_the_model_refuses_is_skipped() -> None:
     model = nn.Sequential(conv(3, 6), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 64, 4))
     assert discovered(model).units["0"].atoms == 6
+
+
+def test_outputs_that_cannot_be_compared_verify_nothing() -> None:
+    class Labels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return cast(Tensor, self.net(x).argmax(1))
+
+    with pytest.raises(ModelError, match="no floating-point numbers"):
+        discovered(Labels().eval())

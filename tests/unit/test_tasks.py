@@ -8,11 +8,13 @@ import pytest
 import torch
 from torch._utils import ExceptionWrapper
 from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 
 from autoprune.core.registry import Registry
 from autoprune.errors import ConfigError, DataError
 from autoprune.tasks import TASKS, Classification, create_task
 from autoprune.tasks.base import Split
+from autoprune.tasks.splits import check_separate
 
 IMAGES, CLASSES = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 1])
 GOOD = [(IMAGES, CLASSES)]
@@ -227,3 +229,17 @@ def test_a_name_is_given_once() -> None:
     with pytest.raises(ConfigError, match="There is a task 'a' already"):
         registry.add("a", 2)
     assert registry.get("a") == 1
+
+
+def test_splits_that_share_their_samples_are_refused() -> None:
+    batch = [(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))]
+    with pytest.raises(DataError, match="'search' and 'test' hold the same samples"):
+        check_separate(Classification({"train": list(batch), "search": batch, "test": batch}))
+    whole = TensorDataset(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))
+    parts = [SubsetRandomSampler([0, 1]), SubsetRandomSampler([2]), SubsetRandomSampler([3])]
+    apart: list[DataLoader[Any]] = [DataLoader(whole, sampler=part) for part in parts]
+    check_separate(Classification(dict(zip(("train", "search", "test"), apart, strict=True))))
+    apart[2] = DataLoader(whole)
+    apart[0] = DataLoader(whole, shuffle=True)
+    with pytest.raises(DataError, match="'train' and 'test' hold the same samples"):
+        check_separate(Classification(dict(zip(("train", "search", "test"), apart, strict=True))))

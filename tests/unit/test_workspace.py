@@ -96,7 +96,7 @@ def test_resume_may_change_the_trials(used: Path) -> None:
     ("config", "listed"),
     [
         (CONFIG | {"seed": 1, "trials": 9}, "(seed: 0 -> 1; trials: 4 -> 9)"),
-        (CONFIG | {"onnx": False}, "(onnx: None -> False)"),
+        (CONFIG | {"device": "x"}, "(device: None -> x)"),
         ({key: CONFIG[key] for key in ("seed", "trials", "space")}, "-> None)"),
     ],
 )

@@ -41,15 +41,13 @@ def settle(op: Op, track: Ids) -> Ids:
     """Return a track that varies along one axis at most, ids that must go together joined.
 
     Channels laid out over several axes can only be removed in whole rows of one of them. Width
-    is preferred: the axis that leaves most to decide. A trace for heads takes the runner-up.
+    is preferred: the axis that leaves most to decide.
     """
     axes = sorted(varying(track), key=lambda axis: (-_freedom(track, axis), axis))
     if len(axes) < 2:
         return track
-    chosen = axes[1] if op.record.heads else axes[0]
-    for axis in axes:
-        if axis != chosen:
-            track = join_all(op, track, axis)
+    for axis in axes[1:]:
+        track = join_all(op, track, axis)
     return track
 
 

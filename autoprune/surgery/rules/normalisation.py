@@ -28,7 +28,7 @@ def group_norm(op: Op) -> None:
     op.give(op.shadow("input").on((1,)))
 
 
-@rule("aten.native_layer_norm", "aten._fused_rms_norm")
+@rule("aten.native_layer_norm")
 def layer_norm(op: Op) -> None:
     """Normalises over what is left of the last axes; earlier axes pass."""
     first = op.arg("input").ndim - len(op.arg("normalized_shape"))
