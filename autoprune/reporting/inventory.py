@@ -5,12 +5,11 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-import numpy as np
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from autoprune.surgery.ids import Ids
-from autoprune.surgery.units import Plan, Slice, Unit
+from autoprune.surgery.units import Plan, Slice, Unit, positions
 
 _LAYERS = (_ConvNd, nn.Linear, nn.MultiheadAttention)
 
@@ -109,13 +108,7 @@ def _entry(unit: Unit, shapes: Mapping[str, tuple[int, ...]], total: int) -> Uni
 
 def _positions(units: Iterable[Unit]) -> dict[str, dict[int, Ids]]:
     """Return every position that the units own, by tensor and dimension."""
-    found: dict[str, dict[int, list[Ids]]] = {}
-    for part in (part for unit in units for part in unit.slices):
-        found.setdefault(part.tensor, {}).setdefault(part.dim, []).append(part.index.ravel())
-    return {
-        tensor: {dim: np.unique(np.concatenate(parts)) for dim, parts in dims.items()}
-        for tensor, dims in found.items()
-    }
+    return positions((part, part.index) for unit in units for part in unit.slices)
 
 
 def _places(parts: Iterable[Slice]) -> tuple[str, ...]:

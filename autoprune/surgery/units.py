@@ -1,6 +1,6 @@
 """Units and the plan: which slices of which tensors go when an atom goes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,6 +45,17 @@ class Unit:
     def readers(self) -> tuple[Slice, ...]:
         """The slices that read the atoms; zeroing them is the same as removing the atom."""
         return tuple(part for part in self.slices if part.reads)
+
+
+def positions(owned: Iterable[tuple[Slice, Ids]]) -> dict[str, dict[int, Ids]]:
+    """Return positions of slices, gathered by tensor and dimension, sorted, each once."""
+    found: dict[str, dict[int, list[Ids]]] = {}
+    for part, index in owned:
+        found.setdefault(part.tensor, {}).setdefault(part.dim, []).append(index.ravel())
+    return {
+        tensor: {dim: np.unique(np.concatenate(parts)) for dim, parts in dims.items()}
+        for tensor, dims in found.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +122,11 @@ class Plan:
         """
         for name, gone in atoms.items():
             self._check(name, gone)
-        positions: dict[str, dict[int, list[Ids]]] = {}
-        for name, gone in atoms.items():
-            for part in self.units[name].slices:
-                taken = part.index[gone].ravel()
-                positions.setdefault(part.tensor, {}).setdefault(part.dim, []).append(taken)
-        return {
-            tensor: {dim: np.unique(np.concatenate(parts)) for dim, parts in dims.items()}
-            for tensor, dims in positions.items()
-        }
+        return positions(
+            (part, part.index[gone])
+            for name, gone in atoms.items()
+            for part in self.units[name].slices
+        )
 
     def _check(self, name: str, gone: Ids) -> None:
         if name not in self.units:
