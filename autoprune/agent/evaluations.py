@@ -11,7 +11,7 @@ from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.core.policy import Policy
 from autoprune.core.user_code import blame
 from autoprune.errors import CandidateError, InputError, ModelError
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scorer import Score, Scorer
 from autoprune.storage.database import Database
 from autoprune.storage.records import Evaluation, EvaluationKey
 
@@ -66,7 +66,7 @@ class Evaluations:
 
     def _recover(self, policy: Policy, steps: int) -> tuple[nn.Module, Evaluation]:
         try:
-            model, score = self.scorer.score(policy, steps)
+            model, score = self._train(policy, steps)
         except (InputError, CandidateError):
             raise
         except Exception as err:  # the user's forward may raise anything
@@ -86,19 +86,24 @@ class Evaluations:
 
     def _score(self, policy: Policy, steps: int) -> Evaluation:
         try:
-            _, score = self.scorer.score(policy, steps)
+            _, score = self._train(policy, steps)
         except InputError:
             raise
-        except (MemoryError, torch.OutOfMemoryError) as err:
-            raise ModelError(
-                f"Memory ran out while a candidate was trained: {blame(err)} Lower the batch size "
-                "of the loaders. What was scored before is kept."
-            ) from err
         except Exception as err:  # the user's forward may raise anything
             return Evaluation(policy, f"{FAILED}: {blame(err)}", None, None, 0.0, 0.0)
         return Evaluation(
             policy, SCORED, score.loss, score.quality, score.sample_forwards, score.seconds
         )
+
+    def _train(self, policy: Policy, steps: int) -> tuple[nn.Module, Score]:
+        """Score a policy; memory that runs out is not the policy's fault."""
+        try:
+            return self.scorer.score(policy, steps)
+        except (MemoryError, torch.OutOfMemoryError) as err:
+            raise ModelError(
+                f"Memory ran out while a candidate was trained: {blame(err)} Lower the batch size "
+                "of the loaders. What was scored before is kept."
+            ) from err
 
     def _stored(self, known: Evaluation) -> nn.Module | None:
         """Return a finalist of an earlier session, if its weights are still as recorded."""
