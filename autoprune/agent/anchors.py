@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoprune.space.schema import UnitSpace
-from autoprune.surgery.units import Plan
+from autoprune.surgery.plan import Plan
 
 Params = dict[str, Any]
 
@@ -13,7 +13,7 @@ def anchors(plan: Plan, spaces: Mapping[str, UnitSpace]) -> list[Params]:
     """Return uniform allocations, and ones that spare units coupled over several layers.
 
     Each comes once per method that any unit may use. Residual streams are such coupled units:
-    good policies keep them wide, and random draws rarely do.
+    good policies keep them wide, and random draws rarely do. Blocks and single weights stay.
     """
     methods = sorted({method for space in spaces.values() for method in space.methods})
     return [_params(plan, spaces, method, spared) for spared in (1.0, 0.25) for method in methods]
@@ -21,8 +21,9 @@ def anchors(plan: Plan, spaces: Mapping[str, UnitSpace]) -> list[Params]:
 
 def _params(plan: Plan, spaces: Mapping[str, UnitSpace], method: str, spared: float) -> Params:
     params: Params = {}
+    whole = plan.of("block").keys() | plan.weights.keys()
     for name, space in spaces.items():
-        share = 0.5 * (spared if _coupled(plan, name) else 1.0)
+        share = 0.5 * (spared if _coupled(plan, name) else 1.0) * (name not in whole)
         aim = space.atoms * (1 - share)
         level = min(range(space.levels), key=lambda at: abs(space.kept[at] - aim))
         params[f"level:{name}"] = level
@@ -33,5 +34,6 @@ def _params(plan: Plan, spaces: Mapping[str, UnitSpace], method: str, spared: fl
 
 def _coupled(plan: Plan, unit: str) -> bool:
     """Tell whether the filters of several dense layers make one atom together."""
-    shapes = [plan.shapes[part.tensor] for part in plan.units[unit].makers]
+    found = plan.units.get(unit)
+    shapes = [plan.shapes[part.tensor] for part in found.makers] if found else []
     return sum(len(shape) > 1 and shape[1] > 1 for shape in shapes) > 1

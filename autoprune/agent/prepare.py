@@ -24,7 +24,8 @@ from autoprune.evaluation.scorer import TRAINING_FORWARDS, Scorer
 from autoprune.methods import METHODS
 from autoprune.surgery.discover import discover
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.units import Plan
+from autoprune.surgery.plan import Plan
+from autoprune.surgery.units import Cut
 from autoprune.tasks import Task
 from autoprune.tasks.base import SPLITS
 from autoprune.tasks.splits import check_separate
@@ -66,10 +67,12 @@ def prepare(request: Request) -> Prepared:
     inputs = example_inputs(request.task)
     rng = np.random.default_rng(request.seed)
     plan = discover(request.model, inputs, rng)
-    atoms = {name: unit.atoms for name, unit in plan.units.items()}
-    spaces = request.space.resolve(atoms)
+    spaces = request.space.resolve(plan.atoms, plan.kinds)
     if not spaces:
-        raise ModelError("The search space protects every unit of this model. Free some of them.")
+        raise ModelError(
+            "The search space protects every unit of this model, or its methods fit none. Free "
+            "some of them, or allow methods of another structure."
+        )
     projection = Projection(CostModel(request.model, plan), spaces, request.budget)
     model = request.model.to(request.device)
     request.progress(Progress(stage="importance", done=0, total=1))
@@ -155,7 +158,7 @@ def check_constructor(model: nn.Module, constructor: Constructor | None) -> None
         ArtifactError: If it is another one than the model's.
     """
     if constructor is not None:
-        Architecture.of(model, {}, None, "").cut(constructor.build())
+        Architecture.of(model, Cut(), None, "").cut(constructor.build())
 
 
 def example_inputs(task: Task) -> tuple[Any, ...]:

@@ -20,13 +20,11 @@ from autoprune.core.budget import Budget
 from autoprune.core.costs import Costs
 from autoprune.cost.count import count_costs
 from autoprune.errors import VerificationError
+from autoprune.surgery.compare import difference, outputs, randomised
 from autoprune.surgery.ids import Ids
-from autoprune.surgery.units import Plan
+from autoprune.surgery.plan import Plan
 from autoprune.surgery.verify import (
     TOLERANCE,
-    difference,
-    outputs,
-    randomised,
     sliced_equals_masked,
 )
 
@@ -67,8 +65,8 @@ def judge(
     with TemporaryDirectory(prefix=".verdict-", suffix=".partial", dir=folder) as aside:
         sha256 = save_weights(winner.pruned, Path(aside) / WEIGHTS)
         constructor = winner.constructor.to_dict(folder) if winner.constructor else None
-        removed = winner.plan.removed(winner.atoms)
-        architecture = Architecture.of(winner.dense, removed, constructor, sha256)
+        cut = winner.plan.cut(winner.atoms)
+        architecture = Architecture.of(winner.dense, cut, constructor, sha256)
         architecture.write(Path(aside))
         costs = _counted(winner, Path(aside) / WEIGHTS)
         checks = Checks(

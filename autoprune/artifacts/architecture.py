@@ -1,7 +1,7 @@
 """``plan.json``: how the pruned architecture follows from the dense one, and its loader."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -15,8 +15,8 @@ from autoprune.artifacts.files import write_text
 from autoprune.artifacts.weights import load_weights
 from autoprune.errors import ArtifactError
 from autoprune.surgery.apply import without
-from autoprune.surgery.ids import Ids
 from autoprune.surgery.tensors import differing, shapes_of
+from autoprune.surgery.units import Cut
 
 PLAN, WEIGHTS = "plan.json", "weights.safetensors"
 
@@ -29,6 +29,7 @@ class Architecture(BaseModel):
         constructor: What builds the dense architecture, if it is known.
         dense_shapes: Shape of every tensor of the dense model.
         removed: Positions that are gone, by tensor, by dimension.
+        passed: Modules that were replaced by a pass-through.
         weights_sha256: Sum of the weights file beside it.
     """
 
@@ -38,25 +39,27 @@ class Architecture(BaseModel):
     constructor: dict[str, Any] | None
     dense_shapes: dict[str, tuple[int, ...]]
     removed: dict[str, dict[int, list[int]]]
+    passed: tuple[str, ...] = ()
     weights_sha256: str
 
     @classmethod
     def of(
         cls,
         dense: nn.Module,
-        removed: Mapping[str, Mapping[int, Ids]],
+        cut: Cut,
         constructor: dict[str, Any] | None,
         weights_sha256: str,
     ) -> "Architecture":
-        """Describe the model that lacks ``removed`` of ``dense``."""
+        """Describe the model that lacks ``cut`` of ``dense``."""
         return cls(
             schema=1,
             constructor=constructor,
             dense_shapes=shapes_of(dense),
             removed={
                 tensor: {dim: gone.tolist() for dim, gone in dims.items()}
-                for tensor, dims in removed.items()
+                for tensor, dims in cut.positions.items()
             },
+            passed=cut.modules,
             weights_sha256=weights_sha256,
         )
 
@@ -98,7 +101,7 @@ class Architecture(BaseModel):
             tensor: {dim: np.asarray(positions, np.int64) for dim, positions in dims.items()}
             for tensor, dims in self.removed.items()
         }
-        return without(dense, gone)
+        return without(dense, Cut(gone, self.passed))
 
     def _check_positions(self) -> None:
         for tensor, dims in self.removed.items():

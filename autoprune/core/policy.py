@@ -16,7 +16,7 @@ class Choice:
 
     Args:
         method: Registered name, for instance ``channel.l1``.
-        sparsity: Share of the unit's atoms that is removed, in ``[0, 1)``.
+        sparsity: Share of the unit's atoms that is removed, in ``[0, 1]``; 1 removes a block.
 
     Raises:
         ConfigError: If the sparsity is outside.
@@ -26,9 +26,9 @@ class Choice:
     sparsity: float
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.sparsity < 1.0:
+        if not 0.0 <= self.sparsity <= 1.0:
             raise ConfigError(
-                f"The sparsity of a unit must be at least 0 and below 1. Got {self.sparsity!r}."
+                f"The sparsity of a unit must be between 0 and 1. Got {self.sparsity!r}."
             )
 
 
@@ -74,7 +74,7 @@ class Policy(Mapping[str, Choice]):
 
         Raises:
             ConfigError: If an entry lacks ``method`` or ``sparsity``, or a sparsity is not in
-                ``[0, 1)``.
+                ``[0, 1]``.
         """
         try:
             choices = {u: Choice(str(c["method"]), float(c["sparsity"])) for u, c in raw.items()}

@@ -18,4 +18,4 @@ def count_costs(model: nn.Module, inputs: Sequence[Any], batch: int) -> Costs:
     Raises:
         ModelError: If the forward raises.
     """
-    return CostModel(model, solve(trace(model, inputs), state_tensors(model), batch)).dense
+    return CostModel(model, solve([trace(model, inputs)], state_tensors(model), batch)).dense

@@ -8,10 +8,9 @@ import torch
 from torch import nn
 
 from autoprune.core.costs import Costs
+from autoprune.surgery.plan import CostTerm, Kept, Plan
 from autoprune.surgery.tensors import state_tensors
-from autoprune.surgery.units import CostTerm, Plan
-
-Kept = Mapping[str, int]
+from autoprune.surgery.units import inside
 
 # Names of types in a safetensors file, in the order in which it lays them out from the end.
 _DTYPES = {
@@ -35,6 +34,10 @@ _DTYPES = {
 _ORDER = {dtype: rank for rank, dtype in enumerate(_DTYPES)}
 
 
+def _macs(term: CostTerm, kept: Kept) -> int:
+    return term.coefficient * prod(factor.value(kept) for factor in term.factors)
+
+
 class CostModel:
     """Prices policies given as atoms kept per unit; a unit that is absent is whole.
 
@@ -49,49 +52,45 @@ class CostModel:
         self._parameters = frozenset(parameters)
         self._dtypes = {name: tensor.dtype for name, tensor in state_tensors(model).items()}
         self._saved = frozenset(model.state_dict()) & frozenset(self._dtypes)
-        self._loss: dict[str, dict[int, dict[str, int]]] = {}
-        for unit in plan.units.values():
-            for part in unit.slices:
-                dims = self._loss.setdefault(part.tensor, {})
-                dims.setdefault(part.dim, {})[unit.name] = part.index.shape[1]
+        blocks = plan.of("block").values()
+        self._blocks = {
+            name: [unit.name for unit in blocks if inside(name, unit.members[0])]
+            for name in self._dtypes
+        }
+        self._whole = {name: unit.atoms for name, unit in plan.units.items()}
         self.dense = self.price({})
 
     def price(self, kept: Kept) -> Costs:
         """Return the exact costs of the model that keeps ``kept`` atoms of each unit."""
         shapes = self.shapes(kept)
-        sizes = {name: prod(shape) for name, shape in shapes.items()}
+        whole = {**self._whole, **kept}
         return Costs(
-            macs=sum(self._macs(term, kept) for term in self._plan.terms) // self._plan.batch,
-            params=sum(sizes[name] for name in self._parameters),
+            macs=sum(_macs(term, whole) for term in self._plan.terms) // self._plan.batch,
+            params=sum(prod(shapes[name]) for name in self._parameters & shapes.keys()),
             size=self._file_size(shapes),
         )
 
     def shapes(self, kept: Kept) -> dict[str, tuple[int, ...]]:
         """Return the shape of every tensor of the model that keeps ``kept``."""
-        return {name: self._shape(name, kept) for name in self._plan.shapes}
+        whole = {**self._whole, **kept}
+        return {
+            name: self._shape(name, whole)
+            for name in self._plan.shapes
+            if all(whole[block] for block in self._blocks[name])
+        }
 
     def _shape(self, tensor: str, kept: Kept) -> tuple[int, ...]:
         shape = list(self._plan.shapes[tensor])
-        for dim, per_unit in self._loss.get(tensor, {}).items():
-            for unit, per_atom in per_unit.items():
-                shape[dim] -= per_atom * (self._atoms(unit) - kept.get(unit, self._atoms(unit)))
+        for dim, size in self._plan.sizes.get(tensor, {}).items():
+            shape[dim] = size.value(kept)
         return tuple(shape)
-
-    def _atoms(self, unit: str) -> int:
-        return self._plan.units[unit].atoms
-
-    def _macs(self, term: CostTerm, kept: Kept) -> int:
-        macs = term.coefficient
-        for factor in term.factors:
-            per_unit = factor.per_unit.items()
-            macs *= factor.fixed + sum(n * kept.get(u, self._atoms(u)) for u, n in per_unit)
-        return macs
 
     def _file_size(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
         """Return the bytes of the safetensors file: length, JSON header padded to 8, data."""
         header: dict[str, object] = {}
         offset = 0
-        for name in sorted(self._saved, key=lambda n: (-_ORDER[self._dtypes[n]], n)):
+        saved = self._saved & shapes.keys()
+        for name in sorted(saved, key=lambda n: (-_ORDER[self._dtypes[n]], n)):
             size = prod(shapes[name]) * self._dtypes[name].itemsize
             header[name] = {
                 "dtype": _DTYPES[self._dtypes[name]],

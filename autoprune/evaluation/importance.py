@@ -18,8 +18,9 @@ from autoprune.methods.base import Criterion, Tensors
 from autoprune.space.schema import kept_atoms
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.modes import evaluating
+from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import state_tensors
-from autoprune.surgery.units import Plan, Unit
+from autoprune.surgery.units import Unit
 from autoprune.tasks import Task
 
 
@@ -88,7 +89,7 @@ class _Totals:
     """Sums of the scores so far, by method and unit."""
 
     def __init__(self, plan: Plan, weights: Tensors, seed: int) -> None:
-        self._units, self._weights, self._seed = plan.units, weights, seed
+        self._units, self._weights, self._seed = plan.of("channel", "head"), weights, seed
         self._sums: dict[tuple[str, str], torch.Tensor] = {}
         self._rngs: dict[tuple[str, str], np.random.Generator] = {}
 

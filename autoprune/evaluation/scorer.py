@@ -14,7 +14,7 @@ from autoprune.evaluation.measure import measure
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.recover import fine_tune, recalibrate
 from autoprune.surgery.apply import apply
-from autoprune.surgery.units import Plan
+from autoprune.surgery.plan import Plan
 from autoprune.tasks import Task
 
 EVALUATOR_VERSION = 1

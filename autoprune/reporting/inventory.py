@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from autoprune.surgery.ids import Ids
-from autoprune.surgery.units import Plan, Slice, Unit, positions
-
-_LAYERS = (_ConvNd, nn.Linear, nn.MultiheadAttention)
+from autoprune.surgery.plan import Plan
+from autoprune.surgery.units import Kind, Slice, Unit, inside, positions
+from autoprune.surgery.weights import layer_parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,7 @@ class UnitEntry:
 
     Args:
         name: Its name.
+        kind: ``channel``, ``head`` or ``block``.
         atoms: Number of its atoms.
         makers: ``tensor[dim]`` of everything that makes the atoms, norms included.
         readers: ``tensor[dim]`` of the weights that read them.
@@ -28,6 +29,7 @@ class UnitEntry:
     """
 
     name: str
+    kind: Kind
     atoms: int
     makers: tuple[str, ...]
     readers: tuple[str, ...]
@@ -81,7 +83,7 @@ def inventory(model: nn.Module, plan: Plan) -> Inventory:
     """Return what ``plan`` says about ``model``, parameter by parameter."""
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
     total = sum(map(prod, shapes.values()))
-    layers = _layer_parameters(model)
+    layers = layer_parameters(model)
     in_layers = sum(prod(shapes[name]) for name in layers)
     owned = _elements(shapes, _positions(plan.units.values()), layers)
     return Inventory(
@@ -96,8 +98,11 @@ def inventory(model: nn.Module, plan: Plan) -> Inventory:
 
 def _entry(unit: Unit, shapes: Mapping[str, tuple[int, ...]], total: int) -> UnitEntry:
     params = _elements(shapes, _positions([unit]), shapes)
+    if unit.kind == "block":
+        params = sum(prod(shapes[name]) for name in shapes if inside(name, unit.members[0]))
     return UnitEntry(
         name=unit.name,
+        kind=unit.kind,
         atoms=unit.atoms,
         makers=_places(unit.makers),
         readers=_places(unit.readers),
@@ -126,16 +131,6 @@ def _elements(
         left = [size - len(gone.get(name, {}).get(d, ())) for d, size in enumerate(shapes[name])]
         count += prod(shapes[name]) - prod(left)
     return count
-
-
-def _layer_parameters(model: nn.Module) -> list[str]:
-    own = {
-        id(parameter)
-        for module in model.modules()
-        if isinstance(module, _LAYERS)
-        for parameter in module.parameters(recurse=False)
-    }
-    return [name for name, parameter in model.named_parameters() if id(parameter) in own]
 
 
 def _sealed(

@@ -40,6 +40,8 @@ def _units(found: Inventory) -> Table:
     rows = table("Units", "unit", "atoms", "made by", "read by", "params", "share", right=right)
     for unit in found.units:
         layers = (_layers(unit.makers), _layers(unit.readers))
+        if unit.kind == "block":
+            layers = ("the whole block", "")
         figures = (count_text(unit.params), f"{unit.share:.1%}")
         rows.add_row(escape(unit.name), str(unit.atoms), *map(escape, layers), *figures)
     return rows

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from autoprune.core.structure import split_method
 from autoprune.space.schema import SearchSpace
-from autoprune.surgery.units import Plan
+from autoprune.surgery.plan import Plan
 
 PROTECTED = "protected"
 TOO_SMALL = "too small for any of its sparsities"
@@ -35,7 +36,7 @@ class SpaceCheck:
     """A search space against a model.
 
     Args:
-        units: Every unit of the model.
+        units: Every unit of the model that is of a kind that some method fits.
         policies: How many policies the space holds.
     """
 
@@ -53,8 +54,9 @@ def space_check(space: SearchSpace, plan: Plan) -> SpaceCheck:
     Raises:
         ConfigError: If a pattern matches no unit.
     """
-    atoms = {name: unit.atoms for name, unit in plan.units.items()}
-    resolved = space.resolve(atoms)
+    resolved = space.resolve(plan.atoms, plan.kinds)
+    kinds = {split_method(method)[0].kind for method in space.all_methods}
+    atoms = {name: count for name, count in plan.atoms.items() if plan.kinds[name] in kinds}
     units, policies = [], 1
     for name, count in atoms.items():
         if name in resolved:

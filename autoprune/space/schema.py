@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from autoprune._hints import did_you_mean
 from autoprune.core.policy import Choice
+from autoprune.core.structure import split_method
 from autoprune.errors import ConfigError
 
 T = TypeVar("T")
@@ -56,10 +57,17 @@ class SearchSpace(_Record):
         extra = (method for rule in self.units for method in rule.methods or ())
         return sorted({*self.methods, *extra})
 
-    def resolve(self, atoms: Mapping[str, int]) -> dict[str, "UnitSpace"]:
-        """Return what may be chosen for each unit, given its number of atoms.
+    def resolve(
+        self, atoms: Mapping[str, int], kinds: Mapping[str, str] | None = None
+    ) -> dict[str, "UnitSpace"]:
+        """Return what may be chosen for each unit.
 
-        Protected units, and those too small for any sparsity, are left out.
+        Protected units are left out, those too small for any sparsity, and those of a kind that
+        no method fits.
+
+        Args:
+            atoms: Number of atoms by unit.
+            kinds: Kind by unit, for those that are not of the kind ``channel``.
 
         Raises:
             ConfigError: If a pattern matches no unit.
@@ -71,26 +79,34 @@ class SearchSpace(_Record):
                     f"{_near_misses(pattern, atoms)}"
                 )
         spaces = {
-            name: self._unit_space(name, count)
+            name: self._unit_space(name, count, (kinds or {}).get(name, "channel"))
             for name, count in atoms.items()
             if not self.protects(name)
         }
-        return {name: space for name, space in spaces.items() if len(space.kept) > 1}
+        return {n: space for n, space in spaces.items() if len(space.kept) > 1 and space.methods}
 
     def protects(self, unit: str) -> bool:
         """Tell whether a unit is never pruned."""
         return any(fnmatchcase(unit, pattern) for pattern in self.protect)
 
-    def _unit_space(self, name: str, atoms: int) -> "UnitSpace":
+    def _unit_space(self, name: str, atoms: int, kind: str) -> "UnitSpace":
         methods, sparsities, step = self.methods, self.sparsities, self.step
         for rule in self.units:
             if fnmatchcase(name, rule.match):
                 methods = rule.methods or methods
                 sparsities = rule.sparsities or sparsities
                 step = rule.step or step
+        structures = {m: split_method(m)[0] for m in methods}
+        fitting = tuple(m for m in methods if structures[m].kind == kind)
+        fixed = [structures[m].sparsity for m in fitting]
+        if kind == "block":
+            return UnitSpace(name, atoms, fitting, (atoms, 0))
+        if fitting and None not in fixed:
+            sparsities = tuple(sorted({share for share in fixed if share is not None}))
+        step = step if kind == "channel" else 1
         wanted = (kept_atoms(atoms, share) for share in sparsities)
         kept = {min(-(-count // step) * step, atoms) for count in wanted}
-        return UnitSpace(name, atoms, methods, tuple(sorted({atoms, *kept}, reverse=True)))
+        return UnitSpace(name, atoms, fitting, tuple(sorted({atoms, *kept}, reverse=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +131,16 @@ class UnitSpace:
         return len(self.kept)
 
     def choice(self, method: str, level: int) -> Choice:
-        """Return what a policy says for ``level``."""
+        """Return what a policy says for ``level``; N:M has one sparsity above level 0."""
+        fixed = split_method(method)[0].sparsity
+        if fixed is not None and level:
+            return Choice(method, fixed)
         return Choice(method, 1.0 - self.kept[level] / self.atoms)
 
 
 def kept_atoms(atoms: int, sparsity: float) -> int:
-    """Return how many of ``atoms`` a sparsity leaves, at least one."""
-    return max(atoms - round(sparsity * atoms), 1)
+    """Return how many of ``atoms`` a sparsity leaves, at least one if it is below 1."""
+    return max(atoms - round(sparsity * atoms), int(sparsity < 1))
 
 
 def _near_misses(pattern: str, names: Iterable[str]) -> str:

@@ -1,6 +1,6 @@
 """Build the smaller model in one pass; the dense model stays untouched."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,12 @@ from torch import nn
 
 from autoprune.errors import ModelError
 from autoprune.surgery.adapt import adapt_modules
+from autoprune.surgery.blocks import PassThrough
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.patch import patch_attributes
+from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied, differing, shapes_of, state_tensors
-from autoprune.surgery.units import Plan
-
-Removed = Mapping[str, Mapping[int, Ids]]
+from autoprune.surgery.units import Cut, inside
 
 
 def apply(model: nn.Module, plan: Plan, atoms: Mapping[str, Ids]) -> nn.Module:
@@ -34,23 +34,27 @@ def apply(model: nn.Module, plan: Plan, atoms: Mapping[str, Ids]) -> nn.Module:
             f"The plan was made for another model: {', '.join(odd[:3])} differ. "
             "Trace this model, or give the one that was traced."
         )
-    return without(model, plan.removed(atoms))
+    return without(model, plan.cut(atoms))
 
 
-def without(model: nn.Module, removed: Removed) -> nn.Module:
-    """Return a copy of ``model`` whose tensors lack the given positions, by tensor and dim.
+def without(model: nn.Module, cut: Cut) -> nn.Module:
+    """Return a copy of ``model`` that lacks the positions and modules of ``cut``.
 
     Raises:
-        ModelError: If a tensor or a position does not exist or the model cannot be copied.
+        ModelError: If a tensor, position or module does not exist or the model cannot be copied.
     """
-    pruned = _copy_with(model, {name: _cutter(dims) for name, dims in removed.items()})
-    adapt_modules(pruned, lambda module: any(_inside(tensor, module) for tensor in removed))
-    patch_attributes(model, pruned, removed)
+    memo = _passed_through(model, cut.modules)
+    pruned = _copy_with(model, {name: _cutter(dims) for name, dims in cut.positions.items()}, memo)
+    adapt_modules(pruned, lambda name: any(inside(tensor, name) for tensor in cut.positions))
+    patch_attributes(model, pruned, cut.positions)
     return pruned
 
 
-def _inside(tensor: str, module: str) -> bool:
-    return tensor.startswith(f"{module}.") if module else True
+def _passed_through(model: nn.Module, modules: Iterable[str]) -> dict[int, Any]:
+    try:
+        return {id(model.get_submodule(name)): PassThrough() for name in modules}
+    except AttributeError as err:
+        raise ModelError(f"{err}. Is this policy of another model?") from err
 
 
 Edit = Callable[[torch.Tensor], torch.Tensor]
@@ -66,10 +70,9 @@ def _cutter(dims: Mapping[int, Ids]) -> Edit:
     return cut
 
 
-def _copy_with(model: nn.Module, edits: Mapping[str, Edit]) -> nn.Module:
+def _copy_with(model: nn.Module, edits: Mapping[str, Edit], memo: dict[int, Any]) -> nn.Module:
     """Copy ``model``, replacing the named tensors; the memo keeps tied tensors tied."""
     tensors = state_tensors(model)
-    memo: dict[int, Any] = {}
     for name, edit in edits.items():
         if name not in tensors:
             raise ModelError(f"The model has no tensor {name!r}. Is this policy of another model?")

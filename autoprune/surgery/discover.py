@@ -1,6 +1,7 @@
 """Trace, solve and verify: from a model and example inputs to a plan that can be trusted."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,14 @@ from torch.nn.functional import interpolate
 from torch.utils._pytree import tree_map_only
 
 from autoprune.errors import ModelError
+from autoprune.surgery.blocks import block_units
+from autoprune.surgery.compare import outputs
+from autoprune.surgery.plan import Plan
 from autoprune.surgery.solve import solve
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.trace import trace
-from autoprune.surgery.units import Plan
-from autoprune.surgery.verify import Verifier, outputs
+from autoprune.surgery.verify import Verifier
+from autoprune.surgery.weights import weight_units
 
 
 def discover(model: nn.Module, inputs: Sequence[Any], rng: np.random.Generator) -> Plan:
@@ -34,13 +38,21 @@ def discover(model: nn.Module, inputs: Sequence[Any], rng: np.random.Generator) 
             "The dense model's outputs hold NaN or infinite values on the first batch. "
             "Check the checkpoint and the normalisation of the data."
         )
-    found = solve(trace(model, inputs), state_tensors(model), _batch(inputs))
-    plan = found
-    if found.units:
-        plan = Verifier(model, found, [inputs, _larger(inputs)], rng).verified()
+    found = plan_of(model, inputs)
+    plan = Verifier(model, found, [inputs, _larger(inputs)], rng).verified()
     if not plan.units:
         raise ModelError(f"Nothing in this model can be pruned. {_why(plan)}")
     return plan
+
+
+def plan_of(model: nn.Module, inputs: Sequence[Any]) -> Plan:
+    """Return the plan of ``model``, not verified; see `discover`."""
+    records = [trace(model, inputs)]
+    for rank in range(1, records[0].axes):
+        records.append(trace(model, inputs, rank))
+    blocks = block_units(records[0].flow, model)
+    plan = solve(records, state_tensors(model), _batch(inputs), blocks)
+    return replace(plan, weights={unit.name: unit for unit in weight_units(model)})
 
 
 def outputs_or_error(model: nn.Module, inputs: Sequence[Any]) -> list[torch.Tensor]:

@@ -73,3 +73,16 @@ class IdTable:
     def consume(self, ids: Ids) -> None:
         """Note that the slots of ``ids`` read the atom (a weight's input side)."""
         self.consumed.append(ids[ids != NO_ID].ravel())
+
+    def met(self) -> npt.NDArray[np.bool_]:
+        """Tell for each id whether any op has joined or sealed it."""
+        found = np.zeros(self.count, bool)
+        for left, right in self.edges:
+            found[left] = found[right] = True
+        for sealed, _ in self.seals:
+            found[sealed] = True
+        return found
+
+    def truncate(self, edges: int, seals: int, consumed: int) -> None:
+        """Forget what was noted after the given numbers of entries."""
+        del self.edges[edges:], self.seals[seals:], self.consumed[consumed:]

@@ -1,6 +1,6 @@
 """The masked model: full size, but nothing reads the removed atoms. Sliced must equal masked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from autoprune.surgery.adapt import adapted
-from autoprune.surgery.ids import Ids, IdTable
+from autoprune.surgery.ids import IdTable
 from autoprune.surgery.op import Op, Record
 from autoprune.surgery.rules.grouping import whole_groups
 from autoprune.surgery.trace import TraceMode, start_record
-from autoprune.surgery.units import Plan
+from autoprune.surgery.units import Cut, Positions
 
 _READERS = {
     "aten.addmm",
@@ -29,29 +29,40 @@ _READERS = {
 
 
 class Masked(nn.Module):
-    """Runs the dense model with the given atoms read as zero by whatever sums over them.
+    """Runs a model with the given positions read as zero by whatever sums over them.
 
-    Norms that average over channels average over those that are left.
+    Norms that average over channels average over those that are left; blocks run, but what
+    comes after them gets their input.
 
     Args:
-        model: The dense model; it is not changed.
-        plan: Its plan.
-        atoms: Numbers of the atoms to mask, by unit.
+        model: The model; it is not changed.
+        cut: What is masked.
+        rank: Rank of the trace that found the units of ``cut``.
     """
 
-    def __init__(self, model: nn.Module, plan: Plan, atoms: Mapping[str, Ids]) -> None:
+    def __init__(self, model: nn.Module, cut: Cut, rank: int = 0) -> None:
         super().__init__()
         self.model = adapted(model)
-        self._removed = plan.removed(atoms)
+        self._cut, self._rank = cut, rank
 
     def forward(self, *inputs: Any) -> Any:
         """Return what the masked model gives for ``inputs``."""
-        record = start_record(self.model, inputs)
-        with torch.no_grad(), MaskMode(record, _flags(record.ids, self._removed)):
-            return self.model(*inputs)
+        record = start_record(self.model, inputs, self._rank)
+        blocks = [self.model.get_submodule(name) for name in self._cut.modules]
+        hooks = [block.register_forward_hook(_input_of) for block in blocks]
+        try:
+            with torch.no_grad(), MaskMode(record, _flags(record.ids, self._cut.positions)):
+                return self.model(*inputs)
+        finally:
+            for hook in hooks:
+                hook.remove()
 
 
-def _flags(ids: IdTable, removed: Mapping[str, Mapping[int, Ids]]) -> np.ndarray:
+def _input_of(_: nn.Module, args: tuple[Any, ...], __: Any) -> Any:
+    return args[0]
+
+
+def _flags(ids: IdTable, removed: Positions) -> np.ndarray:
     flags = np.zeros(ids.count + 1, bool)  # the last one is for NO_ID
     for tensor, dims in removed.items():
         for dim, positions in dims.items():

@@ -1,6 +1,6 @@
 """Train and eval mode, changed for a while and put back exactly."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import nn
@@ -16,3 +16,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def switched(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
+    """Set the training flag of single modules, by name, and clear it afterwards."""
+    chosen = [module for name, module in model.named_modules() if name in set(names)]
+    for module in chosen:
+        module.training = True
+    try:
+        yield
+    finally:
+        for module in chosen:
+            module.training = False

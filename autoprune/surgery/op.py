@@ -8,6 +8,7 @@ import torch
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from autoprune.surgery.blocks import Flow
 from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.shadow import Shadow, Unruled, line
 
@@ -22,11 +23,13 @@ class MacTerm:
         op: Name of the op, for instance ``aten.convolution``.
         dense: Multiply-adds for the traced batch in the dense model.
         factors: Ids of each dimension the count is proportional to and that may shrink.
+        module: Name of the innermost module that ran it.
     """
 
     op: str
     dense: int
     factors: tuple[Ids, ...]
+    module: str
 
 
 @dataclass(slots=True)
@@ -35,13 +38,30 @@ class Record:
 
     Args:
         ids: The id table.
+        rank: Which axis to settle on where channels are laid out over several: 0 is the one
+            with most freedom.
         shadows: What is known of each tensor that is alive.
         terms: Multiply-adds met so far.
+        flow: Skip connections and calls of modules.
+        modules: Names of the modules that are running, the innermost last.
+        made: Ids that the outputs of each layer vary with.
+        heads: Ids of whole attention heads.
+        axes: The most axes that channels were laid out over.
+        by_value: Whether sizes of tensors came to depend on values.
+        training: Modules whose training flag was set for a second forward.
     """
 
     ids: IdTable
+    rank: int = 0
     shadows: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
     terms: list[MacTerm] = field(default_factory=list)
+    flow: Flow = field(default_factory=Flow)
+    modules: list[str] = field(default_factory=list)
+    made: dict[str, list[Ids]] = field(default_factory=dict)
+    heads: list[Ids] = field(default_factory=list)
+    axes: int = 1
+    by_value: bool = False
+    training: tuple[str, ...] = ()
 
     def shadow(self, tensor: torch.Tensor) -> Shadow:
         """Return what is known of ``tensor``; nothing is known of a fresh constant."""

@@ -21,8 +21,9 @@ def patch_attributes(
 
     An adapter has a ``resize`` of its own, told the removed positions by local tensor name.
     """
-    pairs = zip(dense.modules(), pruned.named_modules(), strict=True)
-    for before, (name, after) in pairs:
+    original = dict(dense.named_modules())
+    for name, after in pruned.named_modules():
+        before = original[name]
         for kind, patch in PATCHES.items():
             if isinstance(after, kind):
                 patch(before, after)

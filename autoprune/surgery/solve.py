@@ -1,7 +1,7 @@
 """From joined ids to atoms, from atoms to units."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,30 +9,57 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from autoprune.surgery.ids import Ids, IdTable
-from autoprune.surgery.op import MacTerm, Record
-from autoprune.surgery.units import CostTerm, Factor, Plan, Slice, Unit
+from autoprune.surgery.op import Record
+from autoprune.surgery.plan import Plan
+from autoprune.surgery.sizes import Owners, cost_terms, tensor_sizes
+from autoprune.surgery.units import Kind, Slice, Unit
 
 UNUSED = "was not used in the traced forward"
 Footprint = tuple[tuple[int, int], ...]
 
 
-def solve(record: Record, tensors: Mapping[str, torch.Tensor], batch: int) -> Plan:
-    """Return the plan for a traced model whose batch had ``batch`` samples."""
-    ids = record.ids
-    labels = _components(ids)
-    reasons = _sealed_components(ids, labels)
-    groups = _atoms_by_footprint(ids, labels, reasons)
-    for atoms in groups.values():
-        if len(atoms) == 1:
-            reasons[int(labels[atoms[0][0]])] = "can only go all together"
-    units, owner = _units(ids, [atoms for atoms in groups.values() if len(atoms) > 1])
+def solve(
+    records: Sequence[Record],
+    tensors: Mapping[str, torch.Tensor],
+    batch: int,
+    blocks: Sequence[Unit] = (),
+) -> Plan:
+    """Return the plan for a model that was traced once for each rank.
+
+    Args:
+        records: What was met; channel units come from the first, further heads from the others.
+        tensors: Parameters and buffers by name.
+        batch: Samples in the traced batch.
+        blocks: Residual blocks.
+    """
+    first = records[0]
+    labels = _components(first.ids)
+    reasons = _sealed_components(first.ids, labels)
+    groups = _groups(first.ids, labels, reasons)
+    owners = [Owners(first.ids, _units(first, groups))]
+    for record in records[1:]:
+        heads = _heads(record, owners)
+        if heads:
+            owners.append(Owners(record.ids, heads))
+    units = [*(unit for owner in owners for unit in owner.units), *blocks]
     return Plan(
         units={unit.name: unit for unit in units},
-        sealed=_sealed_dims(ids, labels, reasons),
+        sealed=_sealed_dims(first.ids, labels, reasons, owners[1:]),
         shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
-        terms=tuple(_cost_term(term, owner, units) for term in record.terms),
+        sizes=tensor_sizes(first.ids, owners),
+        terms=cost_terms(records, owners, blocks),
         batch=batch,
+        witnesses=_witnesses(first, owners) if first.by_value else (),
+        training=first.training,
     )
+
+
+def _heads(record: Record, owners: Sequence[Owners]) -> list[Unit]:
+    """Return the heads found by a trace of higher rank that fit the units found before."""
+    labels = _components(record.ids)
+    reasons = _sealed_components(record.ids, labels)
+    units = _units(record, _groups(record.ids, labels, reasons))
+    return [unit for unit in units if unit.kind == "head" and all(o.cross(unit) for o in owners)]
 
 
 def _components(ids: IdTable) -> Ids:
@@ -49,12 +76,18 @@ def _sealed_components(ids: IdTable, labels: Ids) -> dict[int, str]:
     for sealed, reason in ids.seals:
         for label in np.unique(labels[sealed]).tolist():
             reasons.setdefault(label, reason)
-    met = np.zeros(ids.count, bool)
-    for left, right in ids.edges:
-        met[left] = met[right] = True
-    for label in labels[~met].tolist():
+    for label in labels[~ids.met()].tolist():
         reasons.setdefault(label, UNUSED)
     return reasons
+
+
+def _groups(ids: IdTable, labels: Ids, reasons: dict[int, str]) -> list[list[Ids]]:
+    """Return atoms that can go one by one, grouped by unit; others get a reason."""
+    groups = _atoms_by_footprint(ids, labels, reasons)
+    for atoms in groups.values():
+        if len(atoms) == 1:
+            reasons[int(labels[atoms[0][0]])] = "can only go all together"
+    return [atoms for atoms in groups.values() if len(atoms) > 1]
 
 
 def _atoms_by_footprint(
@@ -72,53 +105,61 @@ def _atoms_by_footprint(
     return groups
 
 
-def _units(ids: IdTable, groups: Sequence[Sequence[Ids]]) -> tuple[list[Unit], Ids]:
-    """Return one unit per group of atoms, and the number of each id's unit (-1: none)."""
-    reading = np.zeros(ids.count, bool)
-    for consumed in ids.consumed:
-        reading[consumed] = True
-    owner = np.full(ids.count, -1)
-    units: list[Unit] = []
+def _units(record: Record, groups: Iterable[Sequence[Ids]]) -> list[Unit]:
+    """Return one unit per group of atoms, in the order of the model's parameters."""
+    ids, reading = record.ids, _flags(record.ids.count, record.ids.consumed)
+    heads = _flags(ids.count, record.heads)
     used: dict[str, int] = defaultdict(int)
-    for atoms in sorted(groups, key=lambda group: int(group[0][0])):
-        owner[np.concatenate(atoms)] = len(units)
-        units.append(_unit(ids, np.stack(atoms), reading, used))
-    return units, owner
+    units: list[Unit] = []
+    for group in sorted(groups, key=lambda group: int(group[0][0])):
+        atoms = np.stack(group)
+        parts = _slices(ids, atoms, reading)
+        wide = any(part.index.shape[1] > 1 for part in parts if not part.reads)
+        kind: Kind = "head" if wide and heads[atoms].any() else "channel"
+        maker = next((part for part in parts if not part.reads), parts[0])
+        base = maker.tensor.rpartition(".")[0] or maker.tensor
+        base = f"{base}:heads" if kind == "head" else base
+        used[base] += 1
+        name = base if used[base] == 1 else f"{base}#{used[base]}"
+        units.append(Unit(name, len(atoms), parts, kind, rank=record.rank))
+    return units
 
 
-def _unit(ids: IdTable, atoms: Ids, reading: np.ndarray, used: dict[str, int]) -> Unit:
+def _flags(count: int, marked: Iterable[Ids]) -> np.ndarray:
+    flags = np.zeros(count, bool)
+    for ids in marked:
+        flags[ids[ids >= 0]] = True
+    return flags
+
+
+def _slices(ids: IdTable, atoms: Ids, reading: np.ndarray) -> tuple[Slice, ...]:
     parts: list[Slice] = []
     starts = np.array([slot.start for slot in ids.slots])
     numbers = np.searchsorted(starts, atoms[0], side="right") - 1
     for number in np.unique(numbers).tolist():
         own, slot = atoms[:, numbers == number], ids.slots[number]
         parts.append(Slice(slot.tensor, slot.dim, own - slot.start, bool(reading[own].all())))
-    maker = next((part for part in parts if not part.reads), parts[0])
-    base = maker.tensor.rpartition(".")[0] or maker.tensor
-    used[base] += 1
-    name = base if used[base] == 1 else f"{base}#{used[base]}"
-    return Unit(name, len(atoms), tuple(parts))
+    return tuple(parts)
 
 
-def _sealed_dims(ids: IdTable, labels: Ids, reasons: Mapping[int, str]) -> dict[str, str]:
+def _sealed_dims(
+    ids: IdTable, labels: Ids, reasons: Mapping[int, str], others: Iterable[Owners]
+) -> dict[str, str]:
+    """Return why dimensions cannot be pruned, those left out that another trace freed."""
+    freed = {(p.tensor, p.dim) for o in others for unit in o.units for p in unit.slices}
     sealed: dict[str, str] = {}
     for slot in ids.slots:
         own = np.unique(labels[slot.start : slot.start + slot.size]).tolist()
         why = sorted({reasons[label] for label in own if label in reasons})
-        if why:
+        if why and (slot.tensor, slot.dim) not in freed:
             sealed[f"{slot.tensor}[{slot.dim}]"] = "; ".join(why)
     return sealed
 
 
-def _cost_term(term: MacTerm, owner: Ids, units: Sequence[Unit]) -> CostTerm:
-    factors: list[Factor] = []
-    coefficient = term.dense
-    for ids in term.factors:
-        numbers, counts = np.unique(np.where(ids < 0, -1, owner[ids]), return_counts=True)
-        share = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
-        fixed = share.pop(-1, 0)
-        if share:
-            coefficient //= ids.size
-            per_unit = {units[n].name: c // units[n].atoms for n, c in share.items()}
-            factors.append(Factor(fixed, per_unit))
-    return CostTerm(term.op, coefficient, tuple(factors))
+def _witnesses(record: Record, owners: Sequence[Owners]) -> tuple[str, ...]:
+    """Return the layers whose outputs vary with no unit's atoms."""
+    return tuple(
+        name
+        for name, tracks in record.made.items()
+        if all(not owner.owns(ids) for owner in owners for ids in tracks)
+    )

@@ -1,6 +1,7 @@
-"""One real eager forward that carries channel ids beside every tensor."""
+"""Real eager forwards that carry channel ids beside every tensor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -12,13 +13,24 @@ from torch.utils.flop_counter import flop_registry
 
 from autoprune.errors import ModelError
 from autoprune.surgery.adapt import adapted
+from autoprune.surgery.blocks import Flow
 from autoprune.surgery.ids import Ids, IdTable
-from autoprune.surgery.modes import evaluating
+from autoprune.surgery.modes import evaluating, switched
 from autoprune.surgery.op import MacTerm, Op, Record
 from autoprune.surgery.rules import RULES
 from autoprune.surgery.rules.elementwise import elementwise
 from autoprune.surgery.shadow import Shadow, Unruled
-from autoprune.surgery.tensors import state_tensors
+from autoprune.surgery.tensors import copied, state_tensors
+from autoprune.surgery.watch import watched
+
+# What these return has a size that depends on the values in their arguments.
+_BY_VALUE = {
+    "aten.masked_select",
+    "aten.nonzero",
+    "aten.unique_consecutive",
+    "aten._unique2",
+    "torchvision.nms",
+}
 
 
 class TraceMode(TorchDispatchMode):
@@ -33,11 +45,16 @@ class TraceMode(TorchDispatchMode):
     ) -> Any:
         """Run one op, then its rule, then note what it computes."""
         kwargs = kwargs or {}
+        read = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        active = [x for x in read if self.record.shadow(x).from_input]
+        nodes = [self.record.flow.node(x) for x in active]
         out = self.run(func, args, kwargs)
-        if any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves((args, kwargs))):
+        if read:
             op = Op(func, args, kwargs, out, self.record)
             _apply_rule(op, func)
             _count(op, func, args, kwargs, out)
+            self.record.flow.step(op.name, nodes, op.outputs)
+            self.record.by_value |= op.name in _BY_VALUE
         return out
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -67,45 +84,106 @@ def _count(op: Op, func: Any, args: Any, kwargs: Any, out: Any) -> None:
     if formula is not None:
         macs = formula(*args, **kwargs, out_val=out) // 2
         whole = sum(share for share, _ in op.parts) or 1
+        module = op.record.modules[-1] if op.record.modules else ""
         for share, factors in op.parts or [(1, ())]:
-            op.record.terms.append(MacTerm(op.name, macs * share // whole, factors))
+            op.record.terms.append(MacTerm(op.name, macs * share // whole, factors, module))
 
 
-def start_record(model: nn.Module, inputs: Sequence[Any]) -> Record:
+def start_record(model: nn.Module, inputs: Sequence[Any], rank: int = 0) -> Record:
     """Return a record that knows the model's parameters and buffers, and its inputs."""
-    tensors = state_tensors(model)
-    record = Record(IdTable(tensors))
-    for name, tensor in tensors.items():
+    record = Record(IdTable(state_tensors(model)), rank)
+    introduce(record, model, inputs)
+    return record
+
+
+def introduce(record: Record, model: nn.Module, inputs: Sequence[Any]) -> None:
+    """Tell a record which tensors are the model's, by name, and which are inputs."""
+    for name, tensor in state_tensors(model).items():
         record.shadows[tensor] = Shadow(_own_tracks(record.ids, name, tensor))
     for leaf in tree_leaves(list(inputs)):
         if isinstance(leaf, torch.Tensor):
             record.shadows[leaf] = Shadow((), from_input=True)
-    return record
 
 
-def trace(model: nn.Module, inputs: Sequence[Any]) -> Record:
+def trace(model: nn.Module, inputs: Sequence[Any], rank: int = 0) -> Record:
     """Run ``model(*inputs)`` once in eval mode without gradients and return what was met.
 
-    The model's outputs are sealed: they keep their meaning.
+    The model's outputs are sealed: they keep their meaning. Where parameters stay unused, the
+    modules around them are switched to training once more, on a copy, to open auxiliary heads.
+
+    Args:
+        model: The model; it is left as it is.
+        inputs: Positional arguments of one forward.
+        rank: Which of several competing axes channels are removed along; 0 is the freest.
 
     Raises:
         ModelError: If the forward raises.
     """
     model = adapted(model)
-    record = start_record(model, inputs)
-    with evaluating(model), torch.no_grad(), TraceMode(record):
-        try:
-            out = model(*inputs)
-        except Exception as err:
-            raise ModelError(
-                f"The model's forward raised {type(err).__name__}: {err} It was called with "
-                f"{_describe(inputs)}. Check that the data yields what the model takes."
-            ) from err
+    record = start_record(model, inputs, rank)
+    try:
+        with evaluating(model):
+            _run(model, inputs, record)
+    except Exception as err:
+        raise ModelError(
+            f"The model's forward raised {type(err).__name__}: {err} It was called with "
+            f"{_describe(inputs)}. Check that the data yields what the model takes."
+        ) from err
+    _trace_training(model, inputs, record)
+    return record
+
+
+def _run(model: nn.Module, inputs: Sequence[Any], record: Record) -> None:
+    with watched(model, record), torch.no_grad(), TraceMode(record):
+        out = model(*inputs)
     for leaf in tree_leaves(out):
         if isinstance(leaf, torch.Tensor):
             for track in record.shadow(leaf).tracks:
                 record.ids.seal(track, "is an output of the model")
-    return record
+
+
+def _trace_training(model: nn.Module, inputs: Sequence[Any], record: Record) -> None:
+    unused = _unused(model, record.ids)
+    switches = _switches(model, unused)
+    if not switches:
+        return
+    twin = copied(model)
+    introduce(record, twin, inputs)
+    with _uncounted(record), evaluating(twin), switched(twin, switches):
+        lengths = len(record.ids.edges), len(record.ids.seals), len(record.ids.consumed)
+        try:
+            _run(twin, inputs, record)
+        except Exception:  # a model may want targets when it trains
+            record.ids.truncate(*lengths)
+    if len(_unused(model, record.ids)) < len(unused):
+        record.training = switches
+
+
+def _unused(model: nn.Module, ids: IdTable) -> list[str]:
+    met = ids.met()
+    used = {s.tensor for s in ids.slots if met[s.start : s.start + s.size].any()}
+    names = {name for name, _ in model.named_parameters()}
+    return sorted({slot.tensor for slot in ids.slots} & names - used)
+
+
+def _switches(model: nn.Module, unused: Sequence[str]) -> tuple[str, ...]:
+    """Return the modules around unused parameters: their training flag may open a path."""
+    paths = [name.split(".")[:-1] for name in unused]
+    around = {".".join(path[:depth]) for path in paths for depth in range(len(path))}
+    owners = {".".join(path) for path in paths}
+    composed = {name for name in owners if any(model.get_submodule(name).children())}
+    return tuple(sorted(around | composed))
+
+
+@contextmanager
+def _uncounted(record: Record) -> Iterator[None]:
+    """Keep multiply-adds and skip connections of a second forward out of the record."""
+    terms, flow, by_value = list(record.terms), record.flow, record.by_value
+    record.flow = Flow()
+    try:
+        yield
+    finally:
+        record.terms, record.flow, record.by_value = terms, flow, by_value
 
 
 def _own_tracks(ids: IdTable, name: str, tensor: torch.Tensor) -> tuple[Ids, ...]:
@@ -120,11 +198,10 @@ def _own_tracks(ids: IdTable, name: str, tensor: torch.Tensor) -> tuple[Ids, ...
 
 
 def _describe(inputs: Sequence[Any]) -> str:
-    leaves: Mapping[int, Any] = dict(enumerate(tree_leaves(list(inputs))))
     shapes = [
         f"{tuple(leaf.shape)} {str(leaf.dtype).removeprefix('torch.')}"
         if isinstance(leaf, torch.Tensor)
         else type(leaf).__name__
-        for leaf in leaves.values()
+        for leaf in tree_leaves(list(inputs))
     ]
     return "inputs " + ", ".join(shapes) + "."

@@ -1,14 +1,16 @@
-"""Units and the plan: which slices of which tensors go when an atom goes."""
+"""Units: what a policy decides about, and what goes when an atom of one goes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 
-from autoprune._hints import did_you_mean
-from autoprune.core.fingerprint import fingerprint
-from autoprune.errors import ModelError
 from autoprune.surgery.ids import Ids
+
+Kind = Literal["channel", "head", "block", "weights"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Positions = Mapping[str, Mapping[int, Ids]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,24 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A coupled group of channels a policy decides about; its atoms are alike and independent."""
+    """What a policy decides about; its atoms are alike and independent.
+
+    Args:
+        name: Stable name, the same in every process.
+        atoms: Number of atoms.
+        slices: What the atoms own; empty for a block and for single weights.
+        kind: ``channel``: coupled channels. ``head``: whole attention heads. ``block``: one
+            residual block, a single atom. ``weights``: the elements of weight tensors.
+        members: Name of the module of a block, or of the tensors of ``weights``.
+        rank: Which of several competing axes the trace that found the unit settled on.
+    """
 
     name: str
     atoms: int
-    slices: tuple[Slice, ...]
+    slices: tuple[Slice, ...] = ()
+    kind: Kind = "channel"
+    members: tuple[str, ...] = ()
+    rank: int = 0
 
     @property
     def makers(self) -> tuple[Slice, ...]:
@@ -59,83 +74,38 @@ def positions(owned: Iterable[tuple[Slice, Ids]]) -> dict[str, dict[int, Ids]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Factor:
-    """A dimension's size as a function of the policy: ``fixed + sum(per_unit * atoms kept)``."""
-
-    fixed: int
-    per_unit: Mapping[str, int]
-
-    def freeze(self, atoms: Mapping[str, int]) -> "Factor":
-        """Return the factor with the given units (atoms by name) at their full size for good."""
-        free = {unit: per for unit, per in self.per_unit.items() if unit not in atoms}
-        frozen = sum(per * atoms[unit] for unit, per in self.per_unit.items() if unit in atoms)
-        return Factor(self.fixed + frozen, free)
-
-
-@dataclass(frozen=True, slots=True)
-class CostTerm:
-    """``coefficient`` times the product of the factors; ``op`` says where it comes from."""
-
-    op: str
-    coefficient: int
-    factors: tuple[Factor, ...]
-
-    def freeze(self, atoms: Mapping[str, int]) -> "CostTerm":
-        """Return the term with the given units (atoms by name) at their full size for good."""
-        return CostTerm(self.op, self.coefficient, tuple(f.freeze(atoms) for f in self.factors))
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a model's surgery may do, found by one trace.
+class Cut:
+    """What is taken out of a model.
 
     Args:
-        units: Units by name, in the order of the model's parameters.
-        sealed: Reason by ``tensor[dim]`` for every dimension that cannot be pruned.
-        shapes: Shape of every parameter and buffer of the dense model.
-        terms: Multiply-adds of the traced batch.
-        batch: Samples in the traced batch.
-        rejected: Reason by unit for those that failed verification and are not in ``units``.
+        positions: Positions to remove, by tensor, by dimension, sorted.
+        modules: Modules that are replaced by a pass-through.
     """
 
-    units: Mapping[str, Unit]
-    sealed: Mapping[str, str]
-    shapes: Mapping[str, tuple[int, ...]]
-    terms: tuple[CostTerm, ...]
-    batch: int
-    rejected: Mapping[str, str] = field(default_factory=dict)
+    positions: Positions = field(default_factory=dict)
+    modules: tuple[str, ...] = ()
 
-    @property
-    def fingerprint(self) -> str:
-        """Identity of the architecture and of its units, weights aside."""
-        units = {
-            name: [unit.atoms, *([part.tensor, part.dim] for part in unit.slices)]
-            for name, unit in self.units.items()
-        }
-        return fingerprint([{name: list(shape) for name, shape in self.shapes.items()}, units])
+    def drops(self, name: str) -> bool:
+        """Tell whether a tensor or module lies in a module that goes whole."""
+        return any(inside(name, module) for module in self.modules)
 
-    def removed(self, atoms: Mapping[str, Ids]) -> dict[str, dict[int, Ids]]:
-        """Return the positions to remove by tensor and dimension, for removed atoms by unit.
+    def after(self, done: "Cut") -> "Cut":
+        """Return what is left to do, in the positions of a model from which ``done`` is gone."""
+        left: dict[str, dict[int, Ids]] = {}
+        for tensor, dims in self.positions.items():
+            if not done.drops(tensor):
+                gone = done.positions.get(tensor, {})
+                left[tensor] = {dim: _shifted(own, gone.get(dim)) for dim, own in dims.items()}
+        return Cut(left, tuple(name for name in self.modules if not done.drops(name)))
 
-        Raises:
-            ModelError: If there is no such unit or atom, or no atom would be left.
-        """
-        for name, gone in atoms.items():
-            self._check(name, gone)
-        return positions(
-            (part, part.index[gone])
-            for name, gone in atoms.items()
-            for part in self.units[name].slices
-        )
 
-    def _check(self, name: str, gone: Ids) -> None:
-        if name not in self.units:
-            raise ModelError(
-                f"This model has no unit {name!r}.{did_you_mean(name, self.units)} "
-                "Is the policy of another model?"
-            )
-        count = self.units[name].atoms
-        if len(gone) and (gone.min() < 0 or gone.max() >= count):
-            raise ModelError(f"The unit {name!r} has the atoms 0 to {count - 1}. Got {gone}.")
-        if len(np.unique(gone)) >= count:
-            raise ModelError(f"The unit {name!r} must keep one of its {count} atoms at least.")
+def _shifted(own: Ids, gone: Ids | None) -> Ids:
+    if gone is None:
+        return own
+    stay = np.setdiff1d(own, gone)
+    return stay - np.searchsorted(gone, stay)
+
+
+def inside(name: str, module: str) -> bool:
+    """Tell whether a dotted name is that of a module or lies in it; the root is ``""``."""
+    return not module or name == module or name.startswith(f"{module}.")

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from autoprune.methods import METHODS, Criterion
 from autoprune.methods.base import Tensors
 from autoprune.surgery.discover import discover
+from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import state_tensors
-from autoprune.surgery.units import Plan, Slice, Unit
+from autoprune.surgery.units import Slice, Unit
 from autoprune.testing.methods import MethodContract
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))

@@ -34,7 +34,7 @@ from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
-from autoprune.surgery.verify import outputs
+from autoprune.surgery.compare import outputs
 
 RECOVERY = autoprune.Recovery(score_steps=4, recover_steps=12, finalists=2, calibration_batches=2)
 DENSE_MACS = 36 * 9 * (8 + 2 * 8 * 12) + 3 * 8

@@ -34,7 +34,7 @@ def case(model: str) -> tuple[torch.nn.Module, list[Any]]:
 @pytest.mark.parametrize(("space", "model"), CASES)
 def test_a_space_resolves_against_the_models_it_is_for(space: str, model: str) -> None:
     net, inputs = case(model)
-    plan = solve(trace(net, inputs), state_tensors(net), 2)
+    plan = solve([trace(net, inputs)], state_tensors(net), 2)
     atoms = {name: unit.atoms for name, unit in plan.units.items()}
     resolved = SPACES[space].resolve(atoms)  # a pattern that matches nothing raises
     missing = [n for n in atoms if n not in resolved and not SPACES[space].protects(n)]

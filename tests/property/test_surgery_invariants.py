@@ -18,13 +18,14 @@ from autoprune.artifacts.weights import save_weights
 from autoprune.cost.count import count_costs
 from autoprune.cost.model import CostModel
 from autoprune.surgery.apply import apply
+from autoprune.surgery.compare import outputs, randomised
 from autoprune.surgery.discover import discover
 from autoprune.surgery.ids import Ids
+from autoprune.surgery.plan import Plan
 from autoprune.surgery.solve import solve
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.trace import trace
-from autoprune.surgery.units import Plan
-from autoprune.surgery.verify import TOLERANCE, outputs, randomised, sliced_equals_masked
+from autoprune.surgery.verify import TOLERANCE, sliced_equals_masked
 
 SIZES = (8, 11)
 BATCH = 2
@@ -111,7 +112,7 @@ def networks(draw: st.DrawFn, grouped: bool) -> nn.Module:
 
 def traced(model: nn.Module) -> Plan:
     """The plan before verification, which takes most of the time."""
-    return solve(trace(model, [images()]), state_tensors(model), BATCH)
+    return solve([trace(model, [images()])], state_tensors(model), BATCH)
 
 
 @st.composite

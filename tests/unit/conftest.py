@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from autoprune.cost.model import CostModel
 from autoprune.space.schema import SearchSpace, UnitSpace
 from autoprune.surgery.discover import discover
-from autoprune.surgery.units import Plan
+from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
 CLASSES, SIDE = 3, 6

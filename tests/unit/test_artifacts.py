@@ -21,9 +21,10 @@ from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.cost.model import CostModel
 from autoprune.errors import ArtifactError
 from autoprune.surgery.apply import apply
+from autoprune.surgery.compare import outputs
 from autoprune.surgery.ids import Ids
-from autoprune.surgery.units import Plan
-from autoprune.surgery.verify import outputs
+from autoprune.surgery.plan import Plan
+from autoprune.surgery.units import Cut
 
 ATOMS: dict[str, Ids] = {"stem": np.array([0, 5]), "inner": np.array([1, 2, 3, 11])}
 IMAGES = torch.linspace(-1, 1, 2 * 36).reshape(2, 1, 6, 6)
@@ -45,7 +46,7 @@ def pruned(net: nn.Module, plan: Plan) -> nn.Module:
 def folder(net: nn.Module, plan: Plan, pruned: nn.Module, tmp_path: Path) -> Path:
     """Return what a search wrote for a model whose constructor nobody knows."""
     sha256 = save_weights(pruned, tmp_path / WEIGHTS)
-    Architecture.of(net, plan.removed(ATOMS), None, sha256).write(tmp_path)
+    Architecture.of(net, plan.cut(ATOMS), None, sha256).write(tmp_path)
     return tmp_path
 
 
@@ -69,7 +70,7 @@ def equal(left: nn.Module, right: nn.Module) -> bool:
 
 
 def test_an_architecture_comes_back_as_it_was_written(net: nn.Module, plan: Plan) -> None:
-    written = Architecture.of(net, plan.removed(ATOMS), {"target": "a:b", "args": {}}, "0" * 64)
+    written = Architecture.of(net, plan.cut(ATOMS), {"target": "a:b", "args": {}}, "0" * 64)
     assert Architecture.model_validate_json(written.model_dump_json(by_alias=True)) == written
     assert written.dense_shapes["inner.weight"] == (12, 8, 3, 3)
     assert written.removed["inner.weight"] == {0: [1, 2, 3, 11], 1: [0, 5]}
@@ -78,7 +79,7 @@ def test_an_architecture_comes_back_as_it_was_written(net: nn.Module, plan: Plan
 def test_it_cuts_what_surgery_cuts(
     net: nn.Module, plan: Plan, cost: CostModel, pruned: nn.Module
 ) -> None:
-    cut = Architecture.of(net, plan.removed(ATOMS), None, "0" * 64).cut(net)
+    cut = Architecture.of(net, plan.cut(ATOMS), None, "0" * 64).cut(net)
     shapes = {name: tuple(tensor.shape) for name, tensor in cut.state_dict().items()}
     assert shapes == cost.shapes({"stem": 6, "inner": 8})
     assert equal(cut, pruned)
@@ -131,9 +132,9 @@ def test_a_recorded_constructor_needs_no_model(tmp_path: Path) -> None:
     removed = {"0.weight": {0: [1]}, "0.bias": {0: [1]}, "2.weight": {1: [1]}}
     gone = {t: {d: np.array(p) for d, p in dims.items()} for t, dims in removed.items()}
     record = constructor.to_dict(run)
-    cut = Architecture.of(dense, gone, record, "").cut(dense)
+    cut = Architecture.of(dense, Cut(gone), record, "").cut(dense)
     sha256 = save_weights(cut, run / WEIGHTS)
-    Architecture.of(dense, gone, record, sha256).write(run)
+    Architecture.of(dense, Cut(gone), record, sha256).write(run)
     again = load(run)
     x = torch.rand(3, 2)
     assert torch.equal(outputs(again, [x])[0], outputs(cut, [x])[0])

@@ -16,10 +16,10 @@ from autoprune.cost.count import count_costs
 from autoprune.cost.model import CostModel
 from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import discover
+from autoprune.surgery.plan import Plan
 from autoprune.surgery.solve import solve
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.trace import trace
-from autoprune.surgery.units import Plan
 
 
 @pytest.fixture(autouse=True)
@@ -224,7 +224,7 @@ TEN = torch.arange(10)
 )
 def test_the_size_is_that_of_the_file(model: nn.Module, tmp_path: Path) -> None:
     dtype = next(model.parameters()).dtype
-    plan = solve(trace(model, [images(2, 3, 8, 8).to(dtype)]), state_tensors(model), 2)
+    plan = solve([trace(model, [images(2, 3, 8, 8).to(dtype)])], state_tensors(model), 2)
     assert CostModel(model, plan).dense.size == written(model, tmp_path)
 
 

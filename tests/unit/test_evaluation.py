@@ -24,7 +24,7 @@ from autoprune.evaluation.measure import measure
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.recover import fine_tune, recalibrate
 from autoprune.evaluation.scorer import Scorer
-from autoprune.surgery.units import Plan
+from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
 METHODS = ["channel.l1", "channel.taylor"]

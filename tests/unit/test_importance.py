@@ -15,7 +15,7 @@ from autoprune.evaluation import importance
 from autoprune.evaluation.chunks import chunks
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.methods import METHODS, Criterion
-from autoprune.surgery.units import Plan
+from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
 

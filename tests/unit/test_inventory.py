@@ -17,7 +17,7 @@ from autoprune.reporting.model_terminal import print_inventory, print_space_chec
 from autoprune.reporting.space_check import UnitAllowance, space_check
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.discover import discover
-from autoprune.surgery.units import Plan
+from autoprune.surgery.plan import Plan
 
 SPACE = SearchSpace.model_validate(
     {

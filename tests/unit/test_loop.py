@@ -26,7 +26,7 @@ from autoprune.evaluation.scorer import Score, Scorer
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
-from autoprune.surgery.units import Plan
+from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
 POLICIES = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in range(1, 7)]

@@ -48,9 +48,9 @@ def test_a_policy_cannot_be_changed() -> None:
         policy["b"] = L1  # type: ignore[index]
 
 
-@pytest.mark.parametrize("sparsity", [-0.1, 1.0, 2.0, float("nan")])
+@pytest.mark.parametrize("sparsity", [-0.1, 1.1, 2.0, float("nan")])
 def test_a_sparsity_outside_its_range_is_refused(sparsity: float) -> None:
-    with pytest.raises(ConfigError, match="at least 0 and below 1"):
+    with pytest.raises(ConfigError, match="between 0 and 1"):
         Choice("channel.l1", sparsity)
 
 

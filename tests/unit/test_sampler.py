@@ -16,7 +16,7 @@ from autoprune.cost.model import CostModel
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.study import ABANDONED, close_study, open_study, release_unfinished
-from autoprune.surgery.units import Plan
+from autoprune.surgery.plan import Plan
 
 Params = dict[str, Any]
 METHODS = ["channel.l1", "channel.l2"]

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from autoprune.surgery.adapt import adapt_modules, adapted, adapter_of
 from autoprune.surgery.apply import apply
+from autoprune.surgery.compare import difference, outputs
 from autoprune.surgery.discover import discover
 from autoprune.surgery.tensors import state_tensors
-from autoprune.surgery.verify import difference, outputs, random_atoms, sliced_equals_masked
+from autoprune.surgery.verify import random_atoms, sliced_equals_masked
 
 Options = dict[str, Any]
 

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from autoprune.errors import ModelError
 from autoprune.surgery.apply import apply, without
+from autoprune.surgery.compare import difference, outputs
 from autoprune.surgery.discover import discover
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.mask import Masked
-from autoprune.surgery.units import Plan
-from autoprune.surgery.verify import difference, outputs
+from autoprune.surgery.plan import Plan
+from autoprune.surgery.units import Cut
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 GONE = {"stem": np.array([1, 6]), "a": np.array([0, 2, 3])}
@@ -114,7 +115,7 @@ def test_the_dense_model_is_bit_identical_afterwards(model: Residual) -> None:
     plan, before = plan_of(model), digest(model)
     modes = [module.training for module in model.modules()]
     pruned = apply(model, plan, GONE)
-    outputs(Masked(model, plan, GONE), [IMAGES])
+    outputs(Masked(model, plan.cut(GONE)), [IMAGES])
     for tensor in [*pruned.parameters(), *pruned.buffers()]:
         tensor.data.zero_()
     assert digest(model) == before
@@ -136,7 +137,7 @@ def test_pruning_nothing_gives_an_equal_copy(model: Residual) -> None:
 
 
 def test_the_masked_model_is_the_dense_one_with_its_readers_zeroed(model: Residual) -> None:
-    found = outputs(Masked(model, plan_of(model), {"a": np.array([0, 2])}), [IMAGES])
+    found = outputs(Masked(model, plan_of(model).cut({"a": np.array([0, 2])})), [IMAGES])
     twin = copy.deepcopy(model)
     twin.b.weight.data[:, [0, 2]] = 0
     assert difference(found, outputs(twin, [IMAGES])) < 1e-6
@@ -178,7 +179,7 @@ def test_a_module_that_is_not_cut_keeps_its_attributes(layer: nn.Module) -> None
     def attributes(module: nn.Module) -> dict[str, Any]:
         return {k: v for k, v in vars(module).items() if not k.startswith("_")}
 
-    assert attributes(without(layer, {})) == attributes(layer)
+    assert attributes(without(layer, Cut())) == attributes(layer)
 
 
 def test_a_grouped_transposed_convolution_elsewhere_still_runs() -> None:
@@ -318,9 +319,9 @@ def test_a_smaller_model_than_the_plans_is_refused(model: Residual) -> None:
 
 def test_positions_that_do_not_exist_are_refused(model: Residual) -> None:
     with pytest.raises(ModelError, match=r"'head\.weight'.*does not fit"):
-        without(model, {"head.weight": {1: np.array([32])}})
+        without(model, Cut({"head.weight": {1: np.array([32])}}))
     with pytest.raises(ModelError, match=r"'head\.bias'"):
-        without(model, {"head.bias": {1: np.array([0])}})
+        without(model, Cut({"head.bias": {1: np.array([0])}}))
 
 
 def test_a_larger_model_than_the_plans_is_refused(model: Residual) -> None:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from autoprune.surgery.discover import discover
+from autoprune.surgery.plan import Plan
 from autoprune.surgery.solve import UNUSED, solve
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.trace import trace
-from autoprune.surgery.units import Plan
 
 OUTPUT = "is an output of the model"
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -316,7 +316,7 @@ def test_channels_that_can_only_go_all_together_are_no_unit() -> None:
     model = nn.Sequential(
         conv(3, 2), conv(2, 6, groups=2), nn.GroupNorm(2, 6), conv(6, 4), nn.ReLU(), conv(4, 2)
     )
-    plan = solve(trace(model, [IMAGES]), state_tensors(model), 2)
+    plan = solve([trace(model, [IMAGES])], state_tensors(model), 2)
     assert list(plan.units) == ["3"]
     assert plan.sealed["0.weight[0]"] == "can only go all together"
 
@@ -432,7 +432,7 @@ def test_the_trace_neither_changes_the_model_nor_its_mode(batch: int) -> None:
     model = nn.Sequential(conv(3, 6), nn.BatchNorm2d(6), conv(6, 2))
     model[1].eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    solve(trace(model, [IMAGES[:batch]]), state_tensors(model), batch)
+    solve([trace(model, [IMAGES[:batch]])], state_tensors(model), batch)
     assert [module.training for module in model.modules()] == [True, True, False, True]
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -445,8 +445,11 @@ def test_removed_positions_are_merged_over_units() -> None:
         b=conv(3, 3),
         c=conv(7, 2),
     )
-    gone = discovered(model).removed({"a": np.array([1, 3]), "b": np.array([0])})
-    found = {name: {d: index.tolist() for d, index in dims.items()} for name, dims in gone.items()}
+    gone = discovered(model).cut({"a": np.array([1, 3]), "b": np.array([0])})
+    found = {
+        name: {d: index.tolist() for d, index in dims.items()}
+        for name, dims in gone.positions.items()
+    }
     assert found == {
         "a.weight": {0: [1, 3]},
         "a.bias": {0: [1, 3]},

@@ -15,18 +15,17 @@ from autoprune.cost.count import count_costs
 from autoprune.cost.model import CostModel
 from autoprune.errors import ModelError
 from autoprune.surgery.apply import apply
+from autoprune.surgery.compare import difference, outputs, randomised
 from autoprune.surgery.discover import discover
+from autoprune.surgery.plan import Plan
 from autoprune.surgery.solve import solve
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.trace import trace
-from autoprune.surgery.units import Plan, Unit
+from autoprune.surgery.units import Unit
 from autoprune.surgery.verify import (
     TOLERANCE,
     Verifier,
-    difference,
-    outputs,
     random_atoms,
-    randomised,
     sliced_equals_masked,
 )
 
@@ -454,7 +453,7 @@ def chain() -> nn.Sequential:
 
 
 def unverified(model: nn.Module) -> Plan:
-    return solve(trace(model, [images(8)]), state_tensors(model), 2)
+    return solve([trace(model, [images(8)])], state_tensors(model), 2)
 
 
 def with_unit(plan: Plan, unit: Unit) -> Plan:
@@ -519,7 +518,7 @@ def test_costs_of_rejected_units_become_constants() -> None:
     model = Toy(lambda m, y: y / y.shape[1])
     plan = discovered(model)
     assert "a" in plan.rejected
-    assert {u for term in plan.terms for f in term.factors for u in f.per_unit} == {"b"}
+    assert {u for term in plan.terms for f in term.factors for us in f.parts for u in us} == {"b"}
     kept = apply(model, plan, {"b": np.array([1, 4])})
     assert CostModel(model, plan).price({"b": 4}) == count_costs(kept, [images(8)], 2)
 

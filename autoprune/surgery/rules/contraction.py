@@ -22,7 +22,7 @@ def matmul(op: Op) -> None:
 def batched_matmul(op: Op) -> None:
     """``[batch, rows, k] x [batch, k, columns]``; the batch axis may carry heads."""
     joined = contract(op, "mat2", 1, "self", 2)
-    batch = meet(op, op.line("self", 0), op.line("mat2", 0))
+    batch = _heads(op, meet(op, op.line("self", 0), op.line("mat2", 0)))
     rows, columns = op.line("self", 1), op.line("mat2", 2)
     op.cost(batch, rows, joined, columns)
     _give(op, batch, rows, columns)
@@ -41,7 +41,7 @@ def attention(op: Op) -> None:
     queries, values = op.arg("query").shape[3], op.arg("value").shape[3]
     width = contract(op, "key", 3, "query", 3)
     heads = meet(op, op.line("query", 1), op.line("key", 1))
-    heads = meet(op, heads, op.line("value", 1))
+    heads = _heads(op, meet(op, heads, op.line("value", 1)))
     for name in ("attn_mask", "attn_bias"):
         mask = op.arg(name) if op.has(name) else None
         if mask is not None:
@@ -66,6 +66,13 @@ def contract(op: Op, right: str, at: int, left: str, axis: int) -> Ids | None:
 def meet(op: Op, left: Ids | None, right: Ids | None) -> Ids | None:
     """Join the lines of two operands along an axis both have; None if neither has ids."""
     return None if left is None and right is None else op.join(left, right)
+
+
+def _heads(op: Op, ids: Ids | None) -> Ids | None:
+    """Note ids along a batch axis of a product: what shares one is an attention head."""
+    if ids is not None:
+        op.record.heads.append(ids.ravel())
+    return ids
 
 
 def _give(op: Op, *lines: Ids | None) -> None:

@@ -40,12 +40,18 @@ def join_all(op: Op, ids: Ids, axis: int) -> Ids:
 def settle(op: Op, track: Ids) -> Ids:
     """Return a track that varies along one axis at most, ids that must go together joined.
 
-    Channels laid out over several axes can only be removed in whole rows of one of them. Width
-    is preferred: the axis that leaves most to decide.
+    Channels laid out over several axes can only be removed in whole rows of one of them. The
+    axis that leaves most to decide is preferred (usually the width of heads); a trace of rank 1
+    takes the runner-up (usually the heads).
     """
     axes = sorted(varying(track), key=lambda axis: (-_freedom(track, axis), axis))
     if len(axes) < 2:
         return track
+    op.record.axes = max(op.record.axes, len(axes))
+    if op.record.rank:
+        others = sorted(axes[1:], key=lambda axis: (-_freedom(track, axis), -axis))
+        chosen = others[min(op.record.rank, len(others)) - 1]
+        axes = [chosen, *(axis for axis in axes if axis != chosen)]
     for axis in axes[1:]:
         track = join_all(op, track, axis)
     return track

@@ -1,0 +1,122 @@
+"""How sizes and multiply-adds follow from the atoms kept of each unit."""
+
+from collections.abc import Sequence
+from math import gcd
+
+import numpy as np
+
+from autoprune.surgery.ids import Ids, IdTable
+from autoprune.surgery.op import MacTerm, Record
+from autoprune.surgery.plan import CostTerm, Factor, Product
+from autoprune.surgery.units import Unit, inside
+
+
+class Owners:
+    """Which unit and which of its atoms owns each id; the units of one trace are disjoint.
+
+    Args:
+        ids: The id table.
+        units: Units found by one trace.
+    """
+
+    def __init__(self, ids: IdTable, units: Sequence[Unit]) -> None:
+        self.ids, self.units = ids, units
+        self.unit = np.full(ids.count + 1, -1)  # the last one is for NO_ID, which is -1
+        self.atom = np.full(ids.count + 1, -1)
+        for number, unit in enumerate(units):
+            for part in unit.slices:
+                at = ids.by_tensor[part.tensor][part.dim].start + part.index
+                self.unit[at] = number
+                self.atom[at] = np.arange(unit.atoms)[:, None]
+
+    def owns(self, ids: Ids) -> bool:
+        """Tell whether any of ``ids`` belongs to a unit."""
+        return bool((self.unit[ids] >= 0).any())
+
+    def cross(self, other: Unit) -> bool:
+        """Tell whether every atom of ``other`` meets each atom of a unit here equally often.
+
+        Only then are sizes products of the atoms kept of both.
+        """
+        for part in other.slices:
+            at = self.ids.by_tensor[part.tensor][part.dim].start + part.index
+            rows = np.broadcast_to(np.arange(other.atoms)[:, None], at.shape)
+            for number in np.unique(self.unit[at][self.unit[at] >= 0]):
+                mine = self.unit[at] == number
+                table = np.zeros((other.atoms, self.units[number].atoms), int)
+                np.add.at(table, (rows[mine], self.atom[at][mine]), 1)
+                if len(np.unique(table)) > 1:
+                    return False
+        return True
+
+    def complete(self, ids: Ids) -> Ids:
+        """Return the number of the unit that owns each id, -1 if some of its atoms are missing.
+
+        A line of ids along an axis that was settled on stands for its unit alone, with one
+        atom of whatever competes for the same channels.
+        """
+        found = self.unit[ids]
+        for number in np.unique(found[found >= 0]):
+            mine = found == number
+            if len(np.unique(self.atom[ids][mine])) < self.units[number].atoms:
+                found = np.where(mine, -1, found)
+        return found
+
+
+def factor(ids: Ids, owners: Sequence[Owners]) -> Factor:
+    """Return how many of ``ids`` are left as a function of the atoms kept."""
+    numbers = np.stack([owner.complete(ids) for owner in owners], axis=1)
+    fixed, parts = 0, dict[Product, int]()
+    for row, count in zip(*np.unique(numbers, axis=0, return_counts=True), strict=True):
+        units = [o.units[n] for o, n in zip(owners, row, strict=True) if n >= 0]
+        if units:
+            atoms = int(np.prod([unit.atoms for unit in units]))
+            parts[tuple(unit.name for unit in units)] = int(count) // atoms
+        else:
+            fixed += int(count)
+    return Factor(fixed, parts)
+
+
+def tensor_sizes(ids: IdTable, owners: Sequence[Owners]) -> dict[str, dict[int, Factor]]:
+    """Return the size of each dimension that some unit shrinks, by tensor, by dimension."""
+    sizes: dict[str, dict[int, Factor]] = {}
+    for slot in ids.slots:
+        own = np.arange(slot.start, slot.start + slot.size)
+        if any(owner.owns(own) for owner in owners):
+            sizes.setdefault(slot.tensor, {})[slot.dim] = factor(own, owners)
+    return sizes
+
+
+def cost_terms(
+    records: Sequence[Record], owners: Sequence[Owners], blocks: Sequence[Unit]
+) -> tuple[CostTerm, ...]:
+    """Return the multiply-adds of the traced ops; traces of all ranks run the same ones."""
+    return tuple(
+        _cost_term(list(same), owners, blocks)
+        for same in zip(*(record.terms for record in records), strict=True)
+    )
+
+
+def _cost_term(
+    same: Sequence[MacTerm], owners: Sequence[Owners], blocks: Sequence[Unit]
+) -> CostTerm:
+    lines: dict[bytes, Ids] = {}
+    for term in same:
+        lines |= {ids.tobytes(): ids for ids in term.factors}
+    coefficient, factors = same[0].dense, list[Factor]()
+    for ids in lines.values():
+        found = factor(ids, owners)
+        if found.parts:
+            found, divisor = _reduced(found, ids.size)
+            coefficient //= divisor
+            factors.append(found)
+    around = [unit for unit in blocks if inside(same[0].module, unit.members[0])]
+    factors += [Factor(0, {(unit.name,): 1}) for unit in around]
+    return CostTerm(same[0].op, coefficient, tuple(factors))
+
+
+def _reduced(found: Factor, size: int) -> tuple[Factor, int]:
+    """Return the factor over ``size`` in lowest terms."""
+    shared = gcd(size, found.fixed, *found.parts.values())
+    parts = {units: count // shared for units, count in found.parts.items()}
+    return Factor(found.fixed // shared, parts), size // shared

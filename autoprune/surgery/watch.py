@@ -1,0 +1,58 @@
+"""Hooks that tell a record which module is running, and what goes in and out of it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+from autoprune.surgery.op import Record
+
+
+@contextmanager
+def watched(model: nn.Module, record: Record) -> Iterator[None]:
+    """Watch every module of ``model`` while the context is open."""
+    watchers = [_Watcher(name, module, record) for name, module in model.named_modules()]
+    try:
+        yield
+    finally:
+        for watcher in watchers:
+            watcher.remove()
+
+
+class _Watcher:
+    def __init__(self, name: str, module: nn.Module, record: Record) -> None:
+        self._name, self._record = name, record
+        self._entries: list[tuple[int, torch.Size] | None] = []
+        self._is_layer = bool(not any(module.children()) and [*module.parameters()])
+        self._handles = [
+            module.register_forward_pre_hook(self._enter),
+            module.register_forward_hook(self._leave),
+        ]
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _enter(self, _: nn.Module, args: tuple[Any, ...]) -> None:
+        self._record.modules.append(self._name)
+        first = args[0] if args else None
+        self._entries.append(self._place(first))
+
+    def _leave(self, _: nn.Module, __: Any, out: Any) -> None:
+        self._record.modules.pop()
+        entered, left = self._entries.pop(), self._place(out)
+        same = entered is not None and left is not None and entered[1] == left[1]
+        ends = (entered[0], left[0]) if same and entered and left else (None, None)
+        self._record.flow.call(self._name, *ends)
+        if self._is_layer:
+            leaves = [x for x in tree_leaves(out) if isinstance(x, torch.Tensor)]
+            tracks = [t for x in leaves for t in self._record.shadow(x).tracks]
+            self._record.made.setdefault(self._name, []).extend(t.ravel() for t in tracks)
+
+    def _place(self, value: Any) -> tuple[int, torch.Size] | None:
+        if not isinstance(value, torch.Tensor):
+            return None
+        return self._record.flow.node(value), value.shape
