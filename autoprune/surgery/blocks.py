@@ -101,11 +101,11 @@ def block_units(flow: Flow, model: nn.Module) -> list[Unit]:
         for call in flow.calls
         if call.module and flow.counts[call.module] == 1 and flow.adds_to_input(call)
     ]
+    able = [module for module in able if _owns_alone(module, names.values())]
     return [
         Unit(f"{module}:block", 1, kind="block", members=(module,))
         for module in able
         if not any(other != module and inside(other, module) for other in able)
-        and _owns_alone(module, names.values())
     ]
 
 

@@ -33,6 +33,15 @@ class Owners:
         """Tell whether any of ``ids`` belongs to a unit."""
         return bool((self.unit[ids] >= 0).any())
 
+    def in_heads(self, other: Unit) -> bool:
+        """Tell whether all that makes the atoms of ``other`` belongs to heads."""
+        at = [
+            self.ids.by_tensor[part.tensor][part.dim].start + part.index.ravel()
+            for part in other.makers
+        ]
+        owner = self.unit[np.concatenate(at)] if at else np.array([-1])
+        return all(n >= 0 and self.units[n].kind == "head" for n in np.unique(owner))
+
     def cross(self, other: Unit) -> bool:
         """Tell whether every atom of ``other`` meets each atom of a unit here equally often.
 

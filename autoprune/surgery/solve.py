@@ -27,7 +27,7 @@ def solve(
     """Return the plan for a model that was traced once for each rank.
 
     Args:
-        records: What was met; channel units come from the first, further heads from the others.
+        records: What was met; what competes with the units of the first is in the others.
         tensors: Parameters and buffers by name.
         batch: Samples in the traced batch.
         blocks: Residual blocks.
@@ -38,9 +38,9 @@ def solve(
     groups = _groups(first.ids, labels, reasons)
     owners = [Owners(first.ids, _units(first, groups))]
     for record in records[1:]:
-        heads = _heads(record, owners)
-        if heads:
-            owners.append(Owners(record.ids, heads))
+        more = _competing(record, owners)
+        if more:
+            owners.append(Owners(record.ids, more))
     units = [*(unit for owner in owners for unit in owner.units), *blocks]
     return Plan(
         units={unit.name: unit for unit in units},
@@ -54,12 +54,16 @@ def solve(
     )
 
 
-def _heads(record: Record, owners: Sequence[Owners]) -> list[Unit]:
-    """Return the heads found by a trace of higher rank that fit the units found before."""
+def _competing(record: Record, owners: Sequence[Owners]) -> list[Unit]:
+    """Return the heads, or widths of heads, that a trace of higher rank found.
+
+    They compete for channels with the units found before; sizes become products of both.
+    """
     labels = _components(record.ids)
     reasons = _sealed_components(record.ids, labels)
     units = _units(record, _groups(record.ids, labels, reasons))
-    return [unit for unit in units if unit.kind == "head" and all(o.cross(unit) for o in owners)]
+    able = [u for u in units if u.kind == "head" or any(o.in_heads(u) for o in owners)]
+    return [unit for unit in able if all(owner.cross(unit) for owner in owners)]
 
 
 def _components(ids: IdTable) -> Ids:
