@@ -1,6 +1,6 @@
 """The public functions: everything else is wired together here."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, get_args
@@ -29,6 +29,7 @@ from autoprune.reporting.space_check import SpaceCheck, space_check
 from autoprune.space.loader import load_space
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.discover import discover
+from autoprune.surgery.nested import Inputs
 from autoprune.tasks import Task
 
 BudgetLike = Budget | str | Iterable[str] | Mapping[str, Any]
@@ -107,12 +108,13 @@ def search(
     return found
 
 
-def units(model: nn.Module, inputs: Sequence[Any], *, seed: int = 0) -> Inventory:
+def units(model: nn.Module, inputs: Inputs, *, seed: int = 0) -> Inventory:
     """Trace a model, verify its units and list what can be pruned and what cannot, and why.
 
     Args:
         model: The model, on the CPU; it is left as it is.
-        inputs: Positional arguments of one forward, on the CPU.
+        inputs: Positional arguments of one forward, or a mapping of keyword arguments, on the
+            CPU.
         seed: Seed of the random masks that units are verified with.
 
     Raises:
@@ -122,14 +124,15 @@ def units(model: nn.Module, inputs: Sequence[Any], *, seed: int = 0) -> Inventor
 
 
 def check_space(
-    space: str | SearchSpace, model: nn.Module, inputs: Sequence[Any], *, seed: int = 0
+    space: str | SearchSpace, model: nn.Module, inputs: Inputs, *, seed: int = 0
 ) -> SpaceCheck:
     """Tell what a search space allows for each unit of a model.
 
     Args:
         space: A shipped search space, ``"file:PATH"``, or the object.
         model: The model, on the CPU; it is left as it is.
-        inputs: Positional arguments of one forward, on the CPU.
+        inputs: Positional arguments of one forward, or a mapping of keyword arguments, on the
+            CPU.
         seed: Seed of the random masks that units are verified with.
 
     Raises:

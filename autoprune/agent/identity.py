@@ -1,17 +1,16 @@
 """Fingerprints of models and data, so that nothing measured on others is ever reused."""
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from autoprune.core.fingerprint import fingerprint
 from autoprune.evaluation.randomness import isolated
 from autoprune.surgery.modes import evaluating
+from autoprune.surgery.nested import Inputs, call, tensors_in
 from autoprune.surgery.tensors import state_tensors
 from autoprune.tasks import Task
 from autoprune.tasks.base import SPLITS
@@ -30,13 +29,13 @@ class _Names(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def forward_fingerprint(model: nn.Module, inputs: Sequence[Any]) -> str:
+def forward_fingerprint(model: nn.Module, inputs: Inputs) -> str:
     """Return the SHA-256 over the names of the ops of one forward, 64 hex digits.
 
     It tells two forwards over the same tensors apart, but for numbers written into their code.
     """
     with evaluating(model), torch.no_grad(), _Names() as ran:
-        model(*inputs)
+        call(model, inputs)
     return fingerprint(ran.names)
 
 
@@ -59,9 +58,8 @@ def data_fingerprint(task: Task) -> str:
         digest.update(f"{split} {_length(task.loader(split))} ".encode())
         with isolated(0, task.loader(split)):
             batch = next(iter(task.batches(split)))
-        for leaf in tree_leaves(batch):
-            if isinstance(leaf, torch.Tensor):
-                _update(digest, leaf)
+        for tensor in tensors_in(batch):
+            _update(digest, tensor)
     return digest.hexdigest()
 
 

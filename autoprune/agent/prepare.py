@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map_only
 
 from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
@@ -24,6 +23,7 @@ from autoprune.evaluation.scorer import TRAINING_FORWARDS, Scorer
 from autoprune.methods import METHODS
 from autoprune.surgery.discover import discover
 from autoprune.surgery.modes import evaluating
+from autoprune.surgery.nested import call, describe, map_tensors
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.units import Cut
 from autoprune.tasks import Task
@@ -139,12 +139,12 @@ def check_data(model: nn.Module, task: Task) -> None:
         batch = to_device(next(iter(task.batches(split))), "cpu")
         with evaluating(model), torch.no_grad():
             try:
-                outputs = model(*task.inputs(batch))
+                outputs = call(model, task.inputs(batch))
             except Exception as err:  # the user's forward may raise anything
-                shapes = [tuple(x.shape) for x in task.inputs(batch)]
                 raise ModelError(
-                    f"The model's forward failed on the first {split} batch, inputs of shape "
-                    f"{shapes}: {blame(err)} Check that the data yields what it takes."
+                    f"The model's forward failed on the first {split} batch, inputs "
+                    f"{describe(task.inputs(batch))}: {blame(err)} Check that the data yields "
+                    "what it takes."
                 ) from err
         task.check_outputs(outputs, batch)
     check_separate(task)
@@ -174,5 +174,5 @@ def example_inputs(task: Task) -> tuple[Any, ...]:
             f"Got {task.samples(batch)}. Use a larger batch size."
         )
     inputs = task.inputs(batch)
-    cut: tuple[Any, ...] = tree_map_only(torch.Tensor, lambda x: x[:TRACED_SAMPLES].cpu(), inputs)
+    cut: tuple[Any, ...] = map_tensors(lambda x: x[:TRACED_SAMPLES].cpu(), inputs)
     return cut

@@ -18,6 +18,7 @@ from autoprune.methods.base import Criterion, Tensors
 from autoprune.space.schema import kept_atoms
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.modes import evaluating
+from autoprune.surgery.nested import call
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.units import Unit
@@ -140,7 +141,7 @@ def _describe(score: torch.Tensor) -> str:
 def _gradients(model: nn.Module, task: Task, batch: object) -> Tensors:
     named = {n: p for n, p in model.named_parameters() if p.is_floating_point()}
     with evaluating(model), _unfrozen(named.values()), torch.enable_grad():
-        loss = task.loss(model(*task.inputs(batch)), batch)
+        loss = task.loss(call(model, task.inputs(batch)), batch)
         grads = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {n: g for n, g in zip(named, grads, strict=True) if g is not None}
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map_only
 
 from autoprune.errors import CandidateError
 from autoprune.surgery.modes import evaluating
+from autoprune.surgery.nested import call, map_tensors
 from autoprune.tasks import Split, Task
 
 
@@ -30,7 +30,7 @@ class Measurement:
 
 def to_device(batch: Any, device: str) -> Any:
     """Return the batch with every tensor on ``device``."""
-    return tree_map_only(torch.Tensor, lambda x: x.to(device, non_blocking=True), batch)
+    return map_tensors(lambda x: x.to(device, non_blocking=True), batch)
 
 
 def measure(model: nn.Module, task: Task, split: Split, device: str) -> Measurement:
@@ -44,7 +44,7 @@ def measure(model: nn.Module, task: Task, split: Split, device: str) -> Measurem
     with evaluating(model), torch.no_grad():
         for raw in task.batches(split):
             batch = to_device(raw, device)
-            outputs = model(*task.inputs(batch))
+            outputs = call(model, task.inputs(batch))
             count = task.samples(batch)
             total += float(task.loss(outputs, batch)) * count
             samples += count

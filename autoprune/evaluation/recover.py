@@ -13,6 +13,7 @@ from autoprune.core.recovery import Recovery
 from autoprune.errors import CandidateError
 from autoprune.evaluation.measure import to_device
 from autoprune.surgery.modes import evaluating
+from autoprune.surgery.nested import call
 from autoprune.tasks import Task
 
 
@@ -34,7 +35,7 @@ def recalibrate(model: nn.Module, task: Task, batches: int, device: str) -> int:
             norm.training = True
         for raw in islice(task.batches("train"), batches):
             batch = to_device(raw, device)
-            model(*task.inputs(batch))
+            call(model, task.inputs(batch))
             samples += task.samples(batch)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
@@ -61,7 +62,7 @@ def fine_tune(model: nn.Module, task: Task, steps: int, recovery: Recovery, devi
     model.train()
     for raw in islice(_endless(task), steps):
         batch = to_device(raw, device)
-        loss = task.loss(model(*task.inputs(batch)), batch)
+        loss = task.loss(call(model, task.inputs(batch)), batch)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise CandidateError(f"The training loss became {value}.")

@@ -65,6 +65,7 @@ class Inventory:
         params: Parameters of the model, tied ones counted once.
         layer_params: Those of its convolutions, linear layers and attention projections.
         prunable: Share of ``layer_params`` that some unit owns.
+        notes: What a user should know about the trace.
     """
 
     units: Sequence[UnitEntry]
@@ -73,6 +74,7 @@ class Inventory:
     params: int
     layer_params: int
     prunable: float
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -93,6 +95,7 @@ def inventory(model: nn.Module, plan: Plan) -> Inventory:
         params=total,
         layer_params=in_layers,
         prunable=owned / in_layers if in_layers else 0.0,
+        notes=plan.notes,
     )
 
 

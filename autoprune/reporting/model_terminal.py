@@ -33,6 +33,8 @@ def print_inventory(found: Inventory, console: Console | None = None) -> None:
         "convolutions and linear layers can be pruned.",
         soft_wrap=True,
     )
+    for note in found.notes:
+        console.print(escape(note), soft_wrap=True)
 
 
 def _units(found: Inventory) -> Table:

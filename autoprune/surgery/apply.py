@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from autoprune.errors import ModelError
+from autoprune.surgery.accept import unwrapped
 from autoprune.surgery.adapt import adapt_modules
 from autoprune.surgery.blocks import PassThrough
 from autoprune.surgery.ids import Ids
@@ -28,6 +29,7 @@ def apply(model: nn.Module, plan: Plan, atoms: Mapping[str, Ids]) -> nn.Module:
     Raises:
         ModelError: If the model does not match the plan or cannot be copied.
     """
+    model = unwrapped(model)
     odd = differing(shapes_of(model), plan.shapes)
     if odd:
         raise ModelError(
@@ -88,6 +90,8 @@ def _edited(name: str, tensor: torch.Tensor, edit: Edit) -> torch.Tensor:
             f"The tensor {name!r} has shape {tuple(tensor.shape)}, which does not fit the plan. "
             "Is this policy of another model?"
         ) from err
+    if tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        new = new.contiguous(memory_format=torch.channels_last)
     if isinstance(tensor, nn.Parameter):
         return nn.Parameter(new, requires_grad=tensor.requires_grad)
     return new

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.utils._pytree import tree_leaves, tree_map_only
 
 from autoprune.surgery.modes import evaluating, switched
+from autoprune.surgery.nested import Inputs, call, floats_in, map_tensors
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
 from autoprune.surgery.units import Cut
@@ -18,10 +18,10 @@ _AFFINE_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 Tensors = list[torch.Tensor]
 
 
-def outputs(model: nn.Module, inputs: Sequence[Any]) -> list[torch.Tensor]:
-    """Return every floating-point tensor of ``model(*inputs)``, in eval mode, no gradients."""
+def outputs(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
+    """Return every floating-point tensor of one forward, in eval mode, without gradients."""
     with evaluating(model), torch.no_grad():
-        return _floats(model(*inputs))
+        return floats_in(call(model, inputs))
 
 
 def difference(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> float:
@@ -79,7 +79,7 @@ class Observer:
         self._training = plan.training
 
     def __call__(
-        self, model: nn.Module, inputs: Sequence[Any], run: Callable[..., Any] | None = None
+        self, model: nn.Module, inputs: Inputs, run: Callable[..., Any] | None = None
     ) -> Tensors:
         """Return what ``run`` (``model`` itself if None) gives while it runs ``model``."""
         run = run or model
@@ -90,10 +90,10 @@ class Observer:
                     seen += self._seen(model, inputs, run)
         return seen
 
-    def _seen(self, model: nn.Module, inputs: Sequence[Any], run: Callable[..., Any]) -> Tensors:
+    def _seen(self, model: nn.Module, inputs: Inputs, run: Callable[..., Any]) -> Tensors:
         with _outputs_of(model, self._names) as seen:
-            out = run(*inputs)
-        return seen if self._names else _floats(out)
+            out = call(run, inputs)
+        return seen if self._names else floats_in(out)
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def _outputs_of(model: nn.Module, names: Sequence[str]) -> Iterator[Tensors]:
     seen: Tensors = []
 
     def see(_: nn.Module, __: Any, out: Any) -> None:
-        seen.extend(_floats(out))
+        seen.extend(floats_in(out))
 
     hooks = [model.get_submodule(name).register_forward_hook(see) for name in names]
     try:
@@ -111,14 +111,9 @@ def _outputs_of(model: nn.Module, names: Sequence[str]) -> Iterator[Tensors]:
             hook.remove()
 
 
-def _floats(out: Any) -> Tensors:
-    leaves = tree_leaves(out)
-    return [x for x in leaves if isinstance(x, torch.Tensor) and x.is_floating_point()]
-
-
 def in_double(
-    model: nn.Module, input_sets: Sequence[Sequence[Any]]
-) -> tuple[nn.Module, Sequence[Sequence[Any]]]:
+    model: nn.Module, input_sets: Sequence[Inputs]
+) -> tuple[nn.Module, Sequence[Inputs]]:
     """Return model and inputs in double precision, so that rounding cannot look like a fault.
 
     A model that insists on its precision is left as it is.
@@ -127,7 +122,7 @@ def in_double(
     def widen(x: torch.Tensor) -> torch.Tensor:
         return x.double() if x.is_floating_point() else x
 
-    wide = [tree_map_only(torch.Tensor, widen, inputs) for inputs in input_sets]
+    wide = [map_tensors(widen, inputs) for inputs in input_sets]
     twin = copied(model).double()
     try:
         outputs(twin, wide[0])

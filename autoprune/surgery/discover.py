@@ -1,18 +1,18 @@
 """Trace, solve and verify: from a model and example inputs to a plan that can be trusted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import interpolate
-from torch.utils._pytree import tree_map_only
 
 from autoprune.errors import ModelError
+from autoprune.surgery.accept import accepted
 from autoprune.surgery.blocks import block_units
 from autoprune.surgery.compare import outputs
+from autoprune.surgery.nested import Inputs, describe, map_tensors, tensors_in
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.solve import solve
 from autoprune.surgery.tensors import state_tensors
@@ -21,18 +21,27 @@ from autoprune.surgery.verify import Verifier
 from autoprune.surgery.weights import weight_units
 
 
-def discover(model: nn.Module, inputs: Sequence[Any], rng: np.random.Generator) -> Plan:
+def discover(model: nn.Module, inputs: Inputs, rng: np.random.Generator) -> Plan:
     """Return the verified plan of ``model``.
 
     Args:
-        model: The dense model; it is neither changed nor kept.
-        inputs: Positional arguments of one forward, tensors batched along axis 0.
+        model: The dense model; it is neither changed nor kept. A wrapper around it, such as
+            ``DistributedDataParallel``, is left aside with a warning.
+        inputs: Positional arguments of one forward, or a mapping of keyword arguments, nested as
+            the model likes; tensors are batched along axis 0.
         rng: Source of the random masks of the verification.
 
     Raises:
-        ModelError: If the forward raises, gives values that are not finite, or nothing in the
-            model can be pruned.
+        ModelError: If the model is TorchScript or quantised, the forward raises or gives values
+            that are not finite, or nothing in the model can be pruned.
     """
+    model, inputs = accepted(model, inputs)
+    device = next(tensors_in(inputs)).device.type
+    with torch.autocast(device, enabled=False):
+        return _discovered(model, inputs, rng)
+
+
+def _discovered(model: nn.Module, inputs: Inputs, rng: np.random.Generator) -> Plan:
     if not all(torch.isfinite(x).all() for x in outputs_or_error(model, inputs)):
         raise ModelError(
             "The dense model's outputs hold NaN or infinite values on the first batch. "
@@ -45,7 +54,7 @@ def discover(model: nn.Module, inputs: Sequence[Any], rng: np.random.Generator) 
     return plan
 
 
-def plan_of(model: nn.Module, inputs: Sequence[Any]) -> Plan:
+def plan_of(model: nn.Module, inputs: Inputs) -> Plan:
     """Return the plan of ``model``, not verified; see `discover`."""
     records = [trace(model, inputs)]
     for rank in range(1, records[0].axes):
@@ -55,23 +64,26 @@ def plan_of(model: nn.Module, inputs: Sequence[Any]) -> Plan:
     return replace(plan, weights={unit.name: unit for unit in weight_units(model)})
 
 
-def outputs_or_error(model: nn.Module, inputs: Sequence[Any]) -> list[torch.Tensor]:
+def outputs_or_error(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
     """Return the outputs of the dense model; raises `ModelError` if its forward raises."""
     try:
         return outputs(model, inputs)
     except Exception as err:  # the user's forward may raise anything
-        shapes = ", ".join(str(tuple(x.shape)) for x in inputs if isinstance(x, torch.Tensor))
         raise ModelError(
-            f"The model's forward raised {type(err).__name__} on inputs of shape {shapes}: {err} "
+            f"The model's forward raised {type(err).__name__} on inputs {describe(inputs)}: {err} "
             "Check that the data yields what the model takes."
         ) from err
 
 
-def _batch(inputs: Sequence[Any]) -> int:
-    return next((x.shape[0] for x in inputs if isinstance(x, torch.Tensor) and x.ndim), 1)
+def _batch(inputs: Inputs) -> int:
+    """Return the samples of a batch; a list of images holds as many as it is long."""
+    first = next(iter(inputs.values() if isinstance(inputs, Mapping) else inputs), None)
+    if isinstance(first, list):
+        return len(first)
+    return next((x.shape[0] for x in tensors_in(inputs) if x.ndim), 1)
 
 
-def _larger(inputs: Sequence[Any]) -> Sequence[Any]:
+def _larger(inputs: Inputs) -> Inputs:
     """Return the inputs with images half as large again, to catch sizes written into code."""
 
     def grow(x: torch.Tensor) -> torch.Tensor:
@@ -79,7 +91,8 @@ def _larger(inputs: Sequence[Any]) -> Sequence[Any]:
             return interpolate(x, scale_factor=1.5, mode="nearest")
         return x
 
-    return [tree_map_only(torch.Tensor, grow, x) for x in inputs]
+    larger: Inputs = map_tensors(grow, inputs)
+    return larger
 
 
 def _why(plan: Plan) -> str:

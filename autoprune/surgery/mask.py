@@ -45,14 +45,14 @@ class Masked(nn.Module):
         self.model = adapted(model)
         self._cut, self._rank = cut, rank
 
-    def forward(self, *inputs: Any) -> Any:
-        """Return what the masked model gives for ``inputs``."""
-        record = start_record(self.model, inputs, self._rank)
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the masked model gives for the arguments of the model."""
+        record = start_record(self.model, [args, kwargs], self._rank)
         blocks = [self.model.get_submodule(name) for name in self._cut.modules]
         hooks = [block.register_forward_hook(_input_of) for block in blocks]
         try:
             with torch.no_grad(), MaskMode(record, _flags(record.ids, self._cut.positions)):
-                return self.model(*inputs)
+                return self.model(*args, **kwargs)
         finally:
             for hook in hooks:
                 hook.remove()

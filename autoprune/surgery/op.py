@@ -48,6 +48,7 @@ class Record:
         heads: Ids of whole attention heads.
         axes: The most axes that channels were laid out over.
         by_value: Whether sizes of tensors came to depend on values.
+        branches: Whether Python read a value that depends on the inputs.
         training: Modules whose training flag was set for a second forward.
     """
 
@@ -61,6 +62,7 @@ class Record:
     heads: list[Ids] = field(default_factory=list)
     axes: int = 1
     by_value: bool = False
+    branches: bool = False
     training: tuple[str, ...] = ()
 
     def shadow(self, tensor: torch.Tensor) -> Shadow:

@@ -77,6 +77,7 @@ class Plan:
             model's outputs; only where the number of those depends on values, as after
             non-maximum suppression.
         training: Modules whose training flag opens paths (auxiliary heads) that were traced too.
+        notes: What a user should know about the trace.
         weights: Units of single weights, which are set to zero and not cut, by name.
     """
 
@@ -89,6 +90,7 @@ class Plan:
     rejected: Mapping[str, str] = field(default_factory=dict)
     witnesses: tuple[str, ...] = ()
     training: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     weights: Mapping[str, Unit] = field(default_factory=dict)
 
     @property

@@ -14,6 +14,10 @@ from autoprune.surgery.plan import Plan
 from autoprune.surgery.sizes import Owners, cost_terms, tensor_sizes
 from autoprune.surgery.units import Kind, Slice, Unit
 
+BRANCHES = (
+    "The forward reads values of tensors (item, bool or int of one), so it may branch on them: "
+    "only the path it took for these inputs was traced."
+)
 UNUSED = "was not used in the traced forward"
 Footprint = tuple[tuple[int, int], ...]
 
@@ -51,6 +55,7 @@ def solve(
         batch=batch,
         witnesses=_witnesses(first, owners) if first.by_value else (),
         training=first.training,
+        notes=(BRANCHES,) if first.branches else (),
     )
 
 

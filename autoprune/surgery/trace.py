@@ -16,6 +16,7 @@ from autoprune.surgery.adapt import adapted
 from autoprune.surgery.blocks import Flow
 from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.modes import evaluating, switched
+from autoprune.surgery.nested import Inputs, call, describe, tensors_in
 from autoprune.surgery.op import MacTerm, Op, Record
 from autoprune.surgery.rules import RULES
 from autoprune.surgery.rules.elementwise import elementwise
@@ -55,6 +56,7 @@ class TraceMode(TorchDispatchMode):
             _count(op, func, args, kwargs, out)
             self.record.flow.step(op.name, nodes, op.outputs)
             self.record.by_value |= op.name in _BY_VALUE
+            self.record.branches |= op.name == "aten._local_scalar_dense" and bool(nodes)
         return out
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -89,31 +91,30 @@ def _count(op: Op, func: Any, args: Any, kwargs: Any, out: Any) -> None:
             op.record.terms.append(MacTerm(op.name, macs * share // whole, factors, module))
 
 
-def start_record(model: nn.Module, inputs: Sequence[Any], rank: int = 0) -> Record:
+def start_record(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:
     """Return a record that knows the model's parameters and buffers, and its inputs."""
     record = Record(IdTable(state_tensors(model)), rank)
     introduce(record, model, inputs)
     return record
 
 
-def introduce(record: Record, model: nn.Module, inputs: Sequence[Any]) -> None:
+def introduce(record: Record, model: nn.Module, inputs: Inputs) -> None:
     """Tell a record which tensors are the model's, by name, and which are inputs."""
     for name, tensor in state_tensors(model).items():
         record.shadows[tensor] = Shadow(_own_tracks(record.ids, name, tensor))
-    for leaf in tree_leaves(list(inputs)):
-        if isinstance(leaf, torch.Tensor):
-            record.shadows[leaf] = Shadow((), from_input=True)
+    for tensor in tensors_in(inputs):
+        record.shadows[tensor] = Shadow((), from_input=True)
 
 
-def trace(model: nn.Module, inputs: Sequence[Any], rank: int = 0) -> Record:
-    """Run ``model(*inputs)`` once in eval mode without gradients and return what was met.
+def trace(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:
+    """Run one forward in eval mode without gradients and return what was met.
 
     The model's outputs are sealed: they keep their meaning. Where parameters stay unused, the
     modules around them are switched to training once more, on a copy, to open auxiliary heads.
 
     Args:
         model: The model; it is left as it is.
-        inputs: Positional arguments of one forward.
+        inputs: Positional or keyword arguments of one forward.
         rank: Which of several competing axes channels are removed along; 0 is the freest.
 
     Raises:
@@ -127,22 +128,21 @@ def trace(model: nn.Module, inputs: Sequence[Any], rank: int = 0) -> Record:
     except Exception as err:
         raise ModelError(
             f"The model's forward raised {type(err).__name__}: {err} It was called with "
-            f"{_describe(inputs)}. Check that the data yields what the model takes."
+            f"inputs {describe(inputs)}. Check that the data yields what the model takes."
         ) from err
     _trace_training(model, inputs, record)
     return record
 
 
-def _run(model: nn.Module, inputs: Sequence[Any], record: Record) -> None:
+def _run(model: nn.Module, inputs: Inputs, record: Record) -> None:
     with watched(model, record), torch.no_grad(), TraceMode(record):
-        out = model(*inputs)
-    for leaf in tree_leaves(out):
-        if isinstance(leaf, torch.Tensor):
-            for track in record.shadow(leaf).tracks:
-                record.ids.seal(track, "is an output of the model")
+        out = call(model, inputs)
+    for tensor in tensors_in(out):
+        for track in record.shadow(tensor).tracks:
+            record.ids.seal(track, "is an output of the model")
 
 
-def _trace_training(model: nn.Module, inputs: Sequence[Any], record: Record) -> None:
+def _trace_training(model: nn.Module, inputs: Inputs, record: Record) -> None:
     unused = _unused(model, record.ids)
     switches = _switches(model, unused)
     if not switches:
@@ -195,13 +195,3 @@ def _own_tracks(ids: IdTable, name: str, tensor: torch.Tensor) -> tuple[Ids, ...
             assert prod(shape) == own.size
             tracks.append(own.reshape(shape))
     return tuple(tracks)
-
-
-def _describe(inputs: Sequence[Any]) -> str:
-    shapes = [
-        f"{tuple(leaf.shape)} {str(leaf.dtype).removeprefix('torch.')}"
-        if isinstance(leaf, torch.Tensor)
-        else type(leaf).__name__
-        for leaf in tree_leaves(list(inputs))
-    ]
-    return "inputs " + ", ".join(shapes) + "."

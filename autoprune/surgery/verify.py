@@ -1,7 +1,6 @@
 """Units are believed only when shown by value: sliced equals masked, and it makes a difference."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from autoprune.surgery.compare import (
 )
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.mask import Masked
+from autoprune.surgery.nested import Inputs
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.units import Cut
 
@@ -38,7 +38,7 @@ def random_atoms(atoms: int, share: float, rng: np.random.Generator) -> Ids:
 
 
 def sliced_equals_masked(
-    model: nn.Module, plan: Plan, atoms: Mapping[str, Ids], inputs: Sequence[Any]
+    model: nn.Module, plan: Plan, atoms: Mapping[str, Ids], inputs: Inputs
 ) -> float:
     """Return the difference between the sliced and the masked model, in double if it runs so."""
     model, (inputs,) = in_double(model, [inputs])
@@ -46,7 +46,7 @@ def sliced_equals_masked(
 
 
 def _difference(
-    model: nn.Module, plan: Plan, atoms: Mapping[str, Ids], input_sets: Sequence[Sequence[Any]]
+    model: nn.Module, plan: Plan, atoms: Mapping[str, Ids], input_sets: Sequence[Inputs]
 ) -> float:
     """Return the largest difference between what is sliced and what is masked.
 
@@ -95,7 +95,7 @@ class Verifier:
         self,
         model: nn.Module,
         plan: Plan,
-        input_sets: Sequence[Sequence[Any]],
+        input_sets: Sequence[Inputs],
         rng: np.random.Generator,
         share: float = 0.3,
     ) -> None:
@@ -171,7 +171,7 @@ class Verifier:
             if unit.slices and not any(p.tensor in moved for p in unit.readers or unit.makers)
         }
 
-    def _runs(self, inputs: Sequence[Any]) -> bool:
+    def _runs(self, inputs: Inputs) -> bool:
         try:
             outputs(self._twin, inputs)
         except Exception:  # a model of fixed input size may raise anything

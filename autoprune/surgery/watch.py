@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
+from autoprune.surgery.nested import tensors_in
 from autoprune.surgery.op import Record
 
 
@@ -48,8 +48,7 @@ class _Watcher:
         ends = (entered[0], left[0]) if same and entered and left else (None, None)
         self._record.flow.call(self._name, *ends)
         if self._is_layer:
-            leaves = [x for x in tree_leaves(out) if isinstance(x, torch.Tensor)]
-            tracks = [t for x in leaves for t in self._record.shadow(x).tracks]
+            tracks = [t for x in tensors_in(out) for t in self._record.shadow(x).tracks]
             self._record.made.setdefault(self._name, []).extend(t.ravel() for t in tracks)
 
     def _place(self, value: Any) -> tuple[int, torch.Size] | None:
