@@ -7,7 +7,6 @@ from math import prod
 import numpy as np
 
 from autoprune._hints import did_you_mean
-from autoprune.core.fingerprint import fingerprint
 from autoprune.errors import ModelError
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.units import Cut, Kind, Unit, positions
@@ -92,15 +91,6 @@ class Plan:
     training: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     weights: Mapping[str, Unit] = field(default_factory=dict)
-
-    @property
-    def fingerprint(self) -> str:
-        """Identity of the architecture and of its units, weights aside."""
-        units = {
-            name: [unit.kind, unit.atoms, *([part.tensor, part.dim] for part in unit.slices)]
-            for name, unit in self.units.items()
-        }
-        return fingerprint([{name: list(shape) for name, shape in self.shapes.items()}, units])
 
     @property
     def atoms(self) -> dict[str, int]:
