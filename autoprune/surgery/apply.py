@@ -46,7 +46,7 @@ def without(model: nn.Module, cut: Cut) -> nn.Module:
         ModelError: If a tensor, position or module does not exist or the model cannot be copied.
     """
     memo = _passed_through(model, cut.modules)
-    pruned = _copy_with(model, {name: _cutter(dims) for name, dims in cut.positions.items()}, memo)
+    pruned = _copy_with(model, {name: cutter(dims) for name, dims in cut.positions.items()}, memo)
     adapt_modules(pruned, lambda name: any(inside(tensor, name) for tensor in cut.positions))
     patch_attributes(model, pruned, cut.positions)
     return pruned
@@ -62,7 +62,9 @@ def _passed_through(model: nn.Module, modules: Iterable[str]) -> dict[int, Any]:
 Edit = Callable[[torch.Tensor], torch.Tensor]
 
 
-def _cutter(dims: Mapping[int, Ids]) -> Edit:
+def cutter(dims: Mapping[int, Ids]) -> Edit:
+    """Return what takes positions, given by dimension, out of a tensor."""
+
     def cut(tensor: torch.Tensor) -> torch.Tensor:
         for dim, gone in dims.items():
             stay = np.delete(np.arange(tensor.shape[dim]), gone)
