@@ -21,7 +21,7 @@ from autoprune.core.progress import ProgressCallback
 from autoprune.core.recovery import Recovery
 from autoprune.errors import ConfigError
 from autoprune.execution.runner import Runner, load_runner
-from autoprune.methods import METHODS
+from autoprune.methods import find_method
 from autoprune.reporting.inventory import Inventory, inventory
 from autoprune.reporting.markdown import render_markdown
 from autoprune.reporting.progress import progress_for
@@ -141,7 +141,7 @@ def check_space(
     """
     found = load_space(space) if isinstance(space, str) else space
     for method in found.all_methods:
-        METHODS.get(method)
+        find_method(method)
     return space_check(found, discover(model, inputs, np.random.default_rng(seed)))
 
 

@@ -20,7 +20,7 @@ from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure, to_device
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.scorer import TRAINING_FORWARDS, Scorer
-from autoprune.methods import METHODS
+from autoprune.methods import find_method
 from autoprune.surgery.discover import discover
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import call, describe, map_tensors
@@ -61,7 +61,7 @@ def prepare(request: Request) -> Prepared:
         InputError: If model, data, space and budget do not fit together.
     """
     for method in request.space.all_methods:
-        METHODS.get(method)
+        find_method(method)
     _check_trainable(request)
     request.progress(Progress(stage="trace", done=0, total=1))
     inputs = example_inputs(request.task)

@@ -15,7 +15,7 @@ class Choice:
     """What happens to one unit.
 
     Args:
-        method: Registered name, for instance ``channel.l1``.
+        method: ``structure.criterion``, for instance ``channel.l1``.
         sparsity: Share of the unit's atoms that is removed, in ``[0, 1]``; 1 removes a block.
 
     Raises:

@@ -1,7 +1,8 @@
-"""Methods: which atoms of a unit go first. One file each, one registry."""
+"""Methods: how a unit is pruned. A structure and a criterion; criteria have a file each."""
 
 from autoprune.methods import (
     bn_scale,
+    drop,
     fisher,
     fpgm,
     gradient,
@@ -10,17 +11,23 @@ from autoprune.methods import (
     random,
     taylor,
 )
-from autoprune.methods.base import METHODS, Criterion
+from autoprune.methods.base import CRITERIA, Criterion, ElementCriterion
+from autoprune.methods.method import Method, find_method, method_names
 
 __all__ = [
-    "METHODS",
+    "CRITERIA",
     "Criterion",
+    "ElementCriterion",
+    "Method",
     "bn_scale",
+    "drop",
+    "find_method",
     "fisher",
     "fpgm",
     "gradient",
     "gradient_norm",
     "magnitude",
+    "method_names",
     "random",
     "taylor",
 ]

@@ -1,31 +1,34 @@
-"""What a method is, and the registry of them."""
+"""What a criterion is, and the registry of them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 
 from autoprune.core.registry import Registry
-from autoprune.surgery.units import Slice, Unit
+from autoprune.surgery.units import Kind, Slice, Unit
 
 Tensors = Mapping[str, torch.Tensor]
 PLUG_INS = "autoprune.methods"
+SLICED: tuple[Kind, ...] = ("channel", "head")
 
 
 class Criterion(Protocol):
     """Scores the atoms of a unit; those with the lowest scores are removed first.
 
     Other packages add one by an entry point of the group ``autoprune.methods`` whose name is the
-    method's and which leads to an object of this form; `autoprune.testing.methods` tests it.
+    criterion's and which leads to an object of this form; `autoprune.testing.methods` tests it.
 
     Attributes:
-        needs_gradients: Whether `score` is called once per calibration batch with the gradients
-            of the task's loss, and the mean of the results taken; else once, without.
+        kinds: Kinds of units it ranks; with ``weights`` it is an `ElementCriterion`.
+        needs_gradients: Whether it is asked once per calibration batch, with the gradients of the
+            task's loss, and the mean of the answers taken; else once, without.
         chunk: Samples that gradients are averaged over for one call; None for whole batches.
         paper: Where the idea comes from, and how this one differs.
     """
 
+    kinds: tuple[Kind, ...] = SLICED
     needs_gradients: bool = False
     chunk: int | None = None
     paper: str
@@ -36,7 +39,7 @@ class Criterion(Protocol):
         """Return one finite score per atom, shape ``[atoms]``, double precision.
 
         Args:
-            unit: The unit.
+            unit: The unit, of one of ``kinds``.
             weights: Every parameter and buffer by name.
             gradients: The loss's gradient of every parameter by name; empty unless asked for.
             rng: The only source of random numbers; it depends on the run's seed, the method and
@@ -45,8 +48,27 @@ class Criterion(Protocol):
         ...
 
 
-METHODS: Registry[Criterion] = Registry(
-    "method", group=PLUG_INS, form=("needs_gradients", "chunk", "paper", "score")
+@runtime_checkable
+class ElementCriterion(Criterion, Protocol):
+    """A criterion that ranks single weights as well, for ``unstructured`` and N:M."""
+
+    kinds: tuple[Kind, ...] = (*SLICED, "weights")
+
+    def elements(
+        self, weight: torch.Tensor, gradient: torch.Tensor, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Return one finite score per element of a weight tensor, in its shape.
+
+        Args:
+            weight: The tensor, in single precision at least.
+            gradient: The loss's gradient of it, zeros where there is none or none was asked for.
+            rng: The only source of random numbers.
+        """
+        ...
+
+
+CRITERIA: Registry[Criterion] = Registry(
+    "criterion", group=PLUG_INS, form=("kinds", "needs_gradients", "chunk", "paper", "score")
 )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from autoprune.methods.base import METHODS, Criterion, Tensors, per_atom, summed
+from autoprune.methods.base import CRITERIA, Criterion, Tensors, per_atom, summed
 from autoprune.methods.magnitude import Magnitude
 from autoprune.surgery.units import Slice, Unit
 
@@ -19,7 +19,7 @@ class NormScale(Criterion):
         "Liu et al. 2017, Learning Efficient Convolutional Networks through Network Slimming, "
         "arXiv:1708.06519. Ours sums over all norms of a unit, layer and group norms included, "
         "trains without their sparsity penalty, compares within a unit, and ranks units without "
-        "a norm by channel.l1."
+        "a norm by their L1 norm."
     )
 
     def score(
@@ -44,4 +44,4 @@ def _is_scale(part: Slice, weights: Tensors) -> bool:
     )
 
 
-METHODS.add("channel.bn_scale", NormScale())
+CRITERIA.add("bn_scale", NormScale())

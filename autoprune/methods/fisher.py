@@ -3,13 +3,13 @@
 import numpy as np
 import torch
 
-from autoprune.methods.base import METHODS, Criterion, Tensors, gate_derivative
+from autoprune.methods.base import CRITERIA, ElementCriterion, Tensors, gate_derivative
 from autoprune.surgery.units import Unit
 
 SAMPLES = 8
 
 
-class Fisher(Criterion):
+class Fisher(ElementCriterion):
     """Squared derivative of the loss by a gate on each atom: the diagonal of Fisher's matrix."""
 
     needs_gradients = True
@@ -27,5 +27,11 @@ class Fisher(Criterion):
         """Return the square per atom for one chunk, shape ``[atoms]``; see `Criterion.score`."""
         return gate_derivative(unit, weights, gradients).square()
 
+    def elements(
+        self, weight: torch.Tensor, gradient: torch.Tensor, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Return ``(w * dL/dw)^2`` for one chunk; see `ElementCriterion.elements`."""
+        return (weight * gradient).square()
 
-METHODS.add("channel.fisher", Fisher())
+
+CRITERIA.add("fisher", Fisher())

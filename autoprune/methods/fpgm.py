@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from autoprune.methods.base import METHODS, Criterion, Tensors, filters
+from autoprune.methods.base import CRITERIA, Criterion, Tensors, filters
 from autoprune.surgery.units import Slice, Unit
 
 
@@ -36,4 +36,4 @@ def _inner_products(values: torch.Tensor, part: Slice) -> torch.Tensor:
     return vectors @ vectors.T
 
 
-METHODS.add("channel.fpgm", GeometricMedian())
+CRITERIA.add("fpgm", GeometricMedian())

@@ -3,11 +3,18 @@
 import numpy as np
 import torch
 
-from autoprune.methods.base import METHODS, Criterion, Tensors, filters, per_atom, summed
+from autoprune.methods.base import (
+    CRITERIA,
+    ElementCriterion,
+    Tensors,
+    filters,
+    per_atom,
+    summed,
+)
 from autoprune.surgery.units import Unit
 
 
-class Gradient(Criterion):
+class Gradient(ElementCriterion):
     """Sum of ``|w * dL/dw|`` over all weights that make an atom, every coupled layer included."""
 
     needs_gradients = True
@@ -27,5 +34,11 @@ class Gradient(Criterion):
         ]
         return summed(sizes, unit.atoms)
 
+    def elements(
+        self, weight: torch.Tensor, gradient: torch.Tensor, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Return ``|w * dL/dw|`` for one batch; see `ElementCriterion.elements`."""
+        return (weight * gradient).abs()
 
-METHODS.add("channel.gradient", Gradient())
+
+CRITERIA.add("gradient", Gradient())

@@ -3,11 +3,18 @@
 import numpy as np
 import torch
 
-from autoprune.methods.base import METHODS, Criterion, Tensors, filters, per_atom, summed
+from autoprune.methods.base import (
+    CRITERIA,
+    ElementCriterion,
+    Tensors,
+    filters,
+    per_atom,
+    summed,
+)
 from autoprune.surgery.units import Unit
 
 
-class GradientNorm(Criterion):
+class GradientNorm(ElementCriterion):
     """L1 norm of the gradient of all weights that make an atom, every coupled layer included."""
 
     needs_gradients = True
@@ -24,5 +31,11 @@ class GradientNorm(Criterion):
         own = filters(unit, gradients)
         return summed([per_atom(gradients[p.tensor].double().abs(), p) for p in own], unit.atoms)
 
+    def elements(
+        self, weight: torch.Tensor, gradient: torch.Tensor, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Return ``|dL/dw|`` for one batch; see `ElementCriterion.elements`."""
+        return gradient.abs()
 
-METHODS.add("channel.gradient_norm", GradientNorm())
+
+CRITERIA.add("gradient_norm", GradientNorm())

@@ -3,11 +3,18 @@
 import numpy as np
 import torch
 
-from autoprune.methods.base import METHODS, Criterion, Tensors, filters, per_atom, summed
+from autoprune.methods.base import (
+    CRITERIA,
+    ElementCriterion,
+    Tensors,
+    filters,
+    per_atom,
+    summed,
+)
 from autoprune.surgery.units import Unit
 
 
-class Magnitude(Criterion):
+class Magnitude(ElementCriterion):
     """Norm of all weights that make an atom, over every layer coupled into the unit.
 
     Args:
@@ -30,6 +37,12 @@ class Magnitude(Criterion):
         powers = [per_atom(weights[p.tensor].double().abs().pow(self.power), p) for p in own]
         return summed(powers, unit.atoms).pow(1 / self.power)
 
+    def elements(
+        self, weight: torch.Tensor, gradient: torch.Tensor, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Return ``|w|``, which orders alike for both powers; see `ElementCriterion.elements`."""
+        return weight.abs()
 
-METHODS.add("channel.l1", Magnitude(1))
-METHODS.add("channel.l2", Magnitude(2))
+
+CRITERIA.add("l1", Magnitude(1))
+CRITERIA.add("l2", Magnitude(2))

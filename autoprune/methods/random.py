@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from autoprune.methods.base import METHODS, Criterion, Tensors
+from autoprune.methods.base import CRITERIA, ElementCriterion, Tensors
 from autoprune.surgery.units import Unit
 
 
-class Random(Criterion):
+class Random(ElementCriterion):
     """A random order of the atoms, the same for the same seed and unit."""
 
     paper = (
@@ -22,5 +22,11 @@ class Random(Criterion):
         """Return uniform numbers from 0 to 1, shape ``[atoms]``; see `Criterion.score`."""
         return torch.from_numpy(rng.random(unit.atoms))
 
+    def elements(
+        self, weight: torch.Tensor, gradient: torch.Tensor, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Return uniform numbers from 0 to 1; see `ElementCriterion.elements`."""
+        return torch.from_numpy(rng.random(weight.shape, np.float32)).to(weight.device)
 
-METHODS.add("channel.random", Random())
+
+CRITERIA.add("random", Random())

@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from autoprune.methods.base import METHODS, Criterion, Tensors, gate_derivative
+from autoprune.methods.base import CRITERIA, ElementCriterion, Tensors, gate_derivative
 from autoprune.surgery.units import Unit
 
 
-class Taylor(Criterion):
+class Taylor(ElementCriterion):
     """Size of the first-order change of the loss when an atom's activation is set to zero."""
 
     needs_gradients = True
@@ -23,5 +23,11 @@ class Taylor(Criterion):
         """Return ``|dL|`` per atom for one batch, shape ``[atoms]``; see `Criterion.score`."""
         return gate_derivative(unit, weights, gradients).abs()
 
+    def elements(
+        self, weight: torch.Tensor, gradient: torch.Tensor, rng: np.random.Generator
+    ) -> torch.Tensor:
+        """Return ``|w * dL/dw|``, the first-order change of the loss without it."""
+        return (weight * gradient).abs()
 
-METHODS.add("channel.taylor", Taylor())
+
+CRITERIA.add("taylor", Taylor())

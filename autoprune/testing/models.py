@@ -22,7 +22,7 @@ class Case:
     """One model, taken apart.
 
     Args:
-        units: Its units.
+        units: Its units, those of single weights included.
         weights: Parameters and buffers by name.
         gradients: Gradients of a loss of its parameters by name.
     """
@@ -101,6 +101,53 @@ class Attention(nn.Module):
         return logits
 
 
+class Heads(nn.Module):
+    """Attention of three heads with projections of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query, self.key, self.value = (nn.Linear(8, 12) for _ in range(3))
+        self.bias = nn.Parameter(torch.randn(3, 1, 1))
+        self.out = nn.Linear(12, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits for ``batch x tokens x 8``."""
+        q, k, v = (
+            y.unflatten(-1, (len(self.bias), -1)).transpose(1, 2)
+            for y in (self.query(x), self.key(x), self.value(x))
+        )
+        mixed = (q @ k.transpose(2, 3) + self.bias).softmax(-1) @ v
+        logits: Tensor = self.out(mixed.transpose(1, 2).flatten(2)).mean(1)
+        return logits
+
+
+class Block(nn.Module):
+    """A residual block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(8, 5), nn.Linear(5, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``batch x tokens x 8`` for the same."""
+        y: Tensor = x + self.b(F.leaky_relu(self.a(x)))
+        return y
+
+
+class Blocks(nn.Module):
+    """Two residual blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(Block(), Block())
+        self.out = nn.Linear(8, CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits for ``batch x tokens x 8``."""
+        logits: Tensor = self.out(self.blocks(x)).mean(1)
+        return logits
+
+
 def residual() -> Case:
     """Return a convolutional case: a coupled unit with a norm, and one without."""
     return _case(Residual, (4, 3, 8, 8)).copy()
@@ -109,6 +156,16 @@ def residual() -> Case:
 def attention() -> Case:
     """Return a case with a unit that no weight reads."""
     return _case(Attention, (4, 8, 8)).copy()
+
+
+def heads() -> Case:
+    """Return a case with a unit of whole attention heads, and one of their width."""
+    return _case(Heads, (4, 8, 8)).copy()
+
+
+def blocks() -> Case:
+    """Return a case with two blocks."""
+    return _case(Blocks, (4, 8, 8)).copy()
 
 
 @cache
@@ -120,6 +177,5 @@ def _case(kind: type[nn.Module], shape: tuple[int, ...]) -> Case:
     named = dict(model.named_parameters())
     loss = F.cross_entropy(model(inputs), torch.tensor([0, 2, 1, 2]))
     gradients = torch.autograd.grad(loss, list(named.values()))
-    return Case(
-        list(plan.units.values()), state_tensors(model), dict(zip(named, gradients, strict=True))
-    )
+    units = [*plan.units.values(), *plan.weights.values()]
+    return Case(units, state_tensors(model), dict(zip(named, gradients, strict=True)))

@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autoprune.methods import METHODS, Criterion
+from autoprune.methods import CRITERIA, Criterion
 from autoprune.methods.base import Tensors
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import state_tensors
-from autoprune.surgery.units import Slice, Unit
-from autoprune.testing.methods import MethodContract
+from autoprune.surgery.units import KINDS, Slice, Unit
+from autoprune.testing.methods import CASES, MethodContract
 
 IMAGES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 2, 1, 2])
@@ -29,9 +29,9 @@ def _seeded() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=list(METHODS))
+@pytest.fixture(params=list(CRITERIA))
 def method(request: pytest.FixtureRequest) -> Criterion:
-    return METHODS.get(request.param)
+    return CRITERIA.get(request.param)
 
 
 class Residual(nn.Module):
@@ -83,16 +83,20 @@ def scored(method: Criterion, model: nn.Module, unit: Unit) -> Tensor:
     return score(method, unit, state_tensors(model), gradients)
 
 
-@pytest.mark.parametrize("name", list(METHODS))
+@pytest.mark.parametrize("name", list(CRITERIA))
 class TestBuiltIn(MethodContract):
     """Every registered method passes the contract that plug-ins are given."""
 
     @pytest.fixture(autouse=True)
     def _given(self, name: str) -> None:
-        self.name, self.draws = name, name == "channel.random"
+        self.name, self.draws = name, name == "random"
 
     def make(self) -> Criterion:
-        return METHODS.get(self.name)
+        return CRITERIA.get(self.name)
+
+
+def test_the_cases_of_the_contract_hold_every_kind_of_unit() -> None:
+    assert {unit.kind for make in CASES for unit in make().units} == set(KINDS)
 
 
 def test_each_method_cites_its_paper_and_says_how_it_differs(method: Criterion) -> None:
@@ -123,14 +127,14 @@ class Coupled(nn.Module):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("channel.l1", [1 + 2 + 3 + 4, 0.5 + 0 + 0.25 + 1]),
-        ("channel.l2", [math.sqrt(1 + 4 + 9 + 16), math.sqrt(0.25 + 0 + 0.0625 + 1)]),
+        ("l1", [1 + 2 + 3 + 4, 0.5 + 0 + 0.25 + 1]),
+        ("l2", [math.sqrt(1 + 4 + 9 + 16), math.sqrt(0.25 + 0 + 0.0625 + 1)]),
     ],
 )
 def test_magnitude_of_a_coupled_unit_in_closed_form(name: str, expected: list[float]) -> None:
     model = Coupled()
     plan = discover(model, [IMAGES[:, 0, 0, :2]], np.random.default_rng(0))
-    scores = score(METHODS.get(name), plan.units["p"], state_tensors(model), {})
+    scores = score(CRITERIA.get(name), plan.units["p"], state_tensors(model), {})
     assert scores.tolist() == pytest.approx(expected, rel=1e-12)
 
 
@@ -138,7 +142,7 @@ def test_magnitude_of_a_coupled_unit_in_closed_form(name: str, expected: list[fl
 def test_magnitude_sums_every_slot_of_an_atom(power: int) -> None:
     weight = torch.tensor([[1.0, -2.0], [3.0, 4.0], [-5.0, 6.0], [7.0, -8.0]])
     part = Slice("w", 0, np.array([[0, 3], [1, 2]]), reads=False)
-    scores = score(METHODS.get(f"channel.l{power}"), Unit("w", 2, (part,)), {"w": weight}, {})
+    scores = score(CRITERIA.get(f"l{power}"), Unit("w", 2, (part,)), {"w": weight}, {})
     if power == 1:
         assert scores.tolist() == [1 + 2 + 7 + 8, 3 + 4 + 5 + 6]
     else:
@@ -146,16 +150,16 @@ def test_magnitude_sums_every_slot_of_an_atom(power: int) -> None:
         assert scores.tolist() == pytest.approx(roots, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["channel.l1", "channel.l2"])
+@pytest.mark.parametrize("name", ["l1", "l2"])
 def test_magnitude_ignores_readers_and_norms(name: str, model: Residual) -> None:
     unit = plan_of(model).units["stem"]
-    before = score(METHODS.get(name), unit, state_tensors(model), {})
+    before = score(CRITERIA.get(name), unit, state_tensors(model), {})
     for tensor in ("a.weight", "head.weight", "norm.weight", "norm.running_var", "stem.bias"):
         state_tensors(model)[tensor].data.mul_(10.0)
-    assert torch.equal(score(METHODS.get(name), unit, state_tensors(model), {}), before)
+    assert torch.equal(score(CRITERIA.get(name), unit, state_tensors(model), {}), before)
 
 
-@pytest.mark.parametrize("name", ["channel.l1", "channel.l2"])
+@pytest.mark.parametrize("name", ["l1", "l2"])
 def test_magnitude_tells_atoms_of_a_tied_encoder_apart(name: str) -> None:
     class Tied(nn.Module):
         def __init__(self) -> None:
@@ -167,7 +171,7 @@ def test_magnitude_tells_atoms_of_a_tied_encoder_apart(name: str) -> None:
 
     model = Tied()
     unit = discover(model, [IMAGES[:, 0, 0]], np.random.default_rng(0)).units["code"]
-    scores = score(METHODS.get(name), unit, state_tensors(model), {})
+    scores = score(CRITERIA.get(name), unit, state_tensors(model), {})
     assert scores.unique().numel() == 5
 
 
@@ -180,7 +184,7 @@ def gate_derivative(model: Residual, name: str, channels: int) -> Tensor:
 
 def test_taylor_is_the_derivative_by_a_gate_on_the_channel(model: Residual) -> None:
     unit = plan_of(model).units["a"]
-    scores = scored(METHODS.get("channel.taylor"), model, unit)
+    scores = scored(CRITERIA.get("taylor"), model, unit)
     # The unit holds the depthwise layer too; what reads its atoms is ``b``, behind it.
     expected = gate_derivative(model, "a", 6).abs()
     assert torch.allclose(scores, expected, rtol=1e-4, atol=1e-8)
@@ -189,7 +193,7 @@ def test_taylor_is_the_derivative_by_a_gate_on_the_channel(model: Residual) -> N
 
 def test_taylor_sums_over_all_readers_before_the_absolute_value(model: Residual) -> None:
     unit = plan_of(model).units["stem"]
-    scores = scored(METHODS.get("channel.taylor"), model, unit)
+    scores = scored(CRITERIA.get("taylor"), model, unit)
     parts = [gate_derivative(model, name, 8) for name in ("block", "head")]
     assert torch.allclose(scores, (parts[0] + parts[1]).abs(), rtol=1e-4, atol=1e-8)
     assert not torch.allclose(scores, parts[0].abs() + parts[1].abs(), rtol=1e-2)
@@ -208,7 +212,7 @@ def test_taylor_agrees_with_a_finite_difference(model: Residual) -> None:
     gradients = dict(
         zip(parameters, torch.autograd.grad(plain, list(parameters.values())), strict=True)
     )
-    scores = score(METHODS.get("channel.taylor"), unit, state_tensors(model), gradients)
+    scores = score(CRITERIA.get("taylor"), unit, state_tensors(model), gradients)
     for atom in range(6):
         nudge = torch.zeros(6, 1, 1, dtype=torch.float64)
         nudge[atom] = step
@@ -234,7 +238,7 @@ def test_taylor_tells_the_widths_of_queries_and_keys_apart() -> None:
     loss = F.cross_entropy(model(inputs), LABELS)
     found = torch.autograd.grad(loss, list(parameters.values()))
     gradients = dict(zip(parameters, found, strict=True))
-    method = METHODS.get("channel.taylor")
+    method = CRITERIA.get("taylor")
     for unit in plan.units.values():
         scores = score(method, unit, state_tensors(model), gradients)
         assert scores.unique().numel() == unit.atoms
@@ -242,5 +246,5 @@ def test_taylor_tells_the_widths_of_queries_and_keys_apart() -> None:
 
 def test_taylor_without_gradients_of_its_readers_is_zero(model: Residual) -> None:
     unit = plan_of(model).units["a"]
-    scores = score(METHODS.get("channel.taylor"), unit, state_tensors(model), {})
+    scores = score(CRITERIA.get("taylor"), unit, state_tensors(model), {})
     assert scores.tolist() == [0.0] * 6

@@ -9,12 +9,13 @@ import pytest
 
 from autoprune.core.registry import Registry
 from autoprune.errors import ConfigError
-from autoprune.methods import METHODS
+from autoprune.methods import CRITERIA, find_method, method_names
 
 GROUP = "autoprune.methods"
 MODULE = """
 import torch
 class Mine:
+    kinds = ("channel", "head")
     needs_gradients, chunk, paper = False, None, "none"
     def score(self, unit, weights, gradients, rng):
         return torch.arange(unit.atoms, dtype=torch.float64)
@@ -49,28 +50,46 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 
 def test_a_plug_in_is_listed_and_found_like_our_own(install: Installer) -> None:
     install("fake_plug_in", MODULE, "mine.order = fake_plug_in:mine")
-    assert "mine.order" in METHODS
-    assert "channel.l1" in list(METHODS)
-    assert list(METHODS) == sorted(METHODS)
-    assert METHODS.origin("mine.order") == "fake_plug_in 1.2"
-    assert METHODS.origin("channel.l1") == "autoprune"
-    found: Any = METHODS.get("mine.order")
+    assert "mine.order" in CRITERIA
+    assert "l1" in list(CRITERIA)
+    assert list(CRITERIA) == sorted(CRITERIA)
+    assert CRITERIA.origin("mine.order") == "fake_plug_in 1.2"
+    assert CRITERIA.origin("l1") == "autoprune"
+    found: Any = CRITERIA.get("mine.order")
     assert found is sys.modules["fake_plug_in"].mine
 
 
 def test_it_is_imported_only_when_it_is_asked_for(install: Installer) -> None:
     install("fake_lazy", MODULE, "mine.order = fake_lazy:mine")
-    assert METHODS.get("channel.l1")
-    assert "mine.order" in list(METHODS)
+    assert CRITERIA.get("l1")
+    assert "mine.order" in list(CRITERIA)
     assert "fake_lazy" not in sys.modules
-    METHODS.get("mine.order")
+    CRITERIA.get("mine.order")
     assert "fake_lazy" in sys.modules
 
 
 def test_a_near_miss_of_a_plug_in_is_suggested(install: Installer) -> None:
     install("fake_named", MODULE, "mine.order = fake_named:mine")
-    with pytest.raises(ConfigError, match=r"Unknown method 'mine\.odrer'. Did you mean 'mine\.or"):
-        METHODS.get("mine.odrer")
+    with pytest.raises(ConfigError, match=r"'mine\.odrer'\. Did you mean 'mine\.order'"):
+        CRITERIA.get("mine.odrer")
+
+
+def test_a_plug_in_is_a_method_of_the_structures_it_fits(install: Installer) -> None:
+    install("fake_method", MODULE, "mine.order = fake_method:mine")
+    assert {"channel.mine.order", "head.mine.order"} < set(method_names())
+    assert "fake_method" not in sys.modules  # listing imports nothing
+    found = find_method("head.mine.order")
+    assert (found.criterion_name, found.origin) == ("mine.order", "fake_method 1.2")
+    with pytest.raises(ConfigError, match="cannot rank single weights"):
+        find_method("2:4.mine.order")
+
+
+def test_a_plug_in_for_weights_needs_scores_of_elements(install: Installer) -> None:
+    module = MODULE.replace('"head")', '"weights")')
+    install("fake_element", module, "mine.order = fake_element:mine")
+    assert find_method("channel.mine.order")
+    with pytest.raises(ConfigError, match=r"fake_element 1\.2 .*no method 'elements'"):
+        find_method("unstructured.mine.order")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +100,7 @@ def test_a_near_miss_of_a_plug_in_is_suggested(install: Installer) -> None:
         ("raise SystemExit(3)", "fake_broken:x", "SystemExit: 3"),
         ("", "fake_broken:x", "has no attribute 'x'"),
         (MODULE, "fake_broken:Mine", "leads to the class 'Mine'"),
-        ("x = 3", "fake_broken:x", "it has no needs_gradients, chunk, paper, score"),
+        ("x = 3", "fake_broken:x", "it has no kinds, needs_gradients, chunk, paper, score"),
     ],
 )
 def test_a_broken_plug_in_is_named_with_its_distribution(
@@ -89,15 +108,15 @@ def test_a_broken_plug_in_is_named_with_its_distribution(
 ) -> None:
     install("fake_broken", module, f"mine.order = {value}")
     with pytest.raises(ConfigError, match=r"'mine\.order' of fake_broken 1\.2") as caught:
-        METHODS.get("mine.order")
+        CRITERIA.get("mine.order")
     assert message in str(caught.value)
-    assert METHODS.get("channel.l1")  # the others still work
-    assert "mine.order" in list(METHODS)
+    assert CRITERIA.get("l1")  # the others still work
+    assert "mine.order" in list(CRITERIA)
 
 
 def test_a_name_that_is_ours_is_refused(install: Installer) -> None:
-    install("fake_thief", MODULE, "channel.l1 = fake_thief:mine")
-    for use in (lambda: METHODS.get("channel.l1"), lambda: list(METHODS)):
+    install("fake_thief", MODULE, "l1 = fake_thief:mine")
+    for use in (lambda: CRITERIA.get("l1"), lambda: list(CRITERIA)):
         with pytest.raises(ConfigError, match=r"fake_thief 1\.2 declares .*autoprune has already"):
             use()
 
@@ -106,7 +125,7 @@ def test_a_name_that_another_plug_in_has_is_refused(install: Installer) -> None:
     install("fake_one", MODULE, "mine.order = fake_one:mine")
     install("fake_two", MODULE, "mine.order = fake_two:mine")
     with pytest.raises(ConfigError, match=r"fake_one 1\.2") as caught:
-        METHODS.get("mine.order")
+        CRITERIA.get("mine.order")
     assert "fake_two 1.2" in str(caught.value)
 
 

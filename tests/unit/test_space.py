@@ -9,7 +9,7 @@ import yaml
 from autoprune._resources import names
 from autoprune.core.policy import Choice
 from autoprune.errors import ConfigError
-from autoprune.methods import METHODS
+from autoprune.methods import find_method
 from autoprune.space.loader import FOLDER, load_space, read_space
 from autoprune.space.schema import SearchSpace, UnitSpace, kept_atoms
 
@@ -32,7 +32,7 @@ def test_every_shipped_space_loads_and_names_methods_that_exist(name: str) -> No
     shipped = load_space(name)
     assert shipped.description
     for method in shipped.all_methods:
-        assert METHODS.get(method)
+        assert find_method(method).name == method
 
 
 def test_the_default_space_lets_every_unit_go_from_whole_to_an_eighth() -> None:
