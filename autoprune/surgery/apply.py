@@ -67,8 +67,10 @@ def cutter(dims: Mapping[int, Ids]) -> Edit:
 
     def cut(tensor: torch.Tensor) -> torch.Tensor:
         for dim, gone in dims.items():
-            stay = np.delete(np.arange(tensor.shape[dim]), gone)
-            tensor = tensor.index_select(dim, torch.from_numpy(stay).to(tensor.device))
+            stay = np.ones(tensor.shape[dim], bool)
+            stay[gone] = False
+            index = torch.from_numpy(np.flatnonzero(stay)).to(tensor.device)
+            tensor = tensor.index_select(dim, index)
         return tensor
 
     return cut

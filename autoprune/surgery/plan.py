@@ -112,7 +112,7 @@ class Plan:
         Raises:
             ModelError: If there is no such unit or atom, or no atom would be left.
         """
-        gone = {name: np.asarray(given, np.int64) for name, given in atoms.items()}
+        gone = {name: np.unique(np.asarray(given, np.int64)) for name, given in atoms.items()}
         for name, given in gone.items():
             self._check(name, given)
         blocks = [self.units[n] for n, given in gone.items() if given.size]

@@ -1,13 +1,18 @@
 """The named tensors of a model."""
 
-import copy
+from collections import OrderedDict
 from collections.abc import Mapping
+from copy import deepcopy
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import torch
 from torch import nn
 
 from autoprune.errors import ModelError
+
+_ATOMIC = {bool, bytes, float, int, str, type, type(None), FunctionType, BuiltinFunctionType}
+_REDUCE = object.__reduce_ex__
 
 
 def state_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -22,12 +27,38 @@ def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
         ModelError: If the model cannot be copied.
     """
     try:
-        return copy.deepcopy(model, {} if memo is None else memo)
+        return _copied_module(model, {} if memo is None else memo)
     except (TypeError, RuntimeError) as err:
         raise ModelError(
             f"The model cannot be copied with copy.deepcopy: {err} Remove what holds open files, "
             "locks or graph tensors from the module, or build it inside the constructor."
         ) from err
+
+
+def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    """Do what ``copy.deepcopy`` does, several times faster for what modules are made of."""
+    kind = type(module)
+    if id(module) in memo or hasattr(kind, "__deepcopy__") or kind.__reduce_ex__ is not _REDUCE:
+        found: nn.Module = deepcopy(module, memo)
+        return found
+    twin: nn.Module = kind.__new__(kind)
+    memo[id(module)] = twin
+    twin.__dict__.update({k: _copied_value(v, memo) for k, v in module.__dict__.items()})
+    return twin
+
+
+def _copied_value(value: Any, memo: dict[int, Any]) -> Any:
+    kind = type(value)
+    if kind in _ATOMIC or (kind is tuple and all(type(item) in _ATOMIC for item in value)):
+        return value
+    if id(value) in memo:
+        return memo[id(value)]
+    if kind in (dict, OrderedDict):
+        twin = memo[id(value)] = kind()
+        for key, item in value.items():
+            twin[key] = _copied_value(item, memo)
+        return twin
+    return _copied_module(value, memo) if isinstance(value, nn.Module) else deepcopy(value, memo)
 
 
 def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:

@@ -1,6 +1,6 @@
 """Units: what a policy decides about, and what goes when an atom of one goes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -68,9 +68,14 @@ def positions(owned: Iterable[tuple[Slice, Ids]]) -> dict[str, dict[int, Ids]]:
     for part, index in owned:
         found.setdefault(part.tensor, {}).setdefault(part.dim, []).append(index.ravel())
     return {
-        tensor: {dim: np.unique(np.concatenate(parts)) for dim, parts in dims.items()}
+        tensor: {dim: _merged(parts) for dim, parts in dims.items()}
         for tensor, dims in found.items()
     }
+
+
+def _merged(parts: Sequence[Ids]) -> Ids:
+    """Return all positions, sorted, each once; those of one unit are distinct already."""
+    return np.sort(parts[0]) if len(parts) == 1 else np.unique(np.concatenate(parts))
 
 
 @dataclass(frozen=True, slots=True)
