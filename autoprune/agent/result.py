@@ -85,7 +85,7 @@ def finish(
             unit: UnitChoice(method=choice.method, sparsity=choice.sparsity)
             for unit, choice in winner.policy.items()
         },
-        cuts=_cuts(prepared, winner.policy, atoms),
+        cuts=[*_cuts(prepared, winner.policy, atoms), *_zeroed(prepared, winner.policy, model)],
         budget=request.budget.to_dict(),
         search=cost,
         checks=checks,
@@ -125,6 +125,21 @@ def _cuts(prepared: Prepared, policy: Policy, atoms: Mapping[str, Ids]) -> list[
             method=policy[name].method if name in policy else None,
         )
         for name, unit in prepared.plan.units.items()
+    ]
+
+
+def _zeroed(prepared: Prepared, policy: Policy, model: nn.Module) -> list[UnitCut]:
+    """Return what is left of single weights, counted: an N:M pattern may not fill a tensor."""
+    left = dict(model.named_parameters())
+    return [
+        UnitCut(
+            unit=name,
+            atoms=unit.atoms,
+            kept=sum(int((left[n] != 0).sum()) for n in unit.members if n in left),
+            method=policy[name].method,
+        )
+        for name, unit in prepared.plan.weights.items()
+        if name in policy
     ]
 
 

@@ -23,6 +23,7 @@ from autoprune.errors import VerificationError
 from autoprune.surgery.compare import difference, outputs, randomised
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Plan
+from autoprune.surgery.sparse import kept_at_zero
 from autoprune.surgery.verify import (
     TOLERANCE,
     sliced_equals_masked,
@@ -66,7 +67,8 @@ def judge(
         sha256 = save_weights(winner.pruned, Path(aside) / WEIGHTS)
         constructor = winner.constructor.to_dict(folder) if winner.constructor else None
         cut = winner.plan.cut(winner.atoms)
-        architecture = Architecture.of(winner.dense, cut, constructor, sha256)
+        zeros = kept_at_zero(winner.pruned)
+        architecture = Architecture.of(winner.dense, cut, constructor, sha256, zeros)
         architecture.write(Path(aside))
         costs = _counted(winner, Path(aside) / WEIGHTS)
         checks = Checks(

@@ -1,7 +1,7 @@
 """``plan.json``: how the pruned architecture follows from the dense one, and its loader."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -15,6 +15,7 @@ from autoprune.artifacts.files import write_text
 from autoprune.artifacts.weights import load_weights
 from autoprune.errors import ArtifactError
 from autoprune.surgery.apply import without
+from autoprune.surgery.sparse import keep_zeros
 from autoprune.surgery.tensors import differing, shapes_of
 from autoprune.surgery.units import Cut
 
@@ -30,6 +31,7 @@ class Architecture(BaseModel):
         dense_shapes: Shape of every tensor of the dense model.
         removed: Positions that are gone, by tensor, by dimension.
         passed: Modules that were replaced by a pass-through.
+        sparse: Parameters whose zeros are kept at zero.
         weights_sha256: Sum of the weights file beside it.
     """
 
@@ -40,6 +42,7 @@ class Architecture(BaseModel):
     dense_shapes: dict[str, tuple[int, ...]]
     removed: dict[str, dict[int, list[int]]]
     passed: tuple[str, ...] = ()
+    sparse: tuple[str, ...] = ()
     weights_sha256: str
 
     @classmethod
@@ -49,8 +52,9 @@ class Architecture(BaseModel):
         cut: Cut,
         constructor: dict[str, Any] | None,
         weights_sha256: str,
+        sparse: Iterable[str] = (),
     ) -> "Architecture":
-        """Describe the model that lacks ``cut`` of ``dense``."""
+        """Describe the model that lacks ``cut`` of ``dense``, and zeros of ``sparse``."""
         return cls(
             schema=1,
             constructor=constructor,
@@ -60,6 +64,7 @@ class Architecture(BaseModel):
                 for tensor, dims in cut.positions.items()
             },
             passed=cut.modules,
+            sparse=tuple(sparse),
             weights_sha256=weights_sha256,
         )
 
@@ -144,4 +149,5 @@ def load(
         )
     pruned = architecture.cut(dense).cpu()
     load_weights(pruned, folder / WEIGHTS, architecture.weights_sha256)
+    keep_zeros(pruned, architecture.sparse)
     return pruned.eval()
