@@ -6,8 +6,9 @@ import resource
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from textwrap import shorten
+from threading import Thread
 from typing import Any, Protocol
 
 Facts = dict[str, Any]
@@ -79,6 +80,7 @@ def _child(sender: Connection, job: Job, arguments: dict[str, Any]) -> None:
     import torch
 
     torch.set_num_threads(1)
+    Thread(target=_end_with_parent, daemon=True).start()
     _silence()
 
     def note(**facts: object) -> None:
@@ -91,6 +93,14 @@ def _child(sender: Connection, job: Job, arguments: dict[str, Any]) -> None:
     finally:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         note(peak_mb=round(peak / 1024))
+
+
+def _end_with_parent() -> None:
+    """Wait for the benchmark to die, however it does, and die with it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _silence() -> None:
