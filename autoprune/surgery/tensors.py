@@ -1,6 +1,7 @@
 """The named tensors of a model."""
 
 import copy
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,12 +23,28 @@ def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
         ModelError: If the model cannot be copied.
     """
     try:
-        return copy.deepcopy(model, {} if memo is None else memo)
+        return copy.deepcopy(model, _simple(model) | (memo or {}))
     except (TypeError, RuntimeError) as err:
         raise ModelError(
             f"The model cannot be copied with copy.deepcopy: {err} Remove what holds open files, "
             "locks or graph tensors from the module, or build it inside the constructor."
         ) from err
+
+
+def _simple(model: nn.Module) -> dict[int, Any]:
+    """Return copies of what needs no walk: a module has a dozen empty hook tables.
+
+    Copying those by the general way takes most of the time of building a candidate.
+    """
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for value in vars(module).values():
+            kind = type(value)
+            if kind in (dict, OrderedDict, set) and not value:
+                memo[id(value)] = kind()
+            elif kind is tuple and all(type(entry) is int for entry in value):
+                memo[id(value)] = value
+    return memo
 
 
 def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
