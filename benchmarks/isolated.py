@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Any, Protocol
 
 Facts = dict[str, Any]
+START = 300.0  # seconds until a process must have imported what it needs
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -61,10 +62,12 @@ def run_isolated(job: Job, arguments: Mapping[str, Any], limit: float) -> Facts:
 
 def _gathered(receiver: Connection, limit: float) -> Facts:
     facts: Facts = {}
+    patience = START
     try:
-        while receiver.poll(limit):
+        while receiver.poll(patience):
             facts |= receiver.recv()
-        facts["overtime"] = limit
+            patience = limit
+        facts["overtime"] = patience
     except EOFError:  # the child closed its end
         pass
     return facts
@@ -86,6 +89,7 @@ def _child(sender: Connection, job: Job, arguments: dict[str, Any]) -> None:
     def note(**facts: object) -> None:
         sender.send(facts)
 
+    note()  # from now on the limit holds
     try:
         job(note, **arguments)
     except Exception as err:  # whatever a job raises is its result

@@ -35,7 +35,7 @@ def install() -> Path:
         if done.returncode:
             raise RuntimeError(
                 f"Torch-Pruning {VERSION} cannot be installed: {done.stderr.strip()[-300:]} "
-                "Check the network, or give --no-rival to leave the comparison out."
+                "Check the network and run again: what is done is kept."
             )
     return folder
 
