@@ -1,0 +1,1 @@
+"""The figures we claim; each benchmark is a command that prints one JSON object last."""

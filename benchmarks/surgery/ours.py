@@ -1,0 +1,134 @@
+"""One model of the zoo through our surgery: is every step right?"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import nn
+
+from autoprune.artifacts.onnx import export_onnx, run_onnx
+from autoprune.artifacts.weights import load_weights, save_weights
+from autoprune.reporting.inventory import Inventory, inventory
+from autoprune.surgery.apply import apply
+from autoprune.surgery.discover import discover
+from autoprune.surgery.ids import Ids
+from autoprune.surgery.tensors import copied
+from autoprune.surgery.units import Plan
+from autoprune.surgery.verify import (
+    TOLERANCE,
+    difference,
+    outputs,
+    random_atoms,
+    randomised,
+    sliced_equals_masked,
+)
+from benchmarks.isolated import Note, first_line
+from benchmarks.surgery.build import Inputs, build, input_sets
+from benchmarks.surgery.right import require, require_runs, require_shapes
+from benchmarks.surgery.zoo import Model
+
+SPARSITY = 0.3
+TEETH = 1e-3  # least difference that cutting must make, or comparing proves nothing
+
+
+def check(note: Note, model: Model) -> None:
+    """Note what holds: ``traced``, ``forward``, ``equal``, ``round_trip``, ``onnx``, and figures.
+
+    Raises:
+        VerificationError: If the pruned model is not what it should be.
+    """
+    note(stage="build")
+    dense = build(model)
+    sets = input_sets(model, dense)
+    note(stage="discover")
+    started = perf_counter()
+    plan = discover(dense, sets[0], np.random.default_rng(0))
+    note(traced=True, discover_s=perf_counter() - started, **_found(inventory(dense, plan)))
+    atoms = cut_everywhere(plan)
+    note(stage="forward")
+    pruned = apply(dense, plan, atoms)
+    require_runs(dense, pruned, sets)
+    require_shapes(model, dense, pruned, sets)
+    note(forward=True, stage="compare")
+    twin = randomised(dense, torch.Generator().manual_seed(1))
+    note(gap=_check_values(twin, plan, atoms, sets))
+    note(equal=True, stage="round trip")
+    pruned = apply(twin, plan, atoms)
+    _check_round_trip(pruned, sets[0])
+    note(round_trip=True)
+    if model.onnx:
+        note(stage="onnx")
+        note(**_onnx(pruned, sets[0]))
+
+
+def cut_everywhere(plan: Plan, seed: int = 0) -> dict[str, Ids]:
+    """Draw 30% of the atoms of every channel unit."""
+    rng = np.random.default_rng(seed)
+    return {
+        name: random_atoms(unit.atoms, SPARSITY, rng)
+        for name, unit in plan.units.items()
+        if getattr(unit, "kind", "channel") == "channel"
+    }
+
+
+def _found(found: Inventory) -> dict[str, object]:
+    reasons = [entry.reason for entry in found.sealed]
+    counted = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons)}
+    return {
+        "prunable": found.prunable,
+        "params": found.params,
+        "units": len(found.units),
+        "rejected": dict(found.rejected),
+        "sealed": counted,
+    }
+
+
+def _check_values(
+    twin: nn.Module, plan: Plan, atoms: Mapping[str, Ids], sets: Sequence[Inputs]
+) -> float:
+    gap = max(sliced_equals_masked(twin, plan, atoms, inputs) for inputs in sets)
+    require(gap <= TOLERANCE, f"sliced and masked differ by {gap:.1e}")
+    made = difference(outputs(apply(twin, plan, atoms), sets[0]), outputs(twin, sets[0]))
+    require(made >= TEETH, f"cutting changes the outputs by {made:.1e} only: nothing is proved")
+    return gap
+
+
+def _check_round_trip(pruned: nn.Module, inputs: Inputs) -> None:
+    wanted = outputs(pruned, inputs)
+    other = _emptied(pruned)
+    other.load_state_dict(pruned.state_dict())
+    require(_same(outputs(other, inputs), wanted), "state_dict gives other outputs")
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.safetensors"
+        other = _emptied(pruned)
+        load_weights(other, path, save_weights(pruned, path))
+    require(_same(outputs(other, inputs), wanted), "safetensors gives other outputs")
+
+
+def _emptied(model: nn.Module) -> nn.Module:
+    """Return a copy whose saved tensors are all zero."""
+    other = copied(model)
+    for tensor in other.state_dict().values():
+        tensor.zero_()
+    return other
+
+
+def _same(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> bool:
+    return len(left) == len(right) and all(map(torch.equal, left, right))
+
+
+def _onnx(pruned: nn.Module, inputs: Inputs) -> dict[str, object]:
+    """Return whether onnxruntime gives the same, else why not; it decides nothing else."""
+    try:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            export_onnx(pruned, inputs, path)
+            gap = difference(run_onnx(path, inputs), outputs(pruned, inputs))
+    except Exception as err:  # exporter and runtime may raise anything
+        return {"onnx": False, "onnx_failure": first_line(err)}
+    if gap <= TOLERANCE:
+        return {"onnx": True, "onnx_gap": gap}
+    return {"onnx": False, "onnx_failure": f"the outputs differ by {gap:.1e}"}
