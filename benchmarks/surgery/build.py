@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
-from autoprune.surgery.verify import outputs
+from autoprune.surgery.compare import outputs
 from benchmarks.surgery.zoo import Model
 
 Inputs = list[Any]

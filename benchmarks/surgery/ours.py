@@ -13,18 +13,12 @@ from autoprune.artifacts.onnx import export_onnx, run_onnx
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.reporting.inventory import Inventory, inventory
 from autoprune.surgery.apply import apply
+from autoprune.surgery.compare import Observer, difference, outputs, randomised
 from autoprune.surgery.discover import discover
 from autoprune.surgery.ids import Ids
+from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
-from autoprune.surgery.units import Plan
-from autoprune.surgery.verify import (
-    TOLERANCE,
-    difference,
-    outputs,
-    random_atoms,
-    randomised,
-    sliced_equals_masked,
-)
+from autoprune.surgery.verify import TOLERANCE, random_atoms, sliced_equals_masked
 from benchmarks.isolated import Note, first_line
 from benchmarks.surgery.build import Inputs, build, input_sets
 from benchmarks.surgery.right import require, require_runs, require_shapes
@@ -65,13 +59,10 @@ def check(note: Note, model: Model) -> None:
 
 
 def cut_everywhere(plan: Plan, seed: int = 0) -> dict[str, Ids]:
-    """Draw 30% of the atoms of every channel unit."""
+    """Draw 30% of the atoms of every unit of channels or heads."""
     rng = np.random.default_rng(seed)
-    return {
-        name: random_atoms(unit.atoms, SPARSITY, rng)
-        for name, unit in plan.units.items()
-        if getattr(unit, "kind", "channel") == "channel"
-    }
+    units = plan.of("channel", "head").items()
+    return {name: random_atoms(unit.atoms, SPARSITY, rng) for name, unit in units}
 
 
 def _found(found: Inventory) -> dict[str, object]:
@@ -91,7 +82,9 @@ def _check_values(
 ) -> float:
     gap = max(sliced_equals_masked(twin, plan, atoms, inputs) for inputs in sets)
     require(gap <= TOLERANCE, f"sliced and masked differ by {gap:.1e}")
-    made = difference(outputs(apply(twin, plan, atoms), sets[0]), outputs(twin, sets[0]))
+    observe = Observer(plan, plan.cut(atoms))
+    with torch.no_grad():
+        made = difference(observe(apply(twin, plan, atoms), sets[0]), observe(twin, sets[0]))
     require(made >= TEETH, f"cutting changes the outputs by {made:.1e} only: nothing is proved")
     return gap
 

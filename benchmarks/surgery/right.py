@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from autoprune.errors import VerificationError
+from autoprune.surgery.compare import outputs
 from autoprune.surgery.tensors import state_tensors
-from autoprune.surgery.verify import outputs
 from benchmarks.surgery.build import Inputs
 from benchmarks.surgery.zoo import Model
 

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from autoprune.methods import METHODS
+from autoprune.methods import find_method
 from autoprune.surgery.apply import apply
-from autoprune.surgery.discover import discover
+from autoprune.surgery.discover import discover, plan_of
 from autoprune.surgery.ids import Ids
-from autoprune.surgery.solve import solve
+from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied, state_tensors
-from autoprune.surgery.trace import trace
-from autoprune.surgery.units import Plan
 from benchmarks.isolated import Note
 from benchmarks.surgery.build import Inputs, build, inputs_of, smallest_inputs
 from benchmarks.surgery.ours import SPARSITY, cut_everywhere
@@ -58,20 +56,19 @@ def _round(
     return {
         "theirs_s": _seconds(theirs),
         "apply_s": _seconds(lambda: apply(dense, plan, atoms)),
-        "trace_s": _seconds(lambda: solve(trace(dense, inputs), state_tensors(dense), batch=1)),
+        "trace_s": _seconds(lambda: plan_of(dense, inputs)),
         "ranked_s": _seconds(lambda: apply(dense, plan, _ranked(dense, plan))),
     }
 
 
 def _ranked(dense: nn.Module, plan: Plan) -> dict[str, Ids]:
     """Return the 30% of every unit with the smallest L1 norm."""
-    criterion, weights = METHODS.get("channel.l1"), state_tensors(dense)
+    criterion, weights = find_method("channel.l1").criterion, state_tensors(dense)
     rng = np.random.default_rng(0)
     chosen = {}
-    for name, unit in plan.units.items():
-        if getattr(unit, "kind", "channel") == "channel":
-            order = criterion.score(unit, weights, {}, rng).argsort().numpy()
-            chosen[name] = np.sort(order[: max(1, round(SPARSITY * unit.atoms))])
+    for name, unit in plan.of("channel", "head").items():
+        order = criterion.score(unit, weights, {}, rng).argsort().numpy()
+        chosen[name] = np.sort(order[: max(1, round(SPARSITY * unit.atoms))])
     return chosen
 
 
