@@ -8,9 +8,7 @@ from torchvision.models import get_model
 
 from autoprune._resources import names
 from autoprune.space.loader import FOLDER, load_space
-from autoprune.surgery.solve import solve
-from autoprune.surgery.tensors import state_tensors
-from autoprune.surgery.trace import trace
+from autoprune.surgery.discover import plan_of
 
 DETECTORS = {"ssd300_vgg16": 300, "ssdlite320_mobilenet_v3_large": 320}
 SPACES = {name: load_space(name) for name in names(FOLDER, ".yaml")}
@@ -34,9 +32,9 @@ def case(model: str) -> tuple[torch.nn.Module, list[Any]]:
 @pytest.mark.parametrize(("space", "model"), CASES)
 def test_a_space_resolves_against_the_models_it_is_for(space: str, model: str) -> None:
     net, inputs = case(model)
-    plan = solve([trace(net, inputs)], state_tensors(net), 2)
-    atoms = {name: unit.atoms for name, unit in plan.units.items()}
-    resolved = SPACES[space].resolve(atoms)  # a pattern that matches nothing raises
+    plan = plan_of(net, inputs)
+    resolved = SPACES[space].resolve(plan.atoms, plan.kinds)  # a pattern without a match raises
+    atoms = plan.of("channel", "head")
     missing = [n for n in atoms if n not in resolved and not SPACES[space].protects(n)]
     assert len(missing) <= 1, f"too small for any sparsity: {missing}"
     assert sum(unit.levels for unit in resolved.values()) > 4 * len(resolved)  # much to choose
