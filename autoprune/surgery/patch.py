@@ -21,11 +21,12 @@ def patch_attributes(
 
     An adapter has a ``resize`` of its own, told the removed positions by local tensor name.
     """
-    pairs = zip(dense.modules(), pruned.named_modules(), strict=True)
-    for before, (name, after) in pairs:
+    pairs = list(zip(dense.modules(), pruned.named_modules(), strict=True))
+    for before, (_, after) in pairs:
         for kind, patch in PATCHES.items():
             if isinstance(after, kind):
                 patch(before, after)
+    for before, (name, after) in pairs:  # layers first: adapters read their sizes
         resize = getattr(type(after), "resize", None)
         if resize is not None and adapter_of(before) is type(after):
             start = f"{name}." if name else ""
