@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from autoprune.surgery.adapt import adapter_of
+from autoprune.surgery.adapt import is_adapter
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.rules.grouping import whole_groups
 
@@ -19,19 +19,19 @@ def patch_attributes(
 ) -> None:
     """Set the size attributes of every module of ``pruned`` from its weights.
 
-    An adapter has a ``resize`` of its own, told the removed positions by local tensor name.
+    An adapter is told the removed positions by local tensor name.
     """
     original = dict(dense.named_modules())
-    for name, after in pruned.named_modules():
-        before = original[name]
+    modules = dict(pruned.named_modules())
+    for name, after in modules.items():
         for kind, patch in PATCHES.items():
             if isinstance(after, kind):
-                patch(before, after)
-        resize = getattr(type(after), "resize", None)
-        if resize is not None and adapter_of(before) is type(after):
+                patch(original[name], after)
+    for name, after in modules.items():  # layers first: adapters read their sizes
+        if is_adapter(after):
             start = f"{name}." if name else ""
             own = {t.removeprefix(start): d for t, d in removed.items() if t.startswith(start)}
-            resize(after, own)
+            after.resize(own)
 
 
 def _conv_transpose(before: nn.Module, after: nn.Module) -> None:

@@ -160,3 +160,17 @@ def test_an_adapted_model_shares_every_tensor() -> None:
 def test_a_model_without_such_modules_is_left_as_it_is() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1))
     assert adapted(model) is model
+
+
+@pytest.mark.parametrize("build", [encoder, timm_attention])
+def test_a_pruned_attention_can_be_pruned_again(build: Any) -> None:
+    torch.manual_seed(0)
+    model: nn.Module = build().eval()
+    images = [tokens(2, 3, 24, 24)]
+    for seed in range(2):
+        plan = discover(model, images, np.random.default_rng(seed))
+        assert not plan.rejected
+        units = plan.of("channel", "head")
+        gone = {n: random_atoms(u.atoms, 0.3, np.random.default_rng(1)) for n, u in units.items()}
+        assert sliced_equals_masked(model, plan, gone, images) < 1e-5
+        model = apply(model, plan, gone)

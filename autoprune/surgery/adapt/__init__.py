@@ -3,6 +3,6 @@
 An adapter takes over an instance by changing its class; parameters, names and results stay.
 """
 
-from autoprune.surgery.adapt.table import adapt_modules, adapted, adapter_of
+from autoprune.surgery.adapt.table import adapt_modules, adapted, adapter_of, is_adapter
 
-__all__ = ["adapt_modules", "adapted", "adapter_of"]
+__all__ = ["adapt_modules", "adapted", "adapter_of", "is_adapter"]

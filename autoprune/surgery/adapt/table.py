@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Protocol, cast
+from typing import Protocol, TypeGuard, cast
 
 from torch import nn
 
+from autoprune.surgery.adapt.heads import Gone
+from autoprune.surgery.adapt.recipes import RECIPES
+from autoprune.surgery.adapt.rewrite import rewritten
 from autoprune.surgery.tensors import copied, state_tensors
 
 _HERE = "autoprune.surgery.adapt"
@@ -31,16 +34,27 @@ class Adapter(Protocol):
         """Turn the instance into one of this class."""
         ...
 
+    def resize(self, gone: Gone) -> None:
+        """Let sizes follow the weights after positions, by local tensor name, are gone."""
+        ...
+
 
 def adapter_of(module: nn.Module) -> type[Adapter] | None:
     """Return the adapter of a module, if it has one that fits."""
     kind = type(module)
-    target = _ADAPTERS.get(f"{kind.__module__}.{kind.__qualname__}")
-    if target is None:
-        return None
-    file, _, name = target.partition(":")
-    adapter = cast(type[Adapter], getattr(import_module(f"{_HERE}.{file}"), name))
-    return adapter if adapter.fits(module) else None
+    path = f"{kind.__module__}.{kind.__qualname__}"
+    adapter: type[Adapter] | None = None
+    if path in _ADAPTERS:
+        file, _, name = _ADAPTERS[path].partition(":")
+        adapter = cast(type[Adapter], getattr(import_module(f"{_HERE}.{file}"), name))
+    elif path in RECIPES:
+        adapter = rewritten(path)
+    return adapter if adapter is not None and adapter.fits(module) else None
+
+
+def is_adapter(module: nn.Module) -> TypeGuard[Adapter]:
+    """Tell whether an adapter has taken the module over."""
+    return type(module).__module__.startswith(_HERE)
 
 
 def adapt_modules(model: nn.Module, wanted: Callable[[str], bool] = lambda _: True) -> None:

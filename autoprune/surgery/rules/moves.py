@@ -1,5 +1,7 @@
 """Ops that pick, repeat or move entries are run on the tracks themselves."""
 
+from math import gcd
+
 import numpy as np
 import torch
 
@@ -7,19 +9,19 @@ from autoprune.surgery.ids import NO_ID, Ids
 from autoprune.surgery.op import Op
 from autoprune.surgery.rules.grouping import join_all, settle
 from autoprune.surgery.rules.table import rule
-from autoprune.surgery.shadow import line, squash
+from autoprune.surgery.shadow import axis_track, line, squash
 
 
 @rule("aten.slice", "aten.narrow")
 def piece(op: Op) -> None:
-    """An equal share of a channel axis keeps its share; any other piece of one is sealed."""
+    """A piece whose size divides a channel axis keeps its share; any other is sealed."""
     axis = op.arg("dim") % op.arg("self").ndim
     _pieces(op, axis, [_start(op, axis)])
 
 
 @rule("aten.split", "aten.split_with_sizes", "aten.chunk", "aten.tensor_split")
 def split(op: Op) -> None:
-    """Chunks of equal size keep equal sizes; others are sealed."""
+    """Chunks keep the proportion of their sizes."""
     axis = op.arg("dim") % op.arg("self").ndim
     starts = np.cumsum([0, *(out.shape[axis] for out in op.outputs[:-1])]).tolist()
     _pieces(op, axis, starts)
@@ -32,23 +34,28 @@ def _start(op: Op, axis: int) -> int:
 
 
 def _pieces(op: Op, axis: int, starts: list[int]) -> None:
-    """Give each output its part of the track along ``axis``, and all the other tracks."""
+    """Give each output its part of the track along ``axis``, and all the other tracks.
+
+    The same places go from every stretch of the greatest length that all sizes are multiples of,
+    which leaves the sizes in proportion.
+    """
     shadow = op.shadow("self")
     others = shadow.off((axis,))
     found = shadow.along(axis)
     if found is None:
         op.give(*[others for _ in op.outputs])
         return
-    channels, length = line(found, axis), op.outputs[0].shape[axis]
+    sizes = [out.shape[axis] for out in op.outputs]
+    channels, length = line(found, axis), gcd(*sizes)
     stride = op.arg("step") if op.has("step") else 1
-    even = all(out.shape[axis] == length for out in op.outputs)
-    if stride != 1 or not even or len(channels) % length or any(s % length for s in starts):
+    if stride != 1 or length < 2 or len(channels) % length or any(s % length for s in starts):
         op.seal([channels], "takes a piece whose size is fixed")
         op.give(*[others for _ in op.outputs])
         return
     join_all(op, channels.reshape(-1, length), axis=0)
-    shape = [length if at == axis else 1 for at in range(op.arg("self").ndim)]
-    parts = [channels[s : s + length].reshape(shape) for s in starts]
+    ndim = op.arg("self").ndim
+    places = zip(starts, sizes, strict=True)
+    parts = [axis_track(channels[s : s + size], axis, ndim) for s, size in places]
     op.give(*[(part, *others) for part in parts])
 
 

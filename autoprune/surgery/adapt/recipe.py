@@ -1,0 +1,43 @@
+"""What a recipe for a class of another package says (see `rewrite`)."""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Where a module keeps its number of heads, and which weight's rows tell how many are left.
+
+    Args:
+        weight: Name of the weight; its rows are laid out as ``parts x heads x width``.
+        parts: Number of parts.
+        attribute: Name of the number of heads.
+    """
+
+    weight: str = "qkv.weight"
+    parts: int = 3
+    attribute: str = "num_heads"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a class is changed.
+
+    Args:
+        sizes: Expressions that are left to the reshape to find.
+        heads: Where the number of heads is, if the module has heads.
+        follows: Value of an attribute as a function of the pruned module, heads already set.
+        methods: Methods that hold such reshapes.
+    """
+
+    sizes: tuple[str, ...] = ("C", "C // self.num_heads", "self.head_dim")
+    heads: Heads | None = None
+    follows: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    methods: tuple[str, ...] = ("forward",)
+
+
+def at(module: Any, path: str) -> Any:
+    """Return what is at a dotted path below ``module``."""
+    return operator.attrgetter(path)(module)
