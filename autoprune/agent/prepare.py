@@ -21,6 +21,7 @@ from autoprune.evaluation.measure import measure, to_device
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.scorer import TRAINING_FORWARDS, Scorer
 from autoprune.methods import find_method
+from autoprune.methods.regularised import penalty
 from autoprune.surgery.discover import discover
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import call, describe, map_tensors
@@ -108,12 +109,16 @@ def prepare(request: Request) -> Prepared:
 
 
 def _check_trainable(request: Request) -> None:
-    trains = request.recovery.score_steps or request.recovery.recover_steps
-    if trains and not any(parameter.requires_grad for parameter in request.model.parameters()):
+    recovery = request.recovery
+    trains = recovery.score_steps or recovery.recover_steps
+    shrinks = recovery.shrink_steps and any(map(penalty, request.space.all_methods))
+    if not (trains or shrinks):
+        return
+    if not any(parameter.requires_grad for parameter in request.model.parameters()):
         raise ModelError(
             "Every parameter of the model is frozen (requires_grad=False), so nothing could be "
-            "fine-tuned after pruning. Unfreeze them, or set recovery.score_steps and "
-            "recovery.recover_steps to 0."
+            "trained. Unfreeze them, or set recovery.score_steps, recovery.recover_steps and, for "
+            "regularised methods, recovery.shrink_steps to 0."
         )
 
 

@@ -1,7 +1,7 @@
 """Bring a pruned model back: statistics of norms first, then some training."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -48,19 +48,41 @@ def fine_tune(model: nn.Module, task: Task, steps: int, recovery: Recovery, devi
     Raises:
         CandidateError: If the loss becomes NaN or infinite.
     """
+    return train(model, task, steps, recovery, device)
+
+
+def train(
+    model: nn.Module,
+    task: Task,
+    steps: int,
+    recovery: Recovery,
+    device: str,
+    *,
+    falling: bool = True,
+    after: Callable[[int, float], None] = lambda step, rate: None,
+) -> int:
+    """Do what `fine_tune` does.
+
+    Args:
+        model: What is trained, in place; in eval mode afterwards.
+        task: Source of the training batches and the loss.
+        steps: How many batches; 0 leaves the model alone.
+        recovery: Settings of the optimiser.
+        device: Where the model is.
+        falling: Whether the learning rate falls along a cosine; else it stays.
+        after: Called after each step of the optimiser with the number of the step, from 0, and
+            its learning rate.
+
+    Raises:
+        CandidateError: If the loss becomes NaN or infinite.
+    """
     if steps == 0:
         return 0
-    optimiser = torch.optim.SGD(
-        [p for p in model.parameters() if p.requires_grad],
-        lr=recovery.learning_rate,
-        momentum=recovery.momentum,
-        weight_decay=recovery.weight_decay,
-        nesterov=recovery.momentum > 0,
-    )
+    optimiser = _sgd(model, recovery)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     samples = 0
     model.train()
-    for raw in islice(_endless(task), steps):
+    for step, raw in enumerate(islice(_endless(task), steps)):
         batch = to_device(raw, device)
         loss = task.loss(call(model, task.inputs(batch)), batch)
         value = float(loss.detach())
@@ -69,10 +91,22 @@ def fine_tune(model: nn.Module, task: Task, steps: int, recovery: Recovery, devi
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        schedule.step()
+        after(step, optimiser.param_groups[0]["lr"])
+        if falling:
+            schedule.step()
         samples += task.samples(batch)
     model.eval()
     return samples
+
+
+def _sgd(model: nn.Module, recovery: Recovery) -> torch.optim.SGD:
+    return torch.optim.SGD(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=recovery.learning_rate,
+        momentum=recovery.momentum,
+        weight_decay=recovery.weight_decay,
+        nesterov=recovery.momentum > 0,
+    )
 
 
 def _endless(task: Task) -> Iterator[Any]:

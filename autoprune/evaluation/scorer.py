@@ -1,4 +1,4 @@
-"""Score a policy: apply, recalibrate, recover briefly, measure on the search split."""
+"""Score a policy: shrink, apply, recalibrate, recover briefly, measure on the search split."""
 
 import time
 from dataclasses import dataclass
@@ -13,11 +13,13 @@ from autoprune.evaluation.importance import Importance
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.recover import fine_tune, recalibrate
+from autoprune.evaluation.shrink import penalties, shrink
 from autoprune.surgery.apply import apply
 from autoprune.surgery.plan import Plan
+from autoprune.surgery.tensors import copied
 from autoprune.tasks import Task
 
-EVALUATOR_VERSION = 1
+EVALUATOR_VERSION = 2
 TRAINING_FORWARDS = 3  # forward, and a backward that costs two
 
 
@@ -84,14 +86,30 @@ class Scorer:
             DataError: If a loader fails.
         """
         start = time.perf_counter()
+        dense, shrunk = self._shrunk(policy)
         seed = seed_from(self.seed, steps)  # all candidates see the same batches
         share = self.cost.price(self.kept(policy)).macs / self.cost.dense.macs
         with isolated(seed, self.task.loader("train"), self.task.loader("search")):
-            model = self.build(policy)
+            model = apply(dense, self.plan, self.importance.removed(policy))
             batches = self.recovery.calibration_batches
             calibrated = recalibrate(model, self.task, batches, self.device)
             trained = fine_tune(model, self.task, steps, self.recovery, self.device)
             found = measure(model, self.task, "search", self.device)
-        forwards = calibrated + TRAINING_FORWARDS * trained + found.samples
+        forwards = share * (calibrated + TRAINING_FORWARDS * trained + found.samples)
+        forwards += TRAINING_FORWARDS * shrunk
         seconds = time.perf_counter() - start
-        return model, Score(found.loss, found.quality, share * forwards, seconds)
+        return model, Score(found.loss, found.quality, forwards, seconds)
+
+    def _shrunk(self, policy: Policy) -> tuple[nn.Module, int]:
+        """Return the dense model after regularised training, if asked for, and samples used."""
+        powers = penalties(policy)
+        if not powers or self.recovery.shrink_steps == 0:
+            return self.model, 0
+        dense = copied(self.model)
+        atoms = self.importance.removed(policy)
+        powers = {unit: power for unit, power in powers.items() if unit in atoms}
+        with isolated(seed_from(self.seed, "shrink"), self.task.loader("train")):
+            samples = shrink(
+                dense, self.plan, atoms, powers, self.task, self.recovery, self.device
+            )
+        return dense, samples

@@ -9,6 +9,7 @@ from autoprune.methods import (
     gradient_norm,
     magnitude,
     random,
+    regularised,
     taylor,
 )
 from autoprune.methods.base import CRITERIA, Criterion, ElementCriterion
@@ -29,5 +30,6 @@ __all__ = [
     "magnitude",
     "method_names",
     "random",
+    "regularised",
     "taylor",
 ]
