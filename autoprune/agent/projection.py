@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from autoprune.core.budget import Budget
 from autoprune.core.costs import Costs
@@ -57,7 +58,8 @@ class Projection:
         """Return feasible levels close to ``wanted`` that leave no slack a unit could use.
 
         All sparsities are scaled together, down if there is slack and towards the highest if
-        there is none; single units then take back what rounding left.
+        there is none; single units then take back what rounding left. Units that cost the same at
+        every level (zeros keep shapes) stay at what was wanted.
         """
         low, high = 0.0, 2.0  # 0 is dense, 1 is what was wanted, 2 is the smallest model
         for _ in range(_HALVINGS):
@@ -65,7 +67,13 @@ class Projection:
             low, high = (
                 (low, middle) if self.feasible(self._at(wanted, middle)) else (middle, high)
             )
-        return self._spend(self._at(wanted, high), wanted)
+        kept = {unit: wanted[unit] for unit in self._costless}
+        return self._spend(self._at(wanted, high), wanted) | kept
+
+    @cached_property
+    def _costless(self) -> frozenset[str]:
+        ends = {unit: self.price({unit: space.levels - 1}) for unit, space in self.spaces.items()}
+        return frozenset(unit for unit, costs in ends.items() if costs == self.cost.dense)
 
     def _at(self, wanted: Mapping[str, int], position: float) -> Levels:
         levels: Levels = {}
@@ -82,7 +90,7 @@ class Projection:
 
     def _spend(self, levels: Levels, wanted: Mapping[str, int]) -> Levels:
         """Lower levels one at a time, those furthest above the wish first, while it fits."""
-        blocked: set[str] = set()
+        blocked = set(self._costless)
         while True:
             able = [u for u, at in levels.items() if at > 0 and u not in blocked]
             if not able:

@@ -14,6 +14,7 @@ from autoprune.evaluation.measure import measure
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.recover import fine_tune, recalibrate
 from autoprune.evaluation.shrink import penalties, shrink
+from autoprune.evaluation.sparsify import sparsify
 from autoprune.surgery.apply import apply
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
@@ -66,7 +67,13 @@ class Scorer:
 
     def build(self, policy: Policy) -> nn.Module:
         """Return the pruned model as it is cut, before any recovery."""
-        return apply(self.model, self.plan, self.importance.removed(policy))
+        return self._built(self.model, policy)
+
+    def _built(self, dense: nn.Module, policy: Policy) -> nn.Module:
+        atoms = self.importance.removed(policy)
+        model = apply(dense, self.plan, atoms)
+        sparsify(model, self.plan, policy, self.importance, self.plan.cut(atoms))
+        return model
 
     def kept(self, policy: Policy) -> dict[str, int]:
         """Return the atoms kept of each unit the policy cuts."""
@@ -90,7 +97,7 @@ class Scorer:
         seed = seed_from(self.seed, steps)  # all candidates see the same batches
         share = self.cost.price(self.kept(policy)).macs / self.cost.dense.macs
         with isolated(seed, self.task.loader("train"), self.task.loader("search")):
-            model = apply(dense, self.plan, self.importance.removed(policy))
+            model = self._built(dense, policy)
             batches = self.recovery.calibration_batches
             calibrated = recalibrate(model, self.task, batches, self.device)
             trained = fine_tune(model, self.task, steps, self.recovery, self.device)
