@@ -8,16 +8,18 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """Where a module keeps its number of heads, and which weight's rows tell how many are left.
+    """Where a module keeps its number of heads, and which weight tells how many are left.
 
     Args:
-        weight: Name of the weight; its rows are laid out as ``parts x heads x width``.
+        weight: Name of the weight, by default the projection that reads all heads.
+        dim: Its dimension that is laid out as ``parts x heads x width``.
         parts: Number of parts.
         attribute: Name of the number of heads.
     """
 
-    weight: str = "qkv.weight"
-    parts: int = 3
+    weight: str = "proj.weight"
+    dim: int = 1
+    parts: int = 1
     attribute: str = "num_heads"
 
 
@@ -27,14 +29,16 @@ class Recipe:
 
     Args:
         sizes: Expressions that are left to the reshape to find.
-        heads: Where the number of heads is, if the module has heads.
+        heads: Where the number of heads is; modules without heads ignore it.
         follows: Value of an attribute as a function of the pruned module, heads already set.
+        exact: Expressions and what stands for them, where a reshape cannot find the size.
         methods: Methods that hold such reshapes.
     """
 
     sizes: tuple[str, ...] = ("C", "C // self.num_heads", "self.head_dim")
-    heads: Heads | None = None
+    heads: Heads = Heads()
     follows: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    exact: Mapping[str, str] = field(default_factory=dict)
     methods: tuple[str, ...] = ("forward",)
 
 

@@ -11,96 +11,108 @@ def _size(path: str, dim: int = 0) -> Callable[[Any], int]:
     return lambda module: int(at(module, path).shape[dim])
 
 
-def _scale_shape(module: Any) -> tuple[int, ...]:
-    return (module.scale.shape[0], *module.shape[1:])
+def _width(path: str, parts: int = 1, dim: int = 0, heads: str = "num_heads") -> Any:
+    """Return a function of a module: the width of a head, read from a weight's dimension."""
+    size = _size(path, dim)
+    return lambda module: size(module) // parts // getattr(module, heads)
 
 
-_QKV, _ROWS = Heads("qkv.weight"), Heads("qkv.weight", parts=1)
-_Q = Heads("q.weight", parts=1)
-_FUSED = Recipe(heads=_QKV)
-_WIDTH = Recipe(follows={"width": _size("convs.0.weight")})
+_PLAIN = Recipe()
+_DIM_HEAD = Recipe(follows={"dim_head": _width("qkv.weight", 3)})
+_BRANCH = Recipe(follows={"width": _size("convs.0.weight")})
 _EXPANDED = Recipe(follows={"expand_chs": _size("conv_exp.conv.weight")})
-_SPLIT = Recipe()
+_LEVIT = "proj.ln.linear.weight"
 
 _TIMM = {
-    "layers.attention2d.Attention2d": Recipe(
-        heads=_QKV, follows={"dim_head": lambda m: m.qkv.weight.shape[0] // 3 // m.num_heads}
-    ),
+    "layers.attention2d.Attention2d": _DIM_HEAD,
     "layers.attention2d.MultiQueryAttention2d": Recipe(
-        heads=Heads("query.proj.weight", parts=1),
+        heads=Heads("output.proj.weight"),
         follows={"key_dim": _size("key.proj.weight"), "value_dim": _size("value.proj.weight")},
     ),
-    "layers.mixed_conv2d.MixedConv2d": _SPLIT,
+    "layers.mixed_conv2d.MixedConv2d": _PLAIN,
     "layers.selective_kernel.SelectiveKernel": Recipe(
         follows={"in_channels": lambda m: m.paths[0].conv.in_channels * m.num_paths}
     ),
-    "models.beit.Attention": _FUSED,
-    "models.cait.ClassAttn": Recipe(heads=_Q),
-    "models.cait.TalkingHeadAttn": _FUSED,
-    "models.coat.FactorAttnConvRelPosEnc": _FUSED,
-    "models.coat.ConvRelPosEnc": _SPLIT,
-    "models.convit.GPSA": Recipe(
-        heads=Heads("v.weight", parts=1), methods=("forward", "get_attention")
-    ),
-    "models.convit.MHSA": _FUSED,
-    "models.crossvit.Attention": _FUSED,
-    "models.crossvit.CrossAttention": Recipe(heads=Heads("wq.weight", parts=1)),
+    "models.beit.Attention": _PLAIN,
+    "models.cait.ClassAttn": _PLAIN,
+    "models.cait.TalkingHeadAttn": _PLAIN,
+    "models.coat.ConvRelPosEnc": _PLAIN,
+    "models.coat.FactorAttnConvRelPosEnc": _PLAIN,
+    "models.convit.GPSA": Recipe(methods=("forward", "get_attention")),
+    "models.convit.MHSA": _PLAIN,
+    "models.crossvit.CrossAttention": _PLAIN,
     "models.cspnet.CrossStage": _EXPANDED,
     "models.cspnet.CrossStage3": _EXPANDED,
-    "models.davit.ChannelAttention": _FUSED,
+    "models.davit.ChannelAttention": _PLAIN,
     "models.davit.ChannelAttentionV2": Recipe(
         ("C", "C // self.groups"), Heads(attribute="groups")
     ),
-    "models.davit.WindowAttention": _FUSED,
-    "models.dla.DlaBottle2neck": _WIDTH,
-    "models.edgenext.CrossCovarianceAttn": _FUSED,
-    "models.efficientformer_v2.Attention2d": Recipe(("self.dh",)),
-    "models.efficientformer_v2.Attention2dDownsample": Recipe(("self.dh",)),
+    "models.davit.WindowAttention": _PLAIN,
+    "models.dla.DlaBottle2neck": _BRANCH,
+    "models.edgenext.CrossCovarianceAttn": _PLAIN,
+    "models.efficientformer.Attention": Recipe(("self.val_attn_dim",)),
+    "models.efficientformer_v2.Attention2d": Recipe(("self.dh",), Heads("proj.conv.weight")),
+    "models.efficientformer_v2.Attention2dDownsample": Recipe(
+        ("self.dh",), Heads("proj.conv.weight")
+    ),
     "models.efficientvit_msra.CascadedGroupAttention": Recipe(("self.val_dim",)),
-    "models.eva.EvaAttention": _FUSED,
-    "models.gcvit.WindowAttentionGlobal": _FUSED,
+    "models.eva.EvaAttention": _PLAIN,
+    "models.fastvit.Attention": _PLAIN,
+    "models.gcvit.WindowAttentionGlobal": _PLAIN,
     "models.hiera.MaskUnitAttention": Recipe(
-        ("self.head_dim", "self.dim_out"), Heads(attribute="heads")
+        (),
+        Heads(attribute="heads"),
+        {
+            "head_dim": _width("proj.weight", dim=1, heads="heads"),
+            "dim_out": _size("proj.weight", 1),
+        },
     ),
-    "models.inception_next.InceptionDWConv2d": _SPLIT,
-    "models.levit.Attention": Recipe(("self.val_attn_dim",)),
-    "models.levit.AttentionDownsample": Recipe(("self.val_attn_dim",)),
-    "models.mambaout.GatedConvBlock": _SPLIT,
-    "models.maxxvit.Attention2d": Recipe(
-        heads=_QKV, follows={"dim_head": lambda m: m.qkv.weight.shape[0] // 3 // m.num_heads}
+    "models.inception_next.InceptionDWConv2d": _PLAIN,
+    "models.levit.Attention": Recipe(("self.val_attn_dim",), Heads(_LEVIT)),
+    "models.levit.AttentionDownsample": Recipe(
+        (),
+        Heads(_LEVIT),
+        {
+            "key_dim": _width("q.ln.linear.weight"),
+            "val_dim": _width(_LEVIT, dim=1),
+            "val_attn_dim": _size(_LEVIT, 1),
+        },
     ),
-    "models.maxxvit.AttentionCl": Recipe(
-        heads=_QKV, follows={"dim_head": lambda m: m.qkv.weight.shape[0] // 3 // m.num_heads}
+    "models.mambaout.GatedConvBlock": _PLAIN,
+    "models.maxxvit.Attention2d": _DIM_HEAD,
+    "models.maxxvit.AttentionCl": _DIM_HEAD,
+    "models.metaformer.Attention": _PLAIN,
+    "models.metaformer.Scale": Recipe(
+        follows={"shape": lambda m: (m.scale.shape[0], *m.shape[1:])}
     ),
-    "models.metaformer.Scale": Recipe(follows={"shape": _scale_shape}),
-    "models.nest.Attention": _FUSED,
-    "models.nextvit.EfficientAttention": Recipe(heads=_Q),
-    "models.pvt_v2.Attention": Recipe(
-        heads=_Q, follows={"head_dim": lambda m: m.q.weight.shape[0] // m.num_heads}
+    "models.mvitv2.MultiScaleAttention": Recipe(follows={"dim_out": _size("proj.weight", 1)}),
+    "models.nest.Attention": Recipe(heads=Heads("qkv.weight", 0, 3)),
+    "models.nextvit.EfficientAttention": Recipe(
+        ("C",), follows={"head_dim": _width("q.weight")}
     ),
-    "models.res2net.Bottle2neck": _WIDTH,
-    "models.swin_transformer_v2.WindowAttention": _FUSED,
-    "models.tiny_vit.Attention": Recipe(("self.out_dim",), _ROWS),
-    "models.tnt.Attention": Recipe(heads=Heads("v.weight", parts=1)),
-    "models.twins.GlobalSubSampleAttn": Recipe(heads=_Q),
-    "models.twins.LocallyGroupedAttn": _FUSED,
-    "models.vision_transformer_relpos.RelPosAttention": _FUSED,
-    "models.visformer.Attention": Recipe(
-        heads=_QKV, follows={"head_dim": lambda m: m.qkv.weight.shape[0] // 3 // m.num_heads}
+    "models.pvt_v2.Attention": Recipe(("C",), follows={"head_dim": _width("q.weight")}),
+    "models.res2net.Bottle2neck": _BRANCH,
+    "models.swin_transformer.WindowAttention": _PLAIN,
+    "models.swin_transformer_v2.WindowAttention": _PLAIN,
+    "models.swin_transformer_v2_cr.WindowMultiHeadAttention": _PLAIN,
+    "models.tiny_vit.Attention": Recipe(("self.out_dim",)),
+    "models.tnt.Attention": _PLAIN,
+    "models.twins.GlobalSubSampleAttn": Recipe(
+        ("C",), exact={"C // self.num_heads": "self.q.weight.shape[0] // self.num_heads"}
     ),
-    "models.volo.Attention": _FUSED,
-    "models.volo.ClassAttention": Recipe(
-        ("self.head_dim", "self.head_dim * self.num_heads"), heads=_Q
-    ),
+    "models.twins.LocallyGroupedAttn": _PLAIN,
+    "models.vision_transformer_relpos.RelPosAttention": _PLAIN,
+    "models.visformer.Attention": Recipe(follows={"head_dim": _width("qkv.weight", 3)}),
+    "models.volo.Attention": _PLAIN,
+    "models.volo.ClassAttention": Recipe(("self.head_dim", "self.head_dim * self.num_heads")),
     "models.volo.OutlookAttention": Recipe(
-        ("C // self.num_heads", "C * self.kernel_size * self.kernel_size"),
-        Heads("v.weight", parts=1),
+        ("C // self.num_heads", "C * self.kernel_size * self.kernel_size")
     ),
-    "models.xcit.XCA": _FUSED,
+    "models.xcit.XCA": _PLAIN,
 }
 _TORCHVISION = {
     "models.maxvit.RelativePositionalMultiHeadAttention": Recipe(
-        ("D", "DH"), Heads("to_qkv.weight", attribute="n_heads")
+        ("D", "DH"), Heads("merge.weight", attribute="n_heads")
     ),
 }
 RECIPES = {f"timm.{name}": recipe for name, recipe in _TIMM.items()} | {

@@ -47,10 +47,10 @@ class Rewritten:
     def resize(self, gone: Gone) -> None:
         """Set the number of heads, then all attributes that follow the weights."""
         heads = self.recipe.heads
-        if heads is not None and 0 in gone.get(heads.weight, {}):
-            rows = gone[heads.weight][0]
-            size = at(self, heads.weight).shape[0] + len(rows)
-            left = heads_left(rows, size, getattr(self, heads.attribute), heads.parts)
+        lost = gone.get(heads.weight, {}).get(heads.dim)
+        if lost is not None and hasattr(self, heads.attribute):
+            size = at(self, heads.weight).shape[heads.dim] + len(lost)
+            left = heads_left(lost, size, getattr(self, heads.attribute), heads.parts)
             setattr(self, heads.attribute, left)
         for attribute, value in self.recipe.follows.items():
             setattr(self, attribute, value(self))
@@ -63,7 +63,7 @@ def rewritten(path: str) -> type[Rewritten] | None:
     original = getattr(import_module(module), name)
     recipe = RECIPES[path]
     try:
-        edits = [_Edit(original, method, recipe.sizes) for method in recipe.methods]
+        edits = [_Edit(original, method, recipe) for method in recipe.methods]
         changed = {edit.method: edit.compiled() for edit in edits}
     except (OSError, SyntaxError):
         return None
@@ -91,12 +91,20 @@ def __getattr__(name: str) -> type[Rewritten]:
 class _Edit(ast.NodeTransformer):
     """Changes one method of a class."""
 
-    def __init__(self, original: type, method: str, sizes: tuple[str, ...]) -> None:
-        self.method, self.needs_scale, self._sizes = method, False, sizes
+    def __init__(self, original: type, method: str, recipe: Recipe) -> None:
+        self.method, self.needs_scale, self._recipe = method, False, recipe
         function = inspect.unwrap(getattr(original, method))
         self._globals = function.__globals__
         self._file = f"<{original.__module__}.{original.__qualname__}.{method}, sizes following>"
         self._tree = self.visit(ast.parse(textwrap.dedent(inspect.getsource(function))))
+
+    def visit(self, node: ast.AST) -> Any:
+        """Put in what stands for an expression, if the recipe names it."""
+        if isinstance(node, ast.expr) and self._recipe.exact:
+            stand_in = self._recipe.exact.get(ast.unparse(node))
+            if stand_in is not None:
+                return ast.parse(stand_in, mode="eval").body
+        return super().visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
         """Change reshapes, splits and attention."""
@@ -114,7 +122,7 @@ class _Edit(ast.NodeTransformer):
 
     def _open(self, node: ast.Call) -> None:
         texts = [ast.unparse(argument) for argument in node.args]
-        hits = [at for at, text in enumerate(texts) if text in self._sizes]
+        hits = [at for at, text in enumerate(texts) if text in self._recipe.sizes]
         if len(hits) == 1 and "-1" not in texts:
             node.args[hits[0]] = ast.Constant(-1)
 
