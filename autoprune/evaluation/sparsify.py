@@ -8,7 +8,7 @@ from autoprune.methods import find_method
 from autoprune.methods.base import Tensors
 from autoprune.surgery.apply import cutter
 from autoprune.surgery.plan import Plan
-from autoprune.surgery.sparse import n_m_mask, set_to_zero, unstructured_masks
+from autoprune.surgery.sparse import input_dim, n_m_mask, set_to_zero, unstructured_masks
 from autoprune.surgery.units import Cut
 
 
@@ -37,14 +37,14 @@ def sparsify(
                 for name in plan.weights[unit].members
                 if name in left
             }
-            found = _masks(own, choice)
+            found = _masks(model, own, choice)
             masks = {**masks, **{n: m & masks[n] if n in masks else m for n, m in found.items()}}
     if masks:
         set_to_zero(model, masks)
 
 
-def _masks(scores: Tensors, choice: Choice) -> Tensors:
+def _masks(model: nn.Module, scores: Tensors, choice: Choice) -> Tensors:
     pattern = find_method(choice.method).structure.pattern
     if pattern is None:
         return unstructured_masks(scores, choice.sparsity) if scores else {}
-    return {name: n_m_mask(score, *pattern) for name, score in scores.items()}
+    return {name: n_m_mask(s, *pattern, input_dim(model, name)) for name, s in scores.items()}

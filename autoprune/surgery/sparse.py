@@ -6,6 +6,8 @@ from weakref import ref
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvTransposeNd
+from torch.utils.hooks import RemovableHandle
 
 from autoprune.errors import ModelError
 
@@ -28,25 +30,32 @@ def unstructured_masks(scores: Masks, sparsity: float) -> dict[str, torch.Tensor
     return {n: part.view_as(scores[n]) for n, part in zip(scores, parts, strict=True)}
 
 
-def n_m_mask(scores: torch.Tensor, n: int, m: int) -> torch.Tensor:
-    """Return which elements stay: of each ``m`` in a row along dimension 1 the best ``n``.
+def n_m_mask(scores: torch.Tensor, n: int, m: int, dim: int = 1) -> torch.Tensor:
+    """Return which elements stay: of each ``m`` in a row along a dimension the best ``n``.
 
     Rows are input channels, as sparse tensor cores want them (Mishra et al. 2021,
     arXiv:2104.08378). A shorter last group stays whole; of equal scores the last stay.
 
     Args:
-        scores: A score for each element of a weight, ``out x in x ...``.
+        scores: A score for each element of a weight.
         n: How many of each group stay.
         m: Size of the groups.
+        dim: Dimension of the input channels, see `input_dim`.
     """
-    rows = scores.movedim(1, -1)
+    rows = scores.movedim(dim, -1)
     whole = rows.shape[-1] // m * m
     groups = rows[..., :whole].unflatten(-1, (-1, m))
     order = torch.argsort(groups, dim=-1, stable=True)
     kept = torch.ones_like(groups, dtype=torch.bool)
     kept.scatter_(-1, order[..., : m - n], False)
     rest = torch.ones_like(rows[..., whole:], dtype=torch.bool)
-    return torch.cat([kept.flatten(-2), rest], -1).movedim(-1, 1).contiguous()
+    return torch.cat([kept.flatten(-2), rest], -1).movedim(-1, dim).contiguous()
+
+
+def input_dim(model: nn.Module, name: str) -> int:
+    """Return the dimension of a weight along which its input channels lie."""
+    module, _, _ = name.rpartition(".")
+    return 0 if isinstance(model.get_submodule(module), _ConvTransposeNd) else 1
 
 
 def set_to_zero(model: nn.Module, masks: Masks) -> None:
@@ -72,16 +81,17 @@ def set_to_zero(model: nn.Module, masks: Masks) -> None:
 def keep_zeros(model: nn.Module, names: Iterable[str]) -> None:
     """Keep the elements of the named parameters at zero that are zero now.
 
-    Whoever trains the model: their gradients are zero from the next forward on, so SGD with
-    momentum and weight decay, Adam and their like leave them as they are. The state dict stays
-    as it is, copies keep zeros too. A fresh optimiser is needed, one without old momentum.
+    Whoever trains the model: their gradients are zero, so SGD with momentum and weight decay,
+    Adam and their like leave them as they are. The state dict stays as it is, copies keep zeros
+    too. A fresh optimiser is needed, one without old momentum.
     """
     for number, hook in list(model._forward_pre_hooks.items()):
         if isinstance(hook, ZeroKeeper):
+            hook.release()
             del model._forward_pre_hooks[number]
-    masks = {name: model.get_parameter(name).detach() != 0 for name in names}
-    if masks:
-        model.register_forward_pre_hook(ZeroKeeper(masks))
+    parameters = {name: model.get_parameter(name) for name in names}
+    if parameters:
+        model.register_forward_pre_hook(ZeroKeeper(parameters))
 
 
 def kept_at_zero(model: nn.Module) -> list[str]:
@@ -91,36 +101,52 @@ def kept_at_zero(model: nn.Module) -> list[str]:
 
 
 class ZeroKeeper:
-    """A forward hook of the whole model that has gradients of masked elements zeroed.
+    """Has the gradients of what is zero now zeroed; lives as a forward hook of the whole model.
 
-    It finds the parameters anew in each training forward, since copying a model or moving it
-    can put others in their place.
+    It goes to copies with the model and holds on to the parameters there. Should others be put
+    in their place later, the next forward finds them.
 
     Args:
-        masks: Which elements may change, by parameter.
+        parameters: Parameters by name.
     """
 
-    def __init__(self, masks: Masks) -> None:
-        self.masks = dict(masks)
-        self._held: dict[str, ref[torch.Tensor]] = {}
+    def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
+        self.masks = {name: p.detach() != 0 for name, p in parameters.items()}
+        self._held: dict[str, tuple[ref[nn.Parameter], RemovableHandle]] = {}
+        for name, parameter in parameters.items():
+            self._hold(name, parameter)
+
+    def release(self) -> None:
+        """Let the zeros go."""
+        for _, handle in self._held.values():
+            handle.remove()
 
     def __call__(self, model: nn.Module, _: Any) -> None:
-        """Put a hook on every parameter that has none yet."""
-        if torch.compiler.is_exporting() or not torch.is_grad_enabled():
+        """Hold on to every parameter of ``model`` that is not yet held."""
+        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
             return
-        self._hold(model)
+        for name in self.masks:
+            try:
+                parameter = model.get_parameter(name)
+            except AttributeError:  # its module is gone
+                continue
+            self._hold(name, parameter)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _hold(self, model: nn.Module) -> None:
-        for name, mask in self.masks.items():
-            parameter = model.get_parameter(name)
-            held = self._held.get(name)
-            if parameter.requires_grad and (held is None or held() is not parameter):
-                parameter.register_hook(lambda grad, mask=mask: grad * mask.to(grad.device))
-                self._held[name] = ref(parameter)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "ZeroKeeper":
-        return ZeroKeeper({name: mask.clone() for name, mask in self.masks.items()})
+    def _hold(self, name: str, parameter: nn.Parameter) -> None:
+        held = self._held.get(name)
+        if not parameter.requires_grad or (held is not None and held[0]() is parameter):
+            return
+        if self.masks[name].shape != parameter.shape:  # it was cut since
+            self.masks[name] = parameter.detach() != 0
+        mask = self.masks[name]
+        handle = parameter.register_hook(lambda grad: grad.masked_fill(~mask.to(grad.device), 0))
+        self._held[name] = (ref(parameter), handle)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"masks": self.masks, "_held": {}}
+        alive = {name: held() for name, (held, _) in self._held.items()}
+        return {"masks": self.masks, "held": {n: p for n, p in alive.items() if p is not None}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.masks, self._held = state["masks"], {}
+        for name, parameter in state["held"].items():
+            self._hold(name, parameter)

@@ -18,7 +18,10 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from autoprune.artifacts.onnx import export_onnx
 from autoprune.errors import ModelError
+from autoprune.surgery.apply import apply
+from autoprune.surgery.discover import discover
 from autoprune.surgery.sparse import (
+    input_dim,
     keep_zeros,
     kept_at_zero,
     n_m_mask,
@@ -128,6 +131,22 @@ def _pickled(model: Net) -> nn.Module:
     return pickle.loads(pickle.dumps(model))  # type: ignore[no-any-return]
 
 
+def _trained_copy(model: Net) -> nn.Module:
+    model(X).sum().backward()
+    return copy.deepcopy(model)
+
+
+def _assigned(model: Net) -> nn.Module:
+    twin = copy.deepcopy(model)
+    twin.load_state_dict({n: t.clone() for n, t in model.state_dict().items()}, assign=True)
+    return twin
+
+
+def _unfrozen(model: Net) -> nn.Module:
+    keep_zeros(model.requires_grad_(False), kept_at_zero(model))
+    return copy.deepcopy(model).requires_grad_(True)
+
+
 def _reloaded(model: Net) -> nn.Module:
     twin = Net()
     twin.load_state_dict(model.state_dict())
@@ -142,7 +161,9 @@ def _wrapped(model: Net) -> nn.Module:
     return twin
 
 
-@pytest.mark.parametrize("carry", [_copied, _pickled, _reloaded, _wrapped])
+@pytest.mark.parametrize(
+    "carry", [_copied, _trained_copy, _pickled, _assigned, _unfrozen, _reloaded, _wrapped]
+)
 def test_zeros_survive(carry: Callable[[Net], nn.Module]) -> None:
     model = sparse()
     before, twin = zeros(model), carry(model)
@@ -152,12 +173,67 @@ def test_zeros_survive(carry: Callable[[Net], nn.Module]) -> None:
     assert unchanged(model, before)
 
 
-def test_zeros_survive_compilation() -> None:
-    model = sparse()
+@pytest.mark.parametrize("carry", [lambda model: model, _copied, _pickled])
+def test_zeros_survive_compilation_in_one_graph(carry: Callable[[Net], nn.Module]) -> None:
+    model = carry(sparse())
     before = zeros(model)
-    compiled: Any = torch.compile(model, backend="eager")
+    compiled: Any = torch.compile(model, backend="aot_eager", fullgraph=True)
     train(compiled, SGD(model.parameters(), 0.1, momentum=0.9))
     assert unchanged(model, before)
+
+
+def test_zeros_survive_where_parts_of_the_model_are_called_alone() -> None:
+    model = copy.deepcopy(sparse())
+    before = zeros(model)
+    parts = nn.Sequential(model.a, model.b)
+    train(parts, SGD(model.parameters(), 0.1))
+    assert unchanged(model, before)
+
+
+def test_gradients_that_are_not_finite_do_not_reach_zeros() -> None:
+    model = sparse()
+    (model(X).sum() * float("inf")).backward()
+    for name, zero in zeros(model).items():
+        gradient = model.get_parameter(name).grad
+        assert gradient is not None
+        assert not gradient[zero].any()
+        assert not gradient[~zero].isfinite().all()
+
+
+def test_a_model_that_is_cut_again_keeps_its_zeros() -> None:
+    model = sparse().eval()
+    plan = discover(model, [X], np.random.default_rng(0))
+    pruned = apply(model, plan, {"a": np.array([1, 4])})
+    before = zeros(pruned)
+    assert before["a.weight"].shape == (6, 6)
+    train(pruned, SGD(pruned.parameters(), 0.1))
+    assert unchanged(pruned, before)
+
+
+def test_a_model_from_which_a_block_is_gone_trains_on() -> None:
+    model = sparse()
+    model.b = nn.Identity()  # type: ignore[assignment]
+    optimiser = SGD(model.parameters(), 0.1)
+    before = model.a.weight.detach() == 0
+    train(model, optimiser)
+    assert torch.equal(model.a.weight.detach() == 0, before)
+
+
+def test_hooks_do_not_pile_up() -> None:
+    model = sparse()
+    for _ in range(3):
+        model(X).sum().backward()
+    keep_zeros(model, ["a.weight"])
+    hooks: Any = model.a.weight._backward_hooks
+    assert len(hooks) == 1
+    assert not model.b.weight._backward_hooks
+
+
+def test_inputs_of_a_transposed_convolution_lie_along_its_first_dimension() -> None:
+    model = nn.Sequential(nn.Conv2d(4, 8, 1), nn.ConvTranspose2d(8, 4, 2), nn.Linear(4, 2))
+    assert [input_dim(model, f"{at}.weight") for at in range(3)] == [1, 0, 1]
+    mask = n_m_mask(torch.rand(8, 3, 2, 2), 1, 4, dim=0)
+    assert torch.equal(mask.unflatten(0, (2, 4)).sum(1), torch.ones(2, 3, 2, 2, dtype=torch.int64))
 
 
 def test_zeros_survive_export(tmp_path: Path) -> None:
