@@ -9,6 +9,7 @@ from torch import nn
 
 from autoprune.surgery.adapt import adapted
 from autoprune.surgery.ids import IdTable
+from autoprune.surgery.left import OVER_WHAT_IS_LEFT
 from autoprune.surgery.op import Op, Record
 from autoprune.surgery.rules.grouping import whole_groups
 from autoprune.surgery.trace import TraceMode, start_record
@@ -104,17 +105,6 @@ class MaskMode(TraceMode):
         return value
 
 
-def _layer_norm(mode: MaskMode, func: Any, op: Op) -> Any:
-    data, shape = op.arg("input"), list(op.arg("normalized_shape"))
-    axis = data.ndim - 1
-    kept = mode.kept(data, axis)
-    if kept is None or len(shape) > 1:
-        return func(data, shape, *op.rest("normalized_shape"))
-    vectors = [None if v is None else v[kept] for v in (op.arg("weight"), op.arg("bias"))]
-    out, *rest = func(data.index_select(axis, kept), [len(kept)], *vectors, op.arg("eps"))
-    return (torch.zeros_like(data).index_copy(axis, kept, out), *rest)
-
-
 def _group_norm(mode: MaskMode, func: Any, op: Op) -> Any:
     data, groups, channels = op.arg("input"), op.arg("group"), op.arg("C")
     kept = mode.kept(data, 1)
@@ -129,6 +119,6 @@ def _group_norm(mode: MaskMode, func: Any, op: Op) -> Any:
 
 
 _NORMS: dict[str, Callable[[MaskMode, Any, Op], Any]] = {
-    "aten.native_layer_norm": _layer_norm,
+    **OVER_WHAT_IS_LEFT,
     "aten.native_group_norm": _group_norm,
 }

@@ -108,7 +108,7 @@ def test_every_shipped_space_is_listed(run: Any) -> None:
 def test_a_space_is_shown_as_it_was_written_or_understood(run: Any) -> None:
     text = resource("search_spaces", "vit.yaml").read_text(encoding="utf-8")
     assert run("spaces", "show", "vit") == (0, text, "")
-    assert json.loads(run("spaces", "show", "vit", "--json")[1])["units"][0]["match"] == "*.mlp.0"
+    assert json.loads(run("spaces", "show", "vit", "--json")[1])["units"][0]["match"] == "*:heads"
 
 
 def test_a_space_of_ones_own_is_checked(run: Any, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def join_tracks(op: Op, merged: list[Ids], track: Ids) -> None:
 
 
 def seal_unmatched(op: Op, merged: list[Ids], tensor: torch.Tensor) -> None:
-    """Seal each track along an axis on which ``tensor`` has full size but no ids.
+    """Seal and drop each track along an axis on which ``tensor`` has full size but no ids.
 
     An axis that was expanded (stride 0) does not vary: it counts as one of size 1.
     """
@@ -67,9 +67,13 @@ def seal_unmatched(op: Op, merged: list[Ids], tensor: torch.Tensor) -> None:
     shape = (1,) * (ndim - tensor.ndim) + tuple(own_shape)
     own = [varying(lift(t, ndim)) for t in op.record.shadow(tensor).tracks]
     covered = frozenset().union(*own)
-    for track in merged:
-        if any(shape[axis] > 1 and axis not in covered for axis in varying(track)):
-            op.seal([track], "meets a tensor whose size is fixed")
+    fixed = [
+        track
+        for track in merged
+        if any(shape[axis] > 1 and axis not in covered for axis in varying(track))
+    ]
+    op.seal(fixed, "meets a tensor whose size is fixed")
+    merged[:] = [track for track in merged if not any(track is known for known in fixed)]
 
 
 @rule("aten.new_zeros", "aten.new_ones", "aten.new_empty", "aten.new_full")

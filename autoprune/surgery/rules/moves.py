@@ -68,7 +68,7 @@ def select(op: Op) -> None:
     op.give(*[kept for _ in op.outputs])
 
 
-@rule("aten.roll", "aten.flip", "aten.index", "aten.index_select", "aten.unfold", "aten.im2col")
+@rule("aten.roll", "aten.flip", "aten.index", "aten.index_select", "aten.unfold")
 def rearrange(op: Op) -> None:
     """Entries move by fixed positions; an axis whose channels do is sealed."""
     _replay(op, free_along_moved=False)
@@ -95,6 +95,31 @@ def pad(op: Op) -> None:
 def spread(op: Op) -> None:
     """Channels are repeated or spread over space; what moves keeps its id."""
     _replay(op, free_along_moved=True)
+
+
+@rule("aten.im2col")
+def to_patches(op: Op) -> None:
+    """``[batch, channels, ...]`` to ``[batch, channels x places, patches]``."""
+    shadow, out = op.shadow("self"), op.outputs[0]
+    op.seal(shadow.off((-3,)), "mixes this axis")
+    channels = op.line("self", -3)
+    if channels is None:
+        op.give()
+        return
+    repeated = np.repeat(channels, out.shape[-2] // len(channels))
+    op.give((axis_track(repeated, out.ndim - 2, out.ndim),))
+
+
+@rule("aten.col2im")
+def from_patches(op: Op) -> None:
+    """``[batch, channels x places, patches]`` to ``[batch, channels, ...]``."""
+    op.seal(op.shadow("self").off((-2,)), "mixes this axis")
+    channels, out = op.line("self", -2), op.outputs[0]
+    if channels is None:
+        op.give()
+        return
+    whole = join_all(op, channels.reshape(out.shape[-3], -1), axis=1).ravel()
+    op.give((axis_track(whole, out.ndim - 3, out.ndim),))
 
 
 def _replay(op: Op, free_along_moved: bool) -> None:

@@ -3,13 +3,14 @@
 from itertools import combinations
 
 import numpy as np
+import torch
 
 from autoprune.surgery.ids import NO_ID, Ids
 from autoprune.surgery.op import Op
 from autoprune.surgery.rules.elementwise import join_tracks, seal_unmatched
 from autoprune.surgery.rules.grouping import settle
 from autoprune.surgery.rules.table import rule
-from autoprune.surgery.shadow import Unruled, lift, reshape, varying
+from autoprune.surgery.shadow import Shadow, Unruled, lift, reshape, varying
 
 
 @rule("aten.view", "aten._unsafe_view", "aten._reshape_alias", "aten.unsqueeze", "aten.squeeze")
@@ -18,11 +19,15 @@ def view(op: Op) -> None:
     old, new = op.arg("self").shape, op.outputs[0].shape
     if 0 in old:
         raise Unruled("a tensor without entries")
-    tracks = tuple(settle(op, reshape(track, old, new)) for track in op.shadow("self").tracks)
-    for left, right in combinations(tracks, 2):
-        if varying(left) & varying(right):
-            raise Unruled("two kinds of channels end up on one axis")
-    op.give(tracks)
+    tracks = [settle(op, reshape(track, old, new)) for track in op.shadow("self").tracks]
+    crowded = {
+        at
+        for pair in combinations(range(len(tracks)), 2)
+        if varying(tracks[pair[0]]) & varying(tracks[pair[1]])
+        for at in pair
+    }
+    op.seal([tracks[at] for at in crowded], "two kinds of channels end up on one axis")
+    op.give(tuple(track for at, track in enumerate(tracks) if at not in crowded))
 
 
 @rule("aten.permute", "aten.transpose", "aten.t")
@@ -49,7 +54,23 @@ def expand(op: Op) -> None:
 def cat(op: Op) -> None:
     """Tracks along the axis are laid end to end, the others are joined."""
     tensors = [tensor for tensor in op.arg("tensors") if tensor.numel()]
+    _lay(op, tensors, op.arg("dim") % op.outputs[0].ndim)
+
+
+@rule("aten.stack")
+def stack(op: Op) -> None:
+    """Like cat, each operand with a new axis of size 1."""
     axis = op.arg("dim") % op.outputs[0].ndim
+    rows = []
+    for tensor in op.arg("tensors"):
+        known, row = op.record.shadow(tensor), tensor.unsqueeze(axis)
+        tracks = tuple(np.expand_dims(track, axis) for track in known.tracks)
+        op.record.shadows[row] = Shadow(tracks, known.from_input)
+        rows.append(row)
+    _lay(op, rows, axis)
+
+
+def _lay(op: Op, tensors: list[torch.Tensor], axis: int) -> None:
     ends = [op.record.shadow(tensor).along(axis) for tensor in tensors]
     others: list[Ids] = []
     for tensor in tensors:
