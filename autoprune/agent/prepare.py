@@ -63,7 +63,7 @@ def prepare(request: Request) -> Prepared:
     """
     for method in request.space.all_methods:
         find_method(method)
-    _check_trainable(request)
+    check_trainable(request)
     request.progress(Progress(stage="trace", done=0, total=1))
     inputs = example_inputs(request.task)
     rng = np.random.default_rng(request.seed)
@@ -108,7 +108,12 @@ def prepare(request: Request) -> Prepared:
     )
 
 
-def _check_trainable(request: Request) -> None:
+def check_trainable(request: Request) -> None:
+    """Refuse a model that is to be trained and cannot be.
+
+    Raises:
+        ModelError: If every parameter is frozen.
+    """
     recovery = request.recovery
     trains = recovery.score_steps or recovery.recover_steps
     shrinks = recovery.shrink_steps and any(map(penalty, request.space.all_methods))

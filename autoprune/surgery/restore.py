@@ -11,6 +11,7 @@ from autoprune.errors import ModelError
 from autoprune.surgery.apply import apply
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Plan
+from autoprune.surgery.sparse import keep_zeros, kept_at_zero
 from autoprune.surgery.tensors import state_tensors
 
 
@@ -24,7 +25,7 @@ def restored(
     """Return the model in which ``units`` are whole again.
 
     What belongs to them has the bytes it has in ``dense``; everything else keeps what it is in
-    ``pruned``, fine-tuned or not. Neither model is changed.
+    ``pruned``, fine-tuned or not; single weights kept at zero stay so. Neither model is changed.
 
     Args:
         pruned: ``apply(dense, plan, atoms)``, trained since or not.
@@ -49,6 +50,8 @@ def restored(
     for name, target in state_tensors(wider).items():
         if not missing.drops(name):
             _write(name, target, values.get(name), missing.positions.get(name, {}))
+    parameters = dict(wider.named_parameters())
+    keep_zeros(wider, [name for name in kept_at_zero(pruned) if name in parameters])
     return wider.train(pruned.training)
 
 

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from autoprune.agent.prepare import check_trainable
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
-from autoprune.errors import ConfigError
+from autoprune.errors import ConfigError, ModelError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.recover import fine_tune, recalibrate
 from autoprune.evaluation.scorer import Scorer
 from autoprune.evaluation.shrink import growth, penalties, proximal, shrink
 from autoprune.methods.regularised import Power
+from autoprune.space.schema import SearchSpace
 from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import discover
 from autoprune.surgery.ids import Ids
@@ -264,3 +268,23 @@ def test_shrinking_does_not_change_which_batches_come_after_it(
     plain, shrunk = seen
     assert len(shrunk) == len(plain) + 5
     assert shrunk[5:] == plain
+
+
+@pytest.mark.parametrize(
+    ("method", "steps", "refused"),
+    [
+        ("channel.regularised_l1", 5, True),
+        ("channel.regularised_l1", 0, False),
+        ("head.l1", 5, False),
+    ],
+)
+def test_a_frozen_model_cannot_shrink(
+    net: nn.Module, method: str, steps: int, refused: bool
+) -> None:
+    space = SearchSpace.model_validate({"methods": [method], "sparsities": [0.5]})
+    recovery = Recovery(score_steps=0, recover_steps=0, shrink_steps=steps)
+    request: Any = SimpleNamespace(model=net.requires_grad_(False), space=space, recovery=recovery)
+    with pytest.raises(ModelError, match="shrink_steps to 0") if refused else nullcontext():
+        check_trainable(request)
+    net.get_parameter("head.bias").requires_grad_(True)
+    check_trainable(request)

@@ -20,6 +20,7 @@ from autoprune.artifacts.onnx import export_onnx
 from autoprune.errors import ModelError
 from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import discover
+from autoprune.surgery.restore import restored
 from autoprune.surgery.sparse import (
     input_dim,
     keep_zeros,
@@ -208,6 +209,24 @@ def test_a_model_that_is_cut_again_keeps_its_zeros() -> None:
     assert before["a.weight"].shape == (6, 6)
     train(pruned, SGD(pruned.parameters(), 0.1))
     assert unchanged(pruned, before)
+
+
+def test_zeros_are_kept_on_when_a_unit_is_restored() -> None:
+    torch.manual_seed(0)
+    dense = Net().eval()
+    plan = discover(dense, [X], np.random.default_rng(0))
+    atoms = {"a": np.array([1, 4])}
+    pruned = apply(dense, plan, atoms)
+    names = ("a.weight", "b.weight")
+    scores = {name: pruned.get_parameter(name).detach().abs() for name in names}
+    set_to_zero(pruned, unstructured_masks(scores, 0.5))
+    whole = restored(pruned, dense, plan, atoms, ["a"])
+    before = zeros(whole)
+    assert sum(int(z.sum()) for z in before.values()) == (6 * 6 + 3 * 6) // 2
+    values = whole.get_parameter("a.weight").detach().clone()
+    train(whole, SGD(whole.parameters(), 0.1))
+    assert unchanged(whole, before)
+    assert not torch.equal(whole.get_parameter("a.weight").detach()[1], values[1])
 
 
 def test_a_model_from_which_a_block_is_gone_trains_on() -> None:
