@@ -44,9 +44,7 @@ def _again(func: Any, op: Op, data: torch.Tensor) -> Any:
     return func(*[data if name == "self" else op.arg(name) for name in names], **named)
 
 
-def _kept(
-    mode: "MaskMode", data: torch.Tensor, dims: Iterable[int]
-) -> Mapping[int, torch.Tensor]:
+def _kept(mode: "MaskMode", data: torch.Tensor, dims: Iterable[int]) -> Mapping[int, torch.Tensor]:
     """Return the places that are left by axis, for each of ``dims`` that lost any."""
     found = {dim % data.ndim: mode.kept(data, dim % data.ndim) for dim in dims}
     return {axis: places for axis, places in found.items() if places is not None}

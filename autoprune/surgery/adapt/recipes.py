@@ -87,9 +87,7 @@ _TIMM = {
     ),
     "models.mvitv2.MultiScaleAttention": Recipe(follows={"dim_out": _size("proj.weight", 1)}),
     "models.nest.Attention": Recipe(heads=Heads("qkv.weight", 0, 3)),
-    "models.nextvit.EfficientAttention": Recipe(
-        ("C",), follows={"head_dim": _width("q.weight")}
-    ),
+    "models.nextvit.EfficientAttention": Recipe(("C",), follows={"head_dim": _width("q.weight")}),
     "models.pvt_v2.Attention": Recipe(("C",), follows={"head_dim": _width("q.weight")}),
     "models.res2net.Bottle2neck": _BRANCH,
     "models.swin_transformer.WindowAttention": _PLAIN,

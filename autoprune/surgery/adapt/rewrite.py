@@ -151,4 +151,5 @@ def _split(x: Tensor, sizes: int | Sequence[int], dim: int = 0) -> Sequence[Tens
     if not isinstance(sizes, int):
         whole = sum(sizes)
         sizes = [size * x.shape[dim] // whole for size in sizes]
-    return x.split(sizes, dim)
+    pieces: Sequence[Tensor] = x.split(sizes, dim)
+    return pieces

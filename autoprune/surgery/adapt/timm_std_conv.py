@@ -32,24 +32,25 @@ class _Sliced(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """See timm's classes."""
         if getattr(self, "same_pad", False):
-            x = pad_same(x, self.kernel_size, self.stride, self.dilation)
+            x = pad_same(x, list(self.kernel_size), list(self.stride), list(self.dilation))
         weight = layer_norm(self.weight, self.weight.shape[1:], eps=self.eps)
         if isinstance(self, ScaledStdConv2d | ScaledStdConv2dSame):
             weight = weight * (self.gain * self.scale)
-        return self._conv_forward(x, weight, self.bias)
+        out: Tensor = self._conv_forward(x, weight, self.bias)
+        return out
 
 
-class SlicedStdConv2d(_Sliced, StdConv2d):  # type: ignore[misc]
+class SlicedStdConv2d(_Sliced, StdConv2d):
     """Weight standardisation."""
 
 
-class SlicedStdConv2dSame(_Sliced, StdConv2dSame):  # type: ignore[misc]
+class SlicedStdConv2dSame(_Sliced, StdConv2dSame):
     """Weight standardisation, padded as TensorFlow does."""
 
 
-class SlicedScaledStdConv2d(_Sliced, ScaledStdConv2d):  # type: ignore[misc]
+class SlicedScaledStdConv2d(_Sliced, ScaledStdConv2d):
     """Scaled weight standardisation; the scale stays the one of the dense fan-in."""
 
 
-class SlicedScaledStdConv2dSame(_Sliced, ScaledStdConv2dSame):  # type: ignore[misc]
+class SlicedScaledStdConv2dSame(_Sliced, ScaledStdConv2dSame):
     """Scaled weight standardisation, padded as TensorFlow does."""
