@@ -32,6 +32,7 @@ class Recipe:
         heads: Where the number of heads is; modules without heads ignore it.
         follows: Value of an attribute as a function of the pruned module, heads already set.
         exact: Expressions and what stands for them, where a reshape cannot find the size.
+        scale: What attention scales by in the dense module, where that is no attribute.
         methods: Methods that hold such reshapes.
     """
 
@@ -39,6 +40,7 @@ class Recipe:
     heads: Heads = Heads()
     follows: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     exact: Mapping[str, str] = field(default_factory=dict)
+    scale: Callable[[Any], float] | None = None
     methods: tuple[str, ...] = ("forward",)
 
 

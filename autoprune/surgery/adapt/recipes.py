@@ -24,7 +24,9 @@ _EXPANDED = Recipe(follows={"expand_chs": _size("conv_exp.conv.weight")})
 _LEVIT = "proj.ln.linear.weight"
 
 _TIMM = {
-    "layers.attention2d.Attention2d": _DIM_HEAD,
+    "layers.attention2d.Attention2d": Recipe(
+        follows=_DIM_HEAD.follows, scale=lambda m: m.dim_head**-0.5
+    ),
     "layers.attention2d.MultiQueryAttention2d": Recipe(
         heads=Heads("output.proj.weight"),
         follows={"key_dim": _size("key.proj.weight"), "value_dim": _size("value.proj.weight")},

@@ -33,16 +33,20 @@ class Rewritten:
 
     recipe: Recipe
     needs_scale: bool
+    scale: float
 
     @classmethod
     def fits(cls, module: nn.Module) -> bool:
         """Tell whether the instance knows the scale that its attention must keep."""
-        return not cls.needs_scale or hasattr(module, "scale")
+        return not cls.needs_scale or hasattr(module, "scale") or cls.recipe.scale is not None
 
     @classmethod
     def adopt(cls, module: nn.Module) -> None:
         """Turn an instance of the original class into this class."""
         module.__class__ = cls  # type: ignore[assignment]
+        assert isinstance(module, Rewritten)
+        if cls.needs_scale and not hasattr(module, "scale") and cls.recipe.scale is not None:
+            module.scale = cls.recipe.scale(module)
 
     def resize(self, gone: Gone) -> None:
         """Set the number of heads, then all attributes that follow the weights."""

@@ -45,8 +45,10 @@ class Adapter(Protocol):
 
 
 def adapter_of(module: nn.Module) -> type[Adapter] | None:
-    """Return the adapter of a module, if it has one that fits."""
+    """Return the adapter of a module, if it has one that fits; of an adapted one, its own."""
     kind = type(module)
+    if hasattr(kind, "adopt"):
+        return cast(type[Adapter], kind)
     path = f"{kind.__module__}.{kind.__qualname__}"
     adapter: type[Adapter] | None = None
     if path in _ADAPTERS:
@@ -66,7 +68,7 @@ def adapt_modules(model: nn.Module, wanted: Callable[[str], bool] = lambda _: Tr
     """Let adapters take over the modules of ``model`` whose names are wanted, in place."""
     for name, module in model.named_modules():
         adapter = adapter_of(module)
-        if adapter is not None and wanted(name):
+        if adapter is not None and not isinstance(module, adapter) and wanted(name):
             adapter.adopt(module)
 
 

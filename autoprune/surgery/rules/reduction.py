@@ -51,8 +51,9 @@ def summation(op: Op) -> None:
 def reduction(op: Op) -> None:
     """Averages and extremes over channels are those of the channels that are left."""
     sizes = op.arg("self").shape
-    fixed = prod(sizes[axis] for axis in _axes(op) if op.line("self", axis) is None)
-    if op.has("correction") and op.arg("correction") != 0 and fixed == 1:
+    lines = [op.line("self", axis) for axis in _axes(op) if sizes[axis] > 1]
+    unbiased = op.has("correction") and op.arg("correction") != 0
+    if unbiased and len(lines) == 1 and lines[0] is not None:
         raise Unruled("has no unbiased variance where one channel is left")
     _reduce(op)
 

@@ -1,0 +1,261 @@
+"""Every recipe: the class it rewrites gives what it gave, before and after it is cut."""
+
+import io
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from inspect import isfunction
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from autoprune.surgery.adapt import adapted, adapter_of, rewrite
+from autoprune.surgery.adapt.recipes import RECIPES
+from autoprune.surgery.apply import apply
+from autoprune.surgery.discover import discover
+from autoprune.surgery.verify import difference, outputs, random_atoms, sliced_equals_masked
+
+Run = Callable[[Any, Tensor], Any]
+
+
+def tokens(block: Any, x: Tensor, *more: Any) -> Any:
+    return block(x.flatten(2).transpose(1, 2), *more)
+
+
+def maps(block: Any, x: Tensor) -> Any:
+    return block(x).flatten(2).transpose(1, 2)
+
+
+def last(block: Any, x: Tensor) -> Any:
+    return block(x.permute(0, 2, 3, 1))
+
+
+def windows(block: Any, x: Tensor) -> Any:
+    return block(x.flatten(2).transpose(1, 2).unsqueeze(1))
+
+
+def first_of(block: Any, x: Tensor) -> Any:
+    return tokens(block, x, [6, 6])[0]
+
+
+def with_class_token(block: Any, x: Tensor) -> Any:
+    x = x.flatten(2).transpose(1, 2)
+    return block(torch.cat([x.mean(1, keepdim=True), x], 1), (6, 6))
+
+
+def image_of_values(block: Any, x: Tensor) -> Any:
+    """Call a convolutional position encoding with the channels as two heads."""
+    heads = x.flatten(2).unflatten(1, (2, -1)).transpose(2, 3)
+    heads = torch.cat([heads.mean(2, keepdim=True), heads], 2)
+    return block(heads, heads, (6, 6)).transpose(1, 2).flatten(2)
+
+
+def position_encoding() -> nn.Module:
+    encoding: nn.Module = import_module("timm.models.coat").ConvRelPosEnc(8, 2, {3: 1, 5: 1})
+    return encoding
+
+
+sized: Run = partial(lambda size, block, x: tokens(block, x, size), (6, 6))
+LEVIT: dict[str, Any] = {"key_dim": 4, "num_heads": 2, "attn_ratio": 2}
+CSP: dict[str, Any] = {
+    "block_fn": lambda: import_module("timm.models.cspnet").BottleneckBlock,
+    "act_layer": nn.ReLU,
+    "norm_layer": nn.BatchNorm2d,
+    "aa_layer": None,
+    "expand_ratio": 2.0,
+}
+
+# Units that are rightly rejected: ConViT computes this buffer anew, with all its three channels.
+REJECTED = {"convit.GPSA": {"block"}}
+
+# Class below timm.models, arguments, how it is called.
+CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], Run]] = [
+    ("beit.Attention", (16, 2), {"qkv_bias": True}, tokens),
+    ("beit.Attention", (16, 2), {"qkv_bias": True, "qkv_bias_separate": True}, tokens),
+    ("cait.ClassAttn", (16, 2), {}, tokens),
+    ("cait.TalkingHeadAttn", (16, 2), {"qkv_bias": True}, tokens),
+    (
+        "coat.FactorAttnConvRelPosEnc",
+        (16, 2),
+        {"shared_crpe": position_encoding},
+        with_class_token,
+    ),
+    ("coat.ConvRelPosEnc", (8, 2), {"window": {3: 1, 5: 1}}, image_of_values),
+    ("convit.GPSA", (16, 2), {}, tokens),
+    ("convit.MHSA", (16, 2), {}, tokens),
+    ("crossvit.CrossAttention", (16, 2), {}, tokens),
+    ("cspnet.CrossStage", (16, 16, 2, 1, 1), CSP, maps),
+    ("cspnet.CrossStage3", (16, 16, 2, 1, 1), CSP, maps),
+    ("davit.ChannelAttention", (16, 2), {}, tokens),
+    ("davit.ChannelAttentionV2", (16, 2), {}, tokens),
+    ("davit.WindowAttention", (16, (6, 6), 2), {}, tokens),
+    ("dla.DlaBottle2neck", (16, 16), {"cardinality": 1, "base_width": 32}, maps),
+    ("edgenext.CrossCovarianceAttn", (16, 2), {}, tokens),
+    ("efficientformer.Attention", (16,), {**LEVIT, "resolution": 6}, tokens),
+    ("efficientformer_v2.Attention2d", (16,), {**LEVIT, "resolution": 6}, maps),
+    ("efficientformer_v2.Attention2d", (16,), {**LEVIT, "resolution": 6, "stride": 2}, maps),
+    (
+        "efficientformer_v2.Attention2dDownsample",
+        (16,),
+        {**LEVIT, "resolution": 6, "out_dim": 16},
+        maps,
+    ),
+    (
+        "efficientvit_msra.CascadedGroupAttention",
+        (16, 4),
+        {"num_heads": 2, "attn_ratio": 2, "resolution": 6, "kernels": (3, 3)},
+        maps,
+    ),
+    ("eva.EvaAttention", (16, 2), {"scale_norm": False}, tokens),
+    ("eva.EvaAttention", (16, 2), {"scale_norm": False, "qkv_fused": False}, tokens),
+    ("fastvit.Attention", (16,), {"head_dim": 8}, maps),
+    ("gcvit.WindowAttentionGlobal", (16, 2, (6, 6)), {"use_global": False}, tokens),
+    ("hiera.MaskUnitAttention", (16, 16, 2), {}, tokens),
+    (
+        "hiera.MaskUnitAttention",
+        (16, 16, 2),
+        {"q_stride": 4, "window_size": 9, "use_mask_unit_attn": True},
+        tokens,
+    ),
+    ("inception_next.InceptionDWConv2d", (16,), {"branch_ratio": 0.25}, maps),
+    ("levit.Attention", (16,), {**LEVIT, "resolution": (6, 6)}, tokens),
+    ("levit.Attention", (16,), {**LEVIT, "resolution": (6, 6), "use_conv": True}, maps),
+    ("levit.AttentionDownsample", (16, 16), {**LEVIT, "resolution": (6, 6)}, tokens),
+    (
+        "levit.AttentionDownsample",
+        (16, 16),
+        {**LEVIT, "resolution": (6, 6), "use_conv": True},
+        maps,
+    ),
+    ("mambaout.GatedConvBlock", (16,), {"expansion_ratio": 2, "conv_ratio": 0.5}, last),
+    ("maxxvit.Attention2d", (16,), {"dim_head": 8}, maps),
+    ("maxxvit.Attention2d", (16,), {"dim_head": 8, "head_first": False}, maps),
+    ("maxxvit.AttentionCl", (16,), {"dim_head": 8}, last),
+    ("maxxvit.AttentionCl", (16,), {"dim_head": 8, "head_first": False}, last),
+    ("metaformer.Attention", (16,), {"head_dim": 8}, tokens),
+    ("metaformer.Scale", (16,), {}, maps),
+    ("metaformer.Scale", (16,), {"use_nchw": False}, last),
+    ("mvitv2.MultiScaleAttention", (16, 16, (6, 6), 2), {"has_cls_token": False}, first_of),
+    ("nest.Attention", (16, 2), {}, windows),
+    ("nextvit.EfficientAttention", (16,), {"head_dim": 8, "sr_ratio": 2}, tokens),
+    ("pvt_v2.Attention", (16, 2), {"sr_ratio": 2}, sized),
+    ("pvt_v2.Attention", (16, 2), {"linear_attn": True}, sized),
+    ("res2net.Bottle2neck", (16, 4), {"base_width": 64, "norm_layer": nn.BatchNorm2d}, maps),
+    ("swin_transformer.WindowAttention", (16, 2), {"window_size": (6, 6)}, tokens),
+    ("swin_transformer_v2.WindowAttention", (16, (6, 6), 2), {}, tokens),
+    ("swin_transformer_v2_cr.WindowMultiHeadAttention", (16, 2, (6, 6)), {}, tokens),
+    ("tiny_vit.Attention", (16, 8, 2), {"attn_ratio": 1, "resolution": (6, 6)}, tokens),
+    ("tnt.Attention", (16, 16, 2), {}, tokens),
+    ("twins.GlobalSubSampleAttn", (16, 2), {"sr_ratio": 2}, sized),
+    ("twins.LocallyGroupedAttn", (16, 2), {"ws": 4}, sized),
+    ("vision_transformer_relpos.RelPosAttention", (16, 2), {"qk_norm": True}, tokens),
+    ("visformer.Attention", (16, 2), {}, maps),
+    ("volo.Attention", (16, 2), {}, last),
+    ("volo.ClassAttention", (16, 2), {}, tokens),
+    ("volo.OutlookAttention", (16, 2), {"stride": 2}, last),
+    ("xcit.XCA", (16, 2), {}, tokens),
+    ("/layers.attention2d.Attention2d", (16,), {"num_heads": 2}, maps),
+    ("/layers.attention2d.Attention2d", (16,), {"num_heads": 2, "head_first": True}, maps),
+    ("/layers.attention2d.MultiQueryAttention2d", (16,), {"num_heads": 2, "key_dim": 8}, maps),
+    ("/layers.mixed_conv2d.MixedConv2d", (16, 16, [3, 5]), {"depthwise": True}, maps),
+    ("/layers.mixed_conv2d.MixedConv2d", (24, 16, [1, 3, 5]), {}, maps),
+    ("/layers.selective_kernel.SelectiveKernel", (16, 16), {}, maps),
+    ("/layers.selective_kernel.SelectiveKernel", (16, 16), {"split_input": False}, maps),
+    ("torchvision:maxvit.RelativePositionalMultiHeadAttention", (16, 8, 36), {}, windows),
+]
+
+
+def path_of(name: str) -> str:
+    package, _, rest = name.rpartition(":")
+    folder = "" if rest.startswith("/") else "models."
+    return f"{package or 'timm'}.{folder}{rest.removeprefix('/')}"
+
+
+class Net(nn.Module):
+    """Images to channels, the block under test, a head."""
+
+    def __init__(self, block: nn.Module, run: Run, channels: int) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, channels, 4, 4)
+        self.block = block
+        self.head = nn.Linear(16, 3)
+        self.run = run
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.run(self.block, self.patches(x)).flatten(1, -2).sum(1))
+
+
+def build(path: str, args: tuple[Any, ...], options: dict[str, Any], run: Run) -> Net:
+    module, _, name = path.rpartition(".")
+    pytest.importorskip(path.partition(".")[0], reason="the package is not installed")
+    torch.manual_seed(0)
+    made = {key: value() if isfunction(value) else value for key, value in options.items()}
+    block: nn.Module = getattr(import_module(module), name)(*args, **made)
+    channels = 24 if args[0] == 24 else 16
+    return Net(block, run, channels).eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "options", "run"),
+    CASES,
+    ids=[f"{n}-{at}" for at, (n, *_) in enumerate(CASES)],
+)
+def test_a_rewritten_class_is_cut_right(
+    name: str, args: tuple[Any, ...], options: dict[str, Any], run: Run
+) -> None:
+    model = build(path_of(name), args, options, run)
+    images = [torch.randn(2, 3, 24, 24, generator=torch.Generator().manual_seed(1))]
+    assert adapter_of(model.block) is rewrite.rewritten(path_of(name))
+    assert difference(outputs(adapted(model), images), outputs(model, images)) < 1e-5
+    plan = discover(model, images, np.random.default_rng(0))
+    assert plan.rejected.keys() <= REJECTED.get(name, set())
+    for share in (0.3, 0.8):
+        gone = {
+            name: random_atoms(unit.atoms, share, np.random.default_rng(1))
+            for name, unit in plan.units.items()
+        }
+        assert sliced_equals_masked(model, plan, gone, images) < 1e-8
+        pruned = apply(model, plan, gone)
+        assert pruned.state_dict().keys() == model.state_dict().keys()
+    pruned.train()(images[0]).sum().backward()
+
+
+def test_every_recipe_is_tested() -> None:
+    assert {path_of(name) for name, *_ in CASES} == set(RECIPES)
+
+
+@pytest.mark.parametrize("path", RECIPES)
+def test_a_recipe_fits_the_installed_class(path: str) -> None:
+    pytest.importorskip(path.partition(".")[0], reason="the package is not installed")
+    assert rewrite.rewritten(path) is not None
+
+
+def test_a_pruned_model_is_pickled_whole() -> None:
+    model = build("timm.models.xcit.XCA", (16, 2), {}, tokens)
+    images = [torch.randn(2, 3, 24, 24)]
+    plan = discover(model, images, np.random.default_rng(0))
+    pruned = apply(model, plan, {name: np.array([0]) for name in plan.units})
+    file = io.BytesIO()
+    torch.save(pruned, file)
+    file.seek(0)
+    loaded = torch.load(file, weights_only=False)
+    assert type(loaded.block) is type(pruned.block)
+    assert difference(outputs(loaded, images), outputs(pruned, images)) == 0
+
+
+def test_a_class_without_source_has_no_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: Any) -> str:
+        raise OSError("could not get source code")
+
+    path = "timm.models.xcit.XCA"
+    pytest.importorskip("timm", reason="timm is not installed")
+    monkeypatch.setattr("inspect.getsource", gone)
+    assert rewrite.rewritten.__wrapped__(path) is None
+
+
+def test_a_name_that_no_recipe_has_is_an_error() -> None:
+    with pytest.raises(AttributeError, match="no class or function 'timm__models__nothing'"):
+        _ = rewrite.timm__models__nothing
