@@ -6,7 +6,6 @@ from pathlib import Path
 from textwrap import shorten
 
 import safetensors
-import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
