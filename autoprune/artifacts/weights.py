@@ -1,11 +1,11 @@
 """Weights of a pruned model as safetensors; tied tensors are written once."""
 
 import os
+from collections import OrderedDict
 from pathlib import Path
 from textwrap import shorten
 
 import safetensors
-import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -41,9 +41,12 @@ def load_weights(model: nn.Module, path: Path, sha256: str) -> None:
             f"The weights {path} were altered: their SHA-256 is not the recorded one. "
             "Restore the file or run the search again."
         )
-    tied = set(model.state_dict()) - set(state_tensors(model))
+    state = model.state_dict()
+    tied = set(state) - set(state_tensors(model))
     try:
-        tensors: dict[str, torch.Tensor] = load_file(path)
+        tensors = OrderedDict(load_file(path))
+        # Modules may look up the version of what they load; a file of ours is of theirs.
+        tensors._metadata = getattr(state, "_metadata", {})  # type: ignore[attr-defined]
         missing, unexpected = model.load_state_dict(tensors, strict=False)
     except (RuntimeError, safetensors.SafetensorError) as err:
         reason = shorten(str(err), 400)

@@ -179,6 +179,23 @@ def test_weights_come_back_bit_for_bit(pruned: nn.Module, folder: Path) -> None:
     assert not list(folder.glob("*.partial"))
 
 
+class Versioned(nn.Linear):
+    """Refuses, as MNASNet does, what does not say which version wrote it."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state: Any, prefix: str, meta: Any, *rest: Any) -> None:
+        if meta.get("version") != 2:
+            raise ValueError(f"version should be 2 instead of {meta.get('version')}")
+        super()._load_from_state_dict(state, prefix, meta, *rest)
+
+
+def test_modules_are_told_the_version_of_their_weights(tmp_path: Path) -> None:
+    one, other = Versioned(2, 2), Versioned(2, 2)
+    load_weights(other, tmp_path / "weights", save_weights(one, tmp_path / "weights"))
+    assert torch.equal(other.weight, one.weight)
+
+
 def test_missing_weights_are_told(folder: Path, net: nn.Module) -> None:
     (folder / WEIGHTS).unlink()
     with pytest.raises(ArtifactError, match=r"weights\.safetensors are missing.* resume"):
