@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from autoprune.surgery.adapt import adapted, adapter_of, rewrite
 from autoprune.surgery.adapt.recipes import RECIPES
 from autoprune.surgery.apply import apply
+from autoprune.surgery.compare import difference, outputs
 from autoprune.surgery.discover import discover
-from autoprune.surgery.verify import difference, outputs, random_atoms, sliced_equals_masked
+from autoprune.surgery.verify import random_atoms, sliced_equals_masked
 
 Run = Callable[[Any, Tensor], Any]
 

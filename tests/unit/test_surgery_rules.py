@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autoprune.surgery.compare import randomised
 from autoprune.surgery.discover import discover
-from autoprune.surgery.verify import randomised, sliced_equals_masked
+from autoprune.surgery.verify import sliced_equals_masked
 
 Run = Callable[[Any, Tensor], Tensor]
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -48,11 +49,11 @@ def uneven(m: Any, y: Tensor) -> Tensor:
     return torch.cat([second, first * 2, third], 1)
 
 
-def positions_by_place(m: Any, y: Tensor) -> Tensor:
+def positions_by_place(m: Any, y: Tensor) -> Any:
     return (y.flatten(2) + m.positions.flatten(2)).view_as(y)
 
 
-def lines(y: Tensor) -> Tensor:
+def lines(y: Tensor) -> Any:
     return F.interpolate(y.flatten(2), scale_factor=2.0, mode="linear").unflatten(2, (-1, 16))
 
 
