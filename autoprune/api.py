@@ -28,6 +28,7 @@ from autoprune.reporting.progress import progress_for
 from autoprune.reporting.space_check import SpaceCheck, space_check
 from autoprune.space.loader import load_space
 from autoprune.space.schema import SearchSpace
+from autoprune.surgery.accept import taken_out
 from autoprune.surgery.discover import discover
 from autoprune.surgery.nested import Inputs
 from autoprune.tasks import Task
@@ -88,7 +89,7 @@ def search(
     with shown as told, place.applied() as device:
         found = run_search(
             Request(
-                model=model,
+                model=taken_out(model),
                 task=task,
                 budget=Budget.parse(budget),
                 space=load_space(space) if isinstance(space, str) else space,
@@ -120,6 +121,7 @@ def units(model: nn.Module, inputs: Inputs, *, seed: int = 0) -> Inventory:
     Raises:
         ModelError: If the forward raises or nothing can be pruned.
     """
+    model = taken_out(model)
     return inventory(model, discover(model, inputs, np.random.default_rng(seed)))
 
 

@@ -7,7 +7,7 @@ from autoprune.errors import ConfigError
 
 _N_M = re.compile(r"(\d+):(\d+)")
 # Which kind of unit each structure decides about.
-KINDS = {"channel": "channel", "head": "head", "block": "block", "unstructured": "weights"}
+KIND_OF = {"channel": "channel", "head": "head", "block": "block", "unstructured": "weights"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ def split_method(method: str) -> tuple[Structure, str]:
     found = _N_M.fullmatch(name)
     if found and 0 < int(found[1]) < int(found[2]):
         return Structure(name, "weights", (int(found[1]), int(found[2]))), criterion
-    if name not in KINDS or not criterion:
+    if name not in KIND_OF or not criterion:
         raise ConfigError(
-            f"A method is written STRUCTURE.CRITERION, with one of {', '.join(KINDS)} or N:M "
+            f"A method is written STRUCTURE.CRITERION, with one of {', '.join(KIND_OF)} or N:M "
             f"(0 < N < M, for instance 2:4) as its structure. Got {method!r}."
         )
-    return Structure(name, KINDS[name]), criterion
+    return Structure(name, KIND_OF[name]), criterion

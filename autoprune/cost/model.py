@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from autoprune.core.costs import Costs
+from autoprune.surgery.accept import unwrapped
 from autoprune.surgery.plan import CostTerm, Kept, Plan
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.units import inside
@@ -47,6 +48,7 @@ class CostModel:
     """
 
     def __init__(self, model: nn.Module, plan: Plan) -> None:
+        model = unwrapped(model)
         self._plan = plan
         parameters = dict(model.named_parameters())
         self._parameters = frozenset(parameters)

@@ -46,7 +46,7 @@ class Importance:
         """Return the numbers of the atoms a policy removes, by unit, sorted."""
         gone: dict[str, Ids] = {}
         for unit, choice in policy.items():
-            if choice.method in self._order:
+            if find_method(choice.method).removes:
                 order = self._order[choice.method][unit]
                 count = len(order) - kept_atoms(len(order), choice.sparsity)
                 if count:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from autoprune._hints import did_you_mean
-from autoprune.core.structure import KINDS, Structure, split_method
+from autoprune.core.structure import KIND_OF, Structure, split_method
 from autoprune.errors import ConfigError
 from autoprune.methods.base import CRITERIA, SLICED, Criterion, ElementCriterion
 
@@ -71,7 +71,7 @@ def method_names() -> Iterator[str]:
 
     Plug-ins are not imported for it, so they are taken to rank what they do by default.
     """
-    kinds = KINDS | dict.fromkeys(SHOWN_PATTERNS, "weights")
+    kinds = KIND_OF | dict.fromkeys(SHOWN_PATTERNS, "weights")
     for structure, kind in kinds.items():
         for criterion in _criteria_of(kind):
             yield f"{structure}.{criterion}"

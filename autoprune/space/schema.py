@@ -72,14 +72,17 @@ class SearchSpace(_Record):
         Raises:
             ConfigError: If a pattern matches no unit.
         """
+        fitting = {split_method(method)[0].kind for method in self.all_methods}
+        kinds = {name: (kinds or {}).get(name, "channel") for name in atoms}
+        atoms = {name: count for name, count in atoms.items() if kinds[name] in fitting}
         for pattern in (*self.protect, *(rule.match for rule in self.units)):
             if not any(fnmatchcase(name, pattern) for name in atoms):
                 raise ConfigError(
-                    f"The pattern {pattern!r} of the search space matches no unit of this model."
-                    f"{_near_misses(pattern, atoms)}"
+                    f"The pattern {pattern!r} of the search space matches no unit of this model "
+                    f"that its methods fit.{_near_misses(pattern, atoms)}"
                 )
         spaces = {
-            name: self._unit_space(name, count, (kinds or {}).get(name, "channel"))
+            name: self._unit_space(name, count, kinds[name])
             for name, count in atoms.items()
             if not self.protects(name)
         }

@@ -1,5 +1,6 @@
 """What surgery takes: eager models, unwrapped, beside inputs on the same device."""
 
+import re
 import warnings
 
 import torch
@@ -9,7 +10,8 @@ from autoprune.errors import ModelError
 from autoprune.surgery.nested import Inputs, describe, tensors_in
 from autoprune.surgery.tensors import state_tensors
 
-_WRAPPERS = ("DistributedDataParallel", "DataParallel", "FullyShardedDataParallel")
+_WRAPPERS = ("DistributedDataParallel", "DataParallel")
+_QUANTISED = re.compile(r"torch(ao)?\..*\bquantized\b")
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -26,6 +28,18 @@ def unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
+def taken_out(model: nn.Module) -> nn.Module:
+    """Return the model without its wrapper, and warn if it had one."""
+    inner = unwrapped(model)
+    if inner is not model:
+        warnings.warn(
+            f"The model comes in a {type(model).__name__}; autoprune works on the module inside "
+            "and returns it without the wrapper. Wrap the pruned model anew.",
+            stacklevel=3,
+        )
+    return inner
+
+
 def accepted(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
     """Return the model without wrappers, and the inputs as positional or keyword arguments.
 
@@ -38,13 +52,7 @@ def accepted(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
             f"The model must be a torch.nn.Module. Got {type(model).__name__}. "
             "An exported program or a state dict cannot be pruned; give the module it came from."
         )
-    inner = unwrapped(model)
-    if inner is not model:
-        warnings.warn(
-            f"The model comes in a {type(model).__name__}; autoprune works on the module inside "
-            "and returns it without the wrapper. Wrap the pruned model anew.",
-            stacklevel=3,
-        )
+    inner = taken_out(model)
     _check_form(inner)
     inputs = (inputs,) if isinstance(inputs, torch.Tensor) else inputs
     _check_devices(inner, inputs)
@@ -59,7 +67,12 @@ def _check_form(model: nn.Module) -> None:
                 f"The model{place} is TorchScript, whose ops and sizes are frozen. "
                 "Give the eager module it was scripted or traced from."
             )
-        if ".quantized" in type(module).__module__:
+        if type(module).__name__ == "FullyShardedDataParallel":
+            raise ModelError(
+                f"The model{place} is sharded (FullyShardedDataParallel): no process holds whole "
+                "tensors. Gather it into a plain module first."
+            )
+        if _QUANTISED.match(type(module).__module__):
             raise ModelError(
                 f"The model{place} is quantised: {type(module).__name__}. "
                 "Prune the floating-point model first, then quantise the result."

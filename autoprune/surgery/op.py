@@ -49,6 +49,7 @@ class Record:
         axes: The most axes that channels were laid out over.
         by_value: Whether sizes of tensors came to depend on values.
         branches: Whether Python read a value that depends on the inputs.
+        random: Whether an op drew random numbers: two such forwards cannot be compared.
         training: Modules whose training flag was set for a second forward.
     """
 
@@ -63,6 +64,7 @@ class Record:
     axes: int = 1
     by_value: bool = False
     branches: bool = False
+    random: bool = False
     training: tuple[str, ...] = ()
 
     def shadow(self, tensor: torch.Tensor) -> Shadow:

@@ -50,6 +50,7 @@ def restored(
     for name, target in state_tensors(wider).items():
         if not missing.drops(name):
             _write(name, target, values.get(name), missing.positions.get(name, {}))
+            target.requires_grad_(values[name].requires_grad)
     parameters = dict(wider.named_parameters())
     keep_zeros(wider, [name for name in kept_at_zero(pruned) if name in parameters])
     return wider.train(pruned.training)
@@ -61,11 +62,11 @@ def _write(
     """Write ``value`` into the positions of ``target`` that are not ``gone``."""
     kept = [np.setdiff1d(np.arange(n), gone.get(dim, [])) for dim, n in enumerate(target.shape)]
     shape = tuple(map(len, kept))
-    if value is None or tuple(value.shape) != shape:
-        found = "no such tensor" if value is None else f"shape {tuple(value.shape)}"
+    if value is None or tuple(value.shape) != shape or value.dtype != target.dtype:
+        found = "no such tensor" if value is None else f"shape {tuple(value.shape)} {value.dtype}"
         raise ModelError(
             f"The pruned model does not belong to these atoms: {name!r} should have shape "
-            f"{shape}, it has {found}. Give the atoms it was cut with."
+            f"{shape} {target.dtype}, it has {found}. Give the atoms it was cut with."
         )
     places = [torch.from_numpy(index).to(target.device) for index in np.ix_(*kept)]
     with torch.no_grad():

@@ -40,9 +40,10 @@ def solve(
     labels = _components(first.ids)
     reasons = _sealed_components(first.ids, labels)
     groups = _groups(first.ids, labels, reasons)
-    owners = [Owners(first.ids, _units(first, groups))]
+    used: dict[str, int] = defaultdict(int)
+    owners = [Owners(first.ids, _units(first, groups, used))]
     for record in records[1:]:
-        more = _competing(record, owners)
+        more = _competing(record, owners, used)
         if more:
             owners.append(Owners(record.ids, more))
     units = [*(unit for owner in owners for unit in owner.units), *blocks]
@@ -59,14 +60,14 @@ def solve(
     )
 
 
-def _competing(record: Record, owners: Sequence[Owners]) -> list[Unit]:
+def _competing(record: Record, owners: Sequence[Owners], used: dict[str, int]) -> list[Unit]:
     """Return the heads, or widths of heads, that a trace of higher rank found.
 
     They compete for channels with the units found before; sizes become products of both.
     """
     labels = _components(record.ids)
     reasons = _sealed_components(record.ids, labels)
-    units = _units(record, _groups(record.ids, labels, reasons))
+    units = _units(record, _groups(record.ids, labels, reasons), used)
     able = [u for u in units if u.kind == "head" or any(o.in_heads(u) for o in owners)]
     return [unit for unit in able if all(owner.cross(unit) for owner in owners)]
 
@@ -114,11 +115,13 @@ def _atoms_by_footprint(
     return groups
 
 
-def _units(record: Record, groups: Iterable[Sequence[Ids]]) -> list[Unit]:
-    """Return one unit per group of atoms, in the order of the model's parameters."""
+def _units(record: Record, groups: Iterable[Sequence[Ids]], used: dict[str, int]) -> list[Unit]:
+    """Return one unit per group of atoms, in the order of the model's parameters.
+
+    ``used`` counts how often a name was given, over all traces.
+    """
     ids, reading = record.ids, _flags(record.ids.count, record.ids.consumed)
     heads = _flags(ids.count, record.heads)
-    used: dict[str, int] = defaultdict(int)
     units: list[Unit] = []
     for group in sorted(groups, key=lambda group: int(group[0][0])):
         atoms = np.stack(group)

@@ -75,7 +75,7 @@ def set_to_zero(model: nn.Module, masks: Masks) -> None:
     with torch.no_grad():
         for name, mask in masks.items():
             parameters[name].mul_(mask.to(parameters[name].device))
-    keep_zeros(model, masks)
+    keep_zeros(model, dict.fromkeys([*kept_at_zero(model), *masks]))
 
 
 def keep_zeros(model: nn.Module, names: Iterable[str]) -> None:

@@ -12,7 +12,6 @@ from torch import nn
 from autoprune.errors import ModelError
 
 _ATOMIC = {bool, bytes, float, int, str, type, type(None), FunctionType, BuiltinFunctionType}
-_REDUCE = object.__reduce_ex__
 
 
 def state_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -38,13 +37,27 @@ def copied(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
 def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
     """Do what ``copy.deepcopy`` does, several times faster for what modules are made of."""
     kind = type(module)
-    if id(module) in memo or hasattr(kind, "__deepcopy__") or kind.__reduce_ex__ is not _REDUCE:
+    if id(module) in memo or not _is_plain(kind):
         found: nn.Module = deepcopy(module, memo)
         return found
     twin: nn.Module = kind.__new__(kind)
     memo[id(module)] = twin
     twin.__dict__.update({k: _copied_value(v, memo) for k, v in module.__dict__.items()})
     return twin
+
+
+def _is_plain(kind: type[nn.Module]) -> bool:
+    """Tell whether copying an instance is copying its attributes.
+
+    What PyTorch's own layers do in ``__setstate__`` is to fill in what old files lack.
+    """
+    return (
+        not hasattr(kind, "__deepcopy__")
+        and kind.__reduce_ex__ is object.__reduce_ex__
+        and kind.__reduce__ is object.__reduce__
+        and kind.__getstate__ is object.__getstate__
+        and kind.__setstate__.__module__.startswith("torch.nn.")
+    )
 
 
 def _copied_value(value: Any, memo: dict[int, Any]) -> Any:
@@ -56,7 +69,7 @@ def _copied_value(value: Any, memo: dict[int, Any]) -> Any:
     if kind in (dict, OrderedDict):
         twin = memo[id(value)] = kind()
         for key, item in value.items():
-            twin[key] = _copied_value(item, memo)
+            twin[_copied_value(key, memo)] = _copied_value(item, memo)
         return twin
     return _copied_module(value, memo) if isinstance(value, nn.Module) else deepcopy(value, memo)
 

@@ -55,6 +55,7 @@ class TraceMode(TorchDispatchMode):
             _apply_rule(op, func)
             _count(op, func, args, kwargs, out)
             self.record.flow.step(op.name, nodes, op.outputs)
+            self.record.random |= torch.Tag.nondeterministic_seeded in func.tags
             self.record.by_value |= op.name in _BY_VALUE
             self.record.branches |= op.name == "aten._local_scalar_dense" and bool(nodes)
         return out
@@ -153,10 +154,12 @@ def _trace_training(model: nn.Module, inputs: Inputs, record: Record) -> None:
         lengths = len(record.ids.edges), len(record.ids.seals), len(record.ids.consumed)
         try:
             _run(twin, inputs, record)
+            opened = not record.random and len(_unused(model, record.ids)) < len(unused)
         except Exception:  # a model may want targets when it trains
+            opened = False
+        if not opened:
             record.ids.truncate(*lengths)
-    if len(_unused(model, record.ids)) < len(unused):
-        record.training = switches
+    record.training = switches if opened else ()
 
 
 def _unused(model: nn.Module, ids: IdTable) -> list[str]:
@@ -178,12 +181,14 @@ def _switches(model: nn.Module, unused: Sequence[str]) -> tuple[str, ...]:
 @contextmanager
 def _uncounted(record: Record) -> Iterator[None]:
     """Keep multiply-adds and skip connections of a second forward out of the record."""
-    terms, flow, by_value = list(record.terms), record.flow, record.by_value
-    record.flow = Flow()
+    before = {name: getattr(record, name) for name in ("flow", "by_value", "branches", "axes")}
+    terms, record.flow, record.random = list(record.terms), Flow(), False
     try:
         yield
     finally:
-        record.terms, record.flow, record.by_value = terms, flow, by_value
+        record.terms = terms
+        for name, value in before.items():
+            setattr(record, name, value)
 
 
 def _own_tracks(ids: IdTable, name: str, tensor: torch.Tensor) -> tuple[Ids, ...]:

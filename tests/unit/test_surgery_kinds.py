@@ -253,3 +253,59 @@ def test_single_weights_are_units_that_cannot_be_cut() -> None:
     )
     with pytest.raises(ModelError, match="set to zero and not cut"):
         plan.cut({"stem.weight": np.array([0])})
+
+
+class ThreeAxes(nn.Module):
+    """Heads within groups of heads: two further units would have the same name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(12, 2 * 4 * 3) for _ in range(3))
+        self.out = nn.Linear(24, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            part(x).unflatten(-1, (2, 4, -1)).permute(0, 2, 3, 1, 4)
+            for part in (self.q, self.k, self.v)
+        )
+        scores = (q @ k.transpose(-2, -1)).softmax(-1)
+        mixed: Tensor = self.out((scores @ v).permute(0, 3, 1, 2, 4).flatten(2))
+        return mixed.mean(1)
+
+
+def test_units_of_several_ranks_have_names_and_costs_of_their_own() -> None:
+    torch.manual_seed(0)
+    model = ThreeAxes().eval()
+    for plan in (plan_of(model, [TOKENS]), found(model, TOKENS)):
+        names = {
+            part for d in plan.sizes.values() for f in d.values() for u in f.parts for part in u
+        }
+        assert names <= plan.units.keys()
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        gone = {name: random_atoms(u.atoms, 0.4, rng) for name, u in plan.units.items()}
+        kept = {name: plan.units[name].atoms - len(atoms) for name, atoms in gone.items()}
+        pruned = apply(model, plan, gone)
+        assert CostModel(model, plan).price(kept) == count_costs(pruned, [TOKENS], 2)
+
+
+class Leaky(Auxiliary):
+    """Gives more in training than an unused parameter would need; nothing there opens a head."""
+
+    def forward(self, x: Tensor) -> Any:
+        x = F.relu(self.stem(x))
+        main = self.head(x).mean((2, 3))
+        return (main, x) if self.training else main
+
+
+class Dropping(Auxiliary):
+    def forward(self, x: Tensor) -> Any:
+        return super().forward(F.dropout(x, 0.5, self.training))
+
+
+@pytest.mark.parametrize("kind", [Leaky, Dropping])
+def test_a_training_forward_that_helps_nothing_seals_nothing(kind: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    plan = found(kind(), IMAGES)
+    assert "stem" in plan.units
+    assert plan.training == ()

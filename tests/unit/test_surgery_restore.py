@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import SGD, Adafactor, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import LBFGS, SGD, Adafactor, Adam, AdamW, Optimizer, RMSprop
 
 from autoprune.errors import ModelError
 from autoprune.surgery.apply import apply
@@ -16,6 +16,7 @@ from autoprune.surgery.discover import discover
 from autoprune.surgery.optimiser import sliced_optimiser
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.restore import restored
+from autoprune.surgery.sparse import set_to_zero
 from autoprune.surgery.tensors import state_tensors
 
 IMAGES = torch.randn(4, 3, 6, 6, generator=torch.Generator().manual_seed(0))
@@ -160,3 +161,44 @@ def test_states_that_cannot_be_sliced_are_told(model: Net, plan: Plan) -> None:
     trained(model, factored)
     with pytest.raises(ModelError, match="Start a fresh optimiser"):
         sliced_optimiser(factored, model, pruned, cut)
+
+
+def test_a_wrapped_model_and_single_scales_are_sliced_too(model: Net, plan: Plan) -> None:
+    model.register_parameter("gain", nn.Parameter(torch.ones(1)))
+    optimiser = Adam(model.named_parameters(), 0.01)
+    trained(model, optimiser)
+    pruned = apply(model, discover(model, [IMAGES], np.random.default_rng(0)), GONE)
+    wrapped: Any = torch.compile(model)
+    twin = sliced_optimiser(optimiser, wrapped, pruned, plan.cut(GONE))
+    (group,) = twin.param_groups
+    assert len(group["params"]) == len(list(pruned.parameters())) == len(group["param_names"])
+    assert not any(name.startswith("branch") for name in group["param_names"])
+    trained(pruned, twin)
+
+
+def test_old_momentum_does_not_move_zeros(model: Net, plan: Plan) -> None:
+    optimiser = SGD(model.parameters(), 0.1, momentum=0.9)
+    trained(model, optimiser)
+    pruned = apply(model, plan, GONE)
+    weight = pruned.get_parameter("stem.weight")
+    set_to_zero(pruned, {"stem.weight": weight.abs() > 0.1})
+    before = weight == 0
+    assert before.any()
+    trained(pruned, sliced_optimiser(optimiser, model, pruned, plan.cut(GONE)))
+    assert torch.equal(weight == 0, before)
+
+
+def test_an_optimiser_with_attributes_of_its_own_is_told(model: Net, plan: Plan) -> None:
+    optimiser = LBFGS(model.parameters())
+    with pytest.raises(ModelError, match="LBFGS keeps attributes of its own"):
+        sliced_optimiser(optimiser, model, apply(model, plan, GONE), plan.cut(GONE))
+
+
+def test_what_was_frozen_stays_frozen(model: Net, plan: Plan) -> None:
+    pruned = apply(model, plan, GONE).requires_grad_(False)
+    wider = restored(pruned, model, plan, GONE, ["stem"])
+    assert not any(
+        parameter.requires_grad for parameter in wider.get_submodule("stem").parameters()
+    )
+    with pytest.raises(ModelError, match=r"float32, it has shape .*float64"):
+        restored(pruned.double(), model, plan, GONE, ["stem"])

@@ -276,3 +276,12 @@ def test_masks_of_another_model_are_told() -> None:
         set_to_zero(Net(), {"a.weight": torch.ones(2, 2, dtype=torch.bool)})
     with pytest.raises(ModelError, match="'c': no such parameter"):
         set_to_zero(Net(), {"c": torch.ones(1, dtype=torch.bool)})
+
+
+def test_a_second_set_of_zeros_keeps_the_first() -> None:
+    model = Net()
+    for name in ("a.weight", "b.weight"):
+        set_to_zero(model, {name: model.get_parameter(name).abs() > 0.1})
+    before = zeros(model)
+    train(model, SGD(model.parameters(), 0.1))
+    assert unchanged(model, before)
