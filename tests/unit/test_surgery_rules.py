@@ -48,15 +48,15 @@ def uneven(m: Any, y: Tensor) -> Tensor:
     return torch.cat([second, first * 2, third], 1)
 
 
-def positions_by_place(m: Any, y: Tensor) -> Tensor:
+def positions_by_place(m: Any, y: Tensor) -> Any:
     return (y.flatten(2) + m.positions.flatten(2)).view_as(y)
 
 
-def lines(y: Tensor) -> Tensor:
+def lines(y: Tensor) -> Any:
     return F.interpolate(y.flatten(2), scale_factor=2.0, mode="linear").unflatten(2, (-1, 16))
 
 
-def volume(y: Tensor) -> Tensor:
+def volume(y: Tensor) -> Any:
     return F.avg_pool3d(F.max_pool3d(y.unsqueeze(2), (1, 2, 2)), (1, 2, 2)).squeeze(2)
 
 

@@ -32,6 +32,20 @@ _TIMM = {
         follows={"key_dim": _size("key.proj.weight"), "value_dim": _size("value.proj.weight")},
     ),
     "layers.mixed_conv2d.MixedConv2d": _PLAIN,
+    "layers.pos_embed_rel.RelPosBias": Recipe(
+        follows={
+            "bias_shape": lambda m: (
+                *m.bias_shape[:2],
+                m.relative_position_bias_table.shape[1],
+            )
+        }
+    ),
+    "layers.pos_embed_rel.RelPosMlp": Recipe(
+        follows={
+            "num_heads": _size("mlp.fc2.weight"),
+            "bias_shape": lambda m: (*m.bias_shape[:2], m.num_heads),
+        }
+    ),
     "layers.selective_kernel.SelectiveKernel": Recipe(
         follows={"in_channels": lambda m: m.paths[0].conv.in_channels * m.num_paths}
     ),
