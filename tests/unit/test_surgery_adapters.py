@@ -148,6 +148,32 @@ def test_attention_is_cut_right(build: Any) -> None:
         pruned.train()(images[0]).sum().backward()
 
 
+@pytest.mark.parametrize(
+    "name", ["StdConv2d", "StdConv2dSame", "ScaledStdConv2d", "ScaledStdConv2dSame"]
+)
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"groups": 2}, {"groups": 12}])
+def test_standardised_weights_are_cut_right(name: str, options: Options) -> None:
+    layers = pytest.importorskip("timm.layers", reason="timm is not installed")
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 12, 3), getattr(layers, name)(12, 24, 3, **options), nn.Conv2d(24, 2, 1)
+    ).eval()
+    images = [tokens(2, 3, 9, 9)]
+    assert (
+        difference(
+            outputs(adopted(model[1]), [tokens(1, 12, 8, 8)]),
+            outputs(model[1], [tokens(1, 12, 8, 8)]),
+        )
+        < 1e-5
+    )
+    plan = discover(model, images, np.random.default_rng(0))
+    assert not plan.rejected
+    assert plan.units.keys() >= {"0"}
+    gone = {name: np.array([0, unit.atoms - 1]) for name, unit in plan.units.items()}
+    assert sliced_equals_masked(model, plan, gone, images) < 1e-8
+    assert apply(model, plan, gone)(images[0]).shape == model(images[0]).shape
+
+
 def test_an_adapted_model_shares_every_tensor() -> None:
     model = encoder()
     twin = adapted(model)

@@ -57,7 +57,7 @@ def lines(y: Tensor) -> Any:
     return F.interpolate(y.flatten(2), scale_factor=2.0, mode="linear").unflatten(2, (-1, 16))
 
 
-def volume(y: Tensor) -> Tensor:
+def volume(y: Tensor) -> Any:
     return F.avg_pool3d(F.max_pool3d(y.unsqueeze(2), (1, 2, 2)), (1, 2, 2)).squeeze(2)
 
 

@@ -19,11 +19,26 @@ def _width(path: str, parts: int = 1, dim: int = 0, heads: str = "num_heads") ->
 
 _PLAIN = Recipe()
 _DIM_HEAD = Recipe(follows={"dim_head": _width("qkv.weight", 3)})
+_HEAD_AND_ALL = {
+    "head_dim": _width("proj.weight", dim=1),
+    "attn_dim": _size("proj.weight", 1),
+}
 _BRANCH = Recipe(follows={"width": _size("convs.0.weight")})
 _EXPANDED = Recipe(follows={"expand_chs": _size("conv_exp.conv.weight")})
 _LEVIT = "proj.ln.linear.weight"
 
 _TIMM = {
+    "layers.attention.Attention": Recipe(
+        ("self.head_dim", "self.attn_dim"), follows=_HEAD_AND_ALL
+    ),
+    "layers.attention.AttentionRope": Recipe(
+        ("self.head_dim", "self.attn_dim"),
+        follows={**_HEAD_AND_ALL, "num_kv_heads": lambda m: m.num_heads // m.num_kv_groups},
+    ),
+    "layers.attention_pool.AttentionPoolLatent": _PLAIN,
+    "layers.attention_pool2d.AttentionPool2d": Recipe(
+        (), follows={"head_dim": _width("proj.weight", dim=1)}
+    ),
     "layers.attention2d.Attention2d": Recipe(
         follows=_DIM_HEAD.follows, scale=lambda m: m.dim_head**-0.5
     ),
@@ -32,6 +47,20 @@ _TIMM = {
         follows={"key_dim": _size("key.proj.weight"), "value_dim": _size("value.proj.weight")},
     ),
     "layers.mixed_conv2d.MixedConv2d": _PLAIN,
+    "layers.pos_embed_rel.RelPosBias": Recipe(
+        follows={
+            "bias_shape": lambda m: (
+                *m.bias_shape[:2],
+                m.relative_position_bias_table.shape[1],
+            )
+        }
+    ),
+    "layers.pos_embed_rel.RelPosMlp": Recipe(
+        follows={
+            "num_heads": _size("mlp.fc2.weight"),
+            "bias_shape": lambda m: (*m.bias_shape[:2], m.num_heads),
+        }
+    ),
     "layers.selective_kernel.SelectiveKernel": Recipe(
         follows={"in_channels": lambda m: m.paths[0].conv.in_channels * m.num_paths}
     ),
@@ -69,6 +98,7 @@ _TIMM = {
             "dim_out": _size("proj.weight", 1),
         },
     ),
+    "models.hieradet_sam2.MultiScaleAttention": _PLAIN,
     "models.inception_next.InceptionDWConv2d": _PLAIN,
     "models.levit.Attention": Recipe(("self.val_attn_dim",), Heads(_LEVIT)),
     "models.levit.AttentionDownsample": Recipe(
@@ -92,6 +122,7 @@ _TIMM = {
     "models.nextvit.EfficientAttention": Recipe(("C",), follows={"head_dim": _width("q.weight")}),
     "models.pvt_v2.Attention": Recipe(("C",), follows={"head_dim": _width("q.weight")}),
     "models.res2net.Bottle2neck": _BRANCH,
+    "models.shvit.SHSA": Recipe(("self.pdim",)),
     "models.swin_transformer.WindowAttention": _PLAIN,
     "models.swin_transformer_v2.WindowAttention": _PLAIN,
     "models.swin_transformer_v2_cr.WindowMultiHeadAttention": _PLAIN,
@@ -101,6 +132,7 @@ _TIMM = {
         ("C",), exact={"C // self.num_heads": "self.q.weight.shape[0] // self.num_heads"}
     ),
     "models.twins.LocallyGroupedAttn": _PLAIN,
+    "models.vision_transformer.ParallelScalingBlock": Recipe(heads=Heads("attn_out_proj.weight")),
     "models.vision_transformer_relpos.RelPosAttention": _PLAIN,
     "models.visformer.Attention": Recipe(follows={"head_dim": _width("qkv.weight", 3)}),
     "models.volo.Attention": _PLAIN,

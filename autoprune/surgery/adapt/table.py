@@ -18,7 +18,6 @@ _ADAPTERS = {
     "torch.nn.modules.activation.MultiheadAttention": "multihead:SlicedMultiheadAttention",
     f"{_SWIN}.ShiftedWindowAttention": "torchvision_swin:SlicedWindowAttention",
     f"{_SWIN}.ShiftedWindowAttentionV2": "torchvision_swin:SlicedWindowAttentionV2",
-    "timm.layers.attention.Attention": "timm_attention:SlicedAttention",
     f"{_STD}.ScaledStdConv2d": "timm_std_conv:SlicedScaledStdConv2d",
     f"{_STD}.ScaledStdConv2dSame": "timm_std_conv:SlicedScaledStdConv2dSame",
     f"{_STD}.StdConv2d": "timm_std_conv:SlicedStdConv2d",
