@@ -39,6 +39,12 @@ class Projection:
                 f"{_costs(dense, dense)}. Nothing needs to be pruned; set a lower limit."
             )
         smallest = self.price({unit: space.levels - 1 for unit, space in self.spaces.items()})
+        if len(self._costless) == len(self.spaces):
+            raise BudgetError(
+                f"The budget {self.budget} cannot be reached: the methods of the search space "
+                "only set single weights to zero, which saves neither MACs nor parameters. "
+                "Add methods that cut: channel, head or block."
+            )
         if not self.budget.met_by(smallest, dense):
             raise BudgetError(
                 f"The budget {self.budget} cannot be reached: with every unit at its highest "

@@ -129,12 +129,12 @@ def _cuts(prepared: Prepared, policy: Policy, atoms: Mapping[str, Ids]) -> list[
 
 
 def _zeroed(prepared: Prepared, policy: Policy, model: nn.Module) -> list[UnitCut]:
-    """Return what is left of single weights, counted: an N:M pattern may not fill a tensor."""
+    """Return how many of the weights that cuts left are not zero: N:M may not fill a tensor."""
     left = dict(model.named_parameters())
     return [
         UnitCut(
             unit=name,
-            atoms=unit.atoms,
+            atoms=sum(left[n].numel() for n in unit.members if n in left),
             kept=sum(int((left[n] != 0).sum()) for n in unit.members if n in left),
             method=policy[name].method,
         )

@@ -10,6 +10,7 @@ from autoprune.surgery.plan import Plan
 
 PROTECTED = "protected"
 TOO_SMALL = "too small for any of its sparsities"
+NO_METHOD = "none of its methods fits it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ def space_check(space: SearchSpace, plan: Plan) -> SpaceCheck:
             policies *= 1 + len(own.methods) * (own.levels - 1)
             units.append(UnitAllowance(unit=name, atoms=count, methods=own.methods, kept=own.kept))
         else:
-            reason = PROTECTED if space.protects(name) else TOO_SMALL
+            reason = TOO_SMALL if space.methods_for(name, plan.kinds[name]) else NO_METHOD
+            reason = PROTECTED if space.protects(name) else reason
             units.append(UnitAllowance(unit=name, atoms=count, left_out=reason))
     return SpaceCheck(units=units, policies=policies)

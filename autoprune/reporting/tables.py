@@ -1,9 +1,12 @@
 """The one look of tables in the terminal."""
 
+import os
 from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
+
+WIDE = 400  # characters of a line where no terminal says how many there are
 
 
 def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
@@ -17,4 +20,7 @@ def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
 
 def standard_output() -> Console:
     """Return standard output as rich writes to it; numbers in texts get no colours."""
-    return Console(highlight=False)
+    console = Console(highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE  # names are searched for and copied: nothing may break them
+    return console

@@ -92,16 +92,22 @@ class SearchSpace(_Record):
         """Tell whether a unit is never pruned."""
         return any(fnmatchcase(unit, pattern) for pattern in self.protect)
 
+    def methods_for(self, unit: str, kind: str) -> tuple[str, ...]:
+        """Return the methods that may be used for a unit of a kind."""
+        methods = self.methods
+        for rule in self.units:
+            if fnmatchcase(unit, rule.match):
+                methods = rule.methods or methods
+        return tuple(method for method in methods if split_method(method)[0].kind == kind)
+
     def _unit_space(self, name: str, atoms: int, kind: str) -> "UnitSpace":
-        methods, sparsities, step = self.methods, self.sparsities, self.step
+        sparsities, step = self.sparsities, self.step
         for rule in self.units:
             if fnmatchcase(name, rule.match):
-                methods = rule.methods or methods
                 sparsities = rule.sparsities or sparsities
                 step = rule.step or step
-        structures = {m: split_method(m)[0] for m in methods}
-        fitting = tuple(m for m in methods if structures[m].kind == kind)
-        fixed = [structures[m].sparsity for m in fitting]
+        fitting = self.methods_for(name, kind)
+        fixed = [split_method(method)[0].sparsity for method in fitting]
         if kind == "block":
             return UnitSpace(name, atoms, fitting, (atoms, 0))
         if fitting and None not in fixed:

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -54,7 +55,7 @@ def accepted(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
         )
     inner = taken_out(model)
     _check_form(inner)
-    inputs = (inputs,) if isinstance(inputs, torch.Tensor) else inputs
+    inputs = inputs if isinstance(inputs, Sequence | Mapping) else (inputs,)
     _check_devices(inner, inputs)
     return inner, inputs
 

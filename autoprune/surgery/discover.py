@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from textwrap import shorten
 
 import numpy as np
 import torch
@@ -70,8 +71,9 @@ def outputs_or_error(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
         return outputs(model, inputs)
     except Exception as err:  # the user's forward may raise anything
         raise ModelError(
-            f"The model's forward raised {type(err).__name__} on inputs {describe(inputs)}: {err} "
-            "Check that the data yields what the model takes."
+            f"The model's forward raised {type(err).__name__} on inputs {describe(inputs)}: "
+            f"{shorten(str(err), 300)}. Check that it takes such inputs: they are a tuple of its "
+            "arguments, so for one argument that is a dict or a list write (argument,)."
         ) from err
 
 

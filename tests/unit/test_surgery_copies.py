@@ -37,10 +37,10 @@ class Bound(Base):
         self._bind()
 
     def _bind(self) -> None:
-        self.run = lambda x: self.a(x)
+        self.run: Any = lambda x: self.a(x)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._bind()
 
     def forward(self, x: Tensor) -> Any:

@@ -96,6 +96,7 @@ class Plain(Core):
         (TakesPair, [Pair(IMAGES, 2.0)]),
         (TakesList, [list(IMAGES)]),
         (Plain, IMAGES),
+        (TakesSample, Sample(IMAGES, 2.0, {"shift": IMAGES})),
     ],
 )
 def test_signatures(build: Callable[[], nn.Module], inputs: Any) -> None:
@@ -103,7 +104,7 @@ def test_signatures(build: Callable[[], nn.Module], inputs: Any) -> None:
     model = build().eval()
     plan = discover(model, inputs, np.random.default_rng(0))
     assert (list(plan.units), plan.rejected, plan.batch) == (["a"], {}, 2)
-    inputs = [inputs] if isinstance(inputs, Tensor) else inputs
+    inputs = inputs if isinstance(inputs, list | dict) else [inputs]
     assert sliced_equals_masked(model, plan, GONE, inputs) < 1e-9
     assert difference(outputs(apply(model, plan, GONE), inputs), outputs(model, inputs)) > 1e-4
 

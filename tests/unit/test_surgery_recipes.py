@@ -244,7 +244,7 @@ def test_a_rewritten_class_is_cut_right(
     for share in (0.3, 0.8):
         gone = {
             name: random_atoms(unit.atoms, share, np.random.default_rng(1))
-            for name, unit in plan.units.items()
+            for name, unit in plan.of("channel", "head").items()
         }
         assert sliced_equals_masked(model, plan, gone, images) < 1e-8
         pruned = apply(model, plan, gone)
