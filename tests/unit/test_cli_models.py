@@ -84,7 +84,8 @@ def test_detectors_take_lists(run: Any) -> None:
         (["spaces", "show", "resnt"], "Unknown search space 'resnt'. Did you mean 'resnet'?"),
         (
             ["spaces", "check", "vgg", "--model", "model.py:net", *INPUT],
-            "The pattern 'features.0' of the search space matches no unit of this model. Known: 0",
+            "The pattern 'features.0' of the search space matches no unit of this model that its "
+            "methods fit. Known: 0",
         ),
     ],
 )

@@ -235,13 +235,16 @@ def test_training_that_diverges_fails_the_candidate(net: nn.Module, task: Classi
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.1, 0.25, 0.3, 0.5, 0.9, 0.999])
 def test_a_policy_removes_the_least_important_atoms_of_its_method(sparsity: float) -> None:
-    order = {"m": {"u": np.array([5, 3, 7, 0, 1, 2, 4, 6])}, "n": {"u": np.arange(8)}}
+    order = {
+        "channel.l1": {"u": np.array([5, 3, 7, 0, 1, 2, 4, 6])},
+        "channel.l2": {"u": np.arange(8)},
+    }
     importance = Importance(order, {}, 0)
     count = min(round(8 * sparsity), 7)
-    removed = importance.removed(Policy({"u": Choice("m", sparsity)}))
+    removed = importance.removed(Policy({"u": Choice("channel.l1", sparsity)}))
     assert removed.keys() == ({"u"} if count else set())
     assert removed.get("u", np.array([])).tolist() == sorted([5, 3, 7, 0, 1, 2, 4, 6][:count])
-    other = importance.removed(Policy({"u": Choice("n", sparsity)}))
+    other = importance.removed(Policy({"u": Choice("channel.l2", sparsity)}))
     assert other.get("u", np.array([])).tolist() == list(range(count))
 
 

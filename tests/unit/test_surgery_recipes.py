@@ -272,7 +272,7 @@ def test_a_pruned_model_is_pruned_again() -> None:
         assert model.patches.out_channels == left
         plan = discover(model, images, np.random.default_rng(0))
         assert not plan.rejected
-        gone = {name: np.array([0, 2]) for name in plan.units}
+        gone = {name: np.array([0, 2]) for name in plan.of("channel")}
         assert sliced_equals_masked(model, plan, gone, images) < 1e-8
         model = apply(model, plan, gone)
 
@@ -281,7 +281,7 @@ def test_a_pruned_model_is_pickled_whole() -> None:
     model = build("timm.models.xcit.XCA", (16, 2), {}, tokens)
     images = [torch.randn(2, 3, 24, 24)]
     plan = discover(model, images, np.random.default_rng(0))
-    pruned = apply(model, plan, {name: np.array([0]) for name in plan.units})
+    pruned = apply(model, plan, {name: np.array([0]) for name in plan.of("channel")})
     file = io.BytesIO()
     torch.save(pruned, file)
     file.seek(0)
