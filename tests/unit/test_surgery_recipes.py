@@ -46,6 +46,10 @@ def first_of(block: Any, x: Tensor) -> Any:
     return tokens(block, x, [6, 6])[0]
 
 
+def embedded(block: Any, x: Tensor) -> Any:
+    return block(x, torch.zeros(1, 1, 3, 3))
+
+
 def with_class_token(block: Any, x: Tensor) -> Any:
     x = x.flatten(2).transpose(1, 2)
     return block(torch.cat([x.mean(1, keepdim=True), x], 1), (6, 6))
@@ -72,6 +76,7 @@ def relative(name: str) -> Callable[[], Any]:
 
 
 sized: Run = partial(lambda size, block, x: tokens(block, x, size), (6, 6))
+HEADS: dict[str, Any] = {"num_heads": 2}
 NORMED: dict[str, Any] = {"qk_norm": True, "scale_norm": True}
 LEVIT: dict[str, Any] = {"key_dim": 4, "num_heads": 2, "attn_ratio": 2}
 CSP: dict[str, Any] = {
@@ -169,6 +174,7 @@ CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], Run]] = [
     ("swin_transformer_v2_cr.WindowMultiHeadAttention", (16, 2, (6, 6)), {}, tokens),
     ("tiny_vit.Attention", (16, 8, 2), {"attn_ratio": 1, "resolution": (6, 6)}, tokens),
     ("tnt.Attention", (16, 16, 2), {}, tokens),
+    ("tnt.PixelEmbed", (6, 3, 16, 16, 1), {"legacy": True}, embedded),
     ("twins.GlobalSubSampleAttn", (16, 2), {"sr_ratio": 2}, sized),
     ("twins.LocallyGroupedAttn", (16, 2), {"ws": 4}, sized),
     ("vision_transformer.ParallelScalingBlock", (16, 2), {"mlp_ratio": 2.0}, tokens),
@@ -188,6 +194,11 @@ CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], Run]] = [
     ("/layers.attention2d.Attention2d", (16,), {"num_heads": 2}, maps),
     ("/layers.attention2d.Attention2d", (16,), {"num_heads": 2, "head_first": True}, maps),
     ("/layers.attention2d.MultiQueryAttention2d", (16,), {"num_heads": 2, "key_dim": 8}, maps),
+    ("/layers.blur_pool.BlurPool2d", (16,), {}, maps),
+    ("/layers.blur_pool.BlurPool2d", (), {}, maps),
+    ("/layers.bottleneck_attn.BottleneckAttn", (16, 16, (6, 6)), {"num_heads": 2}, maps),
+    ("/layers.halo_attn.HaloAttn", (16, 16), {**HEADS, "block_size": 3, "halo_size": 1}, maps),
+    ("/layers.lambda_layer.LambdaLayer", (16, 16), {**HEADS, "r": 3}, maps),
     ("/layers.mixed_conv2d.MixedConv2d", (16, 16, [3, 5]), {"depthwise": True}, maps),
     ("/layers.mixed_conv2d.MixedConv2d", (24, 16, [1, 3, 5]), {}, maps),
     ("/layers.selective_kernel.SelectiveKernel", (16, 16), {}, maps),
@@ -223,7 +234,7 @@ def build(path: str, args: tuple[Any, ...], options: dict[str, Any], run: Run) -
     torch.manual_seed(0)
     made = {key: value() if isfunction(value) else value for key, value in options.items()}
     block: nn.Module = getattr(import_module(module), name)(*args, **made)
-    channels = 24 if args[0] == 24 else 16
+    channels = 24 if args[:1] == (24,) else 16
     return Net(block, run, channels).eval()
 
 
@@ -288,6 +299,15 @@ def test_a_pruned_model_is_pickled_whole() -> None:
     loaded = torch.load(file, weights_only=False)
     assert type(loaded.block) is type(pruned.block)
     assert difference(outputs(loaded, images), outputs(pruned, images)) == 0
+
+
+def test_a_pruned_model_is_exported() -> None:
+    model = build("timm.layers.mixed_conv2d.MixedConv2d", (24, 16, [1, 3, 5]), {}, maps)
+    images = torch.randn(2, 3, 24, 24)
+    plan = discover(model, [images], np.random.default_rng(0))
+    pruned = apply(model, plan, {name: np.array([0]) for name in plan.units})
+    exported = torch.export.export(pruned, (images,)).module()
+    assert difference([exported(images).detach()], outputs(pruned, [images])) < 1e-6
 
 
 def test_a_class_without_source_has_no_adapter(monkeypatch: pytest.MonkeyPatch) -> None:

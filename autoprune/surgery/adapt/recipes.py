@@ -46,6 +46,25 @@ _TIMM = {
         heads=Heads("output.proj.weight"),
         follows={"key_dim": _size("key.proj.weight"), "value_dim": _size("value.proj.weight")},
     ),
+    "layers.blur_pool.BlurPool2d": Recipe(
+        follows={"channels": lambda m: None if m.channels is None else m.filt.shape[0]}
+    ),
+    "layers.bottleneck_attn.BottleneckAttn": Recipe(
+        ("self.dim_out_v",),
+        follows={
+            "dim_head_qk": _size("pos_embed.height_rel", 1),
+            "dim_head_v": lambda m: m.qkv.weight.shape[0] // m.num_heads - 2 * m.dim_head_qk,
+        },
+    ),
+    "layers.halo_attn.HaloAttn": Recipe(
+        ("self.dim_out_v",),
+        follows={
+            "dim_head_qk": _width("q.weight"),
+            "dim_head_v": lambda m: m.kv.weight.shape[0] // m.num_heads - m.dim_head_qk,
+        },
+    ),
+    "layers.halo_attn.PosEmbedRel": Recipe(follows={"dim_head": _size("height_rel", 1)}),
+    "layers.lambda_layer.LambdaLayer": _PLAIN,
     "layers.mixed_conv2d.MixedConv2d": _PLAIN,
     "layers.pos_embed_rel.RelPosBias": Recipe(
         follows={
@@ -128,6 +147,7 @@ _TIMM = {
     "models.swin_transformer_v2_cr.WindowMultiHeadAttention": _PLAIN,
     "models.tiny_vit.Attention": Recipe(("self.out_dim",)),
     "models.tnt.Attention": _PLAIN,
+    "models.tnt.PixelEmbed": Recipe((), follows={"in_dim": _size("proj.weight")}),
     "models.twins.GlobalSubSampleAttn": Recipe(
         ("C",), exact={"C // self.num_heads": "self.q.weight.shape[0] // self.num_heads"}
     ),

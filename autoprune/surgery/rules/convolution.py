@@ -41,6 +41,8 @@ def _by_whole_groups(op: Op) -> Ids | None:
     """A group's inputs and outputs go together; depthwise convolution is one channel a group."""
     groups, out, channels = op.arg("groups"), op.line("weight", 0), op.line("input", 1)
     op.seal(op.shadow("weight").on((1,)), "has its groups removed whole")
+    if out is None and channels is not None and _one_kernel_for_all(op):
+        return channels
     if out is None or channels is None:
         return op.join(out, channels)
     join_groups(op, channels, groups)
@@ -48,6 +50,12 @@ def _by_whole_groups(op: Op) -> Ids | None:
         op.join(out.reshape(groups, -1)[:, place], channels.reshape(groups, -1)[:, 0])
     op.cost(out)
     return out
+
+
+def _one_kernel_for_all(op: Op) -> bool:
+    """Tell whether one kernel was expanded to as many channels as there are."""
+    weight = op.arg("weight")
+    return bool(weight.stride(0) == 0 and weight.shape[0] == op.arg("groups"))
 
 
 def _by_places(op: Op) -> Ids | None:
