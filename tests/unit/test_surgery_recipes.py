@@ -89,7 +89,13 @@ CSP: dict[str, Any] = {
 
 # Units that are rightly rejected: ConViT computes this buffer anew, with all its three channels;
 # the atoms of the other are offsets in buffers that look biases up.
-REJECTED = {"convit.GPSA": {"block"}, "maxxvit.Attention2d": {"block.rel_pos"}}
+REJECTED = {
+    # heads of these sit in a batch axis that their code sizes itself; the width is cut
+    "/layers.bottleneck_attn.BottleneckAttn": {"block.qkv:heads"},
+    "/layers.halo_attn.HaloAttn": {"block.q:heads"},
+    "convit.GPSA": {"block"},
+    "maxxvit.Attention2d": {"block.rel_pos"},
+}
 
 # Class below timm.models, arguments, how it is called.
 CASES: list[tuple[str, tuple[Any, ...], dict[str, Any], Run]] = [
