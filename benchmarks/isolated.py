@@ -3,9 +3,11 @@
 import multiprocessing
 import os
 import resource
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
+from math import ceil
 from multiprocessing.connection import Connection, wait
 from textwrap import shorten
 from threading import Thread
@@ -13,6 +15,7 @@ from typing import Any, Protocol
 
 Facts = dict[str, Any]
 START = 300.0  # seconds until a process must have imported what it needs
+SLACK = 10  # times the limit that may pass on the clock
 _CONTEXT = multiprocessing.get_context("forkserver")
 
 
@@ -40,14 +43,15 @@ def run_isolated(job: Job, arguments: Mapping[str, Any], limit: float) -> Facts:
     Args:
         job: A function of a module; it gives its results by calling ``note``.
         arguments: Its other arguments; they must pickle.
-        limit: Seconds between two notes. A job notes a ``stage`` before each long step.
+        limit: Seconds of processor time between two notes, so that a busy machine is not held
+            against a job. A job notes a ``stage`` before each long step.
 
     Returns:
         Everything noted, with ``seconds`` and, if the job did not end well, ``failure``: its
         cause. What was noted before a failure is kept.
     """
     receiver, sender = _CONTEXT.Pipe(duplex=False)
-    process = _CONTEXT.Process(target=_child, args=(sender, job, dict(arguments)))
+    process = _CONTEXT.Process(target=_child, args=(sender, job, dict(arguments), limit))
     started = time.monotonic()
     process.start()
     sender.close()
@@ -56,7 +60,7 @@ def run_isolated(job: Job, arguments: Mapping[str, Any], limit: float) -> Facts:
         process.kill()
     process.join()
     if process.exitcode and "failure" not in facts:
-        facts["failure"] = _cause(facts, process.exitcode)
+        facts["failure"] = _cause(process.exitcode, "overtime" in facts, limit)
     return facts | {"seconds": round(time.monotonic() - started, 2)}
 
 
@@ -66,20 +70,20 @@ def _gathered(receiver: Connection, limit: float) -> Facts:
     try:
         while receiver.poll(patience):
             facts |= receiver.recv()
-            patience = limit
-        facts["overtime"] = patience
+            patience = SLACK * limit
+        facts["overtime"] = True
     except EOFError:  # the child closed its end
         pass
     return facts
 
 
-def _cause(facts: Facts, exit_code: int) -> str:
-    if "overtime" in facts:
-        return f"took longer than {facts['overtime']:g} s"
+def _cause(exit_code: int, overtime: bool, limit: float) -> str:
+    if overtime or exit_code == -signal.SIGXCPU:
+        return f"took longer than {limit:g} s"
     return f"died with exit code {exit_code}" + (" (out of memory?)" if exit_code == -9 else "")
 
 
-def _child(sender: Connection, job: Job, arguments: dict[str, Any]) -> None:
+def _child(sender: Connection, job: Job, arguments: dict[str, Any], limit: float) -> None:
     import torch
 
     torch.set_num_threads(1)
@@ -87,6 +91,7 @@ def _child(sender: Connection, job: Job, arguments: dict[str, Any]) -> None:
     _silence()
 
     def note(**facts: object) -> None:
+        _allow(limit)
         sender.send(facts)
 
     note()  # from now on the limit holds
@@ -97,6 +102,12 @@ def _child(sender: Connection, job: Job, arguments: dict[str, Any]) -> None:
     finally:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         note(peak_mb=round(peak / 1024))
+
+
+def _allow(seconds: float) -> None:
+    """Have the system end this process after so many more seconds of processor time."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (ceil(time.process_time() + seconds), hard))
 
 
 def _end_with_parent() -> None:

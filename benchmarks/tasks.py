@@ -22,7 +22,7 @@ class Task:
         name: To what.
         job: Does it; see `run_isolated`.
         arguments: For the job: plain JSON types, or a dataclass of them.
-        limit: Seconds between two notes of the job.
+        limit: Seconds of processor time between two notes of the job.
         code: Fingerprint of the code whose change makes a stored result worthless.
     """
 

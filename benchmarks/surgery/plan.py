@@ -8,7 +8,7 @@ from benchmarks.surgery.torch_pruning import install
 from benchmarks.surgery.zoo import Model, zoo
 from benchmarks.tasks import Task
 
-LIMIT, RIVAL_LIMIT = 600.0, 60.0  # seconds of one stage of a job
+LIMIT, RIVAL_LIMIT = 600.0, 60.0  # seconds of processor time of one stage
 REPEATS, QUICK_REPEATS = 15, 5
 _HERE = "benchmarks/surgery"
 _COMMON = (f"{_HERE}/build.py", f"{_HERE}/right.py")
