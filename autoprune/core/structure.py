@@ -25,6 +25,11 @@ class Structure:
     pattern: tuple[int, int] | None = None
 
     @property
+    def removes(self) -> bool:
+        """Whether atoms are removed; else single weights are set to zero."""
+        return self.kind != "weights"
+
+    @property
     def sparsity(self) -> float | None:
         """The only sparsity there is, for ``N:M``; None where it can be chosen."""
         return None if self.pattern is None else 1 - self.pattern[0] / self.pattern[1]

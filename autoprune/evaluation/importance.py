@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from autoprune.core.policy import Policy
+from autoprune.core.structure import split_method
 from autoprune.evaluation.chunks import chunks
 from autoprune.evaluation.measure import to_device
 from autoprune.evaluation.totals import Totals
@@ -46,7 +47,7 @@ class Importance:
         """Return the numbers of the atoms a policy removes, by unit, sorted."""
         gone: dict[str, Ids] = {}
         for unit, choice in policy.items():
-            if find_method(choice.method).removes:
+            if split_method(choice.method)[0].removes:
                 order = self._order[choice.method][unit]
                 count = len(order) - kept_atoms(len(order), choice.sparsity)
                 if count:

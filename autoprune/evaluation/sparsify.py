@@ -3,8 +3,9 @@
 from torch import nn
 
 from autoprune.core.policy import Choice, Policy
+from autoprune.core.structure import split_method
 from autoprune.evaluation.importance import Importance
-from autoprune.methods import find_method
+from autoprune.methods import ranking_key
 from autoprune.methods.base import Tensors
 from autoprune.surgery.apply import cutter
 from autoprune.surgery.plan import Plan
@@ -31,7 +32,7 @@ def sparsify(
     masks: Tensors = {}
     for unit, choice in policy.items():
         if unit in plan.weights:
-            scores = importance.elements[find_method(choice.method).key]
+            scores = importance.elements[ranking_key(choice.method)]
             own = {
                 name: cutter(cut.positions.get(name, {}))(scores[name])
                 for name in plan.weights[unit].members
@@ -44,7 +45,7 @@ def sparsify(
 
 
 def _masks(model: nn.Module, scores: Tensors, choice: Choice) -> Tensors:
-    pattern = find_method(choice.method).structure.pattern
+    pattern = split_method(choice.method)[0].pattern
     if pattern is None:
         return unstructured_masks(scores, choice.sparsity) if scores else {}
     return {name: n_m_mask(s, *pattern, input_dim(model, name)) for name, s in scores.items()}

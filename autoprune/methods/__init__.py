@@ -13,7 +13,7 @@ from autoprune.methods import (
     taylor,
 )
 from autoprune.methods.base import CRITERIA, Criterion, ElementCriterion
-from autoprune.methods.method import Method, find_method, method_names
+from autoprune.methods.method import Method, find_method, method_names, ranking_key
 
 __all__ = [
     "CRITERIA",
@@ -30,6 +30,7 @@ __all__ = [
     "magnitude",
     "method_names",
     "random",
+    "ranking_key",
     "regularised",
     "taylor",
 ]

@@ -32,12 +32,21 @@ class Method:
     @property
     def removes(self) -> bool:
         """Whether it removes atoms; else it sets single weights to zero."""
-        return self.structure.kind != "weights"
+        return self.structure.removes
 
     @property
     def key(self) -> str:
-        """What methods that rank alike have in common: all of single weights by one criterion."""
-        return self.name if self.removes else f"weights.{self.criterion_name}"
+        """What it has in common with methods that rank alike; see `ranking_key`."""
+        return ranking_key(self.name)
+
+
+def ranking_key(method: str) -> str:
+    """Return what methods that rank alike have in common: all of single weights by one criterion.
+
+    Unlike `find_method` it looks nothing up: policies name methods that were found before.
+    """
+    structure, criterion = split_method(method)
+    return method if structure.removes else f"weights.{criterion}"
 
 
 def find_method(name: str) -> Method:

@@ -5,9 +5,9 @@ from typing import Literal
 import numpy as np
 import torch
 
+from autoprune.core.structure import split_method
 from autoprune.methods.base import CRITERIA, Criterion, Tensors
 from autoprune.methods.magnitude import Magnitude
-from autoprune.methods.method import find_method
 from autoprune.surgery.units import Unit
 
 Power = Literal[1, 2]
@@ -44,9 +44,9 @@ class Regularised(Criterion):
 
 def penalty(method: str) -> Power | None:
     """Return the power of a method's penalty; None if it has none."""
-    criterion = find_method(method).criterion
-    return criterion.power if isinstance(criterion, Regularised) else None
+    return _POWERS.get(split_method(method)[1])
 
 
-CRITERIA.add("regularised_l1", Regularised(1))
-CRITERIA.add("regularised_l2", Regularised(2))
+_POWERS: dict[str, Power] = {"regularised_l1": 1, "regularised_l2": 2}
+for _name, _power in _POWERS.items():
+    CRITERIA.add(_name, Regularised(_power))
