@@ -53,19 +53,19 @@ def _difference(
     Units found by traces of different rank compete for the same channels, so they are compared
     one rank after the other: heads first, then what is left of the width.
     """
-    done, worst = Cut(), 0.0
+    done, before, worst = Cut(), model, 0.0
     ranks = sorted({plan.units[name].rank for name in atoms}, reverse=True) or [0]
     with torch.no_grad():
         for rank in ranks:
             part = plan.cut({n: gone for n, gone in atoms.items() if plan.units[n].rank == rank})
             both = plan.cut({n: gone for n, gone in atoms.items() if plan.units[n].rank >= rank})
             observe = Observer(plan, both)
-            masked = Masked(without(model, done), part.after(done), rank)
+            masked = Masked(before, part.after(done), rank)
             sliced = without(model, both)
             for inputs in input_sets:
                 found = observe(sliced, inputs)
                 worst = max(worst, difference(found, observe(masked.model, inputs, masked)))
-            done = both
+            done, before = both, sliced
     return worst
 
 
