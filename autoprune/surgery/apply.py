@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -15,7 +14,7 @@ from autoprune.surgery.ids import Ids
 from autoprune.surgery.patch import patch_attributes
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied, differing, shapes_of, state_tensors
-from autoprune.surgery.units import Cut, inside
+from autoprune.surgery.units import Cut, inside, staying
 
 
 def apply(model: nn.Module, plan: Plan, atoms: Mapping[str, Ids]) -> nn.Module:
@@ -67,10 +66,8 @@ def cutter(dims: Mapping[int, Ids]) -> Edit:
 
     def cut(tensor: torch.Tensor) -> torch.Tensor:
         for dim, gone in dims.items():
-            stay = np.ones(tensor.shape[dim], bool)
-            stay[gone] = False
-            index = torch.from_numpy(np.flatnonzero(stay)).to(tensor.device)
-            tensor = tensor.index_select(dim, index)
+            index = torch.from_numpy(staying(tensor.shape[dim], gone))
+            tensor = tensor.index_select(dim, index.to(tensor.device))
         return tensor
 
     return cut

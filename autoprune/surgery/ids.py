@@ -56,6 +56,10 @@ class IdTable:
         slot = self.by_tensor[name].get(dim)
         return None if slot is None else np.arange(slot.start, slot.start + slot.size)
 
+    def at(self, name: str, dim: int, positions: Ids) -> Ids:
+        """Return the ids of positions of one dimension."""
+        return self.by_tensor[name][dim].start + positions
+
     def join(self, left: Ids, right: Ids, reason: str) -> None:
         """Join two arrays entry by entry (broadcast); an id that faces none is sealed."""
         left, right = (side.ravel() for side in np.broadcast_arrays(left, right))

@@ -13,6 +13,7 @@ from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.sparse import keep_zeros, kept_at_zero
 from autoprune.surgery.tensors import state_tensors
+from autoprune.surgery.units import staying
 
 
 def restored(
@@ -60,7 +61,8 @@ def _write(
     name: str, target: torch.Tensor, value: torch.Tensor | None, gone: Mapping[int, Ids]
 ) -> None:
     """Write ``value`` into the positions of ``target`` that are not ``gone``."""
-    kept = [np.setdiff1d(np.arange(n), gone.get(dim, [])) for dim, n in enumerate(target.shape)]
+    none = np.empty(0, np.int64)
+    kept = [staying(size, gone.get(dim, none)) for dim, size in enumerate(target.shape)]
     shape = tuple(map(len, kept))
     if value is None or tuple(value.shape) != shape or value.dtype != target.dtype:
         found = "no such tensor" if value is None else f"shape {tuple(value.shape)} {value.dtype}"

@@ -25,7 +25,7 @@ class Owners:
         self.atom = np.full(ids.count + 1, -1)
         for number, unit in enumerate(units):
             for part in unit.slices:
-                at = ids.by_tensor[part.tensor][part.dim].start + part.index
+                at = ids.at(part.tensor, part.dim, part.index)
                 self.unit[at] = number
                 self.atom[at] = np.arange(unit.atoms)[:, None]
 
@@ -35,10 +35,7 @@ class Owners:
 
     def in_heads(self, other: Unit) -> bool:
         """Tell whether all that makes the atoms of ``other`` belongs to heads."""
-        at = [
-            self.ids.by_tensor[part.tensor][part.dim].start + part.index.ravel()
-            for part in other.makers
-        ]
+        at = [self.ids.at(p.tensor, p.dim, p.index).ravel() for p in other.makers]
         owner = self.unit[np.concatenate(at)] if at else np.array([-1])
         return all(n >= 0 and self.units[n].kind == "head" for n in np.unique(owner))
 
@@ -48,7 +45,7 @@ class Owners:
         Only then are sizes products of the atoms kept of both.
         """
         for part in other.slices:
-            at = self.ids.by_tensor[part.tensor][part.dim].start + part.index
+            at = self.ids.at(part.tensor, part.dim, part.index)
             rows = np.broadcast_to(np.arange(other.atoms)[:, None], at.shape)
             for number in np.unique(self.unit[at][self.unit[at] >= 0]):
                 mine = self.unit[at] == number

@@ -111,6 +111,13 @@ def _shifted(own: Ids, gone: Ids | None) -> Ids:
     return stay - np.searchsorted(gone, stay)
 
 
+def staying(size: int, gone: Ids) -> Ids:
+    """Return the positions of a dimension that are left, sorted."""
+    left = np.ones(size, bool)
+    left[gone] = False
+    return np.flatnonzero(left)
+
+
 def inside(name: str, module: str) -> bool:
     """Tell whether a dotted name is that of a module or lies in it; the root is ``""``."""
     return not module or name == module or name.startswith(f"{module}.")
