@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from autoprune.surgery.op import Op
+from autoprune.surgery.rules.grouping import whole_groups
 
 if TYPE_CHECKING:
     from autoprune.surgery.mask import MaskMode
@@ -25,17 +26,33 @@ def _softmax(mode: "MaskMode", func: Any, op: Op) -> Any:
     return _spread(_again(func, op, _selected(data, kept)), kept, data.shape)
 
 
-def layer_norm(mode: "MaskMode", func: Any, op: Op) -> Any:
+def _layer_norm(mode: "MaskMode", func: Any, op: Op) -> Any:
     """Normalise over what is left of each normalised axis."""
     data, count = op.arg("input"), len(op.arg("normalized_shape"))
     kept = _kept(mode, data, range(data.ndim - count, data.ndim))
     inner = {axis - data.ndim + count: index for axis, index in kept.items()}
-    vectors = [
-        None if v is None else _selected(v, inner) for v in (op.arg("weight"), op.arg("bias"))
-    ]
+    vectors = _vectors(op, inner)
     chosen = _selected(data, kept)
     out, *rest = func(chosen, list(chosen.shape[-count:]), *vectors, op.arg("eps"))
     return (_spread(out, kept, data.shape), *rest)
+
+
+def _group_norm(mode: "MaskMode", func: Any, op: Op) -> Any:
+    data, groups, channels = op.arg("input"), op.arg("group"), op.arg("C")
+    kept = _kept(mode, data, [1])
+    chosen = _selected(data, kept).contiguous()
+    if whole_groups(groups, channels // groups):
+        groups = groups * chosen.shape[1] // channels
+    vectors = _vectors(op, {axis - 1: index for axis, index in kept.items()})
+    sizes = (op.arg("N"), chosen.shape[1], op.arg("HxW"), groups, op.arg("eps"))
+    out, *rest = func(chosen, *vectors, *sizes)
+    return (_spread(out, kept, data.shape), *rest)
+
+
+def _vectors(op: Op, kept: Mapping[int, torch.Tensor]) -> list[torch.Tensor | None]:
+    """Return what is left of the weight and the bias of a norm."""
+    vectors = (op.arg("weight"), op.arg("bias"))
+    return [None if vector is None else _selected(vector, kept) for vector in vectors]
 
 
 def _again(func: Any, op: Op, data: torch.Tensor) -> Any:
@@ -68,7 +85,8 @@ def _spread(
 
 
 OVER_WHAT_IS_LEFT: dict[str, Run] = {
-    "aten.native_layer_norm": layer_norm,
+    "aten.native_group_norm": _group_norm,
+    "aten.native_layer_norm": _layer_norm,
     "aten._softmax": _softmax,
     "aten._log_softmax": _softmax,
     **dict.fromkeys(

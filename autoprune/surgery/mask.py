@@ -1,6 +1,5 @@
 """The masked model: full size, but nothing reads the removed atoms. Sliced must equal masked."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from autoprune.surgery.adapt import adapted
 from autoprune.surgery.ids import IdTable
 from autoprune.surgery.left import OVER_WHAT_IS_LEFT
 from autoprune.surgery.op import Op, Record
-from autoprune.surgery.rules.grouping import whole_groups
 from autoprune.surgery.trace import TraceMode, start_record
 from autoprune.surgery.units import Cut, Positions
 
@@ -67,7 +65,7 @@ def _flags(ids: IdTable, removed: Positions) -> np.ndarray:
     flags = np.zeros(ids.count + 1, bool)  # the last one is for NO_ID
     for tensor, dims in removed.items():
         for dim, positions in dims.items():
-            flags[ids.by_tensor[tensor][dim].start + positions] = True
+            flags[ids.at(tensor, dim, positions)] = True
     return flags
 
 
@@ -84,8 +82,8 @@ class MaskMode(TraceMode):
         if name in _READERS:
             args = tuple(self._hide(arg) for arg in args)
             return func(*args, **{key: self._hide(value) for key, value in kwargs.items()})
-        if name in _NORMS:
-            return _NORMS[name](self, func, Op(func, args, kwargs, (), self.record))
+        if name in OVER_WHAT_IS_LEFT:
+            return OVER_WHAT_IS_LEFT[name](self, func, Op(func, args, kwargs, (), self.record))
         return func(*args, **kwargs)
 
     def kept(self, tensor: torch.Tensor, axis: int) -> torch.Tensor | None:
@@ -103,22 +101,3 @@ class MaskMode(TraceMode):
             if gone.any():
                 value = value.masked_fill(torch.from_numpy(gone).to(value.device), 0)
         return value
-
-
-def _group_norm(mode: MaskMode, func: Any, op: Op) -> Any:
-    data, groups, channels = op.arg("input"), op.arg("group"), op.arg("C")
-    kept = mode.kept(data, 1)
-    if kept is None:
-        return func(data, *op.rest("input"))
-    if whole_groups(groups, channels // groups):
-        groups = groups * len(kept) // channels
-    vectors = [None if v is None else v[kept] for v in (op.arg("weight"), op.arg("bias"))]
-    sizes = (op.arg("N"), len(kept), op.arg("HxW"), groups, op.arg("eps"))
-    out, *rest = func(data.index_select(1, kept).contiguous(), *vectors, *sizes)
-    return (torch.zeros_like(data).index_copy(1, kept, out), *rest)
-
-
-_NORMS: dict[str, Callable[[MaskMode, Any, Op], Any]] = {
-    **OVER_WHAT_IS_LEFT,
-    "aten.native_group_norm": _group_norm,
-}
