@@ -28,7 +28,7 @@ def patch_attributes(
             if isinstance(after, kind):
                 patch(original[name], after)
     for name, after in modules.items():  # layers first: adapters read their sizes
-        if is_adapter(after) and hasattr(after, "resize"):
+        if is_adapter(after):
             start = f"{name}." if name else ""
             own = {t.removeprefix(start): d for t, d in removed.items() if t.startswith(start)}
             after.resize(own)

@@ -45,9 +45,9 @@ class Adapter(Protocol):
 
 def adapter_of(module: nn.Module) -> type[Adapter] | None:
     """Return the adapter of a module, if it has one that fits; of an adapted one, its own."""
+    if is_adapter(module):
+        return type(module)
     kind = type(module)
-    if hasattr(kind, "adopt"):
-        return cast(type[Adapter], kind)
     path = f"{kind.__module__}.{kind.__qualname__}"
     adapter: type[Adapter] | None = None
     if path in _ADAPTERS:

@@ -10,6 +10,8 @@ from timm.layers.std_conv import (
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
+from autoprune.surgery.adapt.heads import Gone
+
 
 class _Sliced(nn.Conv2d):
     """Same parameters and results; the weight is normalised as a layer norm would, axis by axis.
@@ -28,6 +30,9 @@ class _Sliced(nn.Conv2d):
     def adopt(cls, module: nn.Module) -> None:
         """Turn a convolution into this class."""
         module.__class__ = cls
+
+    def resize(self, gone: Gone) -> None:
+        """Do nothing: the sizes of any convolution follow its weight already."""
 
     def forward(self, x: Tensor) -> Tensor:
         """See timm's classes."""
