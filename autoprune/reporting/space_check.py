@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from autoprune.core.structure import split_method
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.plan import Plan
 
@@ -55,17 +54,18 @@ def space_check(space: SearchSpace, plan: Plan) -> SpaceCheck:
     Raises:
         ConfigError: If a pattern matches no unit.
     """
-    resolved = space.resolve(plan.atoms, plan.kinds)
-    kinds = {split_method(method)[0].kind for method in space.all_methods}
-    atoms = {name: count for name, count in plan.atoms.items() if plan.kinds[name] in kinds}
+    atoms, kinds, fitting = plan.atoms, plan.kinds, space.kinds
+    resolved = space.resolve(atoms, kinds)
     units, policies = [], 1
     for name, count in atoms.items():
+        if kinds[name] not in fitting:
+            continue
         if name in resolved:
             own = resolved[name]
             policies *= 1 + len(own.methods) * (own.levels - 1)
             units.append(UnitAllowance(unit=name, atoms=count, methods=own.methods, kept=own.kept))
         else:
-            reason = TOO_SMALL if space.methods_for(name, plan.kinds[name]) else NO_METHOD
+            reason = TOO_SMALL if space.methods_for(name, kinds[name]) else NO_METHOD
             reason = PROTECTED if space.protects(name) else reason
             units.append(UnitAllowance(unit=name, atoms=count, left_out=reason))
     return SpaceCheck(units=units, policies=policies)

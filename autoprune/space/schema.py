@@ -57,6 +57,11 @@ class SearchSpace(_Record):
         extra = (method for rule in self.units for method in rule.methods or ())
         return sorted({*self.methods, *extra})
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of units that some method fits."""
+        return frozenset(split_method(method)[0].kind for method in self.all_methods)
+
     def resolve(
         self, atoms: Mapping[str, int], kinds: Mapping[str, str] | None = None
     ) -> dict[str, "UnitSpace"]:
@@ -72,9 +77,8 @@ class SearchSpace(_Record):
         Raises:
             ConfigError: If a pattern matches no unit.
         """
-        fitting = {split_method(method)[0].kind for method in self.all_methods}
         kinds = {name: (kinds or {}).get(name, "channel") for name in atoms}
-        atoms = {name: count for name, count in atoms.items() if kinds[name] in fitting}
+        atoms = {name: count for name, count in atoms.items() if kinds[name] in self.kinds}
         for pattern in (*self.protect, *(rule.match for rule in self.units)):
             if not any(fnmatchcase(name, pattern) for name in atoms):
                 raise ConfigError(
@@ -94,18 +98,21 @@ class SearchSpace(_Record):
 
     def methods_for(self, unit: str, kind: str) -> tuple[str, ...]:
         """Return the methods that may be used for a unit of a kind."""
-        methods = self.methods
+        methods, _, _ = self._settings(unit)
+        return tuple(method for method in methods if split_method(method)[0].kind == kind)
+
+    def _settings(self, unit: str) -> tuple[Methods, Sparsities, int]:
+        """Return methods, sparsities and step of a unit; the last entry that matches wins."""
+        methods, sparsities, step = self.methods, self.sparsities, self.step
         for rule in self.units:
             if fnmatchcase(unit, rule.match):
                 methods = rule.methods or methods
-        return tuple(method for method in methods if split_method(method)[0].kind == kind)
-
-    def _unit_space(self, name: str, atoms: int, kind: str) -> "UnitSpace":
-        sparsities, step = self.sparsities, self.step
-        for rule in self.units:
-            if fnmatchcase(name, rule.match):
                 sparsities = rule.sparsities or sparsities
                 step = rule.step or step
+        return methods, sparsities, step
+
+    def _unit_space(self, name: str, atoms: int, kind: str) -> "UnitSpace":
+        _, sparsities, step = self._settings(name)
         fitting = self.methods_for(name, kind)
         fixed = [split_method(method)[0].sparsity for method in fitting]
         if kind == "block":
