@@ -42,16 +42,7 @@ def recalibrate(model: nn.Module, task: Task, batches: int, device: str) -> int:
     return samples
 
 
-def fine_tune(model: nn.Module, task: Task, steps: int, recovery: Recovery, device: str) -> int:
-    """Train ``model`` in place for ``steps`` batches; return the number of samples used.
-
-    Raises:
-        CandidateError: If the loss becomes NaN or infinite.
-    """
-    return train(model, task, steps, recovery, device)
-
-
-def train(
+def fine_tune(
     model: nn.Module,
     task: Task,
     steps: int,
@@ -61,7 +52,7 @@ def train(
     falling: bool = True,
     after: Callable[[int, float], None] = lambda step, rate: None,
 ) -> int:
-    """Do what `fine_tune` does.
+    """Train ``model`` in place; return the number of samples used.
 
     Args:
         model: What is trained, in place; in eval mode afterwards.

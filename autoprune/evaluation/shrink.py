@@ -8,7 +8,7 @@ from torch import nn
 
 from autoprune.core.policy import Policy
 from autoprune.core.recovery import Recovery
-from autoprune.evaluation.recover import train
+from autoprune.evaluation.recover import fine_tune
 from autoprune.methods.base import Tensors, per_atom
 from autoprune.methods.regularised import Power, penalty
 from autoprune.surgery.ids import Ids
@@ -58,7 +58,8 @@ def shrink(
         for unit, gone, power in own:
             proximal(unit, gone, parameters, power, amount)
 
-    return train(model, task, recovery.shrink_steps, recovery, device, falling=False, after=fade)
+    steps = recovery.shrink_steps
+    return fine_tune(model, task, steps, recovery, device, falling=False, after=fade)
 
 
 def growth(recovery: Recovery, step: int) -> float:
