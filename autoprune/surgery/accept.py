@@ -3,6 +3,7 @@
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 
 import torch
 from torch import nn
@@ -58,6 +59,15 @@ def accepted(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
     inputs = inputs if isinstance(inputs, Sequence | Mapping) else (inputs,)
     _check_devices(inner, inputs)
     return inner, inputs
+
+
+def forward_error(err: Exception, inputs: Inputs) -> ModelError:
+    """Return what is told where the user's forward raised ``err`` on ``inputs``."""
+    return ModelError(
+        f"The model's forward raised {type(err).__name__} on inputs {describe(inputs)}: "
+        f"{shorten(str(err), 300)}. Check that it takes such inputs: they are a tuple of its "
+        "arguments, so for one argument that is a dict or a list write (argument,)."
+    )
 
 
 def _check_form(model: nn.Module) -> None:

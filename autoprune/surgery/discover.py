@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from textwrap import shorten
 
 import numpy as np
 import torch
@@ -10,10 +9,10 @@ from torch import nn
 from torch.nn.functional import interpolate
 
 from autoprune.errors import ModelError
-from autoprune.surgery.accept import accepted
+from autoprune.surgery.accept import accepted, forward_error
 from autoprune.surgery.blocks import block_units
 from autoprune.surgery.compare import outputs
-from autoprune.surgery.nested import Inputs, describe, map_tensors, tensors_in
+from autoprune.surgery.nested import Inputs, map_tensors, tensors_in
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.solve import solve
 from autoprune.surgery.tensors import state_tensors
@@ -70,11 +69,7 @@ def outputs_or_error(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
     try:
         return outputs(model, inputs)
     except Exception as err:  # the user's forward may raise anything
-        raise ModelError(
-            f"The model's forward raised {type(err).__name__} on inputs {describe(inputs)}: "
-            f"{shorten(str(err), 300)}. Check that it takes such inputs: they are a tuple of its "
-            "arguments, so for one argument that is a dict or a list write (argument,)."
-        ) from err
+        raise forward_error(err, inputs) from err
 
 
 def _batch(inputs: Inputs) -> int:

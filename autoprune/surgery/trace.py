@@ -11,12 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
-from autoprune.errors import ModelError
+from autoprune.surgery.accept import forward_error
 from autoprune.surgery.adapt import adapted
 from autoprune.surgery.blocks import Flow
 from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.modes import evaluating, switched
-from autoprune.surgery.nested import Inputs, call, describe, tensors_in
+from autoprune.surgery.nested import Inputs, call, tensors_in
 from autoprune.surgery.op import MacTerm, Op, Record
 from autoprune.surgery.rules import RULES
 from autoprune.surgery.rules.elementwise import elementwise
@@ -127,10 +127,7 @@ def trace(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:
         with evaluating(model):
             _run(model, inputs, record)
     except Exception as err:
-        raise ModelError(
-            f"The model's forward raised {type(err).__name__}: {err} It was called with "
-            f"inputs {describe(inputs)}. Check that the data yields what the model takes."
-        ) from err
+        raise forward_error(err, inputs) from err
     _trace_training(model, inputs, record)
     return record
 
