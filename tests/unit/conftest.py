@@ -1,11 +1,16 @@
 """A small network and data for the rooms that need a model."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from autoprune.cost.model import CostModel
+from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import SearchSpace, UnitSpace
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Plan
@@ -72,3 +77,21 @@ def spaces(plan: Plan) -> dict[str, UnitSpace]:
     given = {"methods": ["channel.l1", "channel.l2"], "sparsities": [0.25, 0.5, 0.75]}
     space = SearchSpace.model_validate(given)
     return space.resolve({name: unit.atoms for name, unit in plan.units.items()})
+
+
+@pytest.fixture
+def seeded() -> Iterator[None]:
+    """Draw the same numbers in every test, and leave PyTorch's generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture
+def shuffling(scorer: Scorer) -> Iterator[Scorer]:
+    """Return a module's scorer with batches drawn at random."""
+    images, classes = zip(*scorer.task.batches("train"), strict=True)
+    data = TensorDataset(torch.cat(images), torch.cat(classes))
+    loaders = {split: DataLoader(data, 8, shuffle=True) for split in ("train", "search", "test")}
+    with torch.random.fork_rng([]):
+        yield replace(scorer, task=Classification(loaders))

@@ -1,7 +1,6 @@
 """Costs against figures worked out by hand and against files really written."""
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,7 @@ from autoprune.surgery.solve import solve
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.trace import trace
 
-
-@pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def images(*shape: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 import copy
 import random
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -300,16 +299,6 @@ def scorer(
 ) -> Scorer:
     recovery = Recovery(score_steps=4, recover_steps=6, calibration_batches=2)
     return Scorer(net, plan, importance, cost, task, recovery, seed=0, device="cpu")
-
-
-@pytest.fixture
-def shuffling(scorer: Scorer) -> Iterator[Scorer]:
-    """Return a scorer whose data and model draw random numbers wherever they can."""
-    images, classes = zip(*scorer.task.batches("train"), strict=True)
-    data = TensorDataset(torch.cat(images), torch.cat(classes))
-    shuffled = {split: DataLoader(data, 8, shuffle=True) for split in ("train", "search", "test")}
-    with torch.random.fork_rng([]):
-        yield replace(scorer, task=Classification(shuffled))
 
 
 def test_the_same_policy_has_the_same_score(shuffling: Scorer) -> None:

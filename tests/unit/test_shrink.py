@@ -1,7 +1,6 @@
 """Atoms that are to be cut fade first: proximal steps by hand, and what they are good for."""
 
 import math
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from autoprune.agent.prepare import check_trainable
 from autoprune.core.policy import Choice, Policy
@@ -207,16 +205,6 @@ def scorer(trained: nn.Module, plan: Plan, task: Classification) -> Scorer:
     recovery = Recovery(shrink_steps=5, calibration_batches=2)
     cost = CostModel(trained, plan)
     return Scorer(trained, plan, importance, cost, task, recovery, seed=0, device="cpu")
-
-
-@pytest.fixture
-def shuffling(scorer: Scorer) -> Iterator[Scorer]:
-    """Return a scorer whose batches are drawn at random."""
-    images, classes = zip(*scorer.task.batches("train"), strict=True)
-    data = TensorDataset(torch.cat(images), torch.cat(classes))
-    loaders = {split: DataLoader(data, 8, shuffle=True) for split in ("train", "search", "test")}
-    with torch.random.fork_rng([]):
-        yield replace(scorer, task=Classification(loaders))
 
 
 def state_of(model: nn.Module) -> list[Tensor]:

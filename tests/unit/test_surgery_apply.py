@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,11 +24,7 @@ IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 GONE = {"stem": np.array([1, 6]), "a": np.array([0, 2, 3])}
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> Iterator[None]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+pytestmark = pytest.mark.usefixtures("seeded")
 
 
 class Residual(nn.Module):
