@@ -15,8 +15,11 @@ from autoprune.surgery.apply import apply
 from autoprune.surgery.blocks import PassThrough
 from autoprune.surgery.compare import difference, outputs
 from autoprune.surgery.discover import discover, plan_of
+from autoprune.surgery.ids import IdTable
 from autoprune.surgery.mask import Masked
 from autoprune.surgery.plan import Plan
+from autoprune.surgery.sizes import Owners
+from autoprune.surgery.units import Slice, Unit
 from autoprune.surgery.verify import random_atoms, sliced_equals_masked
 
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -309,3 +312,44 @@ def test_a_training_forward_that_helps_nothing_seals_nothing(kind: type[nn.Modul
     plan = found(kind(), IMAGES)
     assert "stem" in plan.units
     assert plan.training == ()
+
+
+class Positions(nn.Module):
+    """Adds what it owns to its input: nothing of the input comes back by a second way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset = nn.Parameter(torch.randn(1, 8, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.offset
+
+
+def test_a_constant_that_is_added_makes_no_block() -> None:
+    torch.manual_seed(0)
+    model = Blocks().eval()
+    model.stage = nn.Sequential(Positions(), Branch(8))
+    assert list(plan_of(model, [IMAGES]).of("block")) == ["stage.1:block"]
+
+
+def _unit(name: str, index: list[list[int]]) -> Unit:
+    return Unit(name, len(index), (Slice("w", 0, np.array(index), False),))
+
+
+@pytest.mark.parametrize(
+    ("index", "crosses"),
+    [
+        ([[0, 2], [1, 3]], True),
+        ([[1, 2], [0, 3]], True),
+        ([[0, 1], [2, 3]], False),
+        ([[0], [1]], False),
+        ([[4], [5]], True),
+    ],
+)
+def test_sizes_are_products_only_of_units_that_cross(
+    index: list[list[int]], crosses: bool
+) -> None:
+    heads = _unit("heads", [[0, 1], [2, 3]])
+    assert (
+        Owners(IdTable({"w": torch.zeros(6, 2)}), [heads]).cross(_unit("other", index)) is crosses
+    )
