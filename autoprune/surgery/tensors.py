@@ -12,6 +12,7 @@ from torch import nn
 from autoprune.errors import ModelError
 
 _ATOMIC = {bool, bytes, float, int, str, type, type(None), FunctionType, BuiltinFunctionType}
+_LEFT_OUT = {"_compiled_call_impl"}
 
 
 def state_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -42,20 +43,22 @@ def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
         return found
     twin: nn.Module = kind.__new__(kind)
     memo[id(module)] = twin
-    twin.__dict__.update({k: _copied_value(v, memo) for k, v in module.__dict__.items()})
+    state = ((k, v) for k, v in module.__dict__.items() if k not in _LEFT_OUT)
+    twin.__dict__.update({k: _copied_value(v, memo) for k, v in state})
     return twin
 
 
 def _is_plain(kind: type[nn.Module]) -> bool:
     """Tell whether copying an instance is copying its attributes.
 
-    What PyTorch's own layers do in ``__setstate__`` is to fill in what old files lack.
+    What PyTorch's own layers do in ``__setstate__`` is to fill in what old files lack, and
+    ``Module.__getstate__`` leaves out what was compiled.
     """
     return (
         not hasattr(kind, "__deepcopy__")
         and kind.__reduce_ex__ is object.__reduce_ex__
         and kind.__reduce__ is object.__reduce__
-        and kind.__getstate__ is object.__getstate__
+        and kind.__getstate__ is nn.Module.__getstate__
         and kind.__setstate__.__module__.startswith("torch.nn.")
     )
 
