@@ -1,8 +1,10 @@
 """Build the smaller model in one pass; the dense model stays untouched."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -66,11 +68,16 @@ def cutter(dims: Mapping[int, Ids]) -> Edit:
 
     def cut(tensor: torch.Tensor) -> torch.Tensor:
         for dim, gone in dims.items():
-            index = torch.from_numpy(staying(tensor.shape[dim], gone))
+            index = _index(tensor.shape[dim], gone.tobytes())
             tensor = tensor.index_select(dim, index.to(tensor.device))
         return tensor
 
     return cut
+
+
+@lru_cache(maxsize=256)  # the tensors of a unit share their positions
+def _index(size: int, gone: bytes) -> torch.Tensor:
+    return torch.from_numpy(staying(size, np.frombuffer(gone, np.int64)))
 
 
 def _copy_with(model: nn.Module, edits: Mapping[str, Edit], memo: dict[int, Any]) -> nn.Module:
