@@ -15,6 +15,7 @@ from autoprune.surgery.tensors import copied
 from autoprune.surgery.units import Cut
 
 _AFFINE_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
+_TINY = 1e-3
 Tensors = list[torch.Tensor]
 
 
@@ -40,9 +41,9 @@ def difference(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> f
 
 
 def randomised(model: nn.Module, rng: torch.Generator) -> nn.Module:
-    """Return a copy with random norm statistics and affines, and without all-zero parameters.
+    """Return a copy with random norm statistics and affines, and without parameters near zero.
 
-    Fresh statistics and zero-initialised heads would make every comparison ``0 == 0``.
+    Fresh statistics, zero-initialised heads and layer scales would hide what they multiply.
     """
     twin = copied(model)
 
@@ -58,7 +59,7 @@ def randomised(model: nn.Module, rng: torch.Generator) -> nn.Module:
             fill(module.weight, 0.5, 1.5)
             fill(module.bias, -0.5, 0.5)
     for parameter in twin.parameters():
-        if not parameter.any():
+        if not (parameter.abs() > _TINY).any():
             fill(parameter, -0.1, 0.1)
     return twin
 

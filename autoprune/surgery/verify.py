@@ -23,7 +23,7 @@ from autoprune.surgery.plan import Plan
 from autoprune.surgery.units import Cut
 
 TOLERANCE = 1e-4
-TOLERANCE_DOUBLE = 1e-8
+TOLERANCE_DOUBLE = 1e-10
 
 
 def random_atoms(atoms: int, share: float, rng: np.random.Generator) -> Ids:

@@ -77,6 +77,8 @@ maxvit_rmlp_pico_rw_256 levit_128s visformer_tiny volo_d1_224
 """.split()
 _TIMM_OTHER = (
     Model(source="timm", name="efficientformer_l1", size=224),
+    Model(source="timm", name="gmlp_ti16_224", size=224),
+    Model(source="timm", name="sequencer2d_s", size=224),
     Model(source="timm", name="beit_base_patch16_224", options={"img_size": 64, "depth": 3}),
 )
 _ONNX = {
