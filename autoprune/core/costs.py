@@ -1,23 +1,37 @@
 """What a model costs, in the units used everywhere."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+
+EXACT = ("macs", "params", "size", "memory", "sparse_macs", "sparse_size")
+LATENCY = "latency@"  # starts the name of a latency, which ends with its target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """Exact costs of one model.
+    """Costs of one model.
 
     Args:
         macs: Multiply-adds of convolutions and matrix products for one sample (1 MAC = 2 FLOPs).
         params: Number of parameter elements, tied ones counted once.
         size: Bytes of the model's safetensors file, header included.
+        memory: Bytes of activations alive at the peak of one eager forward, inputs included,
+            weights not, per sample of the traced batch.
+        sparse_macs: ``macs`` without those that multiply with a weight set to zero.
+        sparse_size: ``size`` if weights with zeros were stored as a bit mask and what is not
+            zero.
+        latency: Milliseconds of one forward, by target.
     """
 
     macs: int
     params: int
     size: int
+    memory: int
+    sparse_macs: int
+    sparse_size: int
+    latency: Mapping[str, float] = field(default_factory=dict)
 
-    def as_dict(self) -> Mapping[str, int]:
+    def as_dict(self) -> dict[str, int | float]:
         """Return the costs by name, the names a budget uses."""
-        return asdict(self)
+        exact: dict[str, int | float] = {name: getattr(self, name) for name in EXACT}
+        return exact | {LATENCY + target: ms for target, ms in self.latency.items()}

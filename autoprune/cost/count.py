@@ -6,6 +6,7 @@ from autoprune.core.costs import Costs
 from autoprune.cost.model import CostModel
 from autoprune.surgery.nested import Inputs
 from autoprune.surgery.solve import solve
+from autoprune.surgery.sparse import kept_at_zero
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.trace import trace
 
@@ -13,7 +14,12 @@ from autoprune.surgery.trace import trace
 def count_costs(model: nn.Module, inputs: Inputs, batch: int) -> Costs:
     """Return what ``model`` costs as it is, from a fresh trace on ``batch`` samples.
 
+    Weights that are kept at zero do not count as ``sparse_macs`` and ``sparse_size``.
+
     Raises:
         ModelError: If the forward raises.
     """
-    return CostModel(model, solve([trace(model, inputs)], state_tensors(model), batch)).dense
+    plan = solve([trace(model, inputs)], state_tensors(model), batch)
+    own = {name: model.get_parameter(name).detach() for name in kept_at_zero(model)}
+    density = {name: float((p != 0).double().mean()) for name, p in own.items()}
+    return CostModel(model, plan, density=density).dense

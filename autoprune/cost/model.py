@@ -1,42 +1,32 @@
-"""The cost model: MACs, params and file size of any policy from the plan alone."""
+"""The cost model: what any policy costs, from the plan alone, thousands of them at once."""
 
-import json
-from collections.abc import Mapping
-from math import prod
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from torch import nn
 
-from autoprune.core.costs import Costs
+from autoprune.core.costs import EXACT, LATENCY, Costs
+from autoprune.cost.file_size import FileSize
+from autoprune.cost.memory import PeakMemory
+from autoprune.cost.products import Factors, Products
+from autoprune.cost.sparse import Sparsity
 from autoprune.surgery.accept import unwrapped
-from autoprune.surgery.plan import CostTerm, Kept, Plan
+from autoprune.surgery.ids import Ids
+from autoprune.surgery.plan import Factor, Kept, Plan
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.units import inside
 
-# Names of types in a safetensors file, in the order in which it lays them out from the end.
-_DTYPES = {
-    torch.bool: "BOOL",
-    torch.uint8: "U8",
-    torch.int8: "I8",
-    torch.float8_e5m2: "F8_E5M2",
-    torch.float8_e4m3fn: "F8_E4M3",
-    torch.int16: "I16",
-    torch.uint16: "U16",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int32: "I32",
-    torch.uint32: "U32",
-    torch.float32: "F32",
-    torch.complex64: "C64",
-    torch.float64: "F64",
-    torch.int64: "I64",
-    torch.uint64: "U64",
-}
-_ORDER = {dtype: rank for rank, dtype in enumerate(_DTYPES)}
+Floats = npt.NDArray[np.float64]
+_CHUNK = 512  # policies at a time: the arrays stay in the cache
 
 
-def _macs(term: CostTerm, kept: Kept) -> int:
-    return term.coefficient * prod(factor.value(kept) for factor in term.factors)
+class Latency(Protocol):
+    """What tells the latency of policies on one target."""
+
+    def __call__(self, kept: Ids) -> Floats:
+        """Return milliseconds by policy, from ``policies x units`` atoms kept."""
 
 
 class CostModel:
@@ -45,60 +35,104 @@ class CostModel:
     Args:
         model: The dense model; only shapes and types are kept.
         plan: Its plan.
+        latencies: What tells the latency, by target.
+        density: Share of elements that are not zero in the dense model already, by parameter.
     """
 
-    def __init__(self, model: nn.Module, plan: Plan) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: Plan,
+        latencies: Mapping[str, Latency] | None = None,
+        density: Mapping[str, float] | None = None,
+    ) -> None:
         model = unwrapped(model)
-        self._plan = plan
-        parameters = dict(model.named_parameters())
-        self._parameters = frozenset(parameters)
-        self._dtypes = {name: tensor.dtype for name, tensor in state_tensors(model).items()}
-        self._saved = frozenset(model.state_dict()) & frozenset(self._dtypes)
-        blocks = plan.of("block").values()
-        self._blocks = {
-            name: [unit.name for unit in blocks if inside(name, unit.members[0])]
-            for name in self._dtypes
-        }
-        self._whole = {name: unit.atoms for name, unit in plan.units.items()}
+        self.plan, self.latencies = plan, dict(latencies or {})
+        self.units = list(plan.atoms)
+        self._column = {unit: number for number, unit in enumerate(self.units)}
+        self._atoms = np.array(list(plan.atoms.values()), np.int64)
+        self._blocks = _blocks(plan)
+        self._factors = factors = Factors(self.units)
+        shapes = {name: self._shape(name) for name in plan.shapes}
+        here = {name: [Factor(0, {(unit,): 1}) for unit in self._blocks[name]] for name in shapes}
+        own = [(1, (*shapes[name], *here[name])) for name, _ in model.named_parameters()]
+        self._params = Products(factors, own)
+        self._macs = Products(factors, [(t.coefficient, t.factors) for t in plan.terms])
+        self._memory = PeakMemory(factors, plan.activations)
+        tensors = state_tensors(model)
+        saved = {name: shapes[name] for name in tensors.keys() & model.state_dict().keys()}
+        dtypes = {name: tensor.dtype for name, tensor in tensors.items()}
+        self._file = FileSize(factors, saved, here, dtypes)
+        self._sparsity = Sparsity(plan, self.units, self._file.names, dtypes, density or {})
         self.dense = self.price({})
 
+    @property
+    def uncounted(self) -> tuple[str, ...]:
+        """Ops that compute but are not counted: ``macs`` are a lower bound if there are any."""
+        return self.plan.uncounted
+
     def price(self, kept: Kept) -> Costs:
-        """Return the exact costs of the model that keeps ``kept`` atoms of each unit."""
-        shapes = self.shapes(kept)
-        whole = {**self._whole, **kept}
-        return Costs(
-            macs=sum(_macs(term, whole) for term in self._plan.terms) // self._plan.batch,
-            params=sum(prod(shapes[name]) for name in self._parameters & shapes.keys()),
-            size=self._file_size(shapes),
-        )
+        """Return the costs of the model that keeps ``kept`` atoms of each unit.
+
+        All are exact but ``latency``, and, where a policy sets weights of several tensors to
+        zero together, ``sparse_macs`` and ``sparse_size``, which then take each to lose alike.
+        """
+        found = {name: column[0] for name, column in self.price_many(self.row(kept)).items()}
+        exact = {name: int(found[name]) for name in EXACT}
+        latency = {target: float(found[LATENCY + target]) for target in self.latencies}
+        return Costs(**exact, latency=latency)
+
+    def row(self, kept: Kept) -> Ids:
+        """Return a policy as a row of `price_many`; units of other models are left out."""
+        row = self._atoms[None].copy()
+        for unit, count in kept.items():
+            row[0, self._column[unit]] = count
+        return row
+
+    def price_many(self, kept: Ids) -> dict[str, npt.NDArray[np.int64 | np.float64]]:
+        """Return the costs of many policies by name.
+
+        Args:
+            kept: Atoms kept, ``policies x units``, in the order of ``units``.
+        """
+        parts = [self._chunk(kept[at : at + _CHUNK]) for at in range(0, len(kept), _CHUNK)]
+        found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return found | {LATENCY + target: ms(kept) for target, ms in self.latencies.items()}
+
+    def _chunk(self, kept: Ids) -> dict[str, Ids]:
+        sizes, batch = self._factors.values(kept), self.plan.batch
+        macs, data = self._macs.values(sizes), self._file.data(sizes)
+        total = self._file.total(sizes)
+        return {
+            "macs": macs.sum(axis=1) // batch,
+            "params": self._params.values(sizes).sum(axis=1),
+            "size": total,
+            "memory": self._memory.values(sizes) // batch,
+            "sparse_macs": self._sparsity.macs(macs, kept) // batch,
+            "sparse_size": total - self._sparsity.saved(data, kept),
+        }
 
     def shapes(self, kept: Kept) -> dict[str, tuple[int, ...]]:
         """Return the shape of every tensor of the model that keeps ``kept``."""
-        whole = {**self._whole, **kept}
+        whole = {**self.plan.atoms, **kept}
         return {
-            name: self._shape(name, whole)
-            for name in self._plan.shapes
+            name: tuple(size.value(whole) for size in self._shape(name))
+            for name in self.plan.shapes
             if all(whole[block] for block in self._blocks[name])
         }
 
-    def _shape(self, tensor: str, kept: Kept) -> tuple[int, ...]:
-        shape = list(self._plan.shapes[tensor])
-        for dim, size in self._plan.sizes.get(tensor, {}).items():
-            shape[dim] = size.value(kept)
-        return tuple(shape)
+    def _shape(self, tensor: str) -> Sequence[Factor]:
+        changing = self.plan.sizes.get(tensor, {})
+        return [
+            changing.get(dim, Factor(size, {}))
+            for dim, size in enumerate(self.plan.shapes[tensor])
+        ]
 
-    def _file_size(self, shapes: Mapping[str, tuple[int, ...]]) -> int:
-        """Return the bytes of the safetensors file: length, JSON header padded to 8, data."""
-        header: dict[str, object] = {}
-        offset = 0
-        saved = self._saved & shapes.keys()
-        for name in sorted(saved, key=lambda n: (-_ORDER[self._dtypes[n]], n)):
-            size = prod(shapes[name]) * self._dtypes[name].itemsize
-            header[name] = {
-                "dtype": _DTYPES[self._dtypes[name]],
-                "shape": list(shapes[name]),
-                "data_offsets": [offset, offset + size],
-            }
-            offset += size
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False)
-        return 8 + -(-len(text.encode()) // 8) * 8 + offset
+
+def _blocks(plan: Plan) -> dict[str, list[str]]:
+    """Return the blocks that each tensor goes with."""
+    blocks = plan.of("block").values()
+    return {
+        name: [unit.name for unit in blocks if inside(name, unit.members[0])]
+        for name in plan.shapes
+    }

@@ -8,9 +8,10 @@ import torch
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from autoprune.surgery.activations import Activations
 from autoprune.surgery.blocks import Flow
 from autoprune.surgery.ids import Ids, IdTable
-from autoprune.surgery.shadow import Shadow, Unruled, line
+from autoprune.surgery.shadow import Shadow, Unruled, line, varying
 
 EMPTY = Shadow()
 
@@ -24,12 +25,22 @@ class MacTerm:
         dense: Multiply-adds for the traced batch in the dense model.
         factors: Ids of each dimension the count is proportional to and that may shrink.
         module: Name of the innermost module that ran it.
+        weight: Name of the parameter it multiplies with, if it is one.
+        operands: Shape of each tensor it reads, and the ids along each axis that may shrink;
+            empty for all but one of the terms of an op.
+        settings: Its other arguments, as text.
     """
 
     op: str
     dense: int
     factors: tuple[Ids, ...]
     module: str
+    weight: str | None = None
+    operands: tuple["Operand", ...] = ()
+    settings: str = ""
+
+
+Operand = tuple[tuple[int, Ids | None], ...]
 
 
 @dataclass(slots=True)
@@ -42,6 +53,9 @@ class Record:
             with most freedom.
         shadows: What is known of each tensor that is alive.
         terms: Multiply-adds met so far.
+        activations: Memory that the forward held.
+        uncounted: Ops whose multiply-adds nobody counts.
+        weights: Names of the parameters of layers, by where their memory is.
         flow: Skip connections and calls of modules.
         modules: Names of the modules that are running, the innermost last.
         made: Ids that the outputs of each layer vary with.
@@ -57,6 +71,9 @@ class Record:
     rank: int = 0
     shadows: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
     terms: list[MacTerm] = field(default_factory=list)
+    activations: Activations = field(default_factory=Activations)
+    uncounted: set[str] = field(default_factory=set)
+    weights: dict[int, str] = field(default_factory=dict)
     flow: Flow = field(default_factory=Flow)
     modules: list[str] = field(default_factory=list)
     made: dict[str, list[Ids]] = field(default_factory=dict)
@@ -127,6 +144,30 @@ class Op:
     def cost(self, *lines: Ids | None, share: int = 1) -> None:
         """Note that ``share`` parts of the op's multiply-adds grow with each of ``lines``."""
         self.parts.append((share, tuple(ids for ids in lines if ids is not None)))
+
+    @property
+    def weight(self) -> str | None:
+        """Name of the parameter among the arguments that is a matrix or a filter bank."""
+        places = (tensor.untyped_storage()._cdata for tensor in self.tensors())
+        names = [name for name in map(self.record.weights.get, places) if name]
+        return names[0] if names else None
+
+    def operands(self) -> tuple[Operand, ...]:
+        """Return the shape of every tensor that is read, with the ids along each axis."""
+        return tuple(
+            tuple((size, self._along(x, axis)) for axis, size in enumerate(x.shape))
+            for x in self.tensors()
+        )
+
+    def _along(self, tensor: torch.Tensor, axis: int) -> Ids | None:
+        track = self.record.shadow(tensor).along(axis)
+        return None if track is None or varying(track) != {axis} else track.ravel()
+
+    @property
+    def settings(self) -> str:
+        """The arguments that are no tensors, as text."""
+        plain = {k: v for k, v in self._values.items() if not isinstance(v, torch.Tensor)}
+        return ", ".join(f"{name}={value}" for name, value in plain.items() if value is not None)
 
     def rerun(self, stand_in: torch.Tensor) -> Ids:
         """Run the op again with ``stand_in`` for ``self``."""

@@ -49,15 +49,57 @@ class Factor:
 
 @dataclass(frozen=True, slots=True)
 class CostTerm:
-    """``coefficient`` times the product of the factors; ``op`` says where it comes from."""
+    """Multiply-adds of an op: ``coefficient`` times the product of the factors.
+
+    Args:
+        op: Name of the op, for instance ``aten.convolution``.
+        coefficient: Multiply-adds for the traced batch where every factor is one.
+        factors: Sizes they are proportional to.
+        weight: Name of the parameter that it multiplies with, if it is one.
+        operands: Shape of each tensor it reads; of several terms of one op one has them.
+        settings: Its other arguments, as text.
+        blocks: Blocks without which it does not run.
+    """
 
     op: str
     coefficient: int
     factors: tuple[Factor, ...]
+    weight: str | None = None
+    operands: tuple[tuple[Factor, ...], ...] = ()
+    settings: str = ""
+    blocks: tuple[str, ...] = ()
 
     def freeze(self, atoms: Kept) -> "CostTerm":
         """Return the term with the given units (atoms by name) at their full size for good."""
-        return CostTerm(self.op, self.coefficient, tuple(f.freeze(atoms) for f in self.factors))
+        return replace(
+            self,
+            factors=tuple(f.freeze(atoms) for f in self.factors),
+            operands=tuple(tuple(f.freeze(atoms) for f in shape) for shape in self.operands),
+            blocks=tuple(block for block in self.blocks if block not in atoms),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A piece of memory: ``coefficient`` bytes times the product of the factors.
+
+    Args:
+        op: Name of the op that made it.
+        coefficient: Bytes for the traced batch where every factor is one.
+        factors: Sizes they are proportional to.
+        first: Number of the op that made it.
+        last: Number of the first op that ran after it was freed.
+    """
+
+    op: str
+    coefficient: int
+    factors: tuple[Factor, ...]
+    first: int
+    last: int
+
+    def freeze(self, atoms: Kept) -> "Activation":
+        """Return it with the given units (atoms by name) at their full size for good."""
+        return replace(self, factors=tuple(f.freeze(atoms) for f in self.factors))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +113,9 @@ class Plan:
         sizes: Size of each dimension that some unit shrinks, by tensor, by dimension.
         terms: Multiply-adds of the traced batch.
         batch: Samples in the traced batch.
+        activations: Memory of the traced forward.
+        uncounted: Ops that compute, but whose multiply-adds nobody counts: ``terms`` are a lower
+            bound where there are any.
         rejected: Reason by unit for those that failed verification and are not in ``units``.
         witnesses: Layers whose outputs no unit changes in form, to be compared in place of the
             model's outputs; only where the number of those depends on values, as after
@@ -86,6 +131,8 @@ class Plan:
     sizes: Mapping[str, Mapping[int, Factor]]
     terms: tuple[CostTerm, ...]
     batch: int
+    activations: tuple[Activation, ...] = ()
+    uncounted: tuple[str, ...] = ()
     rejected: Mapping[str, str] = field(default_factory=dict)
     witnesses: tuple[str, ...] = ()
     training: tuple[str, ...] = ()
@@ -133,6 +180,7 @@ class Plan:
             units={name: unit for name, unit in self.units.items() if name not in reasons},
             rejected={**self.rejected, **reasons},
             terms=tuple(term.freeze(gone) for term in self.terms),
+            activations=tuple(piece.freeze(gone) for piece in self.activations),
             sizes={
                 tensor: {dim: factor.freeze(gone) for dim, factor in dims.items()}
                 for tensor, dims in self.sizes.items()

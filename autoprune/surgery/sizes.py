@@ -1,14 +1,18 @@
 """How sizes and multiply-adds follow from the atoms kept of each unit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 from math import gcd
 
 import numpy as np
 
+from autoprune.surgery.activations import Split, aligned
 from autoprune.surgery.ids import Ids, IdTable
-from autoprune.surgery.op import MacTerm, Record
-from autoprune.surgery.plan import CostTerm, Factor, Product
+from autoprune.surgery.op import MacTerm, Operand, Record
+from autoprune.surgery.plan import Activation, CostTerm, Factor, Product
 from autoprune.surgery.units import Unit, inside
+
+_CHAIN = 6  # blocks in a row up to which their memory is exact; beyond, it is an upper bound
 
 
 class Owners:
@@ -106,19 +110,77 @@ def cost_terms(
 def _cost_term(
     same: Sequence[MacTerm], owners: Sequence[Owners], blocks: Sequence[Unit]
 ) -> CostTerm:
-    lines: dict[bytes, Ids] = {}
-    for term in same:
-        lines |= {ids.tobytes(): ids for ids in term.factors}
-    coefficient, factors = same[0].dense, list[Factor]()
-    for ids in lines.values():
+    first = same[0]
+    lines = (ids for term in same for ids in term.factors)
+    coefficient, factors = _product(first.dense, lines, owners)
+    around = [unit.name for unit in blocks if inside(first.module, unit.members[0])]
+    shapes = (tuple(rank) for rank in zip(*(term.operands for term in same), strict=True))
+    return CostTerm(
+        op=first.op,
+        coefficient=coefficient,
+        factors=(*factors, *map(_present, around)),
+        weight=first.weight,
+        operands=tuple(_shape(operand, owners) for operand in shapes),
+        settings=first.settings,
+        blocks=tuple(around),
+    )
+
+
+def _present(block: str) -> Factor:
+    return Factor(0, {(block,): 1})
+
+
+def _any_present(blocks: Sequence[str]) -> Factor:
+    """Return what is 1 if any of some blocks is there: one minus the product of those gone."""
+    counts = range(1, len(blocks) + 1)
+    groups = (group for count in counts for group in combinations(blocks, count))
+    return Factor(0, {group: 1 if len(group) % 2 else -1 for group in groups})
+
+
+def _product(
+    dense: int, lines: Iterable[Ids], owners: Sequence[Owners]
+) -> tuple[int, list[Factor]]:
+    """Return a coefficient and factors whose product is ``dense`` if nothing is removed."""
+    factors = []
+    for ids in {ids.tobytes(): ids for ids in lines}.values():
         found = factor(ids, owners)
         if found.parts:
             found, divisor = _reduced(found, ids.size)
-            coefficient //= divisor
+            dense //= divisor
             factors.append(found)
-    around = [unit for unit in blocks if inside(same[0].module, unit.members[0])]
-    factors += [Factor(0, {(unit.name,): 1}) for unit in around]
-    return CostTerm(same[0].op, coefficient, tuple(factors))
+    return dense, factors
+
+
+def _shape(ranks: Sequence[Operand], owners: Sequence[Owners]) -> tuple[Factor, ...]:
+    """Return the size of each axis of a tensor, from the first rank that tells it."""
+    found = []
+    for axis in zip(*ranks, strict=True):
+        known = [factor(ids, owners) for _, ids in axis if ids is not None]
+        moving = [size for size in known if size.parts]
+        found.append(moving[0] if moving else Factor(axis[0][0], {}))
+    return tuple(found)
+
+
+def activations(
+    records: Sequence[Record], owners: Sequence[Owners], blocks: Sequence[Unit]
+) -> tuple[Activation, ...]:
+    """Return the memory of the traced forward; traces of all ranks take the same pieces."""
+    names = {unit.members[0]: unit.name for unit in blocks}
+    pieces = [list(record.activations.split(names)) for record in records]
+    return tuple(_activation(same, owners, blocks) for same in aligned(pieces))
+
+
+def _activation(
+    same: Sequence[Split], owners: Sequence[Owners], blocks: Sequence[Unit]
+) -> Activation:
+    first, needs = same[0]
+    lines = (ids for made, _ in same for ids in made.lines)
+    coefficient, factors = _product(first.size, lines, owners)
+    around = [unit.name for unit in blocks if inside(first.module, unit.members[0])]
+    factors += [_present(block) for block in around]
+    if 0 < len(needs) <= _CHAIN:
+        factors.append(_any_present(needs))
+    return Activation(first.op, coefficient, tuple(factors), first.first, first.last)
 
 
 def _reduced(found: Factor, size: int) -> tuple[Factor, int]:

@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.op import Record
 from autoprune.surgery.plan import Plan
-from autoprune.surgery.sizes import Owners, cost_terms, tensor_sizes
+from autoprune.surgery.sizes import Owners, activations, cost_terms, tensor_sizes
 from autoprune.surgery.units import Kind, Slice, Unit
 
 BRANCHES = (
@@ -54,6 +54,8 @@ def solve(
         sizes=tensor_sizes(first.ids, owners),
         terms=cost_terms(records, owners, blocks),
         batch=batch,
+        activations=activations(records, owners, blocks),
+        uncounted=tuple(sorted(first.uncounted)),
         witnesses=_witnesses(first, owners) if first.by_value else (),
         training=first.training,
         notes=(BRANCHES,) if first.branches else (),

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import flop_registry
 
 from autoprune.surgery.accept import forward_error
 from autoprune.surgery.adapt import adapted
+from autoprune.surgery.activations import Activations
 from autoprune.surgery.blocks import Flow
 from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.modes import evaluating, switched
@@ -34,6 +35,17 @@ _BY_VALUE = {
 }
 
 
+# Ops that multiply and add, but that PyTorch has no formula for.
+_UNCOUNTED = (
+    *("aten.mkldnn_rnn", "aten.lstm", "aten.gru", "aten.rnn", "aten._thnn", "aten._cudnn_rnn"),
+    *("aten._fft", "aten.fft", "aten.cdist", "aten._cdist", "aten._trilinear", "aten._linalg"),
+    *("aten.linalg_inv", "aten.linalg_lu", "aten.linalg_qr", "aten.linalg_eigh"),
+    "torchvision.deform_conv2d",
+)
+_KNOWN = {"aten", "prim", "prims", "torchvision", "profiler"}
+_KEPT = ("flow", "activations", "uncounted", "by_value", "branches", "axes")
+
+
 class TraceMode(TorchDispatchMode):
     """Runs ops as they are and lets a rule update the record after each."""
 
@@ -49,6 +61,7 @@ class TraceMode(TorchDispatchMode):
         read = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         active = [x for x in read if self.record.shadow(x).from_input]
         nodes = [self.record.flow.node(x) for x in active]
+        self.record.activations.begin()
         out = self.run(func, args, kwargs)
         if read:
             op = Op(func, args, kwargs, out, self.record)
@@ -58,7 +71,13 @@ class TraceMode(TorchDispatchMode):
             self.record.random |= torch.Tag.nondeterministic_seeded in func.tags
             self.record.by_value |= op.name in _BY_VALUE
             self.record.branches |= op.name == "aten._local_scalar_dense" and bool(nodes)
+        self._hold(str(func.overloadpacket), out)
         return out
+
+    def _hold(self, name: str, out: Any) -> None:
+        module = self.record.modules[-1] if self.record.modules else ""
+        for tensor in tensors_in(out):
+            self.record.activations.note(name, tensor, self.record.shadow(tensor), module)
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one op; a mode that changes what ops see does it here."""
@@ -84,12 +103,20 @@ def _apply_rule(op: Op, func: Any) -> None:
 
 def _count(op: Op, func: Any, args: Any, kwargs: Any, out: Any) -> None:
     formula = flop_registry.get(func.overloadpacket)
-    if formula is not None:
-        macs = formula(*args, **kwargs, out_val=out) // 2
-        whole = sum(share for share, _ in op.parts) or 1
-        module = op.record.modules[-1] if op.record.modules else ""
-        for share, factors in op.parts or [(1, ())]:
-            op.record.terms.append(MacTerm(op.name, macs * share // whole, factors, module))
+    if formula is None:
+        if op.name.startswith(_UNCOUNTED) or func.namespace not in _KNOWN:
+            op.record.uncounted.add(op.name)
+        return
+    macs = formula(*args, **kwargs, out_val=out) // 2
+    whole = sum(share for share, _ in op.parts) or 1
+    module = op.record.modules[-1] if op.record.modules else ""
+    operands, weight, settings = op.operands(), op.weight, op.settings
+    for share, factors in op.parts or [(1, ())]:
+        part = macs * share // whole
+        op.record.terms.append(
+            MacTerm(op.name, part, factors, module, weight, operands, settings)
+        )
+        operands = ()
 
 
 def start_record(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:
@@ -101,10 +128,15 @@ def start_record(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:
 
 def introduce(record: Record, model: nn.Module, inputs: Inputs) -> None:
     """Tell a record which tensors are the model's, by name, and which are inputs."""
-    for name, tensor in state_tensors(model).items():
+    own = state_tensors(model)
+    record.activations.leave_out(own.values())
+    for name, tensor in own.items():
         record.shadows[tensor] = Shadow(_own_tracks(record.ids, name, tensor))
+        if tensor.ndim > 1:
+            record.weights[tensor.untyped_storage()._cdata] = name
     for tensor in tensors_in(inputs):
         record.shadows[tensor] = Shadow((), from_input=True)
+        record.activations.note("input", tensor, Shadow(), "")
 
 
 def trace(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:
@@ -135,6 +167,7 @@ def trace(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:
 def _run(model: nn.Module, inputs: Inputs, record: Record) -> None:
     with watched(model, record), torch.no_grad(), TraceMode(record):
         out = call(model, inputs)
+    record.activations.end()
     for tensor in tensors_in(out):
         for track in record.shadow(tensor).tracks:
             record.ids.seal(track, "is an output of the model")
@@ -178,8 +211,9 @@ def _switches(model: nn.Module, unused: Sequence[str]) -> tuple[str, ...]:
 @contextmanager
 def _uncounted(record: Record) -> Iterator[None]:
     """Keep multiply-adds and skip connections of a second forward out of the record."""
-    before = {name: getattr(record, name) for name in ("flow", "by_value", "branches", "axes")}
+    before = {name: getattr(record, name) for name in _KEPT}
     terms, record.flow, record.random = list(record.terms), Flow(), False
+    record.activations, record.uncounted = Activations(), set()
     try:
         yield
     finally:

@@ -22,10 +22,13 @@ def watched(model: nn.Module, record: Record) -> Iterator[None]:
             watcher.remove()
 
 
+Place = tuple[int, torch.Size, int]  # node, shape, piece of memory
+
+
 class _Watcher:
     def __init__(self, name: str, module: nn.Module, record: Record) -> None:
         self._name, self._record = name, record
-        self._entries: list[tuple[int, torch.Size] | None] = []
+        self._entries: list[Place | None] = []
         self._is_layer = bool(not any(module.children()) and [*module.parameters()])
         self._handles = [
             module.register_forward_pre_hook(self._enter),
@@ -47,11 +50,13 @@ class _Watcher:
         same = entered is not None and left is not None and entered[1] == left[1]
         ends = (entered[0], left[0]) if same and entered and left else (None, None)
         self._record.flow.call(self._name, *ends)
+        if entered and left:
+            self._record.activations.call(self._name, entered[2], left[2])
         if self._is_layer:
             tracks = [t for x in tensors_in(out) for t in self._record.shadow(x).tracks]
             self._record.made.setdefault(self._name, []).extend(t.ravel() for t in tracks)
 
-    def _place(self, value: Any) -> tuple[int, torch.Size] | None:
+    def _place(self, value: Any) -> Place | None:
         if not isinstance(value, torch.Tensor):
             return None
-        return self._record.flow.node(value), value.shape
+        return self._record.flow.node(value), value.shape, self._record.activations.number(value)

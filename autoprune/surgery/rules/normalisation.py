@@ -1,8 +1,10 @@
 """Normalisations: per channel, over all channels, or over groups of them."""
 
+from autoprune.surgery.ids import Ids
 from autoprune.surgery.op import Op
 from autoprune.surgery.rules.grouping import join_groups
 from autoprune.surgery.rules.table import rule
+from autoprune.surgery.shadow import axis_track
 
 
 @rule(
@@ -21,11 +23,13 @@ def batch_norm(op: Op) -> None:
 @rule("aten.native_group_norm")
 def group_norm(op: Op) -> None:
     """Groups stay equal; each normalises over the channels that are left in it."""
-    channels = op.line("input", 1)
-    if channels is not None and op.arg("group") > 1:
-        join_groups(op, channels, op.arg("group"))
+    channels, groups = op.line("input", 1), op.arg("group")
+    means: tuple[Ids, ...] = ()
+    if channels is not None and groups > 1:
+        join_groups(op, channels, groups)
+        means = (axis_track(channels.reshape(groups, -1)[:, 0], 1, 2),)
     _vectors(op, 1, ("weight", "bias"))
-    op.give(op.shadow("input").on((1,)))
+    op.give(op.shadow("input").on((1,)), means, means)
 
 
 @rule("aten.native_layer_norm")
