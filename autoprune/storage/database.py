@@ -63,7 +63,7 @@ class Database:
             data_fp=data_fp,
         )
         try:
-            with self._transaction() as session:
+            with self.transaction() as session:
                 session.add(row)
                 session.flush()
                 return row.id
@@ -74,13 +74,13 @@ class Database:
 
     def find_run(self, name: str) -> Run | None:
         """Return the run of that name, if it is stored."""
-        with self._transaction() as session:
+        with self.transaction() as session:
             row = session.scalar(select(RunRow).filter_by(name=name))
             return None if row is None else to_run(row)
 
     def find_evaluation(self, key: EvaluationKey) -> Evaluation | None:
         """Return the evaluation of that key, whichever run it was stored by."""
-        with self._transaction() as session:
+        with self.transaction() as session:
             row = session.scalar(select(EvaluationRow).filter_by(**key_columns(key)))
             return None if row is None else to_evaluation(row)
 
@@ -90,7 +90,7 @@ class Database:
         """Store an evaluation and return the stored one: the first writer's, if there was one."""
         row = evaluation_row(run_id, key, evaluation)
         try:
-            with self._transaction() as session:
+            with self.transaction() as session:
                 session.add(row)
         except IntegrityError:
             stored = self.find_evaluation(key)
@@ -101,11 +101,17 @@ class Database:
 
     def evaluations(self, run_id: int) -> list[Evaluation]:
         """Return what this run stored, oldest first; what it found stored is not among it."""
-        with self._transaction() as session:
+        with self.transaction() as session:
             rows = session.scalars(
                 select(EvaluationRow).filter_by(run_id=run_id).order_by(EvaluationRow.id)
             )
             return [to_evaluation(row) for row in rows]
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Yield a session of one transaction: committed at the end, undone by any exception."""
+        with readable_errors(self._engine.url), Session(self._engine) as session, session.begin():
+            yield session
 
     def close(self) -> None:
         """Close all connections; SQLite then folds its side files into the main one."""
@@ -121,11 +127,6 @@ class Database:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Session]:
-        with readable_errors(self._engine.url), Session(self._engine) as session, session.begin():
-            yield session
 
 
 def _check_json(config: Mapping[str, Any]) -> None:

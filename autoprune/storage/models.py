@@ -92,3 +92,30 @@ class EvaluationRow(Base):
     weights: Mapped[str | None]
     weights_sha256: Mapped[str | None]
     created_at: Mapped[datetime]
+
+
+class DeviceRow(Base):
+    """A device that latencies were measured on, and the facts its fingerprint is of."""
+
+    __tablename__ = "ap_device"
+
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    facts: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class LatencyRow(Base):
+    """A measured layer; ``sizes`` is a JSON list as text, so that a constraint can hold it."""
+
+    __tablename__ = "ap_latency"
+    __table_args__ = (UniqueConstraint("device_fp", "target", "layer", "sizes"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    device_fp: Mapped[str] = mapped_column(ForeignKey("ap_device.fingerprint"))
+    target: Mapped[str]
+    layer: Mapped[str]
+    sizes: Mapped[str]
+    seconds: Mapped[float]
+    low: Mapped[float]
+    high: Mapped[float]
+    created_at: Mapped[datetime]

@@ -91,6 +91,31 @@ class Evaluation:
         _check_weights(self.weights, self.weights_sha256)
 
 
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long one layer takes.
+
+    Args:
+        seconds: Median of one forward.
+        low: Lower end of its interval, in seconds.
+        high: Upper end of its interval, in seconds.
+
+    Raises:
+        CandidateError: If the three are not above zero, finite and in order.
+    """
+
+    seconds: float
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.low <= self.seconds <= self.high < math.inf:
+            raise CandidateError(
+                "A latency needs a median above 0 seconds inside a finite interval. "
+                f"Got {self.seconds!r} in [{self.low!r}, {self.high!r}]. Measure it anew."
+            )
+
+
 def _check_weights(name: str | None, sha256: str | None) -> None:
     if name is None and sha256 is None:
         return

@@ -1,19 +1,25 @@
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
+from autoprune.core.target import Target
 from autoprune.errors import ConfigError
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
+from autoprune.storage.latencies import Latencies
 from autoprune.storage.migrate import CONTEXT_OPTIONS
 from autoprune.storage.models import Base
+from autoprune.storage.records import Latency
 from autoprune.storage.study import close_study, open_study
 
 
@@ -76,6 +82,43 @@ def test_optuna_and_our_tables_live_in_one_file(url: str, ours_first: bool) -> N
         assert database.find_run("r") is not None
 
 
+def _migrate(url: str, move: Callable[[Config, str], None], revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", "autoprune.storage:migrations")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        move(config, revision)
+    engine.dispose()
+
+
+def test_a_database_of_the_first_revision_gets_the_latencies_and_keeps_its_runs(url: str) -> None:
+    _migrate(url, command.upgrade, "r0001")
+    assert _tables(url) == {"ap_run", "ap_evaluation", "ap_alembic_version"}
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO ap_run (name, created_at, config, model_fp, data_fp) "
+                "VALUES ('old', '2026-01-01 00:00:00', '{}', 'm', 'd')"
+            )
+        )
+    engine.dispose()
+    with Database.open(url) as database:
+        run = database.find_run("old")
+        assert run is not None
+        latencies = Latencies(database, {"cpu": "x"}, Target("pytorch"))
+        latencies.add("linear", (8, 4), Latency(2e-3, 1e-3, 3e-3))
+        assert latencies.known("linear") == {(8, 4): 2e-3}
+    assert {"ap_device", "ap_latency"} <= _tables(url)
+
+
+def test_the_latencies_can_be_taken_out_again(url: str) -> None:
+    _use_ours(url)
+    _migrate(url, command.downgrade, "r0001")
+    assert _tables(url) == {"ap_run", "ap_evaluation", "ap_alembic_version"}
+
+
 def test_tables_of_a_newer_autoprune_are_refused_and_left_alone(url: str) -> None:
     _use_ours(url)
     engine = create_engine(url)
@@ -94,6 +137,7 @@ def test_tables_of_a_newer_autoprune_are_refused_and_left_alone(url: str) -> Non
 _OPEN = """
 import sys, time
 from autoprune.storage.database import Database
+from autoprune.storage.records import Latency
 from autoprune.storage.study import open_study
 
 time.sleep(max(0.0, float(sys.argv[2]) - time.time()))
