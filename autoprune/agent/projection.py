@@ -4,14 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+import numpy.typing as npt
+
 from autoprune.core.budget import Budget
-from autoprune.core.costs import Costs
+from autoprune.core.costs import LATENCY, Costs
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError
 from autoprune.space.schema import UnitSpace
 
 Levels = dict[str, int]
-_HALVINGS = 24
+Rows = npt.NDArray[np.int64]
+_POSITIONS = np.linspace(0, 2, 257)  # 0 is dense, 1 is what was wanted, 2 is the smallest model
 
 
 @dataclass(frozen=True)
@@ -19,12 +23,12 @@ class Projection:
     """Maps any levels to feasible ones; what is feasible costs no evaluation to find out.
 
     Args:
-        cost: Exact costs; they never rise with a level.
+        cost: Costs of any policy.
         spaces: What may be chosen, by unit.
-        budget: The limits.
+        budget: The limits; all of them hold together.
 
     Raises:
-        BudgetError: If the budget cannot be reached, or the dense model meets it already.
+        BudgetError: If the budget cannot be reached or decided, or the dense model meets it.
     """
 
     cost: CostModel
@@ -32,28 +36,46 @@ class Projection:
     budget: Budget
 
     def __post_init__(self) -> None:
+        counted = {"macs", "sparse_macs"} & self.budget.limits.keys()
+        if counted and self.cost.uncounted:
+            raise BudgetError(
+                f"A limit on {' and '.join(sorted(counted))} cannot be decided: nobody counts the "
+                f"multiply-adds of {', '.join(self.cost.uncounted)}, which the model runs, so its "
+                "total is a lower bound. Limit params, size, memory or latency instead."
+            )
         dense = self.cost.dense
-        if self.feasible({unit: 0 for unit in self.spaces}):
+        if self.budget.met_by(dense, dense):
             raise BudgetError(
                 f"The dense model meets the budget {self.budget} already: it has "
                 f"{_costs(dense, dense)}. Nothing needs to be pruned; set a lower limit."
             )
-        smallest = self.price({unit: space.levels - 1 for unit, space in self.spaces.items()})
         if len(self._costless) == len(self.spaces):
             raise BudgetError(
                 f"The budget {self.budget} cannot be reached: the methods of the search space "
-                "only set single weights to zero, which saves neither MACs nor parameters. "
-                "Add methods that cut: channel, head or block."
+                "only set single weights to zero, which saves nothing that it limits. "
+                "Add methods that cut (channel, head or block), or limit sparse_macs or "
+                "sparse_size."
             )
-        if not self.budget.met_by(smallest, dense):
+        self._check_reachable()
+
+    def _check_reachable(self) -> None:
+        smallest = self.price({unit: space.levels - 1 for unit, space in self.spaces.items()})
+        limits, least = self.budget.resolve(self.cost.dense), smallest.as_dict()
+        binding = [cost for cost, limit in limits.items() if least[cost] > limit]
+        if binding:
+            missed = "; ".join(
+                f"{cost} is limited to {limits[cost]:,}, the smallest that can be reached is "
+                f"{least[cost]:,}"
+                for cost in binding
+            )
             raise BudgetError(
-                f"The budget {self.budget} cannot be reached: with every unit at its highest "
-                f"sparsity the model has {_costs(smallest, dense)}. Set a higher limit, or allow "
-                "higher sparsities or more units in the search space."
+                f"The budget {self.budget} cannot be reached: {missed}. With every unit at its "
+                f"highest sparsity the model has {_costs(smallest, self.cost.dense)}. Set a "
+                "higher limit, or allow higher sparsities or more units in the search space."
             )
 
     def price(self, levels: Mapping[str, int]) -> Costs:
-        """Return the exact costs of levels by unit."""
+        """Return the costs of levels by unit."""
         return self.cost.price({unit: self.spaces[unit].kept[at] for unit, at in levels.items()})
 
     def feasible(self, levels: Mapping[str, int]) -> bool:
@@ -64,35 +86,60 @@ class Projection:
         """Return feasible levels close to ``wanted`` that leave no slack a unit could use.
 
         All sparsities are scaled together, down if there is slack and towards the highest if
-        there is none; single units then take back what rounding left. Units that cost the same at
-        every level (zeros keep shapes) stay at what was wanted.
+        there is none; single units then take back what rounding left. Units on which nothing
+        limited depends (zeros keep shapes) stay at what was wanted.
         """
-        low, high = 0.0, 2.0  # 0 is dense, 1 is what was wanted, 2 is the smallest model
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            low, high = (
-                (low, middle) if self.feasible(self._at(wanted, middle)) else (middle, high)
-            )
+        rows = self._between(wanted)
+        feasible = self._meet(rows)
+        feasible[-1] = True  # the smallest model, which was checked to be inside
+        levels = self._levels(rows[int(np.argmax(feasible))])
         kept = {unit: wanted[unit] for unit in self._costless}
-        return self._spend(self._at(wanted, high), wanted) | kept
+        return self._spend(levels, wanted) | kept
+
+    @cached_property
+    def _limits(self) -> Mapping[str, float]:
+        return self.budget.resolve(self.cost.dense)
 
     @cached_property
     def _costless(self) -> frozenset[str]:
-        ends = {unit: self.price({unit: space.levels - 1}) for unit, space in self.spaces.items()}
-        return frozenset(unit for unit, costs in ends.items() if costs == self.cost.dense)
+        """Units on which no limited cost depends."""
+        rows = np.stack([self._row({unit: space.levels - 1}) for unit, space in self._items])
+        found, dense = self.cost.price_many(self._kept(rows)), self.cost.dense.as_dict()
+        same = np.all([found[cost] == dense[cost] for cost in self._limits], axis=0)
+        return frozenset(unit for (unit, _), free in zip(self._items, same, strict=True) if free)
 
-    def _at(self, wanted: Mapping[str, int], position: float) -> Levels:
-        levels: Levels = {}
-        for unit, space in self.spaces.items():
-            aim = space.kept[wanted[unit]]
-            if position <= 1:
-                kept = space.atoms + (aim - space.atoms) * position
-            else:
-                kept = aim + (space.kept[-1] - aim) * (position - 1)
-            levels[unit] = min(
-                range(space.levels), key=lambda at: (abs(space.kept[at] - kept), at)
-            )
-        return levels
+    @cached_property
+    def _items(self) -> list[tuple[str, UnitSpace]]:
+        return list(self.spaces.items())
+
+    def _row(self, levels: Mapping[str, int]) -> Rows:
+        return np.array([levels.get(unit, 0) for unit, _ in self._items], np.int64)
+
+    def _levels(self, row: Rows) -> Levels:
+        return {unit: int(at) for (unit, _), at in zip(self._items, row, strict=True)}
+
+    def _kept(self, rows: Rows) -> Rows:
+        """Return rows of levels as rows of the cost model."""
+        kept = np.repeat(self.cost.row({}), len(rows), axis=0)
+        for number, (unit, space) in enumerate(self._items):
+            kept[:, self.cost.column(unit)] = np.array(space.kept)[rows[:, number]]
+        return kept
+
+    def _meet(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        found = self.cost.price_many(self._kept(rows))
+        met = [found[cost] <= limit for cost, limit in self._limits.items()]
+        inside: npt.NDArray[np.bool_] = np.all(met, axis=0)
+        return inside
+
+    def _between(self, wanted: Mapping[str, int]) -> Rows:
+        """Return levels from dense over what is wanted to the smallest model."""
+        columns = []
+        for unit, space in self._items:
+            kept = np.array(space.kept)
+            ends = (space.atoms, kept[wanted[unit]], kept[-1])
+            aims = np.interp(_POSITIONS, (0, 1, 2), ends)
+            columns.append(np.abs(aims[:, None] - kept).argmin(axis=1))
+        return np.stack(columns, axis=1)
 
     def _spend(self, levels: Levels, wanted: Mapping[str, int]) -> Levels:
         """Lower levels one at a time, those furthest above the wish first, while it fits."""
@@ -101,17 +148,23 @@ class Projection:
             able = [u for u, at in levels.items() if at > 0 and u not in blocked]
             if not able:
                 return levels
-            unit = max(able, key=lambda u: (levels[u] - wanted[u], levels[u], u))
-            lower = levels | {unit: levels[unit] - 1}
-            if self.feasible(lower):
-                levels = lower
-            else:
-                blocked.add(unit)
+            lower = [self._row(levels | {unit: levels[unit] - 1}) for unit in able]
+            fits = self._meet(np.stack(lower))
+            blocked |= {unit for unit, fit in zip(able, fits, strict=True) if not fit}
+            able = [unit for unit in able if unit not in blocked]
+            if able:
+                unit = max(able, key=lambda u: (levels[u] - wanted[u], levels[u], u))
+                levels = levels | {unit: levels[unit] - 1}
 
 
 def _costs(costs: Costs, dense: Costs) -> str:
     whole = dense.as_dict()
     return ", ".join(
-        f"{name} {value:,} ({100 * value / whole[name]:.1f}% of dense)"
+        f"{name} {_number(name, value)} ({100 * value / whole[name]:.1f}% of dense)"
         for name, value in costs.as_dict().items()
+        if not name.startswith("sparse") and whole[name]
     )
+
+
+def _number(name: str, value: float) -> str:
+    return f"{value:.3g} ms" if name.startswith(LATENCY) else f"{value:,}"

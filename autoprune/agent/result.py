@@ -113,6 +113,10 @@ def _measured(search: float, test: float, costs: Costs) -> Measured:
         macs=costs.macs,
         params=costs.params,
         size_bytes=costs.size,
+        memory_bytes=costs.memory,
+        sparse_macs=costs.sparse_macs,
+        sparse_size_bytes=costs.sparse_size,
+        latency_ms=dict(costs.latency),
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -87,7 +87,7 @@ def judge(
 
 def _counted(winner: Winner, file: Path) -> Costs:
     counted = count_costs(winner.pruned, winner.inputs, winner.plan.batch)
-    return Costs(macs=counted.macs, params=counted.params, size=file.stat().st_size)
+    return replace(counted, size=file.stat().st_size)
 
 
 def _sliced_equals_masked(winner: Winner) -> bool:

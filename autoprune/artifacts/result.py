@@ -17,18 +17,34 @@ class _Record(BaseModel):
 
 
 class Measured(_Record):
-    """One model, measured: quality is the task's metric (higher is better), 1 MAC = 2 FLOPs."""
+    """One model, measured: quality is the task's metric (higher is better), 1 MAC = 2 FLOPs.
+
+    Memory is that of activations at the peak of a forward, per sample; ``sparse`` costs leave
+    out weights set to zero; latencies are milliseconds of one forward by target.
+    """
 
     quality_search: float
     quality_test: float
     macs: int
     params: int
     size_bytes: int
+    memory_bytes: int
+    sparse_macs: int
+    sparse_size_bytes: int
+    latency_ms: dict[str, float] = {}
 
     @property
     def costs(self) -> Costs:
         """The costs alone."""
-        return Costs(macs=self.macs, params=self.params, size=self.size_bytes)
+        return Costs(
+            macs=self.macs,
+            params=self.params,
+            size=self.size_bytes,
+            memory=self.memory_bytes,
+            sparse_macs=self.sparse_macs,
+            sparse_size=self.sparse_size_bytes,
+            latency=self.latency_ms,
+        )
 
 
 class UnitChoice(_Record):

@@ -7,18 +7,25 @@ from decimal import Decimal
 from typing import Any
 
 from autoprune._hints import did_you_mean
-from autoprune.core.costs import Costs
+from autoprune.core.costs import EXACT, LATENCY, Costs
+from autoprune.core.target import Target
 from autoprune.errors import BudgetError
 
-COSTS = ("macs", "params", "size")
-_SCALES = {
-    "macs": {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12},
-    "params": {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9},
-    "size": {
-        **{"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9},
-        **{"KIB": 2**10, "MIB": 2**20, "GIB": 2**30},
-    },
+_NUMBERS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BYTES = {
+    **{"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9},
+    **{"KIB": 2**10, "MIB": 2**20, "GIB": 2**30},
 }
+_SCALES: dict[str, dict[str, Any]] = {
+    "macs": _NUMBERS,
+    "params": {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "B": 10**9},
+    "size": _BYTES,
+    "memory": _BYTES,
+    "sparse_macs": _NUMBERS,
+    "sparse_size": _BYTES,
+    "latency": {"us": Decimal("0.001"), "ms": 1, "s": 1000},
+}
+_EXAMPLE = "'latency=8ms@onnxruntime'"
 _QUANTITY = re.compile(r"\s*((?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z]*|%)\s*")
 
 
@@ -29,28 +36,38 @@ class Limit:
     Args:
         amount: A share in ``(0, 1]`` if ``relative``, else an absolute amount above 0.
         relative: Whether ``amount`` is a share of the dense model's cost.
+        unit: Unit of an absolute amount: ``ms`` for a latency, else none.
     """
 
     amount: float
     relative: bool
+    unit: str = ""
 
-    def resolve(self, dense: int) -> int:
-        """Return the limit as an absolute amount for a dense model that costs ``dense``."""
-        return int(self.amount * dense + 1e-9) if self.relative else int(self.amount)
+    def resolve(self, dense: float) -> float:
+        """Return the limit as an absolute amount for a dense model that costs ``dense``.
+
+        What is counted in whole numbers has a limit that is one.
+        """
+        absolute = self.amount * dense if self.relative else self.amount
+        return int(absolute + 1e-9) if isinstance(dense, int) else absolute
 
     def __str__(self) -> str:
         exact = Decimal(repr(self.amount))
-        return f"{(100 * exact).normalize():f}%" if self.relative else f"{exact.normalize():f}"
+        if self.relative:
+            return f"{(100 * exact).normalize():f}%"
+        return f"{exact.normalize():f}{self.unit}"
 
 
 class Budget:
     """A set of upper limits on costs; all of them hold together.
 
     Args:
-        limits: Limit by cost, costs out of ``macs``, ``params``, ``size``.
+        limits: Limit by cost; costs are those of `Costs.as_dict`, a latency being called
+            ``latency@TARGET``.
 
     Raises:
         BudgetError: If there is no limit or a cost is unknown.
+        ConfigError: If a target is none.
     """
 
     def __init__(self, limits: Mapping[str, Limit]) -> None:
@@ -58,7 +75,13 @@ class Budget:
             raise BudgetError("A budget needs at least one limit, for instance 'macs: 50%'.")
         for cost in limits:
             _check_cost(cost)
-        self.limits = {cost: limits[cost] for cost in COSTS if cost in limits}
+        ordered = [*EXACT, *sorted(limits.keys() - set(EXACT))]
+        self.limits = {cost: limits[cost] for cost in ordered if cost in limits}
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """What the limits on latency are measured with."""
+        return tuple(Target.parse(c[len(LATENCY) :]) for c in self.limits if c.startswith(LATENCY))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Budget) and self.limits == other.limits
@@ -76,7 +99,7 @@ class Budget:
         """Return the limits as text by cost; `parse` gives an equal budget back."""
         return {cost: str(limit) for cost, limit in self.limits.items()}
 
-    def resolve(self, dense: Costs) -> dict[str, int]:
+    def resolve(self, dense: Costs) -> dict[str, float]:
         """Return absolute limits by cost for a dense model that costs ``dense``."""
         known = dense.as_dict()
         return {cost: limit.resolve(known[cost]) for cost, limit in self.limits.items()}
@@ -91,26 +114,29 @@ class Budget:
         """Read a budget from ``"macs=50%"``, a list of such texts, or a mapping.
 
         Amounts are shares (``50%``) or absolute (``1.2G``, ``2M``, ``10MB``). ``flops`` is
-        accepted and halved, since one MAC is two FLOPs.
+        accepted and halved, since one MAC is two FLOPs. A latency names its target:
+        ``latency=8ms@onnxruntime`` or ``latency=60%@pytorch/threads=1``.
 
         Raises:
             BudgetError: If a cost, a unit or an amount is not understood.
+            ConfigError: If a target is not understood.
         """
         if isinstance(given, Budget):
             return given
         limits: dict[str, Limit] = {}
-        for cost, amount in _pairs(given):
-            target = "macs" if cost == "flops" else cost
-            if target in limits:
-                raise BudgetError(f"The budget limits {target!r} more than once. Give one limit.")
-            _check_cost(target)
-            limits[target] = _parse_limit(cost, target, amount)
+        for written, amount in _pairs(given):
+            cost, amount = _named(written, amount)
+            if cost in limits:
+                raise BudgetError(f"The budget limits {cost!r} more than once. Give one limit.")
+            _check_cost(cost)
+            limits[cost] = _parse_limit(written, cost.partition("@")[0], amount)
         return cls(limits)
 
 
 def _pairs(given: str | Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
     if isinstance(given, Mapping):
-        return list(given.items())
+        several = {k: v if isinstance(v, list) else [v] for k, v in given.items()}
+        return [(str(cost), amount) for cost, amounts in several.items() for amount in amounts]
     texts = given.split(",") if isinstance(given, str) else list(given)
     pairs: list[tuple[str, Any]] = []
     for text in texts:
@@ -121,11 +147,28 @@ def _pairs(given: str | Iterable[str] | Mapping[str, Any]) -> list[tuple[str, An
     return pairs
 
 
-def _check_cost(cost: str) -> None:
-    if cost not in COSTS:
+def _named(written: str, amount: Any) -> tuple[str, Any]:
+    """Return the name of the cost, a latency's with its target, and the amount alone."""
+    if written == "flops":
+        return "macs", amount
+    kind, _, target = written.partition("@")
+    if kind != "latency":
+        return written, amount
+    amount, _, named = str(amount).partition("@")
+    if bool(named.strip()) == bool(target.strip()):
         raise BudgetError(
-            f"Unknown cost {cost!r} in the budget.{did_you_mean(cost, (*COSTS, 'flops'))}"
+            f"A limit on latency names what runs the model, like {_EXAMPLE}. "
+            f"Got {written}={amount}."
         )
+    return f"{LATENCY}{Target.parse(named or target)}", amount.strip()
+
+
+def _check_cost(cost: str) -> None:
+    if cost.startswith(LATENCY):
+        Target.parse(cost[len(LATENCY) :])
+    elif cost not in EXACT:
+        known = (*EXACT, "latency", "flops")
+        raise BudgetError(f"Unknown cost {cost!r} in the budget.{did_you_mean(cost, known)}")
 
 
 def _parse_limit(written: str, cost: str, amount: Any) -> Limit:
@@ -136,7 +179,8 @@ def _parse_limit(written: str, cost: str, amount: Any) -> Limit:
             f"The budget {written!r} must be a share like '50%' or an amount like '2M'. "
             f"Got {amount!r}."
         )
-    number, unit = Decimal(match[1]), match[2].upper()
+    number, unit = Decimal(match[1]), match[2]
+    unit = unit.lower() if cost == "latency" else unit.upper()
     if unit != "%" and unit not in scales:
         allowed = ", ".join(["%", *filter(None, scales)])
         raise BudgetError(f"Unknown unit {match[2]!r} in {written}={amount}. Allowed: {allowed}.")
@@ -145,10 +189,11 @@ def _parse_limit(written: str, cost: str, amount: Any) -> Limit:
     if value <= 0 or (relative and value > 1):
         span = "above 0% and at most 100%" if relative else "above 0"
         raise BudgetError(f"The budget {written!r} must be {span}. Got {amount!r}.")
-    if not relative and value < 1:
+    if not relative and value < 1 and cost != "latency":
         raise BudgetError(
             f"The budget {written}={amount} is less than one; for a share of the dense model "
             f"write '{100 * value:g}%'."
         )
     halved = written == "flops" and not relative
-    return Limit(value / 2 if halved else value, relative)
+    own = "ms" if cost == "latency" and not relative else ""
+    return Limit(value / 2 if halved else value, relative, own)

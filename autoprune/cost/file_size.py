@@ -80,5 +80,3 @@ def _fixed(name: str, dtype: torch.dtype, ndim: int) -> int:
     entry = {name: {"dtype": _DTYPES[dtype], "shape": [0] * ndim, "data_offsets": [0, 0]}}
     text = json.dumps(entry, separators=(",", ":"), ensure_ascii=False)
     return len(text.encode()) - len("{}") - ndim - 2
-
-

@@ -83,11 +83,15 @@ class CostModel:
         return Costs(**exact, latency=latency)
 
     def row(self, kept: Kept) -> Ids:
-        """Return a policy as a row of `price_many`; units of other models are left out."""
+        """Return a policy as the one row of an argument of `price_many`."""
         row = self._atoms[None].copy()
         for unit, count in kept.items():
-            row[0, self._column[unit]] = count
+            row[0, self.column(unit)] = count
         return row
+
+    def column(self, unit: str) -> int:
+        """Return the column of a unit in the rows of `price_many`."""
+        return self._column[unit]
 
     def price_many(self, kept: Ids) -> dict[str, npt.NDArray[np.int64 | np.float64]]:
         """Return the costs of many policies by name.

@@ -52,7 +52,7 @@ class Sparsity:
             macs: All multiply-adds, ``policies x terms``.
             kept: Atoms kept, ``policies x units``.
         """
-        total = macs.sum(axis=1)
+        total: Ids = macs.sum(axis=1)
         for at, share in self._shares(kept, self._terms):
             total = total - macs[:, at] + np.rint(macs[:, at] * share).astype(np.int64)
         return total

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from autoprune.artifacts.result import Result, UnitCut
 from autoprune.core.budget import Budget
+from autoprune.core.costs import LATENCY
 from autoprune.reporting.text import change_text, count_text, quality_text, share_text
 
-_UNITS = {"macs": "", "params": "", "size": "B"}
+_BYTES = ("size", "memory", "sparse_size")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,21 +27,47 @@ def comparisons(result: Result) -> list[Comparison]:
         ("search split", dense.quality_search, pruned.quality_search),
         ("test split", dense.quality_test, pruned.quality_test),
     )
-    costs = (
+    costs: tuple[tuple[str, int, int, str], ...] = (
         ("MACs (1 MAC = 2 FLOPs)", dense.macs, pruned.macs, ""),
         ("parameters", dense.params, pruned.params, ""),
         ("file size", dense.size_bytes, pruned.size_bytes, "B"),
+        ("activation memory, one sample", dense.memory_bytes, pruned.memory_bytes, "B"),
     )
+    if pruned.sparse_macs < pruned.macs or pruned.sparse_size_bytes < pruned.size_bytes:
+        costs += (
+            ("MACs without zero weights", dense.sparse_macs, pruned.sparse_macs, ""),
+            (
+                "size if zeros are not stored",
+                dense.sparse_size_bytes,
+                pruned.sparse_size_bytes,
+                "B",
+            ),
+        )
     rows = [
         Comparison(
             f"{result.metric}, {split}", quality_text(a), quality_text(b), change_text(a, b)
         )
         for split, a, b in qualities
     ]
-    return rows + [
+    rows += [
         Comparison(label, count_text(a, unit), count_text(b, unit), f"{share_text(b, a)} of dense")
         for label, a, b, unit in costs
     ]
+    return rows + [
+        Comparison(f"latency, {target}", _ms(a), _ms(b), f"{b / a:.1%} of dense")
+        for target, a in dense.latency_ms.items()
+        if (b := pruned.latency_ms.get(target)) is not None
+    ]
+
+
+def _ms(value: float) -> str:
+    return f"{value:.3g} ms"
+
+
+def _amount(cost: str, value: float) -> str:
+    if cost.startswith(LATENCY):
+        return _ms(value)
+    return count_text(int(value), "B" if cost in _BYTES else "")
 
 
 def budget_rows(result: Result) -> list[tuple[str, str, str, bool]]:
@@ -51,8 +78,8 @@ def budget_rows(result: Result) -> list[tuple[str, str, str, bool]]:
     return [
         (
             cost,
-            f"{limit} ({count_text(absolute[cost], _UNITS[cost])})",
-            count_text(used[cost], _UNITS[cost]),
+            f"{limit} ({_amount(cost, absolute[cost])})",
+            _amount(cost, used[cost]),
             used[cost] <= absolute[cost],
         )
         for cost, limit in limits.limits.items()

@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from autoprune.surgery.accept import forward_error
-from autoprune.surgery.adapt import adapted
 from autoprune.surgery.activations import Activations
+from autoprune.surgery.adapt import adapted
 from autoprune.surgery.blocks import Flow
 from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.modes import evaluating, switched
@@ -113,9 +113,7 @@ def _count(op: Op, func: Any, args: Any, kwargs: Any, out: Any) -> None:
     operands, weight, settings = op.operands(), op.weight, op.settings
     for share, factors in op.parts or [(1, ())]:
         part = macs * share // whole
-        op.record.terms.append(
-            MacTerm(op.name, part, factors, module, weight, operands, settings)
-        )
+        op.record.terms.append(MacTerm(op.name, part, factors, module, weight, operands, settings))
         operands = ()
 
 

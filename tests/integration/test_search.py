@@ -296,7 +296,7 @@ def test_where_all_candidates_fail_the_user_is_told(project: Path) -> None:
 
 
 def over_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    dense = Costs(macs=DENSE_MACS, params=1, size=1)
+    dense = Costs(macs=DENSE_MACS, params=1, size=1, memory=1, sparse_macs=1, sparse_size=1)
     monkeypatch.setattr(verdict, "count_costs", lambda *args: dense)
 
 

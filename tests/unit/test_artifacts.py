@@ -286,7 +286,17 @@ def test_a_crash_while_writing_leaves_the_old_file(
 
 # --- result.json
 
-MEASURED = {"quality_search": 0.9, "quality_test": 0.8, "macs": 4, "params": 5, "size_bytes": 6}
+MEASURED = {
+    "quality_search": 0.9,
+    "quality_test": 0.8,
+    "macs": 4,
+    "params": 5,
+    "size_bytes": 6,
+    "memory_bytes": 7,
+    "sparse_macs": 4,
+    "sparse_size_bytes": 4,
+    "latency_ms": {},
+}
 RESULT = {
     "schema": 1,
     **{"task": "classification", "metric": "top-1", "dense": MEASURED, "pruned": MEASURED},

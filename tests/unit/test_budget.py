@@ -6,7 +6,8 @@ from autoprune.core.budget import Budget, Limit
 from autoprune.core.costs import Costs
 from autoprune.errors import BudgetError
 
-DENSE = Costs(macs=1_000_001, params=3_000, size=12_345)
+OTHERS: Any = {"memory": 9, "sparse_macs": 9, "sparse_size": 9}
+DENSE = Costs(macs=1_000_001, params=3_000, size=12_345, **OTHERS)
 
 
 @pytest.mark.parametrize(
@@ -34,10 +35,10 @@ def test_one_mac_is_two_flops() -> None:
 
 def test_several_limits_hold_together() -> None:
     budget = Budget.parse("macs=50%,params=1k")
-    inside = Costs(macs=500_000, params=1_000, size=10**9)
+    inside = Costs(macs=500_000, params=1_000, size=10**9, **OTHERS)
     assert budget.met_by(inside, DENSE)
-    assert not budget.met_by(Costs(macs=500_001, params=1_000, size=1), DENSE)
-    assert not budget.met_by(Costs(macs=500_000, params=1_001, size=1), DENSE)
+    assert not budget.met_by(Costs(macs=500_001, params=1_000, size=1, **OTHERS), DENSE)
+    assert not budget.met_by(Costs(macs=500_000, params=1_001, size=1, **OTHERS), DENSE)
 
 
 def test_a_share_is_of_the_dense_model_and_rounded_down() -> None:
@@ -57,7 +58,9 @@ def test_the_order_in_which_limits_are_given_does_not_matter() -> None:
         ("", "COST=LIMIT"),
         ("50%", "COST=LIMIT"),
         ("macss=50%", "Did you mean 'macs'"),
-        ("latency=8ms", "Known: flops, macs, params, size"),
+        ("latency=8ms", "names what runs the model.*latency=8ms@onnxruntime"),
+        ("latency=8@onnxruntime", "Unknown unit ''.*Allowed: %, us, ms, s"),
+        ("weights=8MB", "Unknown cost 'weights'"),
         ("macs=50X", "Unknown unit 'X'.*Allowed: %, K, M, G, T"),
         ("params=10MB", "Unknown unit 'MB'"),
         ("macs=half", "Got 'half'"),

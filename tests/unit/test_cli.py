@@ -32,7 +32,17 @@ def loaders():
     return "the loaders"
 """
 SEARCH = "model: code.py:net\ndata: code.py:loaders\nbudget: {macs: 50%}\ntrials: 7\n"
-MEASURED = {"quality_search": 0.9, "quality_test": 0.8, "macs": 4, "params": 4, "size_bytes": 4}
+MEASURED = {
+    "quality_search": 0.9,
+    "quality_test": 0.8,
+    "macs": 4,
+    "params": 4,
+    "size_bytes": 4,
+    "memory_bytes": 7,
+    "sparse_macs": 4,
+    "sparse_size_bytes": 4,
+    "latency_ms": {},
+}
 RESULT = {
     "schema": 1,
     "task": "classification",

@@ -257,5 +257,6 @@ def test_names_beyond_ascii_are_sized_like_their_file(tmp_path: Path) -> None:
 
 
 def test_costs_go_by_the_names_of_a_budget() -> None:
-    found = Costs(macs=1, params=2, size=3)
-    assert found.as_dict() == {"macs": 1, "params": 2, "size": 3}
+    exact = {"macs": 1, "params": 2, "size": 3, "memory": 4, "sparse_macs": 5, "sparse_size": 6}
+    found = Costs(**exact, latency={"onnxruntime": 7.5})
+    assert found.as_dict() == {**exact, "latency@onnxruntime": 7.5}

@@ -4,16 +4,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.agent.projection import Projection
 from autoprune.core.budget import Budget
-from autoprune.core.costs import Costs
+from autoprune.core.costs import EXACT, Costs
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError
 from autoprune.space.schema import UnitSpace
+from autoprune.surgery.ids import Ids
 
 Levels = dict[str, int]
 
@@ -23,6 +25,7 @@ class ChainCost:
     """Layers in a row between one input and one output: costs that anyone can work out."""
 
     atoms: dict[str, int]
+    uncounted: tuple[str, ...] = ()
 
     @property
     def dense(self) -> Costs:
@@ -32,7 +35,24 @@ class ChainCost:
         widths = [1, *(kept.get(unit, atoms) for unit, atoms in self.atoms.items()), 1]
         params = sum(widths)
         macs = sum(a * b for a, b in pairwise(widths))
-        return Costs(macs=macs, params=params, size=8 + 4 * params)
+        return Costs(
+            macs=macs,
+            params=params,
+            size=8 + 4 * params,
+            memory=max(widths),
+            sparse_macs=macs,
+            sparse_size=8 + 4 * params,
+        )
+
+    def row(self, kept: dict[str, int]) -> Ids:
+        return np.array([[kept.get(unit, atoms) for unit, atoms in self.atoms.items()]])
+
+    def column(self, unit: str) -> int:
+        return list(self.atoms).index(unit)
+
+    def price_many(self, kept: Ids) -> dict[str, Ids]:
+        rows = [self.price(dict(zip(self.atoms, map(int, row), strict=True))) for row in kept]
+        return {name: np.array([row.as_dict()[name] for row in rows]) for name in EXACT}
 
 
 def chain(kept: dict[str, tuple[int, ...]], budget: Any) -> Projection:
@@ -49,8 +69,8 @@ def projections(draw: st.DrawFn) -> Projection:
         counts = draw(st.sets(st.integers(1, 30), min_size=2, max_size=8))
         kept[f"u{number}"] = tuple(sorted(counts, reverse=True))
     cost = ChainCost({unit: at[0] for unit, at in kept.items()})
-    dense = cost.dense.as_dict()
-    least = cost.price({unit: at[-1] for unit, at in kept.items()}).as_dict()
+    dense: dict[str, Any] = dict(cost.dense.as_dict())
+    least: dict[str, Any] = cost.price({unit: at[-1] for unit, at in kept.items()}).as_dict()
     tight = draw(st.sampled_from(["macs", "params", "size"]))
     limits = {tight: draw(st.integers(least[tight], dense[tight] - 1))}
     for other in {"macs", "params", "size"} - {tight}:

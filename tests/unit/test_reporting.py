@@ -33,6 +33,9 @@ def make_result(unit: str = "layer1.0.conv1", **checks: bool) -> Result:
             macs=12_300_000,
             params=78_042,
             size_bytes=2**20,
+            memory_bytes=4_000_000,
+            sparse_macs=12_300_000,
+            sparse_size_bytes=2**20,
         ),
         pruned=Measured(
             quality_search=0.975,
@@ -40,6 +43,9 @@ def make_result(unit: str = "layer1.0.conv1", **checks: bool) -> Result:
             macs=6_150_000,
             params=20_000,
             size_bytes=99_999,
+            memory_bytes=2_000_000,
+            sparse_macs=6_150_000,
+            sparse_size_bytes=99_999,
         ),
         policy={unit: UnitChoice(method="channel.l1", sparsity=0.5)},
         cuts=[
