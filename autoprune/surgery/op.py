@@ -28,7 +28,7 @@ class MacTerm:
         weight: Name of the parameter it multiplies with, if it is one.
         operands: Shape of each tensor it reads, and the ids along each axis that may shrink;
             empty for all but one of the terms of an op.
-        settings: Its other arguments, as text.
+        settings: Its other arguments, as far as they are numbers, by name.
     """
 
     op: str
@@ -37,10 +37,15 @@ class MacTerm:
     module: str
     weight: str | None = None
     operands: tuple["Operand", ...] = ()
-    settings: str = ""
+    settings: "Settings" = ()
 
 
 Operand = tuple[tuple[int, Ids | None], ...]
+Settings = tuple[tuple[str, Any], ...]
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(number, int | float) for number in value)
 
 
 @dataclass(slots=True)
@@ -154,9 +159,11 @@ class Op:
 
     def operands(self) -> tuple[Operand, ...]:
         """Return the shape of every tensor that is read, with the ids along each axis."""
+        values = (self._values.get(argument.name) for argument in self._func._schema.arguments)
         return tuple(
             tuple((size, self._along(x, axis)) for axis, size in enumerate(x.shape))
-            for x in self.tensors()
+            for x in values
+            if isinstance(x, torch.Tensor)
         )
 
     def _along(self, tensor: torch.Tensor, axis: int) -> Ids | None:
@@ -164,10 +171,11 @@ class Op:
         return None if track is None or varying(track) != {axis} else track.ravel()
 
     @property
-    def settings(self) -> str:
-        """The arguments that are no tensors, as text."""
-        plain = {k: v for k, v in self._values.items() if not isinstance(v, torch.Tensor)}
-        return ", ".join(f"{name}={value}" for name, value in plain.items() if value is not None)
+    def settings(self) -> Settings:
+        """The arguments that are numbers, or rows of them, sorted by name."""
+        rows = {k: tuple(v) if isinstance(v, list) else v for k, v in self._values.items()}
+        plain = {k: v for k, v in rows.items() if isinstance(v, int | float) or _numbers(v)}
+        return tuple(sorted(plain.items()))
 
     def rerun(self, stand_in: torch.Tensor) -> Ids:
         """Run the op again with ``stand_in`` for ``self``."""

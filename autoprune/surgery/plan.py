@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class CostTerm:
         factors: Sizes they are proportional to.
         weight: Name of the parameter that it multiplies with, if it is one.
         operands: Shape of each tensor it reads; of several terms of one op one has them.
-        settings: Its other arguments, as text.
+        settings: Its other arguments, as far as they are numbers, by name.
         blocks: Blocks without which it does not run.
     """
 
@@ -66,7 +67,7 @@ class CostTerm:
     factors: tuple[Factor, ...]
     weight: str | None = None
     operands: tuple[tuple[Factor, ...], ...] = ()
-    settings: str = ""
+    settings: tuple[tuple[str, Any], ...] = ()
     blocks: tuple[str, ...] = ()
 
     def freeze(self, atoms: Kept) -> "CostTerm":
