@@ -1,7 +1,6 @@
 """The formats a pruned model is exported in: how a file is written, and how it is run again."""
 
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 from torch import nn
 
 from autoprune.artifacts.export_fold import BatchNorms
-from autoprune.artifacts.export_program import capture
+from autoprune.artifacts.export_program import capture, first_line
 from autoprune.artifacts.onnx import export_onnx, opset_of, run_onnx
 from autoprune.errors import VerificationError
 from autoprune.surgery.nested import Inputs, call, floats_in
@@ -66,8 +65,7 @@ def write_program(
             torch.export.save(program.exported, path, extra_files=extra)
         except Exception as err:  # the exporter may raise anything
             raise VerificationError(
-                f"The model cannot be exported with torch.export: {type(err).__name__}: "
-                f"{str(err).strip().partition(os.linesep)[0]}"
+                f"The model cannot be exported with torch.export: {first_line(err)}"
             ) from err
     return Written(None, program.batch_norms)
 

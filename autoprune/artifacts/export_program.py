@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import fx, nn
 from torch.export import ExportedProgram
 
 from autoprune.artifacts.export_fold import BatchNorms, count_batch_norms, fold_batch_norms
@@ -36,8 +36,9 @@ def capture(model: nn.Module, inputs: Inputs) -> Program:
     if fold_batch_norms(graph):
         with torch.no_grad():
             exported = _export(graph, inputs)
-    for node in exported.graph.nodes:  # paths and code of the machine it was made on
-        node.meta.pop("stack_trace", None)
+    for part in exported.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # paths and code of the machine it was made on
     return Program(exported, BatchNorms(before, count_batch_norms(exported.graph_module)))
 
 
@@ -58,3 +59,9 @@ def _export(model: nn.Module, inputs: Inputs) -> ExportedProgram:
 def _free_batch(inputs: Any) -> Any:
     """Return the dimensions that are free, in the form of ``inputs``: the first of each tensor."""
     return map_tensors(lambda _: {0: torch.export.Dim.DYNAMIC}, inputs)  # type: ignore[arg-type, return-value]
+
+
+def first_line(err: Exception) -> str:
+    """Return type and first line of an exporter's error, whose further lines are about itself."""
+    lines = str(err).strip().splitlines()
+    return f"{type(err).__name__}: {lines[0] if lines else 'no reason given'}."

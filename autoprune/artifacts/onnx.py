@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from autoprune.artifacts.export_fold import BatchNorms
-from autoprune.artifacts.export_program import capture
+from autoprune.artifacts.export_program import capture, first_line
 from autoprune.errors import VerificationError
 from autoprune.surgery.nested import Inputs, tensors_in
 
@@ -50,7 +50,7 @@ def export_onnx(
             onnx.save(proto, path)
         except Exception as err:  # the exporter may raise anything
             raise VerificationError(
-                f"The model cannot be exported to ONNX: {_first_line(err)}"
+                f"The model cannot be exported to ONNX: {first_line(err)}"
             ) from err
     return BatchNorms(program.batch_norms.before, nodes_of(proto, "BatchNormalization"))
 
@@ -83,11 +83,6 @@ def _tidy(proto: Any, metadata: Mapping[str, str]) -> None:
     for part in (proto.graph, *proto.graph.node, *proto.graph.value_info):
         part.ClearField("metadata_props")
     onnx.helper.set_model_props(proto, dict(metadata))
-
-
-def _first_line(err: Exception) -> str:
-    lines = str(err).strip().splitlines()
-    return f"{type(err).__name__}: {lines[0] if lines else 'no reason given'}."
 
 
 @contextmanager
