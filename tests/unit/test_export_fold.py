@@ -84,6 +84,14 @@ def test_one_whose_layer_others_read_or_that_is_elsewhere_stays(
     assert checked(Model(forward, **conv())) == KEPT
 
 
+def test_one_that_uses_the_statistics_of_its_batch_stays() -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        n = m.norm
+        return F.batch_norm(m.conv(x), n.running_mean, n.running_var, n.weight, n.bias, True)
+
+    assert capture(Model(forward, **conv()).eval(), [IMAGES]).batch_norms == KEPT
+
+
 def test_one_over_many_places_of_a_linear_layer_stays() -> None:
     model = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(4))
     assert checked(model, [IMAGES[..., 0]]) == KEPT
