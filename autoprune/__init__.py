@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoprune.agent.result import SearchResult as SearchResult
+    from autoprune.api import export as export
     from autoprune.api import load as load
     from autoprune.api import search as search
     from autoprune.api import units as units
+    from autoprune.artifacts.export import Exported as Exported
     from autoprune.core.budget import Budget as Budget
     from autoprune.core.policy import Choice as Choice
     from autoprune.core.policy import Policy as Policy
@@ -21,10 +23,12 @@ _HOMES = {
     "Budget": "autoprune.core.budget",
     "Choice": "autoprune.core.policy",
     "Classification": "autoprune.tasks.classification",
+    "Exported": "autoprune.artifacts.export",
     "Inventory": "autoprune.reporting.inventory",
     "Policy": "autoprune.core.policy",
     "Recovery": "autoprune.core.recovery",
     "SearchResult": "autoprune.agent.result",
+    "export": "autoprune.api",
     "load": "autoprune.api",
     "search": "autoprune.api",
     "units": "autoprune.api",

@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from autoprune.agent.workspace import ONNX, POLICY, REPORT, RESULT
+from autoprune.agent.workspace import ONNX, POLICY, PROGRAM, REPORT, RESULT
 from autoprune.artifacts.architecture import PLAN, WEIGHTS, Architecture
 from autoprune.artifacts.constructor import Constructor
-from autoprune.artifacts.onnx import export_onnx, run_onnx
+from autoprune.artifacts.example_inputs import specs_of
+from autoprune.artifacts.export import TOLERANCE as EXPORT_TOLERANCE
+from autoprune.artifacts.export import export_model
 from autoprune.artifacts.result import Checks
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.core.budget import Budget
@@ -28,8 +30,6 @@ from autoprune.surgery.verify import (
     TOLERANCE,
     sliced_equals_masked,
 )
-
-ONNX_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +68,18 @@ def judge(
         constructor = winner.constructor.to_dict(folder) if winner.constructor else None
         cut = winner.plan.cut(winner.atoms)
         zeros = kept_at_zero(winner.pruned)
-        architecture = Architecture.of(winner.dense, cut, constructor, sha256, zeros)
+        inputs = specs_of(winner.inputs)
+        architecture = Architecture.of(winner.dense, cut, constructor, sha256, zeros, inputs)
         architecture.write(Path(aside))
         costs = _counted(winner, Path(aside) / WEIGHTS)
         checks = Checks(
             sliced_equals_masked=_sliced_equals_masked(winner),
             reload_max_diff=_reload(winner, architecture, Path(aside)),
-            onnx_max_diff=_onnx(winner, Path(aside)) if onnx else None,
+            onnx_max_diff=_onnx(winner, Path(aside), sha256) if onnx else None,
             budget_met=budget.met_by(costs, dense),
         )
         _require(checks, costs)
-        for name in (RESULT, POLICY, REPORT, ONNX):  # what an earlier winner left
+        for name in (RESULT, POLICY, REPORT, ONNX, PROGRAM):  # what an earlier winner left
             (folder / name).unlink(missing_ok=True)
         for name in (WEIGHTS, PLAN, *([ONNX] if onnx else [])):
             os.replace(Path(aside) / name, folder / name)
@@ -106,13 +107,20 @@ def _reload(winner: Winner, architecture: Architecture, folder: Path) -> float:
     return difference(outputs(again, winner.inputs), outputs(winner.pruned, winner.inputs))
 
 
-def _onnx(winner: Winner, folder: Path) -> float:
-    export_onnx(winner.pruned, winner.inputs, folder / ONNX)
-    single = [x[:1] for x in winner.inputs]
-    return max(
-        difference(run_onnx(folder / ONNX, inputs), outputs(winner.pruned, inputs))
-        for inputs in (winner.inputs, single)
-    )
+def _onnx(winner: Winner, folder: Path, weights_sha256: str) -> float:
+    """Write the file that ``autoprune export`` writes of this result."""
+    try:
+        return export_model(
+            winner.pruned,
+            winner.inputs,
+            "onnx",
+            folder / ONNX,
+            weights_sha256=weights_sha256,
+        ).max_diff
+    except VerificationError as err:
+        raise VerificationError(
+            f"{err} The search is kept: set 'onnx: false' (onnx=False in Python) and resume."
+        ) from err
 
 
 def _require(checks: Checks, costs: Costs) -> None:
@@ -122,7 +130,7 @@ def _require(checks: Checks, costs: Costs) -> None:
         f"reloading changes outputs by {checks.reload_max_diff:.1e}": not (
             checks.reload_max_diff <= TOLERANCE  # NaN is bad too
         ),
-        f"ONNX changes outputs by {onnx or 0:.1e}": not (onnx is None or onnx <= ONNX_TOLERANCE),
+        f"ONNX changes outputs by {onnx or 0:.1e}": not (onnx is None or onnx <= EXPORT_TOLERANCE),
         f"it costs {dict(costs.as_dict())}, which is over the budget": not checks.budget_met,
     }
     problems = [problem for problem, bad in failed.items() if bad]

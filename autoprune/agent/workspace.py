@@ -17,11 +17,11 @@ IfExists = Literal["fail", "resume", "overwrite"]
 CONFIG, DATABASE, RESULT, POLICY, ONNX = (
     *("run.json", "autoprune.db", "result.json", "policy.json", "model.onnx"),
 )
-REPORT = "report.md"
+REPORT, PROGRAM = "report.md", "model.pt2"
 _HALF_DONE = ".*.partial"
 # In the order they are deleted: until its settings are gone, what is left is still the old run's.
 _OURS = (
-    *(RESULT, POLICY, ONNX, REPORT, PLAN, WEIGHTS),
+    *(RESULT, POLICY, ONNX, PROGRAM, REPORT, PLAN, WEIGHTS),
     *(f"{DATABASE}*", "finalist-*.safetensors", _HALF_DONE, CONFIG),
 )
 _MAY_CHANGE = {"trials", "onnx"}

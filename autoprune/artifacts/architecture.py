@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from autoprune.artifacts.constructor import Constructor
+from autoprune.artifacts.example_inputs import Specs
 from autoprune.artifacts.files import write_text
 from autoprune.artifacts.weights import load_weights
 from autoprune.errors import ArtifactError
@@ -33,6 +34,7 @@ class Architecture(BaseModel):
         passed: Modules that were replaced by a pass-through.
         sparse: Parameters whose zeros are kept at zero.
         weights_sha256: Sum of the weights file beside it.
+        inputs: Shapes and types of what the forward was traced with, if they are plain tensors.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,6 +46,7 @@ class Architecture(BaseModel):
     passed: tuple[str, ...] = ()
     sparse: tuple[str, ...] = ()
     weights_sha256: str
+    inputs: Specs | None = None
 
     @classmethod
     def of(
@@ -53,6 +56,7 @@ class Architecture(BaseModel):
         constructor: dict[str, Any] | None,
         weights_sha256: str,
         sparse: Iterable[str] = (),
+        inputs: Specs | None = None,
     ) -> "Architecture":
         """Describe the model that lacks ``cut`` of ``dense``, and zeros of ``sparse``."""
         return cls(
@@ -66,6 +70,7 @@ class Architecture(BaseModel):
             passed=cut.modules,
             sparse=tuple(sparse),
             weights_sha256=weights_sha256,
+            inputs=inputs,
         )
 
     def write(self, folder: Path) -> None:
@@ -135,13 +140,7 @@ def load(
     """
     folder = Path(folder)
     architecture = Architecture.read(folder)
-    if model is None:
-        if architecture.constructor is None:
-            raise ArtifactError(
-                f"{folder} does not say how its model is built. "
-                "Give the dense model: autoprune.load(folder, model=...)."
-            )
-        model = Constructor.from_dict(architecture.constructor, folder).build
+    model = what_builds(folder, architecture, model)
     dense = model if isinstance(model, nn.Module) else model()
     if not isinstance(dense, nn.Module):
         raise ArtifactError(
@@ -151,3 +150,21 @@ def load(
     load_weights(pruned, folder / WEIGHTS, architecture.weights_sha256)
     keep_zeros(pruned, architecture.sparse)
     return pruned.eval()
+
+
+def what_builds(
+    folder: Path, architecture: Architecture, model: nn.Module | Callable[[], nn.Module] | None
+) -> nn.Module | Callable[[], nn.Module]:
+    """Return what was given, or the constructor that the run recorded.
+
+    Raises:
+        ArtifactError: If neither is there.
+    """
+    if model is not None:
+        return model
+    if architecture.constructor is None:
+        raise ArtifactError(
+            f"{folder} does not say how its model is built. Give the dense model: "
+            "--model FILE.py:NAME, in Python autoprune.load(folder, model=...)."
+        )
+    return Constructor.from_dict(architecture.constructor, folder).build

@@ -2,58 +2,87 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 import torch
 from torch import nn
 
+from autoprune.artifacts.export_fold import BatchNorms
+from autoprune.artifacts.export_program import capture, first_line
 from autoprune.errors import VerificationError
-from autoprune.surgery.modes import evaluating
+from autoprune.surgery.nested import Inputs, tensors_in
 
 
-def export_onnx(model: nn.Module, inputs: Sequence[torch.Tensor], path: Path) -> None:
+def export_onnx(
+    model: nn.Module,
+    inputs: Inputs,
+    path: Path,
+    opset: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> BatchNorms:
     """Write ``model`` (on the CPU) as one ONNX file whose batch size is free.
+
+    Args:
+        model: The model; batch norms are folded in a copy.
+        inputs: Positional or keyword arguments of one forward of at least 2 samples.
+        path: The file.
+        opset: Version of the operators, None for the exporter's own choice.
+        metadata: What the file says about itself.
 
     Raises:
         VerificationError: If the model cannot be exported.
     """
-    shapes = tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs)
-    with _quiet(), evaluating(model):
+    with _quiet():
         try:
-            torch.onnx.export(
-                model,
-                tuple(inputs),
-                path,
-                dynamo=True,
-                dynamic_shapes=shapes,
-                external_data=False,
-                verbose=False,
+            program = capture(model, inputs)
+            written = torch.onnx.export(
+                program.exported, dynamo=True, opset_version=opset, verbose=False
             )
+            assert written is not None
+            proto = written.model_proto
+            _tidy(proto, metadata or {})
+            onnx.checker.check_model(proto)
+            onnx.save(proto, path)
         except Exception as err:  # the exporter may raise anything
             raise VerificationError(
-                f"The pruned model cannot be exported to ONNX: {_first_line(err)} The search is "
-                "kept: set 'onnx: false' (onnx=False in Python) and resume."
+                f"The model cannot be exported to ONNX: {first_line(err)}"
             ) from err
+    return BatchNorms(program.batch_norms.before, nodes_of(proto, "BatchNormalization"))
 
 
-def run_onnx(path: Path, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+def run_onnx(path: Path, inputs: Inputs) -> list[torch.Tensor]:
     """Return the floating-point outputs of an ONNX file in onnxruntime, on the CPU."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     names = [entry.name for entry in session.get_inputs()]
-    feed = {name: x.numpy() for name, x in zip(names, inputs, strict=True)}
+    feed = {name: x.numpy() for name, x in zip(names, tensors_in(inputs), strict=True)}
     found = [torch.from_numpy(array) for array in session.run(None, feed)]
     return [x for x in found if x.is_floating_point()]
 
 
-def _first_line(err: Exception) -> str:
-    lines = str(err).strip().splitlines()
-    return f"{type(err).__name__}: {lines[0] if lines else 'no reason given'}."
+def opset_of(path: Path) -> int:
+    """Return the version of the standard operators that an ONNX file is written in."""
+    proto = onnx.load(path, load_external_data=False)
+    versions = {entry.domain: entry.version for entry in proto.opset_import}
+    return int(versions.get("", versions.get("ai.onnx", 0)))
+
+
+def nodes_of(proto: Any, kind: str) -> int:
+    """Return how many nodes of one operator the main graph of an ONNX model has."""
+    return [node.op_type for node in proto.graph.node].count(kind)
+
+
+def _tidy(proto: Any, metadata: Mapping[str, str]) -> None:
+    """Take out what tells where the file was made, and put in what it is."""
+    for part in (proto.graph, *proto.graph.node, *proto.graph.value_info):
+        part.ClearField("metadata_props")
+    onnx.helper.set_model_props(proto, dict(metadata))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from autoprune import __version__
+from autoprune.cli.export import export
 from autoprune.cli.search import search
 from autoprune.cli.spaces import spaces
 from autoprune.cli.units import units
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.command()(search)
 app.command()(units)
+app.command()(export)
 app.add_typer(spaces, name="spaces")
 
 

@@ -40,11 +40,11 @@ AsList = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value, nothing else.")]
 
 
-def build(target: str, args: Sequence[str]) -> "nn.Module":
+def build(target: str, args: Sequence[str], what: str = "MODEL") -> "nn.Module":
     """Return the model that ``target`` builds, in eval mode; raises `InputError`."""
     from autoprune.artifacts.constructor import Constructor
 
-    return Constructor(target=target, args=read_args(args), what="MODEL").build().eval()
+    return Constructor(target=target, args=read_args(args), what=what).build().eval()
 
 
 def read_args(given: Sequence[str]) -> dict[str, Any]:

@@ -1,0 +1,80 @@
+"""What the inputs of a forward look like: shapes and types, never values."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from autoprune.surgery.nested import Inputs, map_tensors
+
+_LEAST_BATCH = 2  # tracing takes a dimension of size 1 for one that is always 1
+
+
+class InputSpec(BaseModel):
+    """One tensor: its shape, batch first, and its type, such as ``float32``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @field_validator("dtype")
+    @classmethod
+    def _is_known(cls, name: str) -> str:
+        if not isinstance(getattr(torch, name, None), torch.dtype):
+            raise ValueError(f"{name!r} is no type of PyTorch's tensors, such as 'float32'")
+        return name
+
+
+Specs = tuple[InputSpec, ...] | dict[str, InputSpec]
+
+
+def specs_of(inputs: Inputs) -> Specs | None:
+    """Describe arguments of a forward; None if one of them is anything but a batch."""
+    values = inputs.values() if isinstance(inputs, Mapping) else inputs
+    if not all(isinstance(x, torch.Tensor) and x.dim() for x in values):
+        return None
+    if isinstance(inputs, Mapping):
+        return {name: _spec(x) for name, x in inputs.items()}
+    return tuple(_spec(x) for x in inputs)
+
+
+def _spec(x: torch.Tensor) -> InputSpec:
+    return InputSpec(shape=tuple(x.shape), dtype=str(x.dtype).removeprefix("torch."))
+
+
+def empty_like(specs: Specs) -> Inputs:
+    """Return tensors as they were described, of zeros."""
+
+    def zeros(spec: InputSpec) -> torch.Tensor:
+        return torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype))
+
+    if isinstance(specs, Mapping):
+        return {name: zeros(spec) for name, spec in specs.items()}
+    return tuple(map(zeros, specs))
+
+
+def random_like(inputs: Inputs) -> Inputs:
+    """Return inputs of the same form with random values, always the same ones.
+
+    Floating-point values lie between 0 and 1, others are 0 or 1. Single samples become two.
+    """
+    rng = torch.Generator().manual_seed(0)
+
+    def draw(x: torch.Tensor) -> torch.Tensor:
+        shape = (max(x.shape[0], _LEAST_BATCH), *x.shape[1:]) if x.dim() else ()
+        if x.is_floating_point():
+            return torch.rand(shape, generator=rng, dtype=x.dtype)
+        return torch.randint(2, shape, generator=rng).to(x.dtype)
+
+    drawn: Inputs = map_tensors(draw, inputs)
+    return drawn
+
+
+def other_batches(inputs: Inputs) -> Sequence[Inputs]:
+    """Return ``inputs``, a single sample of them, and a batch that is larger by one."""
+
+    def larger(x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x, x[:1]])
+
+    return [inputs, map_tensors(lambda x: x[:1], inputs), map_tensors(larger, inputs)]

@@ -1,0 +1,130 @@
+"""A finished result folder, exported: compared first, and only then put in its place."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from torch import nn
+
+from autoprune.artifacts.architecture import PLAN, WEIGHTS, Architecture, load, what_builds
+from autoprune.artifacts.constructor import Constructor
+from autoprune.artifacts.example_inputs import empty_like, other_batches, random_like
+from autoprune.artifacts.export import TOLERANCE, Exported, described, export_model
+from autoprune.artifacts.export_formats import FILES, Format
+from autoprune.artifacts.export_target import (
+    IfFileExists,
+    check_options,
+    refuse_existing,
+    target_of,
+)
+from autoprune.core.user_code import blame
+from autoprune.errors import (
+    ArtifactError,
+    ModelError,
+    OutputError,
+    VerificationError,
+)
+from autoprune.surgery.compare import difference, outputs
+from autoprune.surgery.nested import Inputs, describe
+
+Model = nn.Module | Callable[[], nn.Module] | None
+
+
+def export_folder(
+    folder: Path,
+    format: Format,
+    out: Path | None,
+    model: Model,
+    inputs: Inputs | None,
+    opset: int | None,
+    if_exists: IfFileExists,
+) -> Exported:
+    """Export the model of a result folder; see `autoprune.api.export`."""
+    check_options(format, opset, if_exists)
+    architecture = Architecture.read(folder)
+    target = target_of(folder, format, out)
+    files = [target, target.with_name(PLAN)] if format == "safetensors" else [target]
+    refuse_existing(files, if_exists)
+    builds = what_builds(folder, architecture, model)
+    pruned = load(folder, builds)
+    inputs = random_like(_recorded(folder, architecture) if inputs is None else inputs)
+    _check_forward(pruned, inputs)
+    with _aside(target) as aside:
+        if format == "safetensors":
+            found = _copy(folder, architecture, target, aside, builds, pruned, inputs)
+        else:
+            sha256 = architecture.weights_sha256
+            path = aside / FILES[format]
+            found = export_model(pruned, inputs, format, path, weights_sha256=sha256, opset=opset)
+        _require(found)
+        for file in files:
+            name = file.name if format == "safetensors" else FILES[format]
+            os.replace(aside / name, file)
+    return replace(found, file=target)
+
+
+def _recorded(folder: Path, architecture: Architecture) -> Inputs:
+    if architecture.inputs is None:
+        raise ArtifactError(
+            f"{folder} does not say what inputs its model takes. Give their shapes, batch first: "
+            "--input 2,3,224,224 (inputs=[torch.zeros(2, 3, 224, 224)] in Python)."
+        )
+    return empty_like(architecture.inputs)
+
+
+def _check_forward(model: nn.Module, inputs: Inputs) -> None:
+    try:
+        outputs(model, inputs)
+    except Exception as err:  # the user's forward may raise anything
+        raise ModelError(
+            f"The model's forward failed on inputs {describe(inputs)}: {blame(err)} Give the "
+            "shapes it takes with --input (inputs= in Python)."
+        ) from err
+
+
+@contextmanager
+def _aside(target: Path) -> Iterator[Path]:
+    """Give a folder beside the target, so that moving a file from there cannot fail halfway."""
+    try:
+        with TemporaryDirectory(prefix=".export-", suffix=".partial", dir=target.parent) as aside:
+            yield Path(aside)
+    except OutputError:
+        raise
+    except OSError as err:
+        raise OutputError(
+            f"{target} cannot be written: {err.strerror}. Choose another --out."
+        ) from err
+
+
+def _copy(
+    folder: Path,
+    architecture: Architecture,
+    target: Path,
+    aside: Path,
+    builds: nn.Module | Callable[[], nn.Module],
+    pruned: nn.Module,
+    inputs: Inputs,
+) -> Exported:
+    """Copy the two files that `load` needs; a file that builds the model is named from there."""
+    shutil.copyfile(folder / WEIGHTS, aside / WEIGHTS)
+    raw = architecture.constructor
+    if raw is not None:
+        moved = Constructor.from_dict(raw, folder).to_dict(target.parent)
+        raw = raw | {"target": moved["target"]}  # the sum stays the one of the search
+    architecture.model_copy(update={"constructor": raw}).write(aside)
+    again = load(aside, builds)
+    gaps = [difference(outputs(again, x), outputs(pruned, x)) for x in other_batches(inputs)]
+    return described("safetensors", aside / WEIGHTS, max(gaps), inputs)
+
+
+def _require(found: Exported) -> None:
+    if not found.max_diff <= TOLERANCE:  # NaN is bad too
+        raise VerificationError(
+            f"The exported model gives other outputs: they differ by {found.max_diff:.1e} of the "
+            f"largest output, at most {TOLERANCE:.0e} is allowed. Nothing was written. Try "
+            "another format or --opset, and please report this with the model's code."
+        )

@@ -1,0 +1,88 @@
+"""The formats a pruned model is exported in: how a file is written, and how it is run again."""
+
+import json
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import nn
+
+from autoprune.artifacts.export_fold import BatchNorms
+from autoprune.artifacts.export_program import capture, first_line
+from autoprune.artifacts.onnx import export_onnx, opset_of, run_onnx
+from autoprune.errors import VerificationError
+from autoprune.surgery.nested import Inputs, call, floats_in
+
+Format = Literal["onnx", "torch-export", "safetensors"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+FILES: Mapping[Format, str] = {
+    "onnx": "model.onnx",
+    "torch-export": "model.pt2",
+    "safetensors": "weights.safetensors",
+}
+
+
+class Written(NamedTuple):
+    """What the writer of a file tells about it; the version of operators is ONNX's."""
+
+    opset: int | None
+    batch_norms: BatchNorms
+
+
+def write_onnx(
+    model: nn.Module, inputs: Inputs, path: Path, opset: int | None, metadata: Mapping[str, str]
+) -> Written:
+    """Write an ONNX file.
+
+    Raises:
+        VerificationError: If the model cannot be exported, or not with these operators.
+    """
+    counts = export_onnx(model, inputs, path, opset, metadata)
+    found = opset_of(path)
+    if opset not in (None, found):
+        raise VerificationError(
+            f"The model cannot be written with opset {opset}: the exporter kept {found}. "
+            f"Give --opset {found}, or leave it out."
+        )
+    return Written(found, counts)
+
+
+def write_program(
+    model: nn.Module, inputs: Inputs, path: Path, metadata: Mapping[str, str]
+) -> Written:
+    """Write a ``.pt2`` file, what it says about itself in its extra file ``autoprune.json``.
+
+    Raises:
+        VerificationError: If the model cannot be exported.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's notes about itself
+        try:
+            program = capture(model, inputs)
+            extra = {"autoprune.json": json.dumps(dict(metadata))}
+            torch.export.save(program.exported, path, extra_files=extra)
+        except Exception as err:  # the exporter may raise anything
+            raise VerificationError(
+                f"The model cannot be exported with torch.export: {first_line(err)}"
+            ) from err
+    return Written(None, program.batch_norms)
+
+
+def run_file(path: Path, inputs: Inputs) -> list[torch.Tensor]:
+    """Return the floating-point outputs of an ONNX or a ``.pt2`` file, on the CPU.
+
+    Raises:
+        VerificationError: If its runtime cannot load or run it.
+    """
+    try:
+        if path.suffix == ".onnx":
+            return run_onnx(path, inputs)
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            return floats_in(call(torch.export.load(path).module(), inputs))
+    except Exception as err:  # runtimes have their own errors
+        raise VerificationError(
+            f"The exported {path.name} does not run: {type(err).__name__}: {err}"
+        ) from err
