@@ -1,0 +1,148 @@
+"""onnxruntime on the CPU, on the file that a result is exported to."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import shorten
+from typing import Any
+
+import torch
+from torch import nn
+
+from autoprune.core.target import Target
+from autoprune.cost.latency.runtimes.base import RUNTIMES
+from autoprune.cost.latency.runtimes.prepare import batched, prepared
+from autoprune.errors import ConfigError, ModelError
+from autoprune.surgery.nested import Inputs, tensors_in
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class OnnxSession:
+    """A session of onnxruntime, fed from memory that is filled once.
+
+    Args:
+        session: What onnxruntime made of the file.
+        inputs: Arguments of one forward.
+
+    Raises:
+        ModelError: If the file takes other inputs than the model.
+    """
+
+    def __init__(self, session: Any, inputs: Inputs) -> None:
+        names = [entry.name for entry in session.get_inputs()]
+        tensors = list(tensors_in(inputs))
+        if len(names) != len(tensors):
+            raise ModelError(
+                f"The model takes {len(tensors)} tensors, but its ONNX file takes {len(names)}: "
+                "an input that no output depends on was left out. Remove it from the forward."
+            )
+        self._session = session
+        self._feed = {name: x.numpy() for name, x in zip(names, tensors, strict=True)}
+
+    def run(self) -> None:
+        """Do one forward."""
+        self._session.run(None, self._feed)
+
+    def outputs(self) -> list[torch.Tensor]:
+        """Return the floating-point outputs of one forward."""
+        found = (torch.from_numpy(array) for array in self._session.run(None, self._feed))
+        return [x for x in found if x.is_floating_point()]
+
+
+class OnnxRuntime:
+    """Exports the model like a result, and runs the file as onnxruntime optimises it."""
+
+    def check(self, target: Target) -> None:
+        """Make sure that onnxruntime is here and has kernels for the target.
+
+        Raises:
+            ConfigError: If not.
+        """
+        if find_spec("onnxruntime") is None:
+            raise ConfigError(
+                f"The target {str(target)!r} needs onnxruntime, which is not installed. "
+                "Run 'pip install onnxruntime'."
+            )
+        if target.dtype != "float32":
+            raise ConfigError(
+                f"The target {str(target)!r} asks for {target.dtype}, but onnxruntime computes in "
+                "float32 on the CPU and would only convert back and forth. Leave 'dtype' out."
+            )
+        if target.channels_last:
+            raise ConfigError(
+                f"The target {str(target)!r} asks for channels_last, but onnxruntime chooses the "
+                "layout itself. Leave it out."
+            )
+
+    def facts(self, target: Target) -> Mapping[str, str]:
+        """Return the versions of what runs the file, and of what wrote it."""
+        import onnxruntime
+
+        return {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__}
+
+    @contextmanager
+    def open(self, model: nn.Module, inputs: Inputs, target: Target) -> Iterator[OnnxSession]:
+        """Export a copy of ``model`` and load the file.
+
+        Raises:
+            ModelError: If it cannot be exported, or onnxruntime cannot run the file.
+        """
+        twin, batch = prepared(model, inputs, target)
+        # The batch size is free in the file, and the exporter takes a size of 1 for a constant.
+        examples = batched(batch, max(2, target.batch))
+        with TemporaryDirectory(prefix="autoprune-") as folder:
+            try:
+                session = OnnxSession(_load(twin, examples, Path(folder), target.cores), batch)
+                session.run()
+            except ModelError:
+                raise
+            except Exception as err:  # exporter and runtime may raise anything
+                raise _unusable(err, target) from err
+        yield session
+
+
+def _load(model: nn.Module, examples: Inputs, folder: Path, threads: int) -> Any:
+    import onnxruntime
+
+    from autoprune.artifacts.onnx import export_onnx
+
+    path = folder / "model.onnx"
+    export_onnx(model, examples, path)  # type: ignore[arg-type]
+    return onnxruntime.InferenceSession(
+        path, session_options(threads), providers=["CPUExecutionProvider"]
+    )
+
+
+def session_options(threads: int) -> Any:
+    """Return the options of a session: onnxruntime's own, but for the threads.
+
+    Threads that wait for work spin, as they do for users. Only when a forward is over they stop:
+    those of one session would take the cores from the next one, which is measured in turn.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
+
+
+def _unusable(err: BaseException, target: Target) -> ModelError:
+    while err.__cause__ is not None:  # the exporter wraps what happened in advice of its own
+        err = err.__cause__
+    reason = shorten(_COLOUR.sub("", str(err)), 300)
+    return ModelError(
+        f"The model cannot be measured with the target {str(target)!r}: exporting or running it "
+        f"raised {type(err).__name__}: {reason} Choose another target (pytorch, torch-compile), "
+        "or change the model so that torch.onnx.export takes it."
+    )
+
+
+ONNX_RUNTIME = RUNTIMES.add("onnxruntime", OnnxRuntime())
