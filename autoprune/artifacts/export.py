@@ -8,7 +8,6 @@ from torch import nn
 
 import autoprune
 from autoprune.artifacts.example_inputs import Specs, other_batches, specs_of
-from autoprune.artifacts.export_fold import BatchNorms
 from autoprune.artifacts.export_formats import (
     Format,
     Written,
@@ -17,6 +16,7 @@ from autoprune.artifacts.export_formats import (
     write_program,
 )
 from autoprune.artifacts.files import sha256_of
+from autoprune.export.fold import BatchNorms
 from autoprune.surgery.compare import difference, outputs
 from autoprune.surgery.nested import Inputs
 

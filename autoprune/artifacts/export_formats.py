@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import nn
 
-from autoprune.artifacts.export_fold import BatchNorms
-from autoprune.artifacts.export_program import capture, first_line
-from autoprune.artifacts.onnx import export_onnx, opset_of, run_onnx
 from autoprune.errors import VerificationError
+from autoprune.export.fold import BatchNorms
+from autoprune.export.onnx import export_onnx, opset_of, run_onnx
+from autoprune.export.program import capture, first_line
 from autoprune.surgery.nested import Inputs, call, floats_in
 
 Format = Literal["onnx", "torch-export", "safetensors"]

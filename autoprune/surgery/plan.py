@@ -48,6 +48,11 @@ class Factor:
         return Factor(fixed, parts)
 
 
+def present(block: str) -> Factor:
+    """Return what is 1 where a block is there and 0 where it is dropped."""
+    return Factor(0, {(block,): 1})
+
+
 @dataclass(frozen=True, slots=True)
 class CostTerm:
     """Multiply-adds of an op: ``coefficient`` times the product of the factors.

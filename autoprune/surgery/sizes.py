@@ -9,7 +9,7 @@ import numpy as np
 from autoprune.surgery.activations import Split, aligned
 from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.op import MacTerm, Operand, Record
-from autoprune.surgery.plan import Activation, CostTerm, Factor, Product
+from autoprune.surgery.plan import Activation, CostTerm, Factor, Product, present
 from autoprune.surgery.units import Unit, inside
 
 _CHAIN = 6  # blocks in a row up to which their memory is exact; beyond, it is an upper bound
@@ -118,16 +118,12 @@ def _cost_term(
     return CostTerm(
         op=first.op,
         coefficient=coefficient,
-        factors=(*factors, *map(_present, around)),
+        factors=(*factors, *map(present, around)),
         weight=first.weight,
         operands=tuple(_shape(operand, owners) for operand in shapes),
         settings=first.settings,
         blocks=tuple(around),
     )
-
-
-def _present(block: str) -> Factor:
-    return Factor(0, {(block,): 1})
 
 
 def _any_present(blocks: Sequence[str]) -> Factor:
@@ -177,7 +173,7 @@ def _activation(
     lines = (ids for made, _ in same for ids in made.lines)
     coefficient, factors = _product(first.size, lines, owners)
     around = [unit.name for unit in blocks if inside(first.module, unit.members[0])]
-    factors += [_present(block) for block in around]
+    factors += [present(block) for block in around]
     if 0 < len(needs) <= _CHAIN:
         factors.append(_any_present(needs))
     return Activation(first.op, coefficient, tuple(factors), first.first, first.last)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from autoprune.artifacts.onnx import export_onnx, run_onnx
 from autoprune.artifacts.weights import load_weights, save_weights
+from autoprune.export.onnx import export_onnx, run_onnx
 from autoprune.reporting.inventory import Inventory, inventory
 from autoprune.surgery.apply import apply
 from autoprune.surgery.compare import Observer, difference, outputs, randomised

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from autoprune.core.target import Target
 from autoprune.cost.latency.runtimes import RUNTIMES, Runtime, find_runtime
-from autoprune.cost.latency.runtimes.onnx_runtime import session_options
+from autoprune.cost.latency.runtimes.onnx_session import session_options
 from autoprune.cost.latency.runtimes.prepare import batched, prepared
 from autoprune.errors import ConfigError, ModelError
 from autoprune.surgery.compare import difference, outputs

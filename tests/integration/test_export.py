@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import autoprune
-from autoprune.artifacts.onnx import run_onnx
 from autoprune.cli.main import main
+from autoprune.export.onnx import run_onnx
 from autoprune.surgery.compare import difference, outputs
 
 Run = Callable[..., tuple[int, str, str]]

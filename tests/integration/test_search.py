@@ -16,7 +16,6 @@ from autoprune.agent import run, verdict
 from autoprune.agent.result import SearchResult
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.files import sha256_of
-from autoprune.artifacts.onnx import run_onnx
 from autoprune.artifacts.result import SCHEMA_FILE, Result
 from autoprune.core.costs import Costs
 from autoprune.core.imports import load_object
@@ -30,6 +29,7 @@ from autoprune.errors import (
     VerificationError,
 )
 from autoprune.evaluation.measure import measure
+from autoprune.export.onnx import run_onnx
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url

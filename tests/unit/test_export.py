@@ -18,7 +18,6 @@ from autoprune.artifacts.architecture import PLAN, WEIGHTS, Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import empty_like, random_like, specs_of
 from autoprune.artifacts.files import sha256_of
-from autoprune.artifacts.onnx import run_onnx
 from autoprune.artifacts.weights import save_weights
 from autoprune.errors import (
     ArtifactError,
@@ -29,6 +28,7 @@ from autoprune.errors import (
     RunExistsError,
     VerificationError,
 )
+from autoprune.export.onnx import run_onnx
 from autoprune.surgery.compare import difference, outputs, randomised
 from autoprune.surgery.units import Cut
 

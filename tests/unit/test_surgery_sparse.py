@@ -16,8 +16,8 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
-from autoprune.artifacts.onnx import export_onnx
 from autoprune.errors import ModelError
+from autoprune.export.onnx import export_onnx
 from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import discover
 from autoprune.surgery.restore import restored

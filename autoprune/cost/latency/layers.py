@@ -74,9 +74,7 @@ def layers_of(plan: Plan) -> list[Layer]:
 
 def _layer(term: CostTerm) -> Layer:
     variables: list[Factor] = []
-    axes = tuple(
-        tuple(_axis(factor, variables) for factor in shape) for shape in term.operands
-    )
+    axes = tuple(tuple(_axis(factor, variables) for factor in shape) for shape in term.operands)
     return Layer(
         op=term.op,
         axes=axes,

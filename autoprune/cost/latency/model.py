@@ -11,7 +11,7 @@ from autoprune.cost.latency.grid import Grid
 from autoprune.cost.latency.layers import Layer
 from autoprune.cost.products import Factors, Products
 from autoprune.surgery.ids import Ids
-from autoprune.surgery.plan import Plan
+from autoprune.surgery.plan import Factor, Plan, present
 
 Floats = npt.NDArray[np.float64]
 PARTS = ("layers", "rest", "traffic", "calls", "fixed")
@@ -51,7 +51,11 @@ class LatencyModel:
     ) -> None:
         self._factors = factors = Factors(units)
         self._layers = [
-            (grids[layer.key], [factors.number(v) for v in layer.variables], _there(layer, factors))
+            (
+                grids[layer.key],
+                [factors.number(v) for v in layer.variables],
+                Products(factors, [(1, [present(block) for block in layer.blocks])]),
+            )
             for layer in layers
             if layer.key in grids
         ]
@@ -62,7 +66,9 @@ class LatencyModel:
         computed = {term.op for term in plan.terms}
         light = [p for p in plan.activations if p.op not in computed and p.op != "input"]
         self._traffic = Products(factors, [(p.coefficient, p.factors) for p in light])
-        self._calls = Products(factors, [(1, _only_blocks(p.factors)) for p in plan.activations])
+        blocks = plan.of("block").keys()
+        there = [[f for f in p.factors if _units(f) <= blocks] for p in plan.activations]
+        self._calls = Products(factors, [(1, parts) for parts in there])
         self.fit = Fit((1.0, 0.0, 0.0, 0.0, 0.0), float("nan"), 0)
 
     def parts(self, kept: Ids) -> Floats:
@@ -98,9 +104,8 @@ class LatencyModel:
         self.fit = Fit(tuple(weights.tolist()), float(np.mean(misses)), len(kept))
 
 
-def _there(layer: Layer, factors: Factors) -> Products:
-    """Return what is 1 where the layer runs and 0 where a block it lies in is dropped."""
-    return Products(factors, [(1, [present(block) for block in layer.blocks])])
+def _units(factor: Factor) -> set[str]:
+    return {unit for units in factor.parts for unit in units}
 
 
 def _fitted(parts: Floats, seconds: Floats) -> Floats:

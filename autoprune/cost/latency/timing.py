@@ -9,7 +9,8 @@ from autoprune.cost.latency.runtimes.base import Session
 
 Clock = Callable[[], float]
 BUSY_PATIENCE = 3  # times the limit that a busy machine is waited for
-_WARM_RUNS, _WARM_S = 3, 0.05
+WARM_S = 0.05
+_WARM_RUNS = 3
 _MOST_WARM_RUNS = 10_000  # a clock that stands still ends too
 _SHORT_S = 200e-6  # below it the clock itself and the call would count
 _MOST_AT_ONCE = 1000
@@ -22,6 +23,7 @@ def measure(
     *,
     precision: float = 0.03,
     limit_s: float = 3.0,
+    warm_s: float = WARM_S,
     clock: Clock = perf_counter,
 ) -> Timing:
     """Return the latency of one session.
@@ -31,9 +33,10 @@ def measure(
         precision: Share of the median that half its interval may be wide.
         limit_s: Seconds after which it stops all the same, but for a block of repeats; a busy
             machine gets `BUSY_PATIENCE` times as many.
+        warm_s: Seconds of runs that do not count, before.
         clock: Seconds of a clock that only goes forwards.
     """
-    stopwatch = _Stopwatch(session, clock)
+    stopwatch = _Stopwatch(session, clock, warm_s)
     times: list[float] = []
     for size in _blocks(times, precision, limit_s, clock):
         times += [stopwatch.time() for _ in range(size)]
@@ -95,8 +98,8 @@ def measure_together(
 class _Stopwatch:
     """Times a session that it has warmed up, several forwards at once where they are short."""
 
-    def __init__(self, session: Session, clock: Clock) -> None:
-        self._session, self._clock = session, clock
+    def __init__(self, session: Session, clock: Clock, warm_s: float = WARM_S) -> None:
+        self._session, self._clock, self._warm_s = session, clock, warm_s
         self._at_once = min(max(ceil(_SHORT_S / self._warm_up()), 1), _MOST_AT_ONCE)
 
     def _warm_up(self) -> float:
@@ -104,7 +107,7 @@ class _Stopwatch:
         start = now = self._clock()
         quickest = float("inf")
         for run in range(_MOST_WARM_RUNS):
-            if run >= _WARM_RUNS and now - start >= _WARM_S:
+            if run >= _WARM_RUNS and now - start >= self._warm_s:
                 break
             before = now
             self._session.run()

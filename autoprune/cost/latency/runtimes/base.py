@@ -9,6 +9,8 @@ from torch import nn
 
 from autoprune.core.registry import Registry
 from autoprune.core.target import Target
+from autoprune.cost.latency.layers import Call
+from autoprune.cost.latency.observations import Timing
 from autoprune.surgery.nested import Inputs
 
 PLUG_INS = "autoprune.runtimes"
@@ -50,6 +52,13 @@ class Runtime(Protocol):
         """
         ...
 
+    def time_call(self, call: Call, target: Target) -> Timing | None:
+        """Return the time of one op alone, or None if it cannot be run alone.
+
+        What cannot is estimated from whole models, by its multiply-adds.
+        """
+        ...
+
     def open(
         self, model: nn.Module, inputs: Inputs, target: Target
     ) -> AbstractContextManager[Session]:
@@ -70,7 +79,9 @@ class Runtime(Protocol):
         ...
 
 
-RUNTIMES: Registry[Runtime] = Registry("runtime", group=PLUG_INS, form=("check", "facts", "open"))
+RUNTIMES: Registry[Runtime] = Registry(
+    "runtime", group=PLUG_INS, form=("check", "facts", "time_call", "open")
+)
 
 
 def find_runtime(target: Target) -> Runtime:

@@ -7,6 +7,9 @@ import torch
 from torch import nn
 
 from autoprune.core.target import Target
+from autoprune.cost.latency.calls_torch import time_torch
+from autoprune.cost.latency.layers import Call
+from autoprune.cost.latency.observations import Timing
 from autoprune.cost.latency.runtimes.base import RUNTIMES
 from autoprune.cost.latency.runtimes.prepare import prepared
 from autoprune.cost.latency.runtimes.torch_session import TorchSession, threads_restored
@@ -54,6 +57,11 @@ class Cuda:
             "cudnn_tf32": str(torch.backends.cudnn.allow_tf32),
             "matmul_precision": torch.get_float32_matmul_precision(),
         }
+
+    def time_call(self, call: Call, target: Target) -> Timing | None:
+        """Return the time of one op alone; None if it cannot be run alone."""
+        device = torch.device("cuda", torch.cuda.current_device())
+        return time_torch(call, target, device, lambda: torch.cuda.synchronize(device))
 
     @contextmanager
     def open(self, model: nn.Module, inputs: Inputs, target: Target) -> Iterator[TorchSession]:

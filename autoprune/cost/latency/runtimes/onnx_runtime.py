@@ -13,44 +13,16 @@ import torch
 from torch import nn
 
 from autoprune.core.target import Target
+from autoprune.cost.latency.calls_onnx import time_onnx
+from autoprune.cost.latency.layers import Call
+from autoprune.cost.latency.observations import Timing
 from autoprune.cost.latency.runtimes.base import RUNTIMES
+from autoprune.cost.latency.runtimes.onnx_session import OnnxSession, session_options
 from autoprune.cost.latency.runtimes.prepare import batched, prepared
 from autoprune.errors import ConfigError, ModelError
-from autoprune.surgery.nested import Inputs, tensors_in
+from autoprune.surgery.nested import Inputs
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-
-class OnnxSession:
-    """A session of onnxruntime, fed from memory that is filled once.
-
-    Args:
-        session: What onnxruntime made of the file.
-        inputs: Arguments of one forward.
-
-    Raises:
-        ModelError: If the file takes other inputs than the model.
-    """
-
-    def __init__(self, session: Any, inputs: Inputs) -> None:
-        names = [entry.name for entry in session.get_inputs()]
-        tensors = list(tensors_in(inputs))
-        if len(names) != len(tensors):
-            raise ModelError(
-                f"The model takes {len(tensors)} tensors, but its ONNX file takes {len(names)}: "
-                "an input that no output depends on was left out. Remove it from the forward."
-            )
-        self._session = session
-        self._feed = {name: x.numpy() for name, x in zip(names, tensors, strict=True)}
-
-    def run(self) -> None:
-        """Do one forward."""
-        self._session.run(None, self._feed)
-
-    def outputs(self) -> list[torch.Tensor]:
-        """Return the floating-point outputs of one forward."""
-        found = (torch.from_numpy(array) for array in self._session.run(None, self._feed))
-        return [x for x in found if x.is_floating_point()]
 
 
 class OnnxRuntime:
@@ -84,6 +56,10 @@ class OnnxRuntime:
 
         return {"onnxruntime": onnxruntime.__version__, "torch": torch.__version__}
 
+    def time_call(self, call: Call, target: Target) -> Timing | None:
+        """Return the time of one op alone; None if onnxruntime has none like it."""
+        return time_onnx(call, target)
+
     @contextmanager
     def open(self, model: nn.Module, inputs: Inputs, target: Target) -> Iterator[OnnxSession]:
         """Export a copy of ``model`` and load the file.
@@ -108,30 +84,13 @@ class OnnxRuntime:
 def _load(model: nn.Module, examples: Inputs, folder: Path, threads: int) -> Any:
     import onnxruntime
 
-    from autoprune.artifacts.onnx import export_onnx
+    from autoprune.export.onnx import export_onnx
 
     path = folder / "model.onnx"
-    export_onnx(model, examples, path)  # type: ignore[arg-type]
+    export_onnx(model, examples, path)
     return onnxruntime.InferenceSession(
         path, session_options(threads), providers=["CPUExecutionProvider"]
     )
-
-
-def session_options(threads: int) -> Any:
-    """Return the options of a session: onnxruntime's own, but for the threads.
-
-    Threads that wait for work spin, as they do for users. Only when a forward is over they stop:
-    those of one session would take the cores from the next one, which is measured in turn.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    return options
 
 
 def _unusable(err: BaseException, target: Target) -> ModelError:

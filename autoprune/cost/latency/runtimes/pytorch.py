@@ -7,6 +7,9 @@ import torch
 from torch import nn
 
 from autoprune.core.target import Target
+from autoprune.cost.latency.calls_torch import time_torch
+from autoprune.cost.latency.layers import Call
+from autoprune.cost.latency.observations import Timing
 from autoprune.cost.latency.runtimes.base import RUNTIMES
 from autoprune.cost.latency.runtimes.prepare import prepared
 from autoprune.cost.latency.runtimes.torch_session import TorchSession, threads_restored
@@ -25,6 +28,10 @@ class PyTorch:
             "torch": torch.__version__,
             "torch_instructions": torch.backends.cpu.get_cpu_capability(),
         }
+
+    def time_call(self, call: Call, target: Target) -> Timing | None:
+        """Return the time of one op alone; None if it cannot be run alone."""
+        return time_torch(call, target)
 
     @contextmanager
     def open(self, model: nn.Module, inputs: Inputs, target: Target) -> Iterator[TorchSession]:

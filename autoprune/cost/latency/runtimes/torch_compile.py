@@ -13,6 +13,9 @@ from typing import Any
 from torch import nn
 
 from autoprune.core.target import Target
+from autoprune.cost.latency.calls_torch import time_torch
+from autoprune.cost.latency.layers import Call
+from autoprune.cost.latency.observations import Timing
 from autoprune.cost.latency.runtimes.base import RUNTIMES
 from autoprune.cost.latency.runtimes.prepare import prepared
 from autoprune.cost.latency.runtimes.pytorch import PYTORCH
@@ -45,6 +48,10 @@ class TorchCompile:
     def facts(self, target: Target) -> Mapping[str, str]:
         """Return what eager PyTorch depends on: its compiler goes with its version."""
         return PYTORCH.facts(target)
+
+    def time_call(self, call: Call, target: Target) -> Timing | None:
+        """Return the time of one op alone: what multiplies runs the kernels of eager PyTorch."""
+        return time_torch(call, target)
 
     @contextmanager
     def open(self, model: nn.Module, inputs: Inputs, target: Target) -> Iterator[TorchSession]:

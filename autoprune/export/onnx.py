@@ -12,9 +12,9 @@ import onnxruntime
 import torch
 from torch import nn
 
-from autoprune.artifacts.export_fold import BatchNorms
-from autoprune.artifacts.export_program import capture, first_line
 from autoprune.errors import VerificationError
+from autoprune.export.fold import BatchNorms
+from autoprune.export.program import capture, first_line
 from autoprune.surgery.nested import Inputs, tensors_in
 
 

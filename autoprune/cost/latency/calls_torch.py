@@ -1,0 +1,55 @@
+"""Times one op of PyTorch alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from autoprune.core.target import Target
+from autoprune.cost.latency.layers import Call
+from autoprune.cost.latency.observations import Timing
+from autoprune.cost.latency.runtimes.torch_session import TorchSession, threads_restored
+from autoprune.cost.latency.timing import measure
+
+PRECISION, LIMIT_S = 0.03, 0.5
+
+
+def time_torch(
+    call: Call,
+    target: Target,
+    device: torch.device | None = None,
+    wait: Callable[[], object] = lambda: None,
+) -> Timing | None:
+    """Return the time of one op, None if it cannot be run alone.
+
+    Args:
+        call: The op and the shapes it is run with; values are random.
+        target: Gives type, layout and threads.
+        device: Where it runs; None for the CPU.
+        wait: Waits until the device has done what it was given.
+    """
+    function = getattr(torch.ops.aten, call.op.removeprefix("aten."), None)
+    if function is None:
+        return None
+    tensors: list[Any] = [_tensor(shape, target, device) for shape in call.shapes]
+    if call.op == "aten.convolution" and len(tensors) == 2:
+        tensors.append(None)  # no bias
+    settings = dict(call.settings)
+
+    def run(*arguments: Any) -> Any:
+        return function(*arguments, **settings)
+
+    session = TorchSession(run, tensors, target.cores, wait)
+    with threads_restored():
+        try:
+            session.run()
+        except (RuntimeError, TypeError, NotImplementedError):
+            return None
+        return measure(session, precision=PRECISION, limit_s=LIMIT_S, warm_s=0.005)
+
+
+def _tensor(shape: tuple[int, ...], target: Target, device: torch.device | None) -> torch.Tensor:
+    found = torch.rand(shape, generator=torch.Generator().manual_seed(0)) - 0.5
+    found = found.to(device=device, dtype=getattr(torch, target.dtype))
+    wide = target.channels_last and found.dim() == 4
+    return found.contiguous(memory_format=torch.channels_last) if wide else found
