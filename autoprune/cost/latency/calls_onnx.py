@@ -8,16 +8,17 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from autoprune.core.target import Target
+from autoprune.cost.latency.calls_torch import COLD_BYTES
 from autoprune.cost.latency.layers import Call
 from autoprune.cost.latency.observations import Timing
 from autoprune.cost.latency.runtimes.onnx_session import session_options
 
 _OPSET, _IR = 18, 9
-_LEAST_RUNS, _MOST_RUNS, _LEAST_S = 12, 400, 0.02
+_LEAST_RUNS, _MOST_RUNS, _LEAST_S = 8, 400, 0.01
+_MOST_COPIES = 16
 _LAYOUT = ("ReorderInput", "ReorderOutput", "Transpose")  # between ops of a graph there are few
 
 
@@ -27,16 +28,16 @@ def time_onnx(call: Call, target: Target) -> Timing | None:
     It is onnxruntime's own profile of the op: to run a graph of one op takes longer, for the
     values change their layout before and after.
     """
-    node = _node(call)
-    if node is None:
+    form = _form(call)
+    if form is None:
         return None
     import onnxruntime
 
+    model, feed, copies = _model(*form, call)
     with TemporaryDirectory(prefix="autoprune-") as folder:
         options = session_options(target.cores)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        model, feed = _model(node, call)
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
@@ -45,7 +46,7 @@ def time_onnx(call: Call, target: Target) -> Timing | None:
             session.run(None, feed)
             runs += 1
         times = _times(Path(session.end_profiling()), runs)
-    return Timing.of(times[len(times) // 4 :])  # the first ones warm up
+    return Timing.of([one / copies for one in times[len(times) // 4 :]])  # the first warm up
 
 
 def _times(profile: Path, runs: int) -> list[float]:
@@ -59,55 +60,59 @@ def _times(profile: Path, runs: int) -> list[float]:
         and event["args"]["op_name"] not in _LAYOUT
     ]
     # Durations are whole microseconds: half of one more is what was cut off on average.
-    per_run = np.array(kernels, float).reshape(runs, -1).sum(axis=1) + 0.5
+    per_run = (np.array(kernels, float).reshape(runs, -1) + 0.5).sum(axis=1)
     return [float(us) * 1e-6 for us in per_run]
 
 
-def _node(call: Call) -> Any:
-    """Return the ONNX node for inputs ``x``, ``w`` and maybe ``b``."""
-    settings, names = call.settings, ["x", "w", "b"][: len(call.shapes)]
+def _form(call: Call) -> tuple[str, dict[str, Any]] | None:
+    """Return the ONNX op and its attributes."""
+    settings = call.settings
     if call.op == "aten.convolution":
-        padding = list(settings["padding"])
         attributes: dict[str, Any] = {
             "strides": list(settings["stride"]),
-            "pads": padding * 2,
+            "pads": list(settings["padding"]) * 2,
             "dilations": list(settings["dilation"]),
             "group": int(settings["groups"]),
         }
         if not settings.get("transposed"):
-            return helper.make_node("Conv", names, ["y"], **attributes)
-        attributes["output_padding"] = list(settings["output_padding"])
-        return helper.make_node("ConvTranspose", names, ["y"], **attributes)
-    if call.op == "aten.addmm":
-        return helper.make_node("Gemm", ["x", "w", "b"], ["y"])
-    if call.op in ("aten.mm", "aten.bmm"):
-        return helper.make_node("MatMul", ["x", "w"], ["y"])
-    return None
+            return "Conv", attributes
+        return "ConvTranspose", attributes | {"output_padding": list(settings["output_padding"])}
+    return {
+        "aten.addmm": ("Gemm", {}),
+        "aten.mm": ("MatMul", {}),
+        "aten.bmm": ("MatMul", {}),
+    }.get(call.op)
 
 
-def _model(node: Any, call: Call) -> tuple[Any, dict[str, np.ndarray]]:
-    """Return a model of one node, and what is fed to it."""
+def _model(
+    op: str, attributes: dict[str, Any], call: Call
+) -> tuple[Any, dict[str, np.ndarray], int]:
+    """Return a model, what is fed to it, and how often it holds the op.
+
+    It holds it so often that each finds its weights out of the cache, as in a whole model.
+    """
     rng = np.random.default_rng(0)
-    bias, *rest = call.shapes if call.op == "aten.addmm" else (None, *call.shapes)
-    shapes = [*rest, *([bias] if bias else [])]
-    values = {
-        name: (rng.random(shape) - 0.5).astype(np.float32)
-        for name, shape in zip(node.input, shapes, strict=True)
-    }
-    constant = {name for name in values if name != "x"} if call.weight else set()
+    shapes = [*call.shapes[1:], call.shapes[0]] if op == "Gemm" else list(call.shapes)
+    first, *others = [(rng.random(shape) - 0.5).astype(np.float32) for shape in shapes]
+    size = sum(value.nbytes for value in others)
+    copies = min(-(-COLD_BYTES // max(size, 1)), _MOST_COPIES) if call.weight else 1
+    named = [{f"w{n}_{i}": value for i, value in enumerate(others)} for n in range(copies)]
+    nodes = [
+        helper.make_node(op, ["x", *names], [f"y{n}"], **attributes)
+        for n, names in enumerate(named)
+    ]
+    weights = {name: value for names in named for name, value in names.items()}
+    fed = {"x": first} | ({} if call.weight else weights)
     graph = helper.make_graph(
-        [node],
+        nodes,
         "op",
-        [_info(name, v.shape) for name, v in values.items() if name not in constant],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(values[name], name) for name in sorted(constant)],
+        [_info(name, value.shape) for name, value in fed.items()],
+        [_info(f"y{n}", [None] * first.ndim) for n in range(copies)],
+        [numpy_helper.from_array(v, name) for name, v in weights.items() if name not in fed],
     )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR
-    )
-    onnx.checker.check_model(model)
-    return model, {name: v for name, v in values.items() if name not in constant}
+    opsets = [helper.make_opsetid("", _OPSET)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=_IR), fed, copies
 
 
-def _info(name: str, shape: Sequence[int]) -> Any:
+def _info(name: str, shape: Sequence[int | None]) -> Any:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)

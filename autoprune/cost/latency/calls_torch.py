@@ -1,6 +1,7 @@
 """Times one op of PyTorch alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from autoprune.cost.latency.runtimes.torch_session import TorchSession, threads_
 from autoprune.cost.latency.timing import measure
 
 PRECISION, LIMIT_S = 0.03, 0.5
+COLD_BYTES, MOST_COPIES = 2**26, 64
 
 
 def time_torch(
@@ -31,21 +33,28 @@ def time_torch(
     function = getattr(torch.ops.aten, call.op.removeprefix("aten."), None)
     if function is None:
         return None
-    tensors: list[Any] = [_tensor(shape, target, device) for shape in call.shapes]
-    if call.op == "aten.convolution" and len(tensors) == 2:
-        tensors.append(None)  # no bias
+    first, *others = (_tensor(shape, target, device) for shape in call.shapes)
+    padding = [None] if call.op == "aten.convolution" and len(others) == 1 else []  # no bias
     settings = dict(call.settings)
+    copies = cycle(_copies(others) if call.weight else [others])
 
-    def run(*arguments: Any) -> Any:
-        return function(*arguments, **settings)
+    def run(x: torch.Tensor) -> Any:
+        return function(x, *next(copies), *padding, **settings)
 
-    session = TorchSession(run, tensors, target.cores, wait)
+    session = TorchSession(run, [first], target.cores, wait)
     with threads_restored():
         try:
             session.run()
         except (RuntimeError, TypeError, NotImplementedError):
             return None
         return measure(session, precision=PRECISION, limit_s=LIMIT_S, warm_s=0.005)
+
+
+def _copies(weights: Sequence[torch.Tensor]) -> list[Sequence[torch.Tensor]]:
+    """Return weights so often that each use finds them out of the cache, as in a whole model."""
+    size = sum(weight.nbytes for weight in weights)
+    count = min(-(-COLD_BYTES // max(size, 1)), MOST_COPIES)
+    return [weights, *([w.clone() for w in weights] for _ in range(count - 1))]
 
 
 def _tensor(shape: tuple[int, ...], target: Target, device: torch.device | None) -> torch.Tensor:

@@ -9,6 +9,7 @@ from autoprune.surgery.plan import CostTerm, Factor, Plan
 
 Sizes = tuple[int, ...]
 Shapes = tuple[tuple[int, ...], ...]
+_FOLLOWS = "input/weight"
 Axis = tuple[int, int | None]  # a fixed size, or a multiple of the variable of a number
 
 
@@ -62,8 +63,8 @@ class Layer:
             tuple(n if of is None else n * sizes[of] for n, of in axes) for axes in self.axes
         )
         settings = dict(self.settings)
-        if settings.get("groups", 1) > 1:
-            settings["groups"] = _groups(shapes, settings)
+        if settings.get("groups") == _FOLLOWS:
+            settings["groups"] = max(shapes[0][1] // max(shapes[1][1], 1), 1)
         return Call(self.op, shapes, settings, self.weight)
 
 
@@ -78,7 +79,7 @@ def _layer(term: CostTerm) -> Layer:
     return Layer(
         op=term.op,
         axes=axes,
-        settings=term.settings,
+        settings=_settings(term),
         weight=term.weight is not None,
         variables=tuple(variables),
         blocks=term.blocks,
@@ -98,12 +99,12 @@ def _axis(size: Factor, variables: list[Factor]) -> Axis:
     return shared, variables.index(primitive)
 
 
-def _groups(shapes: Shapes, settings: Mapping[str, Any]) -> int:
-    """Return the groups of a convolution that follow from what its weight reads of the input."""
-    channels, weight, groups = shapes[0][1], shapes[1], int(settings["groups"])
-    if not settings.get("transposed"):
-        return max(channels // max(weight[1], 1), 1)
-    return groups if channels % groups == 0 else gcd(channels, groups)
+def _settings(term: CostTerm) -> tuple[tuple[str, Any], ...]:
+    """Return the settings; groups that follow from the shapes do not tell tables apart."""
+    settings = dict(term.settings)
+    if settings.get("groups", 1) > 1 and not settings.get("transposed"):
+        settings["groups"] = _FOLLOWS
+    return tuple(settings.items())
 
 
 def _axis_text(axis: Axis) -> str:
