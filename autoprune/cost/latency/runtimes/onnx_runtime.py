@@ -105,13 +105,13 @@ class OnnxRuntime:
         yield session
 
 
-def _load(model: nn.Module, examples: Inputs, folder: Path, threads: int) -> Any:
+def _load(model: nn.Module, examples: Any, folder: Path, threads: int) -> Any:
     import onnxruntime
 
     from autoprune.artifacts.onnx import export_onnx
 
     path = folder / "model.onnx"
-    export_onnx(model, examples, path)  # type: ignore[arg-type]
+    export_onnx(model, examples, path)
     return onnxruntime.InferenceSession(
         path, session_options(threads), providers=["CPUExecutionProvider"]
     )
