@@ -13,7 +13,7 @@ from autoprune.cost.latency.observations import Timing
 from autoprune.cost.latency.runtimes.base import RUNTIMES
 from autoprune.cost.latency.runtimes.prepare import prepared
 from autoprune.cost.latency.runtimes.torch_session import TorchSession, threads_restored
-from autoprune.errors import ConfigError
+from autoprune.errors import ConfigError, ModelError
 from autoprune.surgery.nested import Inputs
 
 
@@ -71,7 +71,13 @@ class Cuda:
             ModelError: If its forward raises, for want of memory among others.
         """
         device = torch.device("cuda", torch.cuda.current_device())
-        placed = prepared(model, inputs, target, device)
+        try:
+            placed = prepared(model, inputs, target, device)
+        except torch.OutOfMemoryError as err:
+            raise ModelError(
+                f"The model does not fit onto {torch.cuda.get_device_name()} beside what is there "
+                "already. Free memory on it, or give the target a smaller batch."
+            ) from err
         session = TorchSession(*placed, target.cores, lambda: torch.cuda.synchronize(device))
         with threads_restored(), torch.cuda.device(device):
             session.first_run()

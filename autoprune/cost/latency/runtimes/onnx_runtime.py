@@ -81,7 +81,7 @@ class OnnxRuntime:
         yield session
 
 
-def _load(model: nn.Module, examples: Inputs, folder: Path, threads: int) -> Any:
+def _load(model: nn.Module, examples: Any, folder: Path, threads: int) -> Any:
     import onnxruntime
 
     from autoprune.export.onnx import export_onnx
