@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from operator import index
+from typing import Protocol
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -15,6 +16,22 @@ from autoprune.storage.models import DeviceRow, LatencyRow
 from autoprune.storage.records import Latency
 
 Sizes = tuple[int, ...]
+
+
+class Interval(Protocol):
+    """A median latency and its 95% interval, in seconds."""
+
+    @property
+    def seconds(self) -> float:
+        """The median."""
+
+    @property
+    def low(self) -> float:
+        """Lower end of the interval."""
+
+    @property
+    def high(self) -> float:
+        """Upper end of the interval."""
 
 
 class Latencies:
@@ -49,7 +66,7 @@ class Latencies:
                 for row in session.scalars(query)
             }
 
-    def add(self, layer: str, sizes: Sequence[int], latency: Latency) -> None:
+    def add(self, layer: str, sizes: Sequence[int], latency: Interval) -> None:
         """Store a latency; of two for the same sizes the one with the narrower interval stays.
 
         So it does not matter which of two processes that measured the same comes first.

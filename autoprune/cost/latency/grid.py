@@ -73,7 +73,13 @@ class Grid:
         return list(product(*[*self.lines[:axis], [line], *self.lines[axis + 1 :]]))
 
     def add_line(self, gap: Gap, line: int, measured: Mapping[Sizes, float]) -> None:
-        """Add a line that splits ``gap``, and note how wrong the grid was there."""
+        """Add a line that splits ``gap``, and note how wrong the grid was there.
+
+        A gap in which nothing can be measured is given up.
+        """
+        if not measured:
+            self.gaps.remove(gap)
+            return
         expected = self.at(np.array(list(measured), np.int64))
         wrong = float(np.abs(expected - np.array(list(measured.values()))).mean())
         self.seconds |= measured

@@ -1,0 +1,104 @@
+"""Whole models measured end to end, to learn what a graph adds to its layers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from autoprune.core.target import Target
+from autoprune.cost.latency.observations import Comparison
+from autoprune.cost.latency.runtimes import Runtime, Session
+from autoprune.cost.latency.timing import compare
+from autoprune.surgery.apply import apply
+from autoprune.surgery.ids import Ids
+from autoprune.surgery.nested import Inputs
+from autoprune.surgery.plan import Plan
+
+Kept = Mapping[str, Sequence[int]]  # atoms kept at each level, by unit
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """Measures policies of one model against the dense model.
+
+    Args:
+        model: The dense model.
+        plan: Its plan.
+        inputs: Arguments of one forward.
+        runtime: What runs it.
+        target: How.
+        session: The dense model, loaded.
+    """
+
+    model: nn.Module
+    plan: Plan
+    inputs: Inputs
+    runtime: Runtime
+    target: Target
+    session: Session
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, model: nn.Module, plan: Plan, inputs: Inputs, runtime: Runtime, target: Target
+    ) -> Iterator["EndToEnd"]:
+        """Load the dense model for as long as policies are to be compared with it.
+
+        Raises:
+            ModelError: If the runtime cannot run it.
+        """
+        with runtime.open(model, inputs, target) as session:
+            yield cls(model, plan, inputs, runtime, target, session)
+
+    def shrunk(self, kept: Mapping[str, int]) -> nn.Module:
+        """Return a model that keeps so many atoms of each unit; latency does not ask which."""
+        units = self.plan.units
+        gone = {
+            name: np.arange(kept[name], unit.atoms)
+            for name, unit in units.items()
+            if kept.get(name, unit.atoms) < unit.atoms
+        }
+        return apply(self.model, self.plan, gone)
+
+    def compare(self, pruned: nn.Module, limit_s: float) -> Comparison:
+        """Return how a pruned model compares with the dense one, run in pairs.
+
+        Raises:
+            ModelError: If the runtime cannot run it.
+        """
+        with ExitStack() as stack:
+            other = stack.enter_context(self.runtime.open(pruned, self.inputs, self.target))
+            return compare(self.session, other, limit_s=limit_s)
+
+
+def varied(kept: Kept, count: int, rng: np.random.Generator) -> list[dict[str, int]]:
+    """Return policies that differ in size and in form: dense, smallest, uniform and random ones.
+
+    Args:
+        kept: Atoms kept at each level of each unit, falling.
+        count: How many, at least 2.
+        rng: Chooses the random ones.
+    """
+    ends = [{unit: at[0] for unit, at in kept.items()}, {u: at[-1] for u, at in kept.items()}]
+    drawn = [
+        {unit: at[_level(len(at), depth, spread, rng)] for unit, at in kept.items()}
+        for depth, spread in zip(
+            np.linspace(0.15, 0.85, count - 2), np.resize((0.0, 0.35), count - 2), strict=True
+        )
+    ]
+    return [*ends, *drawn]
+
+
+def _level(levels: int, depth: float, spread: float, rng: np.random.Generator) -> int:
+    """Return a level at a share ``depth`` of the way to the last, give or take ``spread``."""
+    if levels == 2:
+        return int(rng.random() < depth * (spread > 0) / 2)  # blocks: some, and never in half
+    place = depth + spread * rng.uniform(-1, 1)
+    return int(np.clip(round(place * (levels - 1)), 0, levels - 1))
+
+
+def row(kept: Mapping[str, int], units: Sequence[str], atoms: Mapping[str, int]) -> Ids:
+    """Return a policy as a row of atoms kept, in the order of ``units``."""
+    return np.array([kept.get(unit, atoms[unit]) for unit in units], np.int64)
