@@ -55,6 +55,7 @@ def search(
     constructor: Constructor | str | None = None,
     runner: str | Runner = "local",
     onnx: bool = True,
+    database: str | Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> SearchResult:
     """Search the best pruned model inside a budget, and write it with its evidence.
@@ -75,6 +76,8 @@ def search(
             ``"file.py:name"``; with it `load` needs no model.
         runner: A shipped runner, ``"file:PATH"``, or the object: which device, how many threads.
         onnx: Whether the result is exported to ONNX as well.
+        database: URL or file of the database that runs share, for what was measured of this
+            device; None for ``$AUTOPRUNE_DATABASE``, else a file in your settings folder.
         progress: Called with every `Progress`; None shows a bar on standard error.
 
     Raises:
@@ -106,6 +109,7 @@ def search(
                 constructor=_constructor(constructor),
                 device=device,
                 onnx=onnx,
+                database=None if database is None else str(database),
                 progress=told,
             )
         )

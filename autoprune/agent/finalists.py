@@ -1,7 +1,7 @@
 """The best few by score are fine-tuned for longer; the best of those wins."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import nn
 
@@ -12,15 +12,18 @@ from autoprune.storage.records import Evaluation
 
 
 def recover_finalists(
-    ranked: Sequence[Evaluation], evaluations: Evaluations, progress: ProgressCallback
+    ranked: Sequence[Evaluation],
+    evaluations: Evaluations,
+    progress: ProgressCallback,
+    accepts: Callable[[Evaluation, nn.Module], bool] = lambda evaluation, model: True,
 ) -> tuple[nn.Module, Evaluation, list[Evaluation]]:
     """Fine-tune the best few, and return the best model, its evaluation, and all of them.
 
-    Quality on the search split decides, then loss. Finalists that diverge are replaced by the
-    next in line.
+    Quality on the search split decides, then loss. Finalists that diverge, or are not accepted
+    once they are fine-tuned, are replaced by the next in line.
 
     Raises:
-        ModelError: If all of them do.
+        ModelError: If all of them are.
     """
     wanted = min(evaluations.scorer.recovery.finalists, len(ranked))
     recovered: list[tuple[nn.Module, Evaluation]] = []
@@ -30,10 +33,14 @@ def recover_finalists(
         if len(recovered) == wanted:
             break
         try:
-            recovered.append(evaluations.recover(candidate.policy))
+            model, found = evaluations.recover(candidate.policy)
         except CandidateError as err:
             problem = str(err)
             continue
+        if not accepts(found, model):
+            problem = "A limit was missed when the fine-tuned model was measured."
+            continue
+        recovered.append((model, found))
         best = max(recovered, key=_merit)[1]
         pace = (time.monotonic() - start) / len(recovered)
         progress(

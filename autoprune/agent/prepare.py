@@ -1,6 +1,6 @@
 """Everything a search needs before its first proposal, checked against each other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from autoprune.agent.pricing import Pricing, priced
 from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
 from autoprune.artifacts.architecture import Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.progress import Progress
 from autoprune.core.user_code import blame
-from autoprune.cost.model import CostModel
 from autoprune.errors import CandidateError, DataError, ModelError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure, to_device
@@ -42,7 +42,7 @@ class Prepared:
         plan: What surgery may do.
         inputs: Positional arguments of one forward of `TRACED_SAMPLES` samples, on the CPU.
         scorer: What scores a policy.
-        projection: What is feasible.
+        pricing: What is feasible, and what latency is priced by.
         sample_forwards: What ranking the atoms cost, in forwards of one sample.
         dense_quality: The dense model's metric on the search split.
     """
@@ -50,13 +50,22 @@ class Prepared:
     plan: Plan
     inputs: Sequence[Any]
     scorer: Scorer
-    projection: Projection
+    pricing: Pricing
     sample_forwards: float
     dense_quality: float
 
+    @property
+    def projection(self) -> Projection:
+        """What is feasible."""
+        return self.pricing.projection
 
-def prepare(request: Request) -> Prepared:
+
+def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
     """Trace, verify, price and rank.
+
+    Args:
+        request: The request.
+        latency: What latency is priced by, as an earlier session saved it; empty if none did.
 
     Raises:
         InputError: If model, data, space and budget do not fit together.
@@ -68,13 +77,7 @@ def prepare(request: Request) -> Prepared:
     inputs = example_inputs(request.task)
     rng = np.random.default_rng(request.seed)
     plan = discover(request.model, inputs, rng)
-    spaces = request.space.resolve(plan.atoms, plan.kinds)
-    if not spaces:
-        raise ModelError(
-            "The search space protects every unit of this model, or its methods fit none. Free "
-            "some of them, or allow methods of another structure."
-        )
-    projection = Projection(CostModel(request.model, plan), spaces, request.budget)
+    pricing = priced(request, plan, inputs, latency)
     model = request.model.to(request.device)
     request.progress(Progress(stage="importance", done=0, total=1))
     dense_quality = _dense_quality(model, request)
@@ -92,7 +95,7 @@ def prepare(request: Request) -> Prepared:
         model=model,
         plan=plan,
         importance=importance,
-        cost=projection.cost,
+        cost=pricing.projection.cost,
         task=request.task,
         recovery=request.recovery,
         seed=request.seed,
@@ -102,7 +105,7 @@ def prepare(request: Request) -> Prepared:
         plan=plan,
         inputs=inputs,
         scorer=scorer,
-        projection=projection,
+        pricing=pricing,
         dense_quality=dense_quality,
         sample_forwards=float(TRAINING_FORWARDS * importance.samples),
     )

@@ -1,7 +1,7 @@
 """Projection: the nearest levels that meet the budget and use it up."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +26,7 @@ class Projection:
         cost: Costs of any policy.
         spaces: What may be chosen, by unit.
         budget: The limits; all of them hold together.
+        tightened: Share of a limit that is aimed at, by cost; 1 where it is left out.
 
     Raises:
         BudgetError: If the budget cannot be reached or decided, or the dense model meets it.
@@ -34,6 +35,7 @@ class Projection:
     cost: CostModel
     spaces: Mapping[str, UnitSpace]
     budget: Budget
+    tightened: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         counted = {"macs", "sparse_macs"} & self.budget.limits.keys()
@@ -58,14 +60,23 @@ class Projection:
             )
         self._check_reachable()
 
+    def tighten(self, cost: str, share: float) -> None:
+        """Aim at ``share`` of what was aimed at: the limit was missed by measurement.
+
+        Raises:
+            BudgetError: If that cannot be reached.
+        """
+        self.tightened[cost] = share * self.tightened.get(cost, 1)
+        self._check_reachable()
+
     def _check_reachable(self) -> None:
         smallest = self.price({unit: space.levels - 1 for unit, space in self.spaces.items()})
-        limits, least = self.budget.resolve(self.cost.dense), smallest.as_dict()
+        limits, least = self._limits, smallest.as_dict()
         binding = [cost for cost, limit in limits.items() if least[cost] > limit]
         if binding:
             missed = "; ".join(
-                f"{cost} is limited to {limits[cost]:,}, the smallest that can be reached is "
-                f"{least[cost]:,}"
+                f"{cost} is limited to {_number(cost, limits[cost])}, the smallest that can be "
+                f"reached is {_number(cost, least[cost])}"
                 for cost in binding
             )
             raise BudgetError(
@@ -80,7 +91,8 @@ class Projection:
 
     def feasible(self, levels: Mapping[str, int]) -> bool:
         """Tell whether levels by unit meet every limit."""
-        return self.budget.met_by(self.price(levels), self.cost.dense)
+        found = self.price(levels).as_dict()
+        return all(found[cost] <= limit for cost, limit in self._limits.items())
 
     def project(self, wanted: Mapping[str, int]) -> Levels:
         """Return feasible levels close to ``wanted`` that leave no slack a unit could use.
@@ -96,9 +108,10 @@ class Projection:
         kept = {unit: wanted[unit] for unit in self._costless}
         return self._spend(levels, wanted) | kept
 
-    @cached_property
-    def _limits(self) -> Mapping[str, float]:
-        return self.budget.resolve(self.cost.dense)
+    @property
+    def _limits(self) -> dict[str, float]:
+        limits = self.budget.resolve(self.cost.dense)
+        return {cost: limit * self.tightened.get(cost, 1) for cost, limit in limits.items()}
 
     @cached_property
     def _costless(self) -> frozenset[str]:

@@ -33,6 +33,7 @@ class Request:
         constructor: What builds the dense architecture, so that the result can be loaded.
         device: Where to compute, ``cpu`` or ``cuda:0``.
         onnx: Whether the result is exported to ONNX.
+        database: URL or file of the database that runs share; None for the user's own.
         progress: Told what happens.
     """
 
@@ -49,6 +50,7 @@ class Request:
     constructor: Constructor | None
     device: str
     onnx: bool
+    database: str | None
     progress: ProgressCallback
 
     def config(self, model_fp: str, data_fp: str) -> dict[str, Any]:

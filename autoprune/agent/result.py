@@ -2,25 +2,28 @@
 
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 from torch import nn
 
+from autoprune.agent.gate import Measurement
 from autoprune.agent.prepare import Prepared
 from autoprune.agent.request import Request
 from autoprune.agent.verdict import Winner, judge
 from autoprune.agent.workspace import POLICY, RESULT
 from autoprune.artifacts.files import write_text
 from autoprune.artifacts.result import (
+    LatencyCheck,
     Measured,
     Result,
     SearchCost,
     UnitChoice,
     UnitCut,
 )
-from autoprune.core.costs import Costs
+from autoprune.core.costs import LATENCY, Costs
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress
 from autoprune.errors import CandidateError, DataError
@@ -29,6 +32,8 @@ from autoprune.evaluation.randomness import isolated
 from autoprune.storage.records import Evaluation
 from autoprune.surgery.ids import Ids
 from autoprune.tasks import Task
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,22 @@ class SearchResult:
 
 
 def finish(
-    request: Request, prepared: Prepared, model: nn.Module, winner: Evaluation, cost: SearchCost
+    request: Request,
+    prepared: Prepared,
+    model: nn.Module,
+    winner: Evaluation,
+    cost: SearchCost,
+    measured: Mapping[str, Measurement],
 ) -> SearchResult:
     """Verify the winner, measure it once on the test split, write everything.
+
+    Args:
+        request: The request.
+        prepared: What the search started from.
+        model: The winner's model, fine-tuned.
+        winner: Its evaluation.
+        cost: What the search cost.
+        measured: Its latency by cost.
 
     Raises:
         VerificationError: If a check fails; nothing is written then.
@@ -62,6 +80,10 @@ def finish(
     with isolated(request.seed, task.loader("test")):
         dense_tested, tested = _tested(dense, task, device), _tested(model, task, device)
     atoms = prepared.scorer.importance.removed(winner.policy)
+    dense_costs = replace(
+        prepared.projection.cost.dense,
+        latency=_by_target({cost: one.dense_ms for cost, one in measured.items()}),
+    )
     costs, checks = judge(
         Winner(
             dense=dense.cpu(),
@@ -70,16 +92,17 @@ def finish(
             atoms=atoms,
             inputs=prepared.inputs,
             constructor=request.constructor,
+            latency=_by_target({cost: one.pruned_ms for cost, one in measured.items()}),
         ),
         request.budget,
-        prepared.projection.cost.dense,
+        dense_costs,
         request.out,
         request.onnx,
     )
     result = Result(
         task=task.name,
         metric=task.metric_name,
-        dense=_measured(prepared.dense_quality, dense_tested, prepared.projection.cost.dense),
+        dense=_measured(prepared.dense_quality, dense_tested, dense_costs),
         pruned=_measured(winner.quality, tested, costs),
         policy={
             unit: UnitChoice(method=choice.method, sparsity=choice.sparsity)
@@ -88,7 +111,7 @@ def finish(
         cuts=[*_cuts(prepared, winner.policy, atoms), *_zeroed(prepared, winner.policy, model)],
         budget=request.budget.to_dict(),
         search=cost,
-        checks=checks,
+        checks=checks.model_copy(update={"latency": _checked(measured)}),
         versions=_versions(),
     )
     write_text(request.out / POLICY, winner.policy.to_json() + "\n")
@@ -118,6 +141,25 @@ def _measured(search: float, test: float, costs: Costs) -> Measured:
         sparse_size_bytes=costs.sparse_size,
         latency_ms=dict(costs.latency),
     )
+
+
+def _by_target(latencies: Mapping[str, T]) -> dict[str, T]:
+    return {cost.removeprefix(LATENCY): value for cost, value in latencies.items()}
+
+
+def _checked(measured: Mapping[str, Measurement]) -> dict[str, LatencyCheck]:
+    return {
+        target: LatencyCheck(
+            ratio=one.comparison.ratio,
+            low=one.comparison.low,
+            high=one.comparison.high,
+            dense_ms=one.dense_ms,
+            pruned_ms=one.pruned_ms,
+            pairs=one.comparison.pairs,
+            busy=one.comparison.busy,
+        )
+        for target, one in _by_target(measured).items()
+    }
 
 
 def _cuts(prepared: Prepared, policy: Policy, atoms: Mapping[str, Ids]) -> list[UnitCut]:

@@ -9,11 +9,13 @@ import optuna
 from autoprune.agent.anchors import anchors
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import recover_finalists
+from autoprune.agent.gate import Gate
 from autoprune.agent.identity import (
     data_fingerprint,
     forward_fingerprint,
     model_fingerprint,
 )
+from autoprune.agent.inside import Inside
 from autoprune.agent.loop import Loop
 from autoprune.agent.prepare import (
     Prepared,
@@ -56,8 +58,9 @@ def run_search(request: Request) -> SearchResult:
         data_fp = data_fingerprint(request.task)
         config = request.config(model_fp, data_fp)
         workspace.check(config)
-        prepared = prepare(request)
+        prepared = prepare(request, workspace.latency())
         workspace.start(config)
+        workspace.keep_latency(prepared.pricing.saved())
         with closing(Database.open(sqlite_url(workspace.database))) as database:
             run = database.find_run(STUDY)
             evaluations = Evaluations(
@@ -83,8 +86,11 @@ def _search(
         timeout=request.timeout,
         progress=request.progress,
     )
-    ranked = loop.run()
-    model, winner, finalists = recover_finalists(ranked, evaluations, request.progress)
+    with Gate.open(prepared.pricing.latencies, request.budget) as gate:
+        inside = Inside(gate, loop, evaluations, request.recovery.finalists)
+        model, winner, finalists = recover_finalists(
+            inside.ranked(), evaluations, request.progress, inside.accepts
+        )
     spent = [*loop.scored.values(), *finalists]
     cost = SearchCost(
         evaluations=len(loop.scored),
@@ -92,7 +98,8 @@ def _search(
         seconds=sum(e.seconds for e in spent),
         seed=request.seed,
     )
-    return finish(request, prepared, model, winner, cost)
+    measured = gate.seen.get(winner.policy.fingerprint, {})
+    return finish(request, prepared, model, winner, cost, measured)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,6 +43,7 @@ class Winner:
         atoms: Atoms that were removed, by unit.
         inputs: Positional arguments of one forward.
         constructor: What builds the dense architecture, if it is known.
+        latency: Milliseconds of one forward, by target, as they were measured.
     """
 
     dense: nn.Module
@@ -51,6 +52,7 @@ class Winner:
     atoms: Mapping[str, Ids]
     inputs: Sequence[Any]
     constructor: Constructor | None
+    latency: Mapping[str, float] = field(default_factory=dict)
 
 
 def judge(
@@ -88,7 +90,7 @@ def judge(
 
 def _counted(winner: Winner, file: Path) -> Costs:
     counted = count_costs(winner.pruned, winner.inputs, winner.plan.batch)
-    return replace(counted, size=file.stat().st_size)
+    return replace(counted, size=file.stat().st_size, latency=winner.latency)
 
 
 def _sliced_equals_masked(winner: Winner) -> bool:

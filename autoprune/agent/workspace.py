@@ -17,12 +17,12 @@ IfExists = Literal["fail", "resume", "overwrite"]
 CONFIG, DATABASE, RESULT, POLICY, ONNX = (
     *("run.json", "autoprune.db", "result.json", "policy.json", "model.onnx"),
 )
-REPORT, PROGRAM = "report.md", "model.pt2"
+REPORT, PROGRAM, LATENCY = "report.md", "model.pt2", "latency.json"
 _HALF_DONE = ".*.partial"
 # In the order they are deleted: until its settings are gone, what is left is still the old run's.
 _OURS = (
     *(RESULT, POLICY, ONNX, PROGRAM, REPORT, PLAN, WEIGHTS),
-    *(f"{DATABASE}*", "finalist-*.safetensors", _HALF_DONE, CONFIG),
+    *(f"{DATABASE}*", LATENCY, "finalist-*.safetensors", _HALF_DONE, CONFIG),
 )
 _MAY_CHANGE = {"trials", "onnx"}
 
@@ -113,6 +113,19 @@ class Workspace:
         if not isinstance(stored, dict) or "budget" not in stored:
             raise OutputError(f"{path} holds no settings of a search. Choose another --out.")
         return stored
+
+    def latency(self) -> dict[str, Any]:
+        """Return what the run that is resumed priced latency by; empty if it has not yet."""
+        path = self.folder / LATENCY
+        if self._if_exists != "resume" or not path.is_file():
+            return {}
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def keep_latency(self, saved: Mapping[str, Any]) -> None:
+        """Keep what latency is priced by, so that a resumed run prices as this one."""
+        if saved:
+            write_text(self.folder / LATENCY, json.dumps(saved) + "\n")
 
     def _refuse_foreign(self) -> None:
         known = {path for name in (*_OURS, "run.lock") for path in self._glob(name)}

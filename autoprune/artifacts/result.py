@@ -79,6 +79,22 @@ class Checks(_Record):
     reload_max_diff: float
     onnx_max_diff: float | None
     budget_met: bool
+    latency: dict[str, "LatencyCheck"] = {}
+
+
+class LatencyCheck(_Record):
+    """The pruned model against the dense one, in pairs, with a 95% interval of the ratio.
+
+    ``busy``: the device did other work too, so the interval is wide.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    dense_ms: float
+    pruned_ms: float
+    pairs: int
+    busy: bool
 
 
 class Result(_Record):

@@ -16,6 +16,7 @@ from autoprune.reporting.text import duration_text, quality_text, share_text
 
 _LABELS = {
     "trace": "tracing units",
+    "latency": "measuring latency",
     "importance": "ranking atoms",
     "search": "scoring policies",
     "recover": "fine-tuning finalists",

@@ -13,6 +13,7 @@ from autoprune.core.structure import split_method
 from autoprune.errors import ConfigError
 
 T = TypeVar("T")
+_LEVELS = 8  # that a step leaves at least, where the device lets it
 
 
 def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
@@ -26,6 +27,9 @@ Sparsities = Annotated[tuple[Sparsity, ...], Field(min_length=1), AfterValidator
 Methods = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
+Step = Annotated[int, Field(ge=1)] | Literal["auto"]
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -36,7 +40,7 @@ class UnitRule(_Record):
     match: str
     methods: Methods | None = None
     sparsities: Sparsities | None = None
-    step: int | None = Field(None, ge=1)
+    step: Step | None = None
 
 
 class SearchSpace(_Record):
@@ -47,7 +51,7 @@ class SearchSpace(_Record):
     for_: tuple[str, ...] = Field((), alias="for")
     methods: Methods
     sparsities: Sparsities
-    step: int = Field(1, ge=1)
+    step: Step = "auto"
     protect: tuple[str, ...] = ()
     units: tuple[UnitRule, ...] = ()
 
@@ -63,7 +67,10 @@ class SearchSpace(_Record):
         return frozenset(split_method(method)[0].kind for method in self.all_methods)
 
     def resolve(
-        self, atoms: Mapping[str, int], kinds: Mapping[str, str] | None = None
+        self,
+        atoms: Mapping[str, int],
+        kinds: Mapping[str, str] | None = None,
+        steps: tuple[int, int] = (1, 1),
     ) -> dict[str, "UnitSpace"]:
         """Return what may be chosen for each unit.
 
@@ -73,6 +80,8 @@ class SearchSpace(_Record):
         Args:
             atoms: Number of atoms by unit.
             kinds: Kind by unit, for those that are not of the kind ``channel``.
+            steps: What ``step: auto`` stands for: the second number, the device's step; for
+                units of few atoms less, but not less than the first.
 
         Raises:
             ConfigError: If a pattern matches no unit.
@@ -86,7 +95,7 @@ class SearchSpace(_Record):
                     f"that its methods fit.{_near_misses(pattern, atoms)}"
                 )
         spaces = {
-            name: self._unit_space(name, count, kinds[name])
+            name: self._unit_space(name, count, kinds[name], steps)
             for name, count in atoms.items()
             if not self.protects(name)
         }
@@ -101,9 +110,10 @@ class SearchSpace(_Record):
         methods, _, _ = self._settings(unit)
         return tuple(method for method in methods if split_method(method)[0].kind == kind)
 
-    def _settings(self, unit: str) -> tuple[Methods, Sparsities, int]:
+    def _settings(self, unit: str) -> tuple[Methods, Sparsities, int | str]:
         """Return methods, sparsities and step of a unit; the last entry that matches wins."""
-        methods, sparsities, step = self.methods, self.sparsities, self.step
+        methods, sparsities = self.methods, self.sparsities
+        step: int | str = self.step
         for rule in self.units:
             if fnmatchcase(unit, rule.match):
                 methods = rule.methods or methods
@@ -111,15 +121,15 @@ class SearchSpace(_Record):
                 step = rule.step or step
         return methods, sparsities, step
 
-    def _unit_space(self, name: str, atoms: int, kind: str) -> "UnitSpace":
-        _, sparsities, step = self._settings(name)
+    def _unit_space(self, name: str, atoms: int, kind: str, steps: tuple[int, int]) -> "UnitSpace":
+        _, sparsities, own = self._settings(name)
         fitting = self.methods_for(name, kind)
         fixed = [split_method(method)[0].sparsity for method in fitting]
         if kind == "block":
             return UnitSpace(name, atoms, fitting, (atoms, 0))
         if fitting and None not in fixed:
             sparsities = tuple(sorted({share for share in fixed if share is not None}))
-        step = step if kind == "channel" else 1
+        step = 1 if kind != "channel" else int(_step(atoms, steps) if own == "auto" else own)
         wanted = (kept_atoms(atoms, share) for share in sparsities)
         kept = {min(-(-count // step) * step, atoms) for count in wanted}
         return UnitSpace(name, atoms, fitting, tuple(sorted({atoms, *kept}, reverse=True)))
@@ -152,6 +162,12 @@ class UnitSpace:
         if fixed is not None and level:
             return Choice(method, fixed)
         return Choice(method, 1.0 - self.kept[level] / self.atoms)
+
+
+def _step(atoms: int, steps: tuple[int, int]) -> int:
+    """Return a step that leaves a unit some levels, a power of two inside ``steps``."""
+    finest, coarsest = steps
+    return min(max(2 ** max((atoms // _LEVELS).bit_length() - 1, 0), finest), coarsest)
 
 
 def kept_atoms(atoms: int, sparsity: float) -> int:

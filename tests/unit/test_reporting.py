@@ -3,6 +3,7 @@
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -22,8 +23,8 @@ from autoprune.reporting.text import (
 )
 
 
-def make_result(unit: str = "layer1.0.conv1", **checks: bool) -> Result:
-    passed = {"sliced_equals_masked": True, "budget_met": True} | checks
+def make_result(unit: str = "layer1.0.conv1", **checks: Any) -> Result:
+    passed: dict[str, Any] = {"sliced_equals_masked": True, "budget_met": True} | checks
     return Result(
         task="classification",
         metric="accuracy",

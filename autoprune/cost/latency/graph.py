@@ -12,7 +12,6 @@ from autoprune.cost.latency.observations import Comparison
 from autoprune.cost.latency.runtimes import Runtime, Session
 from autoprune.cost.latency.timing import compare
 from autoprune.surgery.apply import apply
-from autoprune.surgery.ids import Ids
 from autoprune.surgery.nested import Inputs
 from autoprune.surgery.plan import Plan
 
@@ -97,8 +96,3 @@ def _level(levels: int, depth: float, spread: float, rng: np.random.Generator) -
         return int(rng.random() < depth * (spread > 0) / 2)  # blocks: some, and never in half
     place = depth + spread * rng.uniform(-1, 1)
     return int(np.clip(round(place * (levels - 1)), 0, levels - 1))
-
-
-def row(kept: Mapping[str, int], units: Sequence[str], atoms: Mapping[str, int]) -> Ids:
-    """Return a policy as a row of atoms kept, in the order of ``units``."""
-    return np.array([kept.get(unit, atoms[unit]) for unit in units], np.int64)

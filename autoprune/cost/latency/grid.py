@@ -44,6 +44,9 @@ class Grid:
     seconds: dict[Sizes, float] = field(default_factory=dict)
     lines: list[list[int]] = field(init=False)
     gaps: list[Gap] = field(init=False)
+    _found: dict[tuple[tuple[int, ...], ...], RegularGridInterpolator] = field(
+        default_factory=dict, repr=False
+    )
 
     def __post_init__(self) -> None:
         self.candidates = [sorted(set(sizes)) for sizes in self.candidates]
@@ -92,15 +95,20 @@ class Grid:
     def at(self, sizes: Ids) -> Floats:
         """Return seconds for rows of sizes, ``rows x variables``; linear beyond the lines."""
         wide = [axis for axis, lines in enumerate(self.lines) if len(lines) > 1]
-        shape = [len(lines) for lines in self.lines]
-        values = np.array([self.seconds[at] for at in product(*self.lines)]).reshape(shape)
         if not wide:
-            return np.full(len(sizes), float(values.ravel()[0]))
-        grid = RegularGridInterpolator(
-            [np.array(self.lines[axis], float) for axis in wide],
-            values.reshape([len(self.lines[axis]) for axis in wide]),
-            bounds_error=False,
-            fill_value=None,
-        )
-        found: Floats = grid(sizes[:, wide].astype(float))
+            return np.full(len(sizes), self.seconds[tuple(lines[0] for lines in self.lines)])
+        found: Floats = self._between(wide)(sizes[:, wide].astype(float))
         return found
+
+    def _between(self, wide: Sequence[int]) -> RegularGridInterpolator:
+        key = tuple(map(tuple, self.lines))
+        if key not in self._found:
+            values = np.array([self.seconds[at] for at in product(*self.lines)])
+            self._found.clear()
+            self._found[key] = RegularGridInterpolator(
+                [np.array(self.lines[axis], float) for axis in wide],
+                values.reshape([len(self.lines[axis]) for axis in wide]),
+                bounds_error=False,
+                fill_value=None,
+            )
+        return self._found[key]

@@ -1,0 +1,89 @@
+"""The last word on latency: whole models, measured in pairs with the dense one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from autoprune.agent.latency import TargetLatency
+from autoprune.core.budget import Budget, Limit
+from autoprune.core.costs import LATENCY
+from autoprune.cost.latency.graph import EndToEnd
+from autoprune.cost.latency.observations import Comparison
+from autoprune.surgery.tensors import copied
+
+SECONDS = 10.0  # for one comparison; it ends sooner where the machine is calm
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A model compared with the dense one on one target.
+
+    Args:
+        comparison: The times.
+        limit: What was asked for.
+    """
+
+    comparison: Comparison
+    limit: Limit
+
+    @property
+    def excess(self) -> float:
+        """What the model takes as a share of the limit: the upper end of the interval counts."""
+        if self.limit.relative:
+            return self.comparison.high / self.limit.amount
+        return 1000 * self.comparison.pruned.high / self.limit.amount
+
+    @property
+    def dense_ms(self) -> float:
+        """Milliseconds of one forward of the dense model."""
+        return 1000 * self.comparison.dense_s
+
+    @property
+    def pruned_ms(self) -> float:
+        """Milliseconds of one forward of the model; from the pairs if the limit is a share."""
+        if self.limit.relative:
+            return self.comparison.ratio * self.dense_ms
+        return 1000 * self.comparison.pruned_s
+
+
+@dataclass
+class Gate:
+    """Measures models against the budget's limits on latency; without one it lets all pass.
+
+    Args:
+        pairs: The dense model, loaded, by cost.
+        limits: Limit by cost.
+        seen: What was measured, by the name it was measured under.
+    """
+
+    pairs: Mapping[str, EndToEnd]
+    limits: Mapping[str, Limit]
+    seen: dict[str, dict[str, Measurement]] = field(default_factory=dict)
+
+    @classmethod
+    @contextmanager
+    def open(cls, latencies: Sequence[TargetLatency], budget: Budget) -> Iterator["Gate"]:
+        """Load the dense model on each target; raises `ModelError` where it cannot run."""
+        with ExitStack() as stack:
+            pairs = {}
+            for latency in latencies:
+                meter, dense = latency.meter, copied(latency.meter.model).cpu()
+                pairs[f"{LATENCY}{meter.target}"] = stack.enter_context(
+                    EndToEnd.open(dense, meter.plan, meter.inputs, meter.runtime, meter.target)
+                )
+            yield cls(pairs, {cost: budget.limits[cost] for cost in pairs})
+
+    def measure(self, name: str, model: nn.Module) -> dict[str, Measurement]:
+        """Return what is measured of a model by cost, and remember it."""
+        self.seen[name] = {
+            cost: Measurement(pairs.compare(copied(model).cpu(), SECONDS), self.limits[cost])
+            for cost, pairs in self.pairs.items()
+        }
+        return self.seen[name]
+
+    def excess(self, name: str, model: nn.Module) -> dict[str, float]:
+        """Return by which share each limit is missed, for those that are; empty if none is."""
+        found = {cost: one.excess for cost, one in self.measure(name, model).items()}
+        return {cost: share for cost, share in found.items() if share > 1}

@@ -1,0 +1,132 @@
+"""Latency in a search: tables before it, whole models measured near the limit, all kept."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.core.target import Target
+from autoprune.cost.latency.build import Standing
+from autoprune.cost.latency.device import Device, this_device
+from autoprune.cost.latency.graph import varied
+from autoprune.cost.latency.grid import Grid
+from autoprune.cost.latency.meter import Kept, Meter
+from autoprune.cost.latency.model import LatencyModel
+from autoprune.cost.latency.saved import from_dict, to_dict
+from autoprune.storage.database import Database
+from autoprune.storage.latencies import Latencies
+from autoprune.surgery.nested import Inputs
+from autoprune.surgery.plan import Plan
+
+ERROR, LIMIT_S = 0.03, 300.0  # share by which tables may be wrong, seconds for one table
+VARIED = 6  # whole models that the first fit is made of
+Saved = dict[str, Any]
+
+
+@dataclass
+class TargetLatency:
+    """What is known of one model's latency on one target.
+
+    Args:
+        meter: What measures.
+        device: What it is measured on.
+        steps: The smaller and the larger step of channels in which latency rises.
+        grids: The tables.
+        model: What prices policies.
+        standing: How good the tables are; None if they were stored by an earlier session.
+    """
+
+    meter: Meter
+    device: Device
+    steps: tuple[int, int] = (1, 1)
+    grids: dict[str, Grid] = field(default_factory=dict)
+    model: LatencyModel | None = None
+    standing: Standing | None = None
+    _rows: list[Any] = field(default_factory=list)
+    _seconds: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, plan: Plan, inputs: Inputs, target: Target, database: Database
+    ) -> "TargetLatency":
+        """Find the device on which it runs; raises `InputError` if the target cannot run here."""
+        device = this_device(target)
+        meter = Meter.of(model, plan, inputs, target, Latencies(database, device.facts, target))
+        return cls(meter, device)
+
+    def find_steps(self) -> tuple[int, int]:
+        """Measure, keep and return the steps."""
+        self.steps = self.meter.steps()
+        return self.steps
+
+    def build(
+        self,
+        kept: Kept,
+        progress: ProgressCallback,
+        *,
+        error: float = ERROR,
+        limit_s: float = LIMIT_S,
+        seed: int = 0,
+    ) -> LatencyModel:
+        """Build the tables, fit them to whole models that differ, and return what prices.
+
+        Args:
+            kept: Atoms kept at each level, by unit.
+            progress: Told how it goes on.
+            error: Share of the layers' time by which the tables may be wrong.
+            limit_s: Seconds after which building stops all the same.
+            seed: Chooses the whole models.
+        """
+        target = str(self.meter.target)
+
+        def told(now: Standing) -> None:
+            progress(_table_progress(target, now))
+
+        self.grids, self.standing = self.meter.tables(
+            kept, error=error, limit_s=limit_s, told=told
+        )
+        self.model = self.meter.latency_model(self.grids)
+        self.fit(varied(kept, VARIED, np.random.default_rng(seed)), progress)
+        return self.model
+
+    def fit(self, policies: Sequence[Mapping[str, int]], progress: ProgressCallback) -> None:
+        """Measure whole models of ``policies`` too, and fit to all that were measured."""
+        assert self.model is not None
+
+        def told(done: int, of: int) -> None:
+            progress(Progress(stage="latency", done=done, total=of))
+
+        rows, seconds = self.meter.whole(policies, told)
+        self._rows += list(rows)
+        self._seconds += list(seconds)
+        self.model.adjust(np.array(self._rows), np.array(self._seconds))
+
+    def saved(self) -> Saved:
+        """Return all of it as plain JSON types."""
+        assert self.model is not None
+        return to_dict(self.device, self.steps, self.grids, self.model.fit)
+
+    def load(self, saved: Saved) -> LatencyModel:
+        """Take what an earlier session saved; raises `ConfigError` for another device's."""
+        self.steps, self.grids, fit = from_dict(saved, self.device)
+        self.model = self.meter.latency_model(self.grids)
+        self.model.fit = fit
+        return self.model
+
+
+def _table_progress(target: str, now: Standing) -> Progress:
+    done, left = now.measured + now.reused, None
+    if now.measured and now.open:
+        left = now.seconds / (now.measured + now.reused) * now.open
+    note = None
+    if now.busy > max(now.measured, 10) // 2:
+        note = (
+            f"the device does other work too: times on {target} vary widely, so their medians are "
+            "less sure"
+        )
+    return Progress(
+        stage="latency", done=done, total=done + now.open, seconds_left=left, note=note
+    )

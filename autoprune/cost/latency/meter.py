@@ -1,0 +1,169 @@
+"""Everything that is measured of one model on one target."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from autoprune.core.fingerprint import fingerprint
+from autoprune.core.target import Target
+from autoprune.cost.latency.build import Standing, Store, TableBuilder
+from autoprune.cost.latency.candidates import candidates
+from autoprune.cost.latency.graph import EndToEnd
+from autoprune.cost.latency.grid import Floats, Grid
+from autoprune.cost.latency.layers import Layer, layers_of
+from autoprune.cost.latency.model import LatencyModel
+from autoprune.cost.latency.observations import Timing
+from autoprune.cost.latency.runtimes import Runtime, find_runtime
+from autoprune.cost.latency.runtimes.prepare import batched
+from autoprune.cost.latency.staircase import find_step
+from autoprune.surgery.discover import plan_of
+from autoprune.surgery.ids import Ids
+from autoprune.surgery.nested import Inputs
+from autoprune.surgery.plan import Plan
+
+Kept = Mapping[str, Sequence[int]]  # atoms kept at each level, by unit
+_WINDOW = 36  # numbers of channels next to each other that show a step of 16 twice
+_PAIRS_S = 1.5  # seconds for which a whole model is compared with the dense one
+
+
+@dataclass(frozen=True)
+class Meter:
+    """Measures layers of a model, and the model as a whole, on one target.
+
+    Args:
+        model: The dense model, on the CPU.
+        plan: Its plan.
+        traced: Plan of a trace with the target's batch, with the units of ``plan``.
+        inputs: Arguments of one forward.
+        target: What runs it, and how.
+        runtime: The runtime of the target.
+        store: What was measured before on this device, and what is measured now.
+    """
+
+    model: nn.Module
+    plan: Plan
+    traced: Plan
+    inputs: Inputs
+    target: Target
+    runtime: Runtime
+    store: Store
+
+    @classmethod
+    def of(
+        cls, model: nn.Module, plan: Plan, inputs: Inputs, target: Target, store: Store
+    ) -> "Meter":
+        """Return the meter of a model; raises `InputError` if the target cannot run it here."""
+        traced = plan_of(model, batched(inputs, target.batch))
+        strange = traced.units.keys() - plan.units.keys()
+        traced = traced.without(dict.fromkeys(strange, "is no unit of the plan"))
+        return cls(model, plan, traced, inputs, target, find_runtime(target), store)
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Every op of the model that multiplies and adds."""
+        return layers_of(self.traced)
+
+    def steps(self) -> tuple[int, int]:
+        """Return the smaller and the larger of the steps in which latency rises with channels.
+
+        They are those of the channels read and of the channels made, in the costliest layer.
+        """
+        terms = [term for term in self.traced.terms if term.operands]
+        dense = {name: unit.atoms for name, unit in self.traced.units.items()}
+        able = [
+            (term.coefficient * np.prod([f.value(dense) for f in term.factors]), number)
+            for number, term in enumerate(terms)
+            if self.layers[number].weight and self.layers[number].variables
+        ]
+        if not able:
+            return 1, 1
+        layer = self.layers[max(able)[1]]
+        sizes = [variable.value(dense) for variable in layer.variables]
+        found = [self._step(layer, sizes, axis) for axis in range(len(sizes))]
+        return min(found), max(found)
+
+    def _step(self, layer: Layer, sizes: Sequence[int], axis: int) -> int:
+        top = min(sizes[axis], 4 * _WINDOW)
+        points = [
+            (*sizes[:axis], size, *sizes[axis + 1 :])
+            for size in range(max(top - _WINDOW, 0) + 1, top + 1)
+        ]
+        known = self.store.known(layer.key)
+        for at in points:
+            if at not in known:
+                timing = self.runtime.time_call(layer.call(at), self.target)
+                if timing is None:
+                    return 1
+                self.store.add(layer.key, at, timing)
+                known[at] = timing.seconds
+        return find_step({at[axis]: known[at] for at in points})
+
+    def tables(
+        self,
+        kept: Kept,
+        *,
+        error: float,
+        limit_s: float,
+        told: Callable[[Standing], object] = lambda standing: None,
+    ) -> tuple[dict[str, Grid], Standing]:
+        """Return tables of the layers over the sizes that ``kept`` allows, and how good they are.
+
+        Args:
+            kept: Atoms kept at each level, by unit.
+            error: Share of the layers' time by which they may be wrong.
+            limit_s: Seconds after which it stops all the same.
+            told: Told after every line that was measured.
+        """
+        builder = TableBuilder(self.runtime, self.target, self.store, told)
+        layers = self.layers
+        return builder.build(layers, candidates(layers, kept), error=error, limit_s=limit_s)
+
+    def latency_model(self, grids: Mapping[str, Grid]) -> LatencyModel:
+        """Return what prices policies, not yet fitted to whole models."""
+        return LatencyModel(self.traced, list(self.plan.atoms), self.layers, grids)
+
+    def whole(
+        self,
+        policies: Sequence[Mapping[str, int]],
+        told: Callable[[int, int], object] = lambda done, of: None,
+    ) -> tuple[Ids, Floats]:
+        """Return policies as rows of atoms kept, and the seconds that whole models of them take.
+
+        Each is measured in pairs with the dense model, so that a machine that becomes slower
+        or faster meanwhile does not count.
+        """
+        rows = [
+            [policy.get(u, atoms) for u, atoms in self.plan.atoms.items()] for policy in policies
+        ]
+        known = self.store.known(self._graph)
+        todo = [n for n, row in enumerate(rows) if tuple(row) not in known]
+        if todo:
+            with EndToEnd.open(
+                self.model, self.plan, self.inputs, self.runtime, self.target
+            ) as pairs:
+                found = []
+                for number in todo:
+                    found.append(pairs.compare(pairs.shrunk(policies[number]), _PAIRS_S))
+                    told(len(found), len(todo))
+            dense = float(np.median([comparison.dense_s for comparison in found]))
+            for number, one in zip(todo, found, strict=True):
+                scaled = Timing(
+                    seconds=one.ratio * dense,
+                    low=one.low * dense,
+                    high=one.high * dense,
+                    repeats=one.pairs,
+                    spread=one.spread,
+                    busy=one.busy,
+                )
+                self.store.add(self._graph, rows[number], scaled)
+                known[tuple(rows[number])] = scaled.seconds
+        return np.array(rows, np.int64), np.array([known[tuple(row)] for row in rows])
+
+    @property
+    def _graph(self) -> str:
+        """Name under which whole models of this one are kept."""
+        form: list[Any] = [layer.key for layer in self.layers]
+        return f"graph {fingerprint([form, sorted(self.plan.shapes), list(self.plan.atoms)])}"

@@ -1,0 +1,37 @@
+"""The database that runs share: what was measured of a device serves every model."""
+
+import os
+from pathlib import Path
+
+import typer
+
+from autoprune.errors import OutputError
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+
+VARIABLE = "AUTOPRUNE_DATABASE"
+
+
+def shared_database(given: str | None = None) -> Database:
+    """Open the shared database.
+
+    Args:
+        given: A database URL or the path of a SQLite file. If None, what the environment
+            variable ``AUTOPRUNE_DATABASE`` names, else a file in the user's folder for settings.
+
+    Raises:
+        ConfigError: If the URL cannot be read or used.
+        OutputError: If the file or its folder cannot be written.
+    """
+    place = given or os.environ.get(VARIABLE)
+    if place and "://" in place:
+        return Database.open(place)
+    file = Path(place or Path(typer.get_app_dir("autoprune")) / "autoprune.db").expanduser()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise OutputError(
+            f"The folder {file.parent} for the shared database cannot be made: {err.strerror}. "
+            f"Name another file or a database URL with --database or {VARIABLE}."
+        ) from err
+    return Database.open(sqlite_url(file))
