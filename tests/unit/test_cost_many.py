@@ -119,7 +119,10 @@ def drawn(plan: Plan, count: int) -> np.ndarray:
     lowest = [int(plan.kinds[unit] != "block") for unit in plan.atoms]
     return np.stack(
         [
-            [rng.integers(low, atoms + 1) for low, atoms in zip(lowest, plan.atoms.values())]
+            [
+                rng.integers(low, atoms + 1)
+                for low, atoms in zip(lowest, plan.atoms.values(), strict=True)
+            ]
             for _ in range(count)
         ]
     )
@@ -231,7 +234,7 @@ class Recurrent(nn.Module):
         return self.head(y.mean(1))
 
 
-@torch.library.custom_op("autoprune_tests::doubled", mutates_args=())  # type: ignore[untyped-decorator]
+@torch.library.custom_op("autoprune_tests::doubled", mutates_args=())
 def doubled(x: Tensor) -> Tensor:
     return 2 * x
 

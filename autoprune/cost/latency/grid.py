@@ -57,9 +57,14 @@ class Grid:
             if len(sizes) > 2
         ]
 
-    def missing(self) -> Iterator[Sizes]:
-        """Yield the crossings of lines that were not measured."""
-        return (sizes for sizes in product(*self.lines) if sizes not in self.seconds)
+    def corners(self) -> Iterator[Sizes]:
+        """Yield the crossings of the outermost lines."""
+        return product(*(dict.fromkeys((lines[0], lines[-1])) for lines in self.lines))
+
+    @property
+    def most(self) -> float:
+        """Seconds at the costliest corner; more may be known, for wider models."""
+        return max(self.seconds[sizes] for sizes in self.corners())
 
     @property
     def error(self) -> float:
