@@ -34,7 +34,7 @@ TARGET = Target("fake", threads=1)
 
 
 class Net(nn.Module):
-    """One layer of each kind: plain, depthwise, grouped, transposed, flattened, and a fixed one."""
+    """A layer of each kind: plain, depthwise, grouped, transposed, flattened, and fixed."""
 
     def __init__(self, width: int = 8, out: int = 6) -> None:
         super().__init__()
