@@ -44,7 +44,9 @@ class Inside:
         if not self.gate.pairs:
             return self.loop.run()
         study, projection = self.loop.study, self.loop.projection
-        projection.tightened.update(study.user_attrs.get(TIGHTENED, {}))
+        earlier = study.user_attrs.get(TIGHTENED, {})
+        projection.tightened.update(earlier.get("limits", {}))
+        self.loop.trials = max(self.loop.trials, earlier.get("trials", 0))
         excess: dict[str, float] = {}
         more = max(round(self.loop.trials * _MORE), 1)
         for _ in range(_ROUNDS):
@@ -53,8 +55,9 @@ class Inside:
                 return found
             for cost, share in excess.items():
                 projection.tighten(cost, _MARGIN / share)
-            study.set_user_attr(TIGHTENED, dict(projection.tightened))
             self.loop.trials = len(self.loop.scored) + more
+            aim = {"limits": dict(projection.tightened), "trials": self.loop.trials}
+            study.set_user_attr(TIGHTENED, aim)
             self._tell(excess)
         raise BudgetError(
             f"No model inside the budget was found: measured, the closest missed {_text(excess)}. "

@@ -16,7 +16,7 @@ from autoprune.artifacts.export_formats import (
     write_program,
 )
 from autoprune.artifacts.files import sha256_of
-from autoprune.export.fold import BatchNorms
+from autoprune.formats.fold import BatchNorms
 from autoprune.surgery.compare import difference, outputs
 from autoprune.surgery.nested import Inputs
 

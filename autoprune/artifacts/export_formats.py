@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from autoprune.errors import VerificationError
-from autoprune.export.fold import BatchNorms
-from autoprune.export.onnx import export_onnx, opset_of, run_onnx
-from autoprune.export.program import capture, first_line
+from autoprune.formats.fold import BatchNorms
+from autoprune.formats.onnx import export_onnx, opset_of, run_onnx
+from autoprune.formats.program import capture, first_line
 from autoprune.surgery.nested import Inputs, call, floats_in
 
 Format = Literal["onnx", "torch-export", "safetensors"]

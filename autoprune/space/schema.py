@@ -167,7 +167,8 @@ class UnitSpace:
 def _step(atoms: int, steps: tuple[int, int]) -> int:
     """Return a step that leaves a unit some levels, a power of two inside ``steps``."""
     finest, coarsest = steps
-    return min(max(1 << max((atoms // _LEVELS).bit_length() - 1, 0), finest), coarsest)
+    wanted = 1 << max((atoms // _LEVELS).bit_length() - 1, 0)
+    return min(max(wanted, finest), coarsest)
 
 
 def kept_atoms(atoms: int, sparsity: float) -> int:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from autoprune.artifacts.weights import load_weights, save_weights
-from autoprune.export.onnx import export_onnx, run_onnx
+from autoprune.formats.onnx import export_onnx, run_onnx
 from autoprune.reporting.inventory import Inventory, inventory
 from autoprune.surgery.apply import apply
 from autoprune.surgery.compare import Observer, difference, outputs, randomised

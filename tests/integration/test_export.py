@@ -10,7 +10,7 @@ import torch
 
 import autoprune
 from autoprune.cli.main import main
-from autoprune.export.onnx import run_onnx
+from autoprune.formats.onnx import run_onnx
 from autoprune.surgery.compare import difference, outputs
 
 Run = Callable[..., tuple[int, str, str]]

@@ -29,7 +29,7 @@ from autoprune.errors import (
     VerificationError,
 )
 from autoprune.evaluation.measure import measure
-from autoprune.export.onnx import run_onnx
+from autoprune.formats.onnx import run_onnx
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url

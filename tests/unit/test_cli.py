@@ -55,7 +55,7 @@ RESULT = {
     "search": {"evaluations": 7, "sample_forwards": 1.0, "seconds": 1.0, "seed": 0},
     "checks": {
         **{"sliced_equals_masked": True, "budget_met": True},
-        **{"reload_max_diff": 0.0, "onnx_max_diff": 0.0},
+        **{"reload_max_diff": 0.0, "onnx_max_diff": 0.0, "latency": {}},
     },
     "versions": {},
 }

@@ -28,7 +28,7 @@ from autoprune.errors import (
     RunExistsError,
     VerificationError,
 )
-from autoprune.export.onnx import run_onnx
+from autoprune.formats.onnx import run_onnx
 from autoprune.surgery.compare import difference, outputs, randomised
 from autoprune.surgery.units import Cut
 

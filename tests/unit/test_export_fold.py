@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autoprune.export.fold import BatchNorms
-from autoprune.export.program import capture
+from autoprune.formats.fold import BatchNorms
+from autoprune.formats.program import capture
 from autoprune.surgery.compare import difference, outputs, randomised
 from autoprune.surgery.nested import Inputs, call, floats_in
 from autoprune.surgery.tensors import state_tensors

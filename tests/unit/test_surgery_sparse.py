@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from autoprune.errors import ModelError
-from autoprune.export.onnx import export_onnx
+from autoprune.formats.onnx import export_onnx
 from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import discover
 from autoprune.surgery.restore import restored

@@ -84,7 +84,7 @@ class OnnxRuntime:
 def _load(model: nn.Module, examples: Any, folder: Path, threads: int) -> Any:
     import onnxruntime
 
-    from autoprune.export.onnx import export_onnx
+    from autoprune.formats.onnx import export_onnx
 
     path = folder / "model.onnx"
     export_onnx(model, examples, path)

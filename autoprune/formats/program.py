@@ -7,7 +7,7 @@ import torch
 from torch import fx, nn
 from torch.export import ExportedProgram
 
-from autoprune.export.fold import BatchNorms, count_batch_norms, fold_batch_norms
+from autoprune.formats.fold import BatchNorms, count_batch_norms, fold_batch_norms
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, map_tensors
 

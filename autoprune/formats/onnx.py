@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from autoprune.errors import VerificationError
-from autoprune.export.fold import BatchNorms
-from autoprune.export.program import capture, first_line
+from autoprune.formats.fold import BatchNorms
+from autoprune.formats.program import capture, first_line
 from autoprune.surgery.nested import Inputs, tensors_in
 
 

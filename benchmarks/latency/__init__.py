@@ -1,0 +1,1 @@
+"""How well latency is priced, and whether budgets on it are met."""

@@ -1,0 +1,76 @@
+"""Tables against whole models that were measured end to end."""
+
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from autoprune.agent.latency import TargetLatency
+from autoprune.core.target import Target
+from autoprune.cost.latency.graph import varied
+from autoprune.cost.latency.model import PARTS
+from autoprune.space.loader import load_space
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+from autoprune.surgery.discover import plan_of
+from benchmarks.isolated import Note
+from benchmarks.latency.models import build, images
+
+
+def check(note: Note, model: str, size: int, target: str, policies: int) -> None:
+    """Build the tables of a model from nothing and note how they do on policies not seen.
+
+    What is measured is compared in pairs with the dense model and given in its milliseconds when
+    the fit was made, so that a machine that changes its pace meanwhile does not count;
+    ``raw_mape`` is without that.
+    """
+    note(stage="trace")
+    network, inputs = build(model), images(size)
+    plan = plan_of(network, inputs)
+    with TemporaryDirectory() as folder, closing(_database(Path(folder))) as database:
+        latency = TargetLatency.of(network, plan, inputs, Target.parse(target), database)
+        note(stage="build")
+        start = perf_counter()
+        steps = latency.find_steps()
+        spaces = load_space("default").resolve(plan.atoms, plan.kinds, steps)
+        kept = {u: spaces[u].kept if u in spaces else (n,) for u, n in plan.atoms.items()}
+        priced = latency.build(kept, lambda _: note(stage="build"))
+        standing = latency.standing
+        assert standing is not None
+        note(
+            build_s=perf_counter() - start,
+            steps=steps,
+            points=standing.measured,
+            table_s=standing.seconds,
+            table_error=standing.error,
+            fit_error=priced.fit.error,
+            fit=dict(zip(PARTS, priced.fit.weights, strict=True)),
+        )
+        drawn = varied(kept, policies + 2, np.random.default_rng(5))[2:]
+        dense = {unit: atoms for unit, atoms in plan.atoms.items()}
+        before = latency.dense_s
+        rows, seconds = latency.meter.whole([dense, *drawn], lambda *_: note(stage="check"))
+        predicted = priced(rows)[1:] / 1000
+        measured = seconds[1:] * before / seconds[0]
+        note(**_errors(predicted, measured), raw_mape=_mape(predicted, seconds[1:]))
+
+
+def _errors(predicted: np.ndarray, measured: np.ndarray) -> dict[str, Any]:
+    return {
+        "mape": _mape(predicted, measured),
+        "spearman": float(spearmanr(predicted, measured)[0]),
+        "predicted_ms": [round(1000 * float(one), 4) for one in predicted],
+        "measured_ms": [round(1000 * float(one), 4) for one in measured],
+    }
+
+
+def _mape(predicted: np.ndarray, measured: np.ndarray) -> float:
+    return float(np.abs(predicted / measured - 1).mean())
+
+
+def _database(folder: Path) -> Database:
+    return Database.open(sqlite_url(folder / "latency.db"))
