@@ -53,8 +53,11 @@ class Inside:
             found, excess = self._inside(self.loop.run())
             if found:
                 return found
-            for cost, share in excess.items():
-                projection.tighten(cost, _MARGIN / share)
+            try:
+                for cost, share in excess.items():
+                    projection.tighten(cost, _MARGIN / share)
+            except BudgetError:  # no policy is priced so low
+                break
             self.loop.trials = len(self.loop.scored) + more
             aim = {"limits": dict(projection.tightened), "trials": self.loop.trials}
             study.set_user_attr(TIGHTENED, aim)

@@ -115,11 +115,13 @@ class Projection:
 
     @cached_property
     def _costless(self) -> frozenset[str]:
-        """Units on which no limited cost depends."""
-        rows = np.stack([self._row({unit: space.levels - 1}) for unit, space in self._items])
-        found, dense = self.cost.price_many(self._kept(rows)), self.cost.dense.as_dict()
+        """Units on which no limited cost depends, at whatever level: latency may rise and fall."""
+        own = [(unit, at) for unit, space in self._items for at in range(space.levels)]
+        found = self.cost.price_many(self._kept(np.stack([self._row({u: at}) for u, at in own])))
+        dense = self.cost.dense.as_dict()
         same = np.all([found[cost] == dense[cost] for cost in self._limits], axis=0)
-        return frozenset(unit for (unit, _), free in zip(self._items, same, strict=True) if free)
+        moving = {unit for (unit, _), free in zip(own, same, strict=True) if not free}
+        return frozenset(self.spaces.keys() - moving)
 
     @cached_property
     def _items(self) -> list[tuple[str, UnitSpace]]:
