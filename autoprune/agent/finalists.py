@@ -56,9 +56,9 @@ def recover_finalists(
         )
     if not recovered and missed:
         raise BudgetError(
-            "Every pruned model that was fine-tuned missed a limit when it was measured once more, "
-            "though it was inside before. What was scored is kept: resume when the device is less "
-            "busy, or start afresh with a higher limit."
+            "Every pruned model that was fine-tuned missed a limit when it was measured once "
+            "more, though it was inside before. What was scored is kept: resume when the device "
+            "is less busy, or start afresh with a higher limit."
         )
     if not recovered:
         raise ModelError(
