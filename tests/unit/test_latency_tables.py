@@ -397,6 +397,17 @@ def test_it_looks_where_most_time_is_wrong() -> None:
     assert len(read) > 2 * len(made) == 6, "the direction in which the time is no straight line"
 
 
+def test_a_layer_that_is_used_often_gets_more_points() -> None:
+    rare, often = dense("rare"), Layer("aten.bmm", *(getattr(dense("o"), n) for n in FIELDS))
+    device = FakeDevice(lambda call: 1e-10 * call.shapes[0][1] ** 2 * call.shapes[1][1])
+    layers = [rare, *[often] * 50]
+    tables = {layer.key: [list(range(8, 257, 8))] * 2 for layer in layers}
+    builder(device, Kept()).build(layers, tables, error=0.01, limit_s=1e9)
+    counts = [sum(call.op == op for call in device.calls) for op in ("aten.mm", "aten.bmm")]
+    assert counts[0] == 9  # each direction was looked into once
+    assert counts[1] > 9
+
+
 FIELDS = ("axes", "settings", "weight", "variables", "blocks")
 
 
