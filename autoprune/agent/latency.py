@@ -37,7 +37,6 @@ class TargetLatency:
         grids: The tables.
         model: What prices policies.
         standing: How good the tables are; None if they were stored by an earlier session.
-        dense_s: Seconds of a forward of the dense model when it was first fitted.
     """
 
     meter: Meter
@@ -46,7 +45,6 @@ class TargetLatency:
     grids: dict[str, Grid] = field(default_factory=dict)
     model: LatencyModel | None = None
     standing: Standing | None = None
-    dense_s: float = float("nan")
     _rows: list[Any] = field(default_factory=list)
     _seconds: list[float] = field(default_factory=list)
 
@@ -102,8 +100,6 @@ class TargetLatency:
             progress(Progress(stage="latency", done=done, total=of))
 
         rows, seconds = self.meter.whole(policies, told)
-        if not self._seconds:
-            self.dense_s = float(seconds[0])
         self._rows += list(rows)
         self._seconds += list(seconds)
         self.model.adjust(np.array(self._rows), np.array(self._seconds))

@@ -50,5 +50,7 @@ def test_a_runtime_of_another_package_measures_its_targets(folder: Path) -> None
 
 def test_what_has_not_the_form_of_a_runtime_is_refused(folder: Path) -> None:
     (folder / "fake_runtime.py").write_text("mine = 3\n")
-    with pytest.raises(ConfigError, match="is no runtime: it has no check, facts, time_call, open"):
+    with pytest.raises(
+        ConfigError, match="is no runtime: it has no check, facts, time_call, open"
+    ):
         find_runtime(Target("mine"))
