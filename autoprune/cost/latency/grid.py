@@ -51,11 +51,21 @@ class Grid:
     def __post_init__(self) -> None:
         self.candidates = [sorted(set(sizes)) for sizes in self.candidates]
         self.lines = [[sizes[0], sizes[-1]][: len(sizes)] for sizes in self.candidates]
+        self._take_known()
         self.gaps = [
-            Gap(axis, sizes[0], sizes[-1], float("inf"))
-            for axis, sizes in enumerate(self.candidates)
-            if len(sizes) > 2
+            Gap(axis, low, high, float("inf"))
+            for axis, lines in enumerate(self.lines)
+            for low, high in pairwise(lines)
+            if any(low < size < high for size in self.candidates[axis])
         ]
+
+    def _take_known(self) -> None:
+        """Take every line whose crossings were all measured before."""
+        for axis, sizes in enumerate(self.candidates):
+            known = [
+                s for s in sizes[1:-1] if all(at in self.seconds for at in self.crossings(axis, s))
+            ]
+            self.lines[axis] = sorted([*self.lines[axis], *known])
 
     def missing(self) -> Iterator[Sizes]:
         """Yield the crossings of lines that were not measured."""
