@@ -51,21 +51,27 @@ class Grid:
     def __post_init__(self) -> None:
         self.candidates = [sorted(set(sizes)) for sizes in self.candidates]
         self.lines = [[sizes[0], sizes[-1]][: len(sizes)] for sizes in self.candidates]
-        self._take_known()
         self.gaps = [
-            Gap(axis, low, high, float("inf"))
-            for axis, lines in enumerate(self.lines)
-            for low, high in pairwise(lines)
-            if any(low < size < high for size in self.candidates[axis])
+            Gap(axis, sizes[0], sizes[-1], float("inf"))
+            for axis, sizes in enumerate(self.candidates)
+            if len(sizes) > 2
         ]
+        if not any(self.missing()):
+            self._take_known()
 
     def _take_known(self) -> None:
         """Take every line whose crossings were all measured before."""
-        for axis, sizes in enumerate(self.candidates):
-            known = [
-                s for s in sizes[1:-1] if all(at in self.seconds for at in self.crossings(axis, s))
-            ]
-            self.lines[axis] = sorted([*self.lines[axis], *known])
+        waiting = list(self.gaps)
+        while waiting:
+            gap = waiting.pop()
+            inside = [size for size in self.candidates[gap.axis] if gap.low < size < gap.high]
+            for line in sorted(inside, key=lambda size: abs(2 * size - gap.low - gap.high)):
+                crossings = self.crossings(gap.axis, line)
+                if all(at in self.seconds for at in crossings):
+                    before = set(self.gaps)
+                    self.add_line(gap, line, {at: self.seconds[at] for at in crossings})
+                    waiting += [new for new in self.gaps if new not in before]
+                    break
 
     def missing(self) -> Iterator[Sizes]:
         """Yield the crossings of lines that were not measured."""
