@@ -4,6 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autoprune.agent.latency_built import BuiltLatency as BuiltLatency
+    from autoprune.agent.latency_check import CheckedLatency as CheckedLatency
+    from autoprune.agent.latency_stored import StoredLatencies as StoredLatencies
     from autoprune.agent.result import SearchResult as SearchResult
     from autoprune.api import export as export
     from autoprune.api import load as load
@@ -14,6 +17,10 @@ if TYPE_CHECKING:
     from autoprune.core.policy import Choice as Choice
     from autoprune.core.policy import Policy as Policy
     from autoprune.core.recovery import Recovery as Recovery
+    from autoprune.latency_api import build_latency as build_latency
+    from autoprune.latency_api import check_latency as check_latency
+    from autoprune.latency_api import forget_latency as forget_latency
+    from autoprune.latency_api import stored_latencies as stored_latencies
     from autoprune.reporting.inventory import Inventory as Inventory
     from autoprune.tasks.classification import Classification as Classification
 
@@ -21,6 +28,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Budget": "autoprune.core.budget",
+    "BuiltLatency": "autoprune.agent.latency_built",
+    "CheckedLatency": "autoprune.agent.latency_check",
     "Choice": "autoprune.core.policy",
     "Classification": "autoprune.tasks.classification",
     "Exported": "autoprune.artifacts.export",
@@ -28,9 +37,14 @@ _HOMES = {
     "Policy": "autoprune.core.policy",
     "Recovery": "autoprune.core.recovery",
     "SearchResult": "autoprune.agent.result",
+    "StoredLatencies": "autoprune.agent.latency_stored",
+    "build_latency": "autoprune.latency_api",
+    "check_latency": "autoprune.latency_api",
     "export": "autoprune.api",
+    "forget_latency": "autoprune.latency_api",
     "load": "autoprune.api",
     "search": "autoprune.api",
+    "stored_latencies": "autoprune.latency_api",
     "units": "autoprune.api",
 }
 __all__ = [*sorted(_HOMES)]

@@ -21,6 +21,7 @@ from autoprune.artifacts.export_target import IfFileExists
 from autoprune.artifacts.files import write_text
 from autoprune.core.budget import Budget
 from autoprune.core.fingerprint import MAX_SEED
+from autoprune.core.numbers import check_at_least
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recovery import Recovery
 from autoprune.errors import ConfigError
@@ -86,9 +87,9 @@ def search(
     """
     if if_exists not in get_args(IfExists):
         raise ConfigError(f"if_exists must be one of {get_args(IfExists)}. Got {if_exists!r}.")
-    _at_least("trials", trials, 1, int)
-    _at_least("seed", seed, 0, int)
-    _at_least("timeout", 0 if timeout is None else timeout, 0, int | float)
+    check_at_least("trials", trials, 1, int)
+    check_at_least("seed", seed, 0, int)
+    check_at_least("timeout", 0 if timeout is None else timeout, 0, int | float)
     if seed > MAX_SEED:
         raise ConfigError(f"seed must be at most {MAX_SEED}. Got {seed!r}.")
     place = load_runner(runner) if isinstance(runner, str) else runner
@@ -153,12 +154,6 @@ def check_space(
     for method in found.all_methods:
         find_method(method)
     return space_check(found, discover(model, inputs, np.random.default_rng(seed)))
-
-
-def _at_least(name: str, value: Any, least: float, kind: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, kind) or not value >= least:
-        number = "whole number" if kind is int else "number"
-        raise ConfigError(f"{name} must be a {number} of at least {least}. Got {value!r}.")
 
 
 def _constructor(given: Constructor | str | None) -> Constructor | None:

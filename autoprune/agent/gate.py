@@ -39,6 +39,13 @@ class Measurement:
         return max(1000 * self.comparison.pruned.high / self.limit.amount, self.comparison.ratio)
 
     @property
+    def missed(self) -> bool:
+        """Whether the median is above the limit."""
+        if self.limit.relative:
+            return self.comparison.ratio > self.limit.amount
+        return 1000 * self.comparison.pruned_s > self.limit.amount
+
+    @property
     def dense_ms(self) -> float:
         """Milliseconds of one forward of the dense model."""
         return 1000 * self.comparison.dense_s

@@ -1,14 +1,16 @@
 """From the ranked policies to those whose latency was measured to be inside the budget."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.finalists import recover_finalists
 from autoprune.agent.gate import Gate
 from autoprune.agent.loop import Loop
 from autoprune.core.progress import Progress
-from autoprune.errors import BudgetError
+from autoprune.errors import BudgetError, ModelError
 from autoprune.storage.records import Evaluation
 
 TIGHTENED = "tightened"  # what a study remembers, so that a resumed run aims alike
@@ -34,25 +36,26 @@ class Inside:
     loop: Loop
     evaluations: Evaluations
     wanted: int
+    _closest: dict[str, float] = field(default_factory=dict)
 
-    def ranked(self) -> list[Evaluation]:
-        """Return what was scored and is inside every limit, lowest loss first.
+    def winner(self) -> tuple[nn.Module, Evaluation, list[Evaluation]]:
+        """Search, measure, fine-tune: return the best model, its evaluation, and all finalists.
 
         Raises:
-            BudgetError: If nothing is, however much the limits were tightened.
+            BudgetError: If nothing is inside, however much the limits were tightened.
+            ModelError: If nothing could be scored or fine-tuned.
         """
-        if not self.gate.pairs:
-            return self.loop.run()
-        study, projection = self.loop.study, self.loop.projection
+        study, projection, loop = self.loop.study, self.loop.projection, self.loop
         earlier = study.user_attrs.get(TIGHTENED, {})
         projection.tightened.update(earlier.get("limits", {}))
-        self.loop.trials = max(self.loop.trials, earlier.get("trials", 0))
-        excess: dict[str, float] = {}
-        more = max(round(self.loop.trials * _MORE), 1)
+        loop.trials = max(loop.trials, earlier.get("trials", 0))
+        more = max(round(loop.trials * _MORE), 1)
         for _ in range(_ROUNDS):
-            found, excess = self._inside(self.loop.run())
-            if found:
+            able, self._closest = self._inside(loop.run())
+            found = self._recovered(able) if able else None
+            if found is not None:
                 return found
+<<<<<<< HEAD
             try:
                 for cost, share in excess.items():
                     projection.tighten(cost, _MARGIN / share)
@@ -60,16 +63,37 @@ class Inside:
                 break
             self.loop.trials = len(self.loop.scored) + more
             aim = {"limits": dict(projection.tightened), "trials": self.loop.trials}
+=======
+            for cost, share in self._closest.items():
+                projection.tighten(cost, _MARGIN / share)
+            loop.trials = len(loop.scored) + more
+            aim = {"limits": dict(projection.tightened), "trials": loop.trials}
+>>>>>>> main
             study.set_user_attr(TIGHTENED, aim)
-            self._tell(excess)
+            self._tell(self._closest)
         raise BudgetError(
-            f"No model inside the budget was found: measured, the closest missed {_text(excess)}. "
-            "What was scored is kept. Set a higher limit, or resume when the device is less busy."
+            "No model inside the budget was found: measured, the closest missed "
+            f"{_text(self._closest)}. What was scored is kept. Set a higher limit, or resume when "
+            "the device is less busy."
         )
 
-    def accepts(self, evaluation: Evaluation, model: nn.Module) -> bool:
-        """Tell whether a fine-tuned model is inside, and remember what was measured of it."""
-        return not self.gate.excess(evaluation.policy.fingerprint, model)
+    def _recovered(
+        self, able: Sequence[Evaluation]
+    ) -> tuple[nn.Module, Evaluation, list[Evaluation]] | None:
+        """Return the best fine-tuned model, None if none was inside when measured again."""
+        try:
+            return recover_finalists(able, self.evaluations, self.loop.progress, self._accepts)
+        except ModelError:
+            if not self._closest:
+                raise
+            return None
+
+    def _accepts(self, evaluation: Evaluation, model: nn.Module) -> bool:
+        """Measure a fine-tuned model: now the median counts, for shapes were inside before."""
+        found = self.gate.measure(evaluation.policy.fingerprint, model)
+        missed = {cost: one.excess for cost, one in found.items() if one.missed}
+        self._closest = missed or self._closest
+        return not missed
 
     def _inside(self, ranked: list[Evaluation]) -> tuple[list[Evaluation], dict[str, float]]:
         """Return the best few that are inside and, if none is, by what the closest missed."""

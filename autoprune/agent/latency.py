@@ -1,7 +1,9 @@
 """Latency in a search: tables before it, whole models measured near the limit, all kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -37,7 +39,7 @@ class TargetLatency:
         grids: The tables.
         model: What prices policies.
         standing: How good the tables are; None if they were stored by an earlier session.
-        dense_s: Seconds of a forward of the dense model when it was first fitted.
+        seconds: What all of it took.
     """
 
     meter: Meter
@@ -46,7 +48,7 @@ class TargetLatency:
     grids: dict[str, Grid] = field(default_factory=dict)
     model: LatencyModel | None = None
     standing: Standing | None = None
-    dense_s: float = float("nan")
+    seconds: float = 0.0
     _rows: list[Any] = field(default_factory=list)
     _seconds: list[float] = field(default_factory=list)
 
@@ -61,7 +63,8 @@ class TargetLatency:
 
     def find_steps(self) -> tuple[int, int]:
         """Measure, keep and return the steps."""
-        self.steps = self.meter.steps()
+        with self._counted():
+            self.steps = self.meter.steps()
         return self.steps
 
     def build(
@@ -85,28 +88,36 @@ class TargetLatency:
         target = str(self.meter.target)
 
         def told(now: Standing) -> None:
-            progress(_table_progress(target, now))
+            progress(_table_progress(target, now, error, limit_s))
 
-        self.grids, self.standing = self.meter.tables(
-            kept, error=error, limit_s=limit_s, told=told
-        )
+        with self._counted():
+            self.grids, self.standing = self.meter.tables(
+                kept, error=error, limit_s=limit_s, told=told
+            )
         self.model = self.meter.latency_model(self.grids)
         self.fit(varied(kept, VARIED, np.random.default_rng(seed)), progress)
         return self.model
+
+    @property
+    def dense_s(self) -> float:
+        """Seconds of a forward of the dense model when it was first measured."""
+        return float(self.meter.whole([{}])[1][0])
 
     def fit(self, policies: Sequence[Mapping[str, int]], progress: ProgressCallback) -> None:
         """Measure whole models of ``policies`` too, and fit to all that were measured."""
         assert self.model is not None
 
-        def told(done: int, of: int) -> None:
-            progress(Progress(stage="latency", done=done, total=of))
-
-        rows, seconds = self.meter.whole(policies, told)
-        if not self._seconds:
-            self.dense_s = float(seconds[0])
+        with self._counted():
+            rows, seconds = self.meter.whole(policies, whole_models(progress))
         self._rows += list(rows)
         self._seconds += list(seconds)
         self.model.adjust(np.array(self._rows), np.array(self._seconds))
+
+    def seen(self, policy: Mapping[str, int]) -> bool:
+        """Tell whether the fit knows a model of a policy's shapes, given as atoms kept."""
+        atoms, shaping = self.meter.plan.atoms, self.meter.plan.units
+        aim = [(i, policy.get(u, n)) for i, (u, n) in enumerate(atoms.items()) if u in shaping]
+        return any(all(row[i] == count for i, count in aim) for row in self._rows)
 
     def saved(self) -> Saved:
         """Return all of it as plain JSON types."""
@@ -120,11 +131,30 @@ class TargetLatency:
         self.model.fit = fit
         return self.model
 
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        self.seconds += perf_counter() - start
 
-def _table_progress(target: str, now: Standing) -> Progress:
-    done, left = now.measured + now.reused, None
+
+def whole_models(progress: ProgressCallback) -> Callable[[int, int], None]:
+    """Return what tells how many whole models of how many were measured, and the time left."""
+    start = perf_counter()
+
+    def told(done: int, of: int) -> None:
+        left = (perf_counter() - start) / done * (of - done) if done else None
+        progress(Progress(stage="latency", done=done, total=of, seconds_left=left))
+
+    return told
+
+
+def _table_progress(target: str, now: Standing, error: float, limit_s: float) -> Progress:
+    """Return how far the tables are; once every gap was looked into, the limit is what is left."""
+    done, more = now.measured + now.reused, now.open or int(now.error > error)
+    left = max(limit_s - now.seconds, 0.0)
     if now.measured and now.open:
-        left = now.seconds / (now.measured + now.reused) * now.open
+        left = min(left, now.seconds / done * now.open)
     note = None
     if now.busy > max(now.measured, 10) // 2:
         note = (
@@ -132,5 +162,9 @@ def _table_progress(target: str, now: Standing) -> Progress:
             "less sure"
         )
     return Progress(
-        stage="latency", done=done, total=done + now.open, seconds_left=left, note=note
+        stage="latency",
+        done=done,
+        total=done + more,
+        seconds_left=left if more else None,
+        note=note,
     )

@@ -10,10 +10,9 @@ from autoprune.agent.encoding import levels_of
 from autoprune.agent.latency import TargetLatency
 from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
+from autoprune.agent.tables import allowed, build_tables
 from autoprune.core.progress import Progress
 from autoprune.cost.model import CostModel
-from autoprune.errors import ModelError
-from autoprune.space.schema import UnitSpace
 from autoprune.storage.shared import shared_database
 from autoprune.surgery.plan import Plan
 
@@ -53,49 +52,26 @@ def priced(
     """
     targets = request.budget.targets
     if not targets:
-        projection = Projection(
-            CostModel(request.model, plan), _spaces(request, plan, (1, 1)), request.budget
-        )
-        return Pricing(projection, ())
+        spaces = allowed(request.space, plan)
+        return Pricing(Projection(CostModel(request.model, plan), spaces, request.budget), ())
     request.progress(Progress(stage="latency", done=0, total=1))
     with closing(shared_database(request.database)) as database:
         latencies = [
             TargetLatency.of(request.model, plan, inputs, target, database) for target in targets
         ]
         if saved:
-            models = [one.load(saved[str(one.meter.target)]) for one in latencies]
-            spaces = _spaces(request, plan, _coarsest([one.steps for one in latencies]))
+            for one in latencies:
+                one.load(saved[str(one.meter.target)])
+            spaces = allowed(request.space, plan, [one.steps for one in latencies])
         else:
-            spaces = _spaces(request, plan, _coarsest([one.find_steps() for one in latencies]))
-            kept = kept_of(plan, spaces)
-            models = [one.build(kept, request.progress, seed=request.seed) for one in latencies]
-        by_target = {str(one.meter.target): m for one, m in zip(latencies, models, strict=True)}
+            spaces = build_tables(
+                latencies, plan, request.space, request.progress, seed=request.seed
+            )
+        by_target = {str(one.meter.target): one.model for one in latencies if one.model}
         projection = Projection(CostModel(request.model, plan, by_target), spaces, request.budget)
         if not saved:
             projection = _fitted_near(projection, latencies, plan, request)
     return Pricing(projection, latencies)
-
-
-def kept_of(plan: Plan, spaces: dict[str, UnitSpace]) -> dict[str, tuple[int, ...]]:
-    """Return the atoms kept at each level of each unit; those of no space are whole."""
-    return {
-        unit: spaces[unit].kept if unit in spaces else (atoms,)
-        for unit, atoms in plan.atoms.items()
-    }
-
-
-def _coarsest(steps: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    return max(one[0] for one in steps), max(one[1] for one in steps)
-
-
-def _spaces(request: Request, plan: Plan, steps: tuple[int, int]) -> dict[str, UnitSpace]:
-    spaces = request.space.resolve(plan.atoms, plan.kinds, steps)
-    if not spaces:
-        raise ModelError(
-            "The search space protects every unit of this model, or its methods fit none. Free "
-            "some of them, or allow methods of another structure."
-        )
-    return spaces
 
 
 def _fitted_near(

@@ -8,7 +8,6 @@ import optuna
 
 from autoprune.agent.anchors import anchors
 from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.finalists import recover_finalists
 from autoprune.agent.gate import Gate
 from autoprune.agent.identity import (
     data_fingerprint,
@@ -88,9 +87,7 @@ def _search(
     )
     with Gate.open(prepared.pricing.latencies, request.budget) as gate:
         inside = Inside(gate, loop, evaluations, request.recovery.finalists)
-        model, winner, finalists = recover_finalists(
-            inside.ranked(), evaluations, request.progress, inside.accepts
-        )
+        model, winner, finalists = inside.winner()
     spent = [*loop.scored.values(), *finalists]
     cost = SearchCost(
         evaluations=len(loop.scored),

@@ -7,6 +7,7 @@ import typer
 
 from autoprune import __version__
 from autoprune.cli.export import export
+from autoprune.cli.latency import latency
 from autoprune.cli.search import search
 from autoprune.cli.spaces import spaces
 from autoprune.cli.units import units
@@ -24,6 +25,7 @@ app.command()(search)
 app.command()(units)
 app.command()(export)
 app.add_typer(spaces, name="spaces")
+app.add_typer(latency, name="latency")
 
 
 def _print_version(wanted: bool) -> None:

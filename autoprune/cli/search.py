@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from autoprune.cli.database import Database, here
 from autoprune.cli.errors import naming_keys
 from autoprune.cli.streams import stdout_to_stderr
 
@@ -31,8 +32,9 @@ def search(
         list[str] | None,
         typer.Option(
             metavar="COST=LIMIT",
-            help="Upper limit on macs, params, size or flops (flops = 2 x macs): macs=50%, "
-            "params=2M, size=10MB. Repeat it for more limits. Replaces the file's budget.",
+            help="Upper limit on macs, params, size, memory, sparse_macs, sparse_size, flops "
+            "(flops = 2 x macs) or latency: macs=50%, size=10MB, latency=8ms@onnxruntime. Repeat "
+            "it for more limits. Replaces the file's budget.",
         ),
     ] = None,
     trials: Annotated[
@@ -45,6 +47,7 @@ def search(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the run and its result.")
     ] = None,
+    database: Database = None,
     if_exists: Annotated[
         IfExists, typer.Option(help="What to do if DIR holds a run already.")
     ] = IfExists.fail,
@@ -60,7 +63,8 @@ def search(
     Options given here win over the same keys in FILE. The report goes to standard output,
     progress to standard error.
     """
-    given = {"budget": budget, "trials": trials, "timeout": timeout, "seed": seed, "out": out}
+    given: dict[str, Any] = {"budget": budget, "trials": trials, "timeout": timeout}
+    given |= {"seed": seed, "out": out, "database": here(database)}
     with stdout_to_stderr():
         settings = _settings(file, given)
         try:
@@ -107,6 +111,7 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
             constructor=constructor_of(settings),
             runner=settings.reference(settings.runner),
             onnx=settings.onnx,
+            database=settings.shared_database,
             progress=progress,
         )
 

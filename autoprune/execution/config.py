@@ -1,6 +1,5 @@
 """The schema of a search file (``search.yaml``)."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -12,28 +11,19 @@ from autoprune._hints import did_you_mean
 from autoprune.core.budget import Budget
 from autoprune.core.fingerprint import MAX_SEED
 from autoprune.core.imports import parse_target
+from autoprune.core.numbers import parse_duration
 from autoprune.core.recovery import Recovery
 from autoprune.core.yaml_file import read_yaml
 from autoprune.errors import ConfigError
 
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([smhd]?)\s*")
-
 
 def parse_timeout(given: Any) -> float:
-    """Return seconds from a number or from ``90s``, ``10m``, ``2h``, ``1d``.
+    """Return the seconds of a timeout, a number or a text like ``90s``, ``10m``, ``2h``, ``1d``.
 
     Raises:
         ConfigError: If ``given`` is no such text, or not above 0.
     """
-    match = None if isinstance(given, bool) else _DURATION.fullmatch(str(given))
-    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
-    if seconds <= 0:
-        raise ConfigError(
-            f"The timeout must be above 0: seconds, or a text like '90s', '10m' or '2h'. "
-            f"Got {given!r}."
-        )
-    return seconds
+    return parse_duration(given, "The timeout")
 
 
 def _spelled_out(given: Any) -> Any:
@@ -88,6 +78,7 @@ class SearchFile(BaseModel):
         recovery: How long and how pruned models are fine-tuned.
         runner: Shipped runner, or ``file:./mine.yaml``.
         onnx: Whether the result is exported to ONNX as well.
+        database: URL or file of the database that runs share, for what was measured of devices.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -105,6 +96,7 @@ class SearchFile(BaseModel):
     recovery: Annotated[Recovery, BeforeValidator(_known_fields)] = Field(default_factory=Recovery)
     runner: str = "local"
     onnx: Annotated[bool, Field(strict=True)] = True
+    database: Annotated[str, Field(min_length=1)] | None = None
     _path: Path = PrivateAttr(default=Path("search.yaml"))
 
     @property
@@ -121,6 +113,13 @@ class SearchFile(BaseModel):
         """Return ``name`` with the path of a ``file:`` reference made absolute."""
         scheme, colon, rest = name.partition(":")
         return f"file:{self.base / rest}" if colon and scheme == "file" else name
+
+    @property
+    def shared_database(self) -> str | None:
+        """The key ``database``: a URL as it is, else an absolute path."""
+        if self.database is None or "://" in self.database:
+            return self.database
+        return str(self.base / Path(self.database).expanduser())
 
 
 def load_search_file(path: Path) -> SearchFile:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from autoprune.artifacts.result import Result, UnitCut
+from autoprune.artifacts.result import LatencyCheck, Result, UnitCut
 from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
 from autoprune.reporting.text import change_text, count_text, quality_text, share_text
@@ -97,7 +97,15 @@ def check_rows(result: Result) -> list[tuple[str, str]]:
             "not exported" if checks.onnx_max_diff is None else f"{checks.onnx_max_diff:.1e}",
         ),
         ("budget met", "yes" if checks.budget_met else "NO"),
+        *((f"latency by dense, {target}", _pairs(one)) for target, one in checks.latency.items()),
     ]
+
+
+def _pairs(check: LatencyCheck) -> str:
+    """Return the ratio with its interval, and how it was measured."""
+    busy = "; the device was busy" if check.busy else ""
+    interval = f"{check.low:.1%} to {check.high:.1%}"
+    return f"{check.ratio:.1%} (95%: {interval}), {check.pairs} pairs{busy}"
 
 
 def bar(cut: UnitCut, width: int = 20) -> str:

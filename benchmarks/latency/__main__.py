@@ -65,7 +65,6 @@ def figures(results: Results) -> dict[str, float | int | None]:
         "price_policies_per_s": results.get("price", {}).get("resnet50", {}).get("policies_per_s"),
         "table_build_s": found.get("resnet18.onnxruntime", {}).get("build_s"),
         "mape_worst": max((f.get("mape", 9.0) for f in found.values()), default=None),
-        "raw_mape_mean": _mean([facts.get("raw_mape") for facts in found.values()]),
         "macs_budget_latency_mean": _mean(ratios),
         "latency_budget_latency_mean": _mean(
             [f.get("ratio") for f in results.get("latency", {}).values()]

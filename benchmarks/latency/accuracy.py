@@ -25,8 +25,7 @@ def check(note: Note, model: str, size: int, target: str, policies: int) -> None
     """Build the tables of a model from nothing and note how they do on policies not seen.
 
     What is measured is compared in pairs with the dense model and given in its milliseconds when
-    the fit was made, so that a machine that changes its pace meanwhile does not count;
-    ``raw_mape`` is without that.
+    the fit was made, so that a machine that changes its pace meanwhile does not count.
     """
     note(stage="trace")
     network, inputs = build(model), images(size)
@@ -52,11 +51,9 @@ def check(note: Note, model: str, size: int, target: str, policies: int) -> None
         )
         drawn = varied(kept, policies + 2, np.random.default_rng(5))[2:]
         dense = {unit: atoms for unit, atoms in plan.atoms.items()}
-        before = latency.dense_s
         rows, seconds = latency.meter.whole([dense, *drawn], lambda *_: note(stage="check"))
         predicted = priced(rows)[1:] / 1000
-        measured = seconds[1:] * before / seconds[0]
-        note(**_errors(predicted, measured), raw_mape=_mape(predicted, seconds[1:]))
+        note(**_errors(predicted, seconds[1:]))
 
 
 def _errors(predicted: np.ndarray, measured: np.ndarray) -> dict[str, Any]:

@@ -1,240 +1,81 @@
-"""Whole searches under a limit on latency: measured, kept, resumed, and refused clearly."""
+"""Latency with onnxruntime on a small network: tables, their check, and who may use them."""
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from torch import nn
 
 import autoprune
-from autoprune.agent import gate, latency, pricing, run
-from autoprune.agent.latency import TargetLatency
-from autoprune.agent.result import SearchResult
-from autoprune.cli.main import main
+from autoprune.agent.prepare import example_inputs
+from autoprune.agent.workspace import LATENCY, IfExists
 from autoprune.core.imports import load_object
-from autoprune.core.progress import Progress
-from autoprune.core.target import Target
-from autoprune.cost.latency import meter
-from autoprune.cost.latency.device import Device, this_device
-from autoprune.cost.latency.runtimes import find_runtime
-from autoprune.cost.latency.timing import compare
-from autoprune.errors import BudgetError, ConfigError
-from autoprune.storage.database import Database
-from autoprune.storage.engine import sqlite_url
-from autoprune.storage.latencies import measured_targets
+from autoprune.core.progress import Progress, silent
+from autoprune.errors import ConfigError
 
 TARGET = "onnxruntime/threads=1"
-COST = f"latency@{TARGET}"
-SHARED = "shared.db"
-RECOVERY = autoprune.Recovery(score_steps=1, recover_steps=2, finalists=1, calibration_batches=1)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _brief() -> Iterator[None]:
-    """Few whole models are compared, for a moment only: nobody needs these numbers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(meter, "_PAIRS_S", 0.2)
-        patch.setattr(latency, "VARIED", 4)
-        patch.setattr(pricing, "NEAR", 2)
-        patch.setattr(gate, "SECONDS", 2.0)
-        yield
+def test_tables_are_built_checked_used_and_refused_on_another_device(project: Path) -> None:
+    model = load_object("code.py:net", base=project)()
+    task = autoprune.Classification(load_object("code.py:loaders", base=project)())
+    inputs, place = example_inputs(task), project / "shared.db"
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    (built,) = autoprune.build_latency(
+        model, inputs, targets=TARGET, database=place, error=0.2, progress=silent
+    )
+    assert (built.target, built.layers, built.timed) == (TARGET, 4, 4)
+    assert built.reached
+    assert built.measured
+    assert built.facts["threads"] == "1"
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+
+    (checked,) = autoprune.check_latency(
+        model, inputs, targets=[TARGET], policies=2, database=place, error=0.2, progress=silent
+    )
+    assert checked.fingerprint == built.fingerprint
+    assert checked.mape < 0.5  # the machine of a test may be busy
+    assert json.loads(json.dumps(checked.to_dict()))["policies"][1]["kept"]
+
+    (stored,) = autoprune.stored_latencies(place)
+    assert (stored.target, stored.this_device) == (TARGET, True)
+
+    with pytest.raises(InterruptedError):
+        _search(project, place, "fail")
+    _swap_device(project / "run" / LATENCY)
+    with pytest.raises(ConfigError, match="measured on another device") as caught:
+        _search(project, place, "resume")
+    assert "f" * 12 in str(caught.value)
+    assert built.fingerprint[:12] in str(caught.value)
+
+    assert autoprune.forget_latency(TARGET, database=place) >= stored.measurements
+    assert autoprune.stored_latencies(place) == []
 
 
-@pytest.fixture(scope="module")
-def folder(user_folder: Path) -> Path:
-    """Return the user's folder with a network that takes longer than starting it does."""
-    text = (user_folder / "code.py").read_text()
-    text = text.replace("net(width=8)", "net(width=48)").replace("12", "64")
-    (user_folder / "code.py").write_text(text)
-    return user_folder
+def _search(project: Path, place: Path, if_exists: IfExists) -> None:
+    """Search until the first policy is about to be scored: what prices them is saved by then."""
+
+    def interrupt(event: Progress) -> None:
+        if event.stage == "search":
+            raise InterruptedError
+
+    autoprune.search(
+        load_object("code.py:net", base=project)(),
+        task=autoprune.Classification(load_object("code.py:loaders", base=project)()),
+        budget=f"latency=95%@{TARGET}",
+        trials=1,
+        onnx=False,
+        out=project / "run",
+        if_exists=if_exists,
+        runner=f"file:{project / 'runner.yaml'}",
+        recovery=autoprune.Recovery(score_steps=1, recover_steps=1, calibration_batches=1),
+        database=place,
+        progress=interrupt,
+    )
 
 
-def net(folder: Path) -> nn.Module:
-    model: nn.Module = load_object("code.py:net", base=folder)()
-    return model
-
-
-def search(folder: Path, **changes: Any) -> SearchResult:
-    given: dict[str, Any] = {
-        "task": autoprune.Classification(load_object("code.py:loaders", base=folder)()),
-        **{"budget": f"latency=80%@{TARGET}", "trials": 6, "onnx": False, "recovery": RECOVERY},
-        **{"constructor": "code.py:net", "out": folder / "run", "database": folder / SHARED},
-        **{"runner": f"file:{folder / 'runner.yaml'}", "progress": lambda event: None},
-    }
-    return autoprune.search(net(folder), **given | changes)
-
-
-@pytest.fixture(scope="module")
-def first(folder: Path) -> tuple[SearchResult, list[Progress]]:
-    """Return a finished search, and what it told meanwhile."""
-    told: list[Progress] = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        return search(folder, progress=told.append), told
-
-
-def proposals(out: Path) -> list[str]:
-    with Database.open(sqlite_url(out / "autoprune.db")) as database:
-        stored = database.find_run(run.STUDY)
-        assert stored is not None
-        found = database.evaluations(stored.id)
-        return [e.policy.fingerprint for e in found if e.outcome != "recovered"]
-
-
-def test_the_result_says_what_was_measured(first: tuple[SearchResult, Any]) -> None:
-    content = json.loads((first[0].folder / "result.json").read_text())
-    check = content["checks"]["latency"][TARGET]
-    assert content["budget"] == {COST: "80%"}
-    assert content["checks"]["budget_met"]
-    assert check["low"] <= check["ratio"] <= check["high"] <= 0.8
-    assert check["pairs"] >= 12
-    dense, pruned = (content[which]["latency_ms"][TARGET] for which in ("dense", "pruned"))
-    assert (dense, pruned) == (check["dense_ms"], check["pruned_ms"])
-    assert pruned / dense == pytest.approx(check["ratio"])
-    assert content["pruned"]["macs"] < content["dense"]["macs"]
-
-
-def test_the_budget_is_met_when_it_is_measured_again(
-    first: tuple[SearchResult, Any], folder: Path
-) -> None:
-    target, inputs = Target.parse(TARGET), [torch.zeros(2, 1, 6, 6)]
-    runtime = find_runtime(target)
-    pruned = autoprune.load(first[0].folder, net(folder))
-    with (
-        runtime.open(net(folder), inputs, target) as one,
-        runtime.open(pruned, inputs, target) as other,
-    ):
-        found = compare(one, other, limit_s=2.0)
-    assert found.low <= 0.8
-
-
-def test_the_way_to_the_tables_is_told(first: tuple[SearchResult, list[Progress]]) -> None:
-    stages = list(dict.fromkeys(event.stage for event in first[1]))
-    assert stages.index("latency") < stages.index("search")
-    events = [event for event in first[1] if event.stage == "latency"]
-    assert len(events) > 5
-    assert all(event.total is None or event.done <= event.total for event in events)
-
-
-def test_the_tables_are_kept_with_the_run_and_for_others(
-    first: tuple[SearchResult, Any], folder: Path
-) -> None:
-    saved = json.loads((first[0].folder / "latency.json").read_text())
-    device = this_device(Target.parse(TARGET))
-    assert saved.keys() == {TARGET}
-    assert saved[TARGET]["device"]["fingerprint"] == device.fingerprint
-    assert saved[TARGET]["fit"]["models"] > 2
-    assert len(saved[TARGET]["grids"]) == 3  # inner and outer share one
-    with closing(Database.open(sqlite_url(folder / SHARED))) as database:
-        counted = measured_targets(database)
-    assert counted.keys() == {(device.fingerprint, TARGET)}
-    assert min(counted.values()) > 20
-
-
-class Stopped(Exception):
-    """Stands for Ctrl-C."""
-
-
-def stop_at(stage: str, done: int) -> Any:
-    def stop(event: Progress) -> None:
-        if (event.stage, event.done) == (stage, done):
-            raise Stopped
-
-    return stop
-
-
-def test_a_resumed_run_measures_no_tables_and_proposes_what_it_would_have(
-    first: tuple[SearchResult, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
-    out = tmp_path / "run"
-    with pytest.raises(Stopped):
-        search(folder, out=out, progress=stop_at("search", 3))
-    assert not (out / "result.json").exists()
-    kept = (out / "latency.json").read_text()
-    begun = proposals(out)
-    assert begun == proposals(first[0].folder)[:3], "the shared database gave the same tables"
-
-    def refused(*_: Any, **__: Any) -> None:
-        raise AssertionError("a resumed run measured tables")
-
-    for name in ("find_steps", "build", "fit"):
-        monkeypatch.setattr(TargetLatency, name, refused)
-    again = search(folder, out=out, if_exists="resume", database=tmp_path / "other.db")
-    assert (out / "latency.json").read_text() == kept
-    assert proposals(out)[:6] == proposals(first[0].folder)[:6]
-    assert again.result.checks.latency[TARGET].high <= 0.8
-
-
-def test_a_run_is_not_resumed_on_another_device(
-    first: tuple[SearchResult, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
-    before = (first[0].folder / "result.json").read_bytes()
-    mine = this_device(Target.parse(TARGET))
-    yours = Device({**mine.facts, "cpu": "Another"})
-    monkeypatch.setattr("autoprune.agent.latency.this_device", lambda target: yours)
-    with pytest.raises(ConfigError, match=r"another device.* differ in cpu\.") as caught:
-        search(folder, if_exists="resume", trials=8)
-    assert mine.fingerprint[:12] in str(caught.value)
-    assert yours.fingerprint[:12] in str(caught.value)
-    assert (first[0].folder / "result.json").read_bytes() == before
-
-
-def test_several_limits_hold_together(
-    first: tuple[SearchResult, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
-    budget = f"latency=90%@{TARGET},params=30%,macs=60%"
-    result = search(folder, out=tmp_path / "run", budget=budget, trials=3).result
-    assert result.pruned.params <= 0.3 * result.dense.params
-    assert result.pruned.macs <= 0.6 * result.dense.macs
-    assert result.checks.latency[TARGET].high <= 0.9
-
-
-REFUSED: dict[str, tuple[type[Exception], str]] = {
-    "latency=80%@onnxrutime": (ConfigError, r"runtime 'onnxrutime'\. Did you mean 'onnxruntime'"),
-    "latency=80%@pytorch/dtype=int8": (ConfigError, r"'dtype' of a target must be one of"),
-    "latency=80%@pytorch/thread=1": (ConfigError, r"Unknown option 'thread'.*threads"),
-    "latency=8": (BudgetError, r"names what runs the model.*latency=8ms@onnxruntime"),
-    "latency=8@onnxruntime": (BudgetError, r"Unknown unit ''.*%, us, ms, s"),
-    "latency=8h@onnxruntime": (BudgetError, r"Unknown unit 'h'.*%, us, ms, s"),
-}
-if not torch.cuda.is_available():
-    REFUSED["latency=80%@cuda"] = (ConfigError, r"needs an NVIDIA GPU.*choose another target")
-
-
-@pytest.mark.parametrize("budget", REFUSED)
-def test_what_cannot_be_measured_is_refused_and_leaves_nothing(
-    budget: str, project: Path, tmp_path: Path
-) -> None:
-    kind, message = REFUSED[budget]
-    with pytest.raises(kind, match=message):
-        search(project, budget=budget, out=tmp_path / "run")
-    assert not (tmp_path / "run" / "run.json").exists()
-
-
-def test_a_limit_out_of_reach_names_the_smallest_that_can_be_reached(
-    first: tuple[SearchResult, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(folder)
-    with pytest.raises(BudgetError, match=rf"{COST} is limited to .* ms, the smallest .* ms"):
-        search(folder, out=tmp_path / "run", budget=f"latency=0.001us@{TARGET}")
-
-
-def test_the_command_line_says_it_in_one_paragraph(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    options = ["search", "search.yaml", "--budget", "latency=80%@onnxrutime", "--out", "new"]
-    monkeypatch.setattr(sys, "argv", ["autoprune", *options])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 2
-    told = capfd.readouterr().err
-    assert "Did you mean 'onnxruntime'" in told
-    assert "Traceback" not in told
+def _swap_device(file: Path) -> None:
+    """Make the saved tables those of another device."""
+    saved = json.loads(file.read_text())
+    saved[TARGET]["device"]["fingerprint"] = "f" * 64
+    saved[TARGET]["device"]["facts"]["cpu"] = "another"
+    file.write_text(json.dumps(saved))

@@ -136,6 +136,27 @@ def test_options_win_over_the_file(fake: FakeSearch, run: Any, tmp_path: Path) -
     assert given["space"] == f"file:{tmp_path / 'mine.yaml'}"
 
 
+def test_the_shared_database_of_the_file_is_beside_it_and_an_option_wins(
+    fake: FakeSearch, run: Any, tmp_path: Path
+) -> None:
+    assert run("search", "search.yaml")[0] == 0
+    assert fake.given["database"] is None
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "code.py").write_text(NOISY)
+    file = tmp_path / "deep" / "search.yaml"
+    for written, expected in {
+        "kept/shared.db": str(tmp_path / "deep" / "kept" / "shared.db"),
+        "postgresql://one:two@host/three": "postgresql://one:two@host/three",
+    }.items():
+        file.write_text(f"{SEARCH}database: {written}\n")
+        assert run("search", "deep/search.yaml")[0] == 0
+        assert fake.given["database"] == expected
+    assert run("search", "deep/search.yaml", "--database", "mine.db")[0] == 0
+    assert fake.given["database"] == str(tmp_path / "mine.db")
+    assert run("search", "deep/search.yaml", "--database", "sqlite:///x.db")[0] == 0
+    assert fake.given["database"] == "sqlite:///x.db"
+
+
 def test_json_is_the_only_thing_on_standard_output(fake: FakeSearch, run: Any) -> None:
     code, out, err = run("search", "search.yaml", "--json")
     assert code == 0

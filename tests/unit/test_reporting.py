@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from autoprune.artifacts.result import Checks, Measured, Result, SearchCost, UnitChoice, UnitCut
+from autoprune.artifacts.result import (
+    Checks,
+    LatencyCheck,
+    Measured,
+    Result,
+    SearchCost,
+    UnitChoice,
+    UnitCut,
+)
 from autoprune.core.progress import Progress
 from autoprune.reporting.markdown import escape_markdown, render_markdown
 from autoprune.reporting.progress import PlainProgress, progress_for
@@ -84,6 +92,27 @@ def test_a_report_says_what_the_result_says(form: str) -> None:
         "40 evaluations, 1.20 M sample forwards, 61 s, seed 0.",
     ):
         assert part in flat.replace("\\", "")
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_measured_latency_is_shown_with_its_interval(busy: bool) -> None:
+    target = "pytorch/channels_last"
+    check = LatencyCheck(
+        ratio=0.574, low=0.561, high=0.59, dense_ms=8.0, pruned_ms=4.592, pairs=44, busy=busy
+    )
+    result = make_result(latency={target: check})
+    figures = {"dense": 8.0, "pruned": 4.592}
+    changes: dict[str, Any] = {"budget": {f"latency@{target}": "60%"}} | {
+        name: getattr(result, name).model_copy(update={"latency_ms": {target: ms}})
+        for name, ms in figures.items()
+    }
+    result = result.model_copy(update=changes)
+    for text in (shown(result), render_markdown(result).replace("\\", "")):
+        flat = re.sub(r"[\s|]+", " ", text)
+        assert f"latency by dense, {target} 57.4% (95%: 56.1% to 59.0%), 44 pairs" in flat
+        assert ("44 pairs; the device was busy" in flat) is busy
+        assert f"latency, {target} 8 ms 4.59 ms 57.4% of dense" in flat
+        assert f"latency@{target} 60% (4.8 ms) 4.59 ms inside" in flat
 
 
 def test_the_terminal_report_ends_with_the_folder() -> None:

@@ -76,6 +76,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("timeout: soon", r"timeout must be above 0: .*'10m' or '2h'\. Got 'soon'"),
         ("model: {target: m.py:n, arg: 1}", r"line 4, is not valid YAML: the key 'model' is ther"),
         ("space: [", r"search\.yaml, line 5, is not valid YAML"),
+        ("database: 3", r"the key 'database' is wrong: .*string\. Got 3"),
+        ("database: ''", r"the key 'database' is wrong"),
         ("checkpoint: 3", r"the key 'checkpoint' is wrong: .*string\. Got 3"),
     ],
 )

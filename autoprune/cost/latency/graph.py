@@ -1,6 +1,6 @@
 """Whole models measured end to end, to learn what a graph adds to its layers."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -16,6 +16,7 @@ from autoprune.surgery.nested import Inputs
 from autoprune.surgery.plan import Plan
 
 Kept = Mapping[str, Sequence[int]]  # atoms kept at each level, by unit
+_TRIES = 20  # draws for each policy that is wanted
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,31 @@ def varied(kept: Kept, count: int, rng: np.random.Generator) -> list[dict[str, i
         )
     ]
     return [*ends, *drawn]
+
+
+def random_policies(
+    kept: Kept,
+    count: int,
+    rng: np.random.Generator,
+    seen: Callable[[Mapping[str, int]], bool] = lambda policy: False,
+) -> list[dict[str, int]]:
+    """Return random policies of every size, none twice; fewer than asked for if there are few.
+
+    Args:
+        kept: Atoms kept at each level of each unit, falling.
+        count: How many.
+        rng: Chooses them.
+        seen: Tells which policies are not wanted.
+    """
+    found: dict[tuple[int, ...], dict[str, int]] = {}
+    for _ in range(_TRIES * count):
+        depth, spread = rng.uniform(0, 1), rng.uniform(0, 0.5)
+        policy = {unit: at[_level(len(at), depth, spread, rng)] for unit, at in kept.items()}
+        if not seen(policy):
+            found.setdefault(tuple(policy.values()), policy)
+        if len(found) == count:
+            break
+    return list(found.values())
 
 
 def _level(levels: int, depth: float, spread: float, rng: np.random.Generator) -> int:

@@ -56,6 +56,22 @@ class Grid:
             for axis, sizes in enumerate(self.candidates)
             if len(sizes) > 2
         ]
+        if not any(self.missing()):
+            self._take_known()
+
+    def _take_known(self) -> None:
+        """Take every line whose crossings were all measured before."""
+        waiting = list(self.gaps)
+        while waiting:
+            gap = waiting.pop()
+            inside = [size for size in self.candidates[gap.axis] if gap.low < size < gap.high]
+            for line in sorted(inside, key=lambda size: abs(2 * size - gap.low - gap.high)):
+                crossings = self.crossings(gap.axis, line)
+                if all(at in self.seconds for at in crossings):
+                    before = set(self.gaps)
+                    self.add_line(gap, line, {at: self.seconds[at] for at in crossings})
+                    waiting += [new for new in self.gaps if new not in before]
+                    break
 
     def corners(self) -> Iterator[Sizes]:
         """Yield the crossings of the outermost lines."""

@@ -15,7 +15,7 @@ from autoprune.cost.latency.graph import EndToEnd
 from autoprune.cost.latency.grid import Floats, Grid
 from autoprune.cost.latency.layers import Layer, layers_of
 from autoprune.cost.latency.model import LatencyModel
-from autoprune.cost.latency.observations import Timing
+from autoprune.cost.latency.observations import Comparison, Timing
 from autoprune.cost.latency.runtimes import Runtime, find_runtime
 from autoprune.cost.latency.runtimes.prepare import batched
 from autoprune.cost.latency.staircase import find_step
@@ -132,35 +132,36 @@ class Meter:
     ) -> tuple[Ids, Floats]:
         """Return policies as rows of atoms kept, and the seconds that whole models of them take.
 
-        Each is measured in pairs with the dense model, so that a machine that becomes slower
-        or faster meanwhile does not count.
+        Each is measured in pairs with the dense model and given in the seconds that the dense
+        model took when it was first measured, so that a machine that becomes slower or faster
+        meanwhile does not count.
         """
-        rows = [
-            [policy.get(u, atoms) for u, atoms in self.plan.atoms.items()] for policy in policies
-        ]
+        whole = self.plan.atoms
+        rows = [[policy.get(unit, atoms) for unit, atoms in whole.items()] for policy in policies]
         known = self.store.known(self._graph)
         todo = [n for n, row in enumerate(rows) if tuple(row) not in known]
-        if todo:
-            with EndToEnd.open(
-                self.model, self.plan, self.inputs, self.runtime, self.target
-            ) as pairs:
-                found = []
-                for number in todo:
-                    found.append(pairs.compare(pairs.shrunk(policies[number]), _PAIRS_S))
-                    told(len(found), len(todo))
-            dense = float(np.median([comparison.dense_s for comparison in found]))
-            for number, one in zip(todo, found, strict=True):
-                scaled = Timing(
-                    seconds=one.ratio * dense,
-                    low=one.low * dense,
-                    high=one.high * dense,
-                    repeats=one.pairs,
-                    spread=one.spread,
-                    busy=one.busy,
-                )
+        found = self._pairs([policies[number] for number in todo], told) if todo else []
+        dense = tuple(whole.values())
+        if found and dense not in known:
+            anchor = Timing.of([one.dense_s for one in found])
+            self.store.add(self._graph, dense, anchor)
+            known[dense] = anchor.seconds
+        for number, one in zip(todo, found, strict=True):
+            if tuple(rows[number]) != dense:
+                scaled = one.scaled(known[dense])
                 self.store.add(self._graph, rows[number], scaled)
                 known[tuple(rows[number])] = scaled.seconds
         return np.array(rows, np.int64), np.array([known[tuple(row)] for row in rows])
+
+    def _pairs(
+        self, policies: Sequence[Mapping[str, int]], told: Callable[[int, int], object]
+    ) -> list[Comparison]:
+        found: list[Comparison] = []
+        with EndToEnd.open(self.model, self.plan, self.inputs, self.runtime, self.target) as pairs:
+            for policy in policies:
+                found.append(pairs.compare(pairs.shrunk(policy), _PAIRS_S))
+                told(len(found), len(policies))
+        return found
 
     @property
     def _graph(self) -> str:

@@ -130,6 +130,17 @@ class Comparison:
             pruned=Timing.of(pruned),
         )
 
+    def scaled(self, dense_s: float) -> Timing:
+        """Return the timing of the pruned model if a dense forward takes ``dense_s`` seconds."""
+        return Timing(
+            seconds=self.ratio * dense_s,
+            low=self.low * dense_s,
+            high=self.high * dense_s,
+            repeats=self.pairs,
+            spread=self.spread,
+            busy=self.busy,
+        )
+
     @property
     def dense_s(self) -> float:
         """Median of one dense forward, in seconds."""

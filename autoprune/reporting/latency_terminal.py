@@ -1,0 +1,101 @@
+"""What a terminal shows of latency tables: built, checked against whole models, stored."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from autoprune.agent.latency_built import BuiltLatency
+from autoprune.agent.latency_check import CheckedLatency
+from autoprune.agent.latency_stored import StoredLatencies
+from autoprune.reporting.tables import standard_output, table
+
+_SHORT = 12  # digits of a fingerprint
+
+
+def print_built(found: Sequence[BuiltLatency], console: Console | None = None) -> None:
+    """Print what building came to, a table for each target."""
+    console = console or standard_output()
+    for number, one in enumerate(found):
+        rows = table(f"{chr(10) * (number > 0)}{escape(one.target)}", "", "")
+        rows.show_header = False
+        for label, text in _built_rows(one):
+            rows.add_row(label, escape(text))
+        console.print(rows)
+
+
+def _built_rows(one: BuiltLatency) -> list[tuple[str, str]]:
+    steps = [str(step) for step in sorted(set(one.steps))]
+    points = f"{one.measured} measured, {one.reused} known before"
+    if one.busy:
+        points += f"; {one.busy} while the device was busy, so their medians are less sure"
+    return [
+        ("device", _device(one.facts)),
+        ("fingerprint", one.fingerprint[:_SHORT]),
+        ("steps of channels", " and ".join(steps)),
+        ("layers", f"{one.layers}, {one.timed} of them timed alone"),
+        ("points", points),
+        ("tables wrong by", _reached(one)),
+        ("fit", f"to {one.models} whole models; one left out is missed by {one.fit_error:.1%}"),
+        ("time", f"{one.seconds:.{0 if one.seconds >= 10 else 1}f} s"),
+    ]
+
+
+def _reached(one: BuiltLatency) -> str:
+    if one.error is None:
+        return f"unknown: time ran out before every table was looked into ({one.asked:.1%} asked)"
+    found = f"{one.error:.1%} of the layers' time, {one.asked:.1%} asked"
+    return found if one.reached else f"{found}: time ran out. Give it more with --limit"
+
+
+def _device(facts: Mapping[str, str]) -> str:
+    """Return the facts, what it is first; the names of instructions are too long to show."""
+    threads = facts.get("threads")
+    parts = (facts.get("cpu"), facts.get("gpu"), threads and f"threads {threads}")
+    shown = ("cpu", "gpu", "threads", "cores", "system", "instructions")
+    others = [f"{name} {value}" for name, value in facts.items() if name not in shown]
+    return ", ".join([*filter(None, parts), *others])
+
+
+def print_checked(found: Sequence[CheckedLatency], console: Console | None = None) -> None:
+    """Print each policy as predicted and as measured, and how well the two agree."""
+    console = console or standard_output()
+    for number, one in enumerate(found):
+        columns = ("policy", "predicted ms", "measured ms", "error", "")
+        title = f"{chr(10) * (number > 0)}{escape(one.target)}"
+        rows = table(title, *columns, right=columns[:4])
+        for place, policy in enumerate(one.policies, start=1):
+            times = (f"{policy.predicted_ms:.4g}", f"{policy.measured_ms:.4g}")
+            busy = "busy" if policy.busy else ""
+            rows.add_row(str(place), *times, f"{policy.error:+.1%}", busy)
+        console.print(rows)
+        console.print(_agreement(one), soft_wrap=True)
+
+
+def _agreement(one: CheckedLatency) -> str:
+    rank = "unknown" if one.spearman is None else f"{one.spearman:.3f}"
+    text = (
+        f"Mean absolute percentage error {one.mape:.1%}, Spearman {rank}, "
+        f"{len(one.policies)} policies; the dense model takes {one.dense_ms:.4g} ms."
+    )
+    if one.busy:
+        text += (
+            f"\nThe device was busy during {one.busy:.0%} of the comparisons: times varied "
+            "widely, so part of the error is the measurement's. Check again when it is calm."
+        )
+    return text
+
+
+def print_stored(found: Sequence[StoredLatencies], console: Console | None = None) -> None:
+    """Print devices and targets with the number of measurements."""
+    console = console or standard_output()
+    if not found:
+        console.print("Nothing is stored.")
+        return
+    columns = ("target", "measurements", "fingerprint", "", "device")
+    rows = table("Measured", *columns, right=("measurements",))
+    for one in found:
+        which = "this device" if one.this_device else ""
+        count, device = f"{one.measurements:,}", escape(_device(one.facts))
+        rows.add_row(escape(one.target), count, one.fingerprint[:_SHORT], which, device)
+    console.print(rows)
