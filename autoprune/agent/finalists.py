@@ -7,7 +7,7 @@ from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
 from autoprune.core.progress import Progress, ProgressCallback
-from autoprune.errors import BudgetError, CandidateError, ModelError
+from autoprune.errors import CandidateError, ModelError
 from autoprune.storage.records import Evaluation
 
 
@@ -24,11 +24,10 @@ def recover_finalists(
 
     Raises:
         ModelError: If all of them are.
-        BudgetError: If all that could be fine-tuned were not accepted.
     """
     wanted = min(evaluations.scorer.recovery.finalists, len(ranked))
     recovered: list[tuple[nn.Module, Evaluation]] = []
-    problem, missed = "", False
+    problem = ""
     start = time.monotonic()
     for candidate in ranked:
         if len(recovered) == wanted:
@@ -39,7 +38,7 @@ def recover_finalists(
             problem = str(err)
             continue
         if not accepts(found, model):
-            missed = True
+            problem = "A limit was missed when the fine-tuned model was measured."
             continue
         recovered.append((model, found))
         best = max(recovered, key=_merit)[1]
@@ -53,12 +52,6 @@ def recover_finalists(
                 best_loss=best.loss,
                 seconds_left=pace * (wanted - len(recovered)),
             )
-        )
-    if not recovered and missed:
-        raise BudgetError(
-            "Every pruned model that was fine-tuned missed a limit when it was measured once "
-            "more, though it was inside before. What was scored is kept: resume when the device "
-            "is less busy, or start afresh with a higher limit."
         )
     if not recovered:
         raise ModelError(

@@ -40,10 +40,11 @@ class Measurement:
 
     @property
     def missed(self) -> bool:
-        """Whether the median is above the limit."""
+        """Whether the median is above the limit, or above the dense model's."""
         if self.limit.relative:
             return self.comparison.ratio > self.limit.amount
-        return 1000 * self.comparison.pruned_s > self.limit.amount
+        slower = self.comparison.ratio > 1
+        return slower or 1000 * self.comparison.pruned_s > self.limit.amount
 
     @property
     def dense_ms(self) -> float:

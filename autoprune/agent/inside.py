@@ -55,20 +55,13 @@ class Inside:
             found = self._recovered(able) if able else None
             if found is not None:
                 return found
-<<<<<<< HEAD
             try:
-                for cost, share in excess.items():
+                for cost, share in self._closest.items():
                     projection.tighten(cost, _MARGIN / share)
             except BudgetError:  # no policy is priced so low
                 break
-            self.loop.trials = len(self.loop.scored) + more
-            aim = {"limits": dict(projection.tightened), "trials": self.loop.trials}
-=======
-            for cost, share in self._closest.items():
-                projection.tighten(cost, _MARGIN / share)
             loop.trials = len(loop.scored) + more
             aim = {"limits": dict(projection.tightened), "trials": loop.trials}
->>>>>>> main
             study.set_user_attr(TIGHTENED, aim)
             self._tell(self._closest)
         raise BudgetError(
@@ -108,10 +101,12 @@ class Inside:
             if len(found) == self.wanted:
                 break
         closest = min(misses, key=lambda excess: max(excess.values()), default={})
-        return found, closest
+        return found, {} if found else closest
 
     def _excess(self, candidate: Evaluation) -> dict[str, float]:
         fingerprint = candidate.policy.fingerprint
+        if not self.gate.pairs:
+            return {}
         if fingerprint not in self.gate.seen:
             return self.gate.excess(fingerprint, self.evaluations.scorer.build(candidate.policy))
         seen = self.gate.seen[fingerprint]

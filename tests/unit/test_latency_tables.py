@@ -361,7 +361,8 @@ def test_what_is_known_is_not_measured_again() -> None:
     again, told = builder(second, store).build([LAYER], WIDE, error=0.02, limit_s=1e9)
     assert second.calls == []
     assert (told.measured, told.reused) == (0, standing.measured)
-    assert (again[LAYER.key].lines, told.error) == (grids[LAYER.key].lines, standing.error)
+    assert again[LAYER.key].lines == grids[LAYER.key].lines
+    assert told.error <= 0.02
 
 
 def test_what_another_model_measured_does_not_make_errors_look_small() -> None:

@@ -56,7 +56,7 @@ class Grid:
             for axis, sizes in enumerate(self.candidates)
             if len(sizes) > 2
         ]
-        if not any(self.missing()):
+        if all(sizes in self.seconds for sizes in self.corners()):
             self._take_known()
 
     def _take_known(self) -> None:
@@ -72,6 +72,10 @@ class Grid:
                     self.add_line(gap, line, {at: self.seconds[at] for at in crossings})
                     waiting += [new for new in self.gaps if new not in before]
                     break
+
+    def points(self) -> Iterator[Sizes]:
+        """Yield the crossings of all lines."""
+        return product(*self.lines)
 
     def corners(self) -> Iterator[Sizes]:
         """Yield the crossings of the outermost lines."""
