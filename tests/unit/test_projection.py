@@ -260,6 +260,14 @@ def test_a_unit_whose_smallest_is_as_slow_as_its_largest_is_no_idle_one() -> Non
     assert projection.price(levels).latency["fake"] == 16.0
 
 
+def test_slack_that_a_quicker_level_leaves_is_spent() -> None:
+    """3 atoms of u0 are quicker than 2, which makes room for those of u1."""
+    kept: dict[str, tuple[int, ...]] = {"u0": (3, 2, 1), "u1": (4, 1), "u2": (4, 2, 1)}
+    projection = stair(kept, "latency=18ms@fake", step=3, penalty=3.0)
+    levels = projection.project(dict.fromkeys(kept, 0))
+    assert projection.price(levels).latency["fake"] == 18.0
+
+
 @given(staircases(), st.data(), st.floats(0.5, 1.0))
 def test_after_tightening_the_tighter_limit_is_met(
     projection: Projection, data: st.DataObject, share: float
