@@ -30,17 +30,21 @@ class Measurement:
 
     @property
     def excess(self) -> float:
-        """What the model takes as a share of the limit: the upper end of the interval counts."""
+        """What the model takes as a share of the limit: the upper end of the interval counts.
+
+        A model slower than the dense one is no answer to any limit.
+        """
         if self.limit.relative:
             return self.comparison.high / self.limit.amount
-        return 1000 * self.comparison.pruned.high / self.limit.amount
+        return max(1000 * self.comparison.pruned.high / self.limit.amount, self.comparison.ratio)
 
     @property
     def missed(self) -> bool:
         """Whether the median is above the limit."""
         if self.limit.relative:
             return self.comparison.ratio > self.limit.amount
-        return 1000 * self.comparison.pruned_s > self.limit.amount
+        slow = 1000 * self.comparison.pruned_s > self.limit.amount
+        return slow or self.comparison.ratio > 1
 
     @property
     def dense_ms(self) -> float:

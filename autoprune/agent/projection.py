@@ -115,11 +115,13 @@ class Projection:
 
     @cached_property
     def _costless(self) -> frozenset[str]:
-        """Units on which no limited cost depends."""
-        rows = np.stack([self._row({unit: space.levels - 1}) for unit, space in self._items])
-        found, dense = self.cost.price_many(self._kept(rows)), self.cost.dense.as_dict()
+        """Units on which no limited cost depends, at whatever level: latency may rise and fall."""
+        own = [(unit, at) for unit, space in self._items for at in range(space.levels)]
+        found = self.cost.price_many(self._kept(np.stack([self._row({u: at}) for u, at in own])))
+        dense = self.cost.dense.as_dict()
         same = np.all([found[cost] == dense[cost] for cost in self._limits], axis=0)
-        return frozenset(unit for (unit, _), free in zip(self._items, same, strict=True) if free)
+        moving = {unit for (unit, _), free in zip(own, same, strict=True) if not free}
+        return frozenset(self.spaces.keys() - moving)
 
     @cached_property
     def _items(self) -> list[tuple[str, UnitSpace]]:
@@ -156,18 +158,15 @@ class Projection:
 
     def _spend(self, levels: Levels, wanted: Mapping[str, int]) -> Levels:
         """Lower levels one at a time, those furthest above the wish first, while it fits."""
-        blocked = set(self._costless)
         while True:
-            able = [u for u, at in levels.items() if at > 0 and u not in blocked]
+            able = [u for u, at in levels.items() if at > 0 and u not in self._costless]
+            lower = [self._row(levels | {unit: levels[unit] - 1}) for unit in able]
+            fits = self._meet(np.stack(lower)) if able else ()
+            able = [unit for unit, fit in zip(able, fits, strict=True) if fit]
             if not able:
                 return levels
-            lower = [self._row(levels | {unit: levels[unit] - 1}) for unit in able]
-            fits = self._meet(np.stack(lower))
-            blocked |= {unit for unit, fit in zip(able, fits, strict=True) if not fit}
-            able = [unit for unit in able if unit not in blocked]
-            if able:
-                unit = max(able, key=lambda u: (levels[u] - wanted[u], levels[u], u))
-                levels = levels | {unit: levels[unit] - 1}
+            unit = max(able, key=lambda u: (levels[u] - wanted[u], levels[u], u))
+            levels = levels | {unit: levels[unit] - 1}
 
 
 def _costs(costs: Costs, dense: Costs) -> str:

@@ -72,7 +72,7 @@ class Latencies:
         So it does not matter which of two processes that measured the same comes first.
 
         Raises:
-            ValueError: If there are no sizes, or one is negative.
+            ValueError: If a size is negative.
             TypeError: If a size is no whole number.
         """
         self._add_device()
@@ -134,6 +134,6 @@ def measured_targets(database: Database) -> dict[tuple[str, str], int]:
 def _text(sizes: Sequence[int]) -> str:
     """Return the one way in which ``sizes`` is written."""
     numbers = [index(size) for size in sizes]
-    if not numbers or min(numbers) < 0:
-        raise ValueError(f"Sizes are whole numbers of at least 0, at least one. Got {sizes!r}.")
+    if min(numbers, default=0) < 0:
+        raise ValueError(f"Sizes are whole numbers of at least 0. Got {sizes!r}.")
     return json.dumps(numbers, separators=(",", ":"))

@@ -22,6 +22,8 @@ class Made:
         first: Number of the op.
         last: Number of the first op that runs after it was freed; the last op's, plus one, if
             it outlives the forward.
+        prolonged: Whether this is not what the op made, but how much longer it lives where blocks
+            after it are dropped.
     """
 
     op: str
@@ -30,6 +32,7 @@ class Made:
     module: str
     first: int
     last: int = -1
+    prolonged: bool = False
 
 
 Split = tuple[Made, tuple[str, ...]]
@@ -113,9 +116,10 @@ class Activations:
                     piece = replace(piece, module=block.rpartition(".")[0])
                 needs, before = (*needs, blocks[block]), self.through[block][0]
                 until = min(max(self.made[before].last, now), piece.last)
-                yield replace(piece, first=now, last=until), needs
+                longer = len(needs) > 1
+                yield replace(piece, first=now, last=until, prolonged=longer), needs
                 now = until
-            yield replace(piece, first=now), ()
+            yield replace(piece, first=now, prolonged=bool(needs)), ()
 
 
 def aligned(records: Sequence[Sequence[Split]]) -> Iterator[list[Split]]:

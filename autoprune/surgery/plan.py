@@ -95,6 +95,7 @@ class Activation:
         factors: Sizes they are proportional to.
         first: Number of the op that made it.
         last: Number of the first op that ran after it was freed.
+        prolonged: Whether it is another piece that lives longer where blocks are dropped.
     """
 
     op: str
@@ -102,6 +103,7 @@ class Activation:
     factors: tuple[Factor, ...]
     first: int
     last: int
+    prolonged: bool = False
 
     def freeze(self, atoms: Kept) -> "Activation":
         """Return it with the given units (atoms by name) at their full size for good."""

@@ -176,7 +176,9 @@ def _activation(
     factors += [present(block) for block in around]
     if 0 < len(needs) <= _CHAIN:
         factors.append(_any_present(needs))
-    return Activation(first.op, coefficient, tuple(factors), first.first, first.last)
+    return Activation(
+        first.op, coefficient, tuple(factors), first.first, first.last, first.prolonged
+    )
 
 
 def _reduced(found: Factor, size: int) -> tuple[Factor, int]:

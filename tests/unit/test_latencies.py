@@ -105,7 +105,7 @@ def test_numbers_that_are_no_latency_are_refused(values: Any) -> None:
         Latency(*values)
 
 
-@pytest.mark.parametrize("sizes", [(), (-1,), (1.0,), ("1",)])
+@pytest.mark.parametrize("sizes", [(-1,), (1.0,), ("1",)])
 def test_sizes_that_are_no_whole_numbers_are_refused(latencies: Latencies, sizes: Any) -> None:
     with pytest.raises((TypeError, ValueError)):
         latencies.add(CONV, sizes, ONE)

@@ -20,7 +20,7 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Progress, silent
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
-from autoprune.errors import CandidateError, DataError, ModelError
+from autoprune.errors import BudgetError, CandidateError, DataError, ModelError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Score, Scorer
 from autoprune.space.schema import UnitSpace
@@ -190,6 +190,23 @@ def test_where_all_finalists_fail_the_user_is_told(evaluations: Evaluations) -> 
     broken = failing(evaluations, lambda policy, steps: CandidateError("It diverged."))
     with pytest.raises(ModelError, match=r"None of the 3 .* It diverged\. .*learning_rate"):
         recover_finalists(ranked, broken, silent)
+
+
+def test_a_finalist_that_is_not_accepted_is_replaced_by_the_next(
+    evaluations: Evaluations,
+) -> None:
+    ranked = [evaluations.score(policy) for policy in POLICIES[:4]]
+    refused = [POLICIES[0], POLICIES[2]]
+    recovered = recover_finalists(
+        ranked, evaluations, silent, lambda found, model: found.policy not in refused
+    )[2]
+    assert [found.policy for found in recovered] == [POLICIES[1], POLICIES[3]]
+
+
+def test_where_no_finalist_is_accepted_the_limit_is_named(evaluations: Evaluations) -> None:
+    ranked = [evaluations.score(policy) for policy in POLICIES[:2]]
+    with pytest.raises(BudgetError, match=r"missed a limit .* once more.*resume"):
+        recover_finalists(ranked, evaluations, silent, lambda found, model: False)
 
 
 # --- the loop

@@ -1,12 +1,12 @@
 """Projection: any wish becomes feasible levels that use the budget up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from autoprune.agent.projection import Projection
@@ -174,3 +174,143 @@ def test_a_budget_that_is_met_already_says_what_the_model_has(budget: str) -> No
 
 def test_one_limit_that_is_not_met_is_reason_to_search() -> None:
     assert chain(FOUR, "macs=80,params=17").project({"a": 0, "b": 1}) == {"a": 0, "b": 1}
+
+
+# --- latency: no limit of it need be monotone
+
+
+@dataclass
+class StairCost(ChainCost):
+    """A chain whose latency rises every few atoms, and that is slower off the step."""
+
+    step: int = 4
+    penalty: float = 7.0
+
+    def price(self, kept: dict[str, int]) -> Costs:
+        widths = [kept.get(unit, atoms) for unit, atoms in self.atoms.items()]
+        stairs = [-(-w // self.step) * self.step for w in widths]
+        off = sum(self.penalty for w in widths if w % self.step)
+        return replace(super().price(kept), latency={"fake": float(sum(stairs)) + off})
+
+    def price_many(self, kept: Ids) -> dict[str, Any]:
+        rows = [self.price(dict(zip(self.atoms, map(int, row), strict=True))) for row in kept]
+        return {name: np.array([row.as_dict()[name] for row in rows]) for name in self.named}
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        return (*EXACT, "latency@fake")
+
+
+def stair(kept: dict[str, tuple[int, ...]], budget: Any, **changes: Any) -> Projection:
+    spaces = {unit: UnitSpace(unit, at[0], ("channel.l1",), at) for unit, at in kept.items()}
+    cost = StairCost({unit: at[0] for unit, at in kept.items()}, **changes)
+    return Projection(cast(CostModel, cost), spaces, Budget.parse(budget))
+
+
+@st.composite
+def staircases(draw: st.DrawFn) -> Projection:
+    """Draw a chain, and limits on latency and others that the smallest model meets."""
+    kept = {}
+    for number in range(draw(st.integers(1, 4))):
+        counts = draw(st.sets(st.integers(1, 30), min_size=2, max_size=8))
+        kept[f"u{number}"] = tuple(sorted(counts, reverse=True))
+    step, penalty = draw(st.integers(1, 8)), draw(st.floats(0, 30))
+    cost = StairCost({unit: at[0] for unit, at in kept.items()}, step=step, penalty=penalty)
+    least: dict[str, Any] = cost.price({u: at[-1] for u, at in kept.items()}).as_dict()
+    dense: dict[str, Any] = dict(cost.dense.as_dict())
+    latency = draw(
+        st.floats(least["latency@fake"], max(dense["latency@fake"], least["latency@fake"]))
+    )
+    limits: dict[str, Any] = {"latency": f"{latency!r}ms@fake"}
+    for other in ("macs", "params"):
+        if draw(st.booleans()):
+            limits[other] = draw(st.integers(least[other], dense[other]))
+    try:
+        return stair(kept, limits, step=step, penalty=penalty)
+    except BudgetError:  # the dense model is inside, or nothing that is limited moves
+        reject()
+
+
+@given(staircases(), st.data())
+def test_with_a_latency_that_is_not_monotone_every_wish_becomes_feasible(
+    projection: Projection, data: st.DataObject
+) -> None:
+    levels = projection.project(wish_for(data, projection))
+    assert projection.feasible(levels)
+    found = projection.price(levels).as_dict()
+    limits = projection.budget.resolve(projection.cost.dense)
+    assert all(found[cost] <= limit for cost, limit in limits.items())
+    for unit, at in levels.items():
+        if not idle(projection, unit):
+            assert at == 0 or not projection.feasible(levels | {unit: at - 1})
+
+
+def idle(projection: Projection, unit: str) -> bool:
+    """Tell whether nothing that is limited depends on a unit."""
+    own = [projection.price({unit: at}) for at in range(projection.spaces[unit].levels)]
+    return all(len({one.as_dict()[cost] for one in own}) == 1 for cost in projection.budget.limits)
+
+
+def test_a_unit_whose_smallest_is_as_slow_as_its_largest_is_no_idle_one() -> None:
+    """5 of 8 atoms take 12 ms, both 8 and 1 take 8."""
+    kept: dict[str, tuple[int, ...]] = {"a": (8, 5, 1), "b": (16, 8, 4)}
+    projection = stair(kept, "latency=16ms@fake", penalty=4.0)
+    levels = projection.project({"a": 1, "b": 1})
+    assert projection.feasible(levels)
+    assert projection.price(levels).latency["fake"] == 16.0
+
+
+@given(staircases(), st.data(), st.floats(0.5, 1.0))
+def test_after_tightening_the_tighter_limit_is_met(
+    projection: Projection, data: st.DataObject, share: float
+) -> None:
+    try:
+        projection.tighten("latency@fake", share)
+    except BudgetError as err:
+        assert "latency@fake is limited to" in str(err)  # noqa: PT017
+        return
+    levels = projection.project(wish_for(data, projection))
+    limit = projection.budget.resolve(projection.cost.dense)["latency@fake"]
+    assert projection.price(levels).latency["fake"] <= share * limit
+
+
+AB: dict[str, tuple[int, ...]] = {"a": (16, 14, 12, 8, 4), "b": (16, 12, 8, 4)}
+
+
+@pytest.mark.parametrize(
+    ("budget", "wish", "levels"),
+    [
+        # 12 + 12 is 24; 14 takes 16 + 7 = 23, more than the 16 of dense
+        ("latency=24ms@fake", {"a": 1, "b": 1}, {"a": 2, "b": 1}),
+        ("latency=32ms@fake,macs=250", {"a": 1, "b": 0}, {"a": 2, "b": 0}),
+        ("latency=75%@fake,params=100%", {"a": 2, "b": 1}, {"a": 2, "b": 1}),
+    ],
+)
+def test_small_staircases_by_hand(budget: str, wish: Levels, levels: Levels) -> None:
+    assert stair(AB, budget).project(wish) == levels
+
+
+def test_the_limit_that_binds_is_named_with_the_smallest_that_can_be_reached() -> None:
+    with pytest.raises(BudgetError) as caught:
+        stair(AB, "latency=7.5ms@fake,macs=50%,params=90%")
+    message = str(caught.value)
+    assert "latency@fake is limited to 7.5 ms, the smallest that can be reached is 8 ms" in message
+    assert "macs is limited" not in message
+    assert "params is limited" not in message
+    assert "latency@fake 8 ms (25.0% of dense)" in message
+
+
+def test_of_several_that_bind_each_is_named() -> None:
+    with pytest.raises(BudgetError, match=r"macs is limited to 10, .* 24; latency@fake is limit"):
+        stair(AB, "latency=1ms@fake,macs=10")
+
+
+def test_tightening_twice_multiplies_and_ends_where_nothing_is_left() -> None:
+    projection = stair(AB, "latency=24ms@fake")
+    projection.tighten("latency@fake", 0.9)
+    projection.tighten("latency@fake", 0.8)
+    assert projection.tightened == {"latency@fake": pytest.approx(0.72)}
+    levels = projection.project({"a": 0, "b": 0})
+    assert projection.price(levels).latency["fake"] <= 0.72 * 24
+    with pytest.raises(BudgetError, match=r"latency@fake is limited to 1\.73 ms"):
+        projection.tighten("latency@fake", 0.1)

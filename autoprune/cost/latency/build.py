@@ -91,13 +91,15 @@ class TableBuilder:
         grids: dict[str, Grid] = {}
         for key, layer in by_key.items():
             grid = Grid(candidates[key], self.store.known(key))
-            if self._measure(layer, grid, list(grid.missing())) is not None:
+            if self._measure(layer, grid, list(grid.corners())) is not None:
                 grids[key] = grid
                 self.told(self._standing(grids, uses, start))
         while True:
             standing = self._standing(grids, uses, start)
             self.told(standing)
             if standing.error <= error or standing.seconds >= limit_s:
+                for grid in grids.values():
+                    grid.take_known()
                 return grids, standing
             key, gap = _worst(grids, uses)
             line = grids[key].split(gap)
@@ -125,7 +127,7 @@ class TableBuilder:
         return found
 
     def _standing(self, grids: Mapping[str, Grid], uses: Counter[str], start: float) -> Standing:
-        whole = sum(uses[key] * max(grid.seconds.values()) for key, grid in grids.items())
+        whole = sum(uses[key] * grid.most for key, grid in grids.items())
         errors = [uses[key] * grid.error for key, grid in grids.items()]
         untried = [gap for grid in grids.values() for gap in grid.gaps if math.isinf(gap.error)]
         # What is wrong in one table says nothing about the others: squares add up.
@@ -145,6 +147,6 @@ def _worst(grids: Mapping[str, Grid], uses: Counter[str]) -> tuple[str, Gap]:
 
     def harm(entry: tuple[str, Gap]) -> tuple[float, float, str]:
         key, gap = entry
-        return uses[key] * gap.error, uses[key] * max(grids[key].seconds.values()), key
+        return uses[key] * gap.error, uses[key] * grids[key].most, key
 
     return max(gaps, key=harm)

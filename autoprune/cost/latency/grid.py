@@ -56,26 +56,22 @@ class Grid:
             for axis, sizes in enumerate(self.candidates)
             if len(sizes) > 2
         ]
-        if not any(self.missing()):
-            self._take_known()
 
-    def _take_known(self) -> None:
-        """Take every line whose crossings were all measured before."""
-        waiting = list(self.gaps)
-        while waiting:
-            gap = waiting.pop()
-            inside = [size for size in self.candidates[gap.axis] if gap.low < size < gap.high]
-            for line in sorted(inside, key=lambda size: abs(2 * size - gap.low - gap.high)):
-                crossings = self.crossings(gap.axis, line)
-                if all(at in self.seconds for at in crossings):
-                    before = set(self.gaps)
-                    self.add_line(gap, line, {at: self.seconds[at] for at in crossings})
-                    waiting += [new for new in self.gaps if new not in before]
-                    break
+    def take_known(self) -> None:
+        """Take every line whose crossings are all known: an earlier build may have been finer."""
+        for axis, sizes in enumerate(self.candidates):
+            new = set(sizes) - set(self.lines[axis])
+            known = [n for n in new if all(at in self.seconds for at in self.crossings(axis, n))]
+            self.lines[axis] = sorted([*self.lines[axis], *known])
 
-    def missing(self) -> Iterator[Sizes]:
-        """Yield the crossings of lines that were not measured."""
-        return (sizes for sizes in product(*self.lines) if sizes not in self.seconds)
+    def corners(self) -> Iterator[Sizes]:
+        """Yield the crossings of the outermost lines."""
+        return product(*(dict.fromkeys((lines[0], lines[-1])) for lines in self.lines))
+
+    @property
+    def most(self) -> float:
+        """Seconds at the costliest corner; more may be known, for wider models."""
+        return max(self.seconds[sizes] for sizes in self.corners())
 
     @property
     def error(self) -> float:

@@ -71,16 +71,16 @@ class Meter:
 
         They are those of the channels read and of the channels made, in the costliest layer.
         """
-        terms = [term for term in self.traced.terms if term.operands]
+        layers, terms = self.layers, [term for term in self.traced.terms if term.operands]
         dense = {name: unit.atoms for name, unit in self.traced.units.items()}
         able = [
             (term.coefficient * np.prod([f.value(dense) for f in term.factors]), number)
             for number, term in enumerate(terms)
-            if self.layers[number].weight and self.layers[number].variables
+            if layers[number].weight and layers[number].variables
         ]
         if not able:
             return 1, 1
-        layer = self.layers[max(able)[1]]
+        layer = layers[max(able)[1]]
         sizes = [variable.value(dense) for variable in layer.variables]
         found = [self._step(layer, sizes, axis) for axis in range(len(sizes))]
         return min(found), max(found)
@@ -166,5 +166,9 @@ class Meter:
     @property
     def _graph(self) -> str:
         """Name under which whole models of this one are kept."""
-        form: list[Any] = [layer.key for layer in self.layers]
+        form: list[Any] = [
+            [layer.key for layer in self.layers],
+            [piece.op for piece in self.traced.activations],
+            [type(module).__qualname__ for module in self.model.modules()],
+        ]
         return f"graph {fingerprint([form, sorted(self.plan.shapes), list(self.plan.atoms)])}"

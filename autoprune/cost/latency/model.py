@@ -64,10 +64,11 @@ class LatencyModel:
         unmeasured = [term for term, layer in pairs if layer.key not in measured]
         self._rest = Products(factors, [(t.coefficient, t.factors) for t in unmeasured])
         computed = {term.op for term in plan.terms}
-        light = [p for p in plan.activations if p.op not in computed and p.op != "input"]
+        made = [piece for piece in plan.activations if not piece.prolonged]
+        light = [piece for piece in made if piece.op not in computed and piece.op != "input"]
         self._traffic = Products(factors, [(p.coefficient, p.factors) for p in light])
         blocks = plan.of("block").keys()
-        there = [[f for f in p.factors if _units(f) <= blocks] for p in plan.activations]
+        there = [[f for f in p.factors if f.parts and _units(f) <= blocks] for p in made]
         self._calls = Products(factors, [(1, parts) for parts in there])
         self.fit = Fit((1.0, 0.0, 0.0, 0.0, 0.0), float("nan"), 0)
 

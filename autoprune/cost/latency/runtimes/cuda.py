@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from autoprune.core.target import Target
-from autoprune.cost.latency.calls_torch import time_torch
 from autoprune.cost.latency.layers import Call
 from autoprune.cost.latency.observations import Timing
 from autoprune.cost.latency.runtimes.base import RUNTIMES
+from autoprune.cost.latency.runtimes.calls_torch import time_torch
 from autoprune.cost.latency.runtimes.prepare import prepared
 from autoprune.cost.latency.runtimes.torch_session import TorchSession, threads_restored
 from autoprune.errors import ConfigError, ModelError

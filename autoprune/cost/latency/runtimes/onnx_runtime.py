@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from autoprune.core.target import Target
-from autoprune.cost.latency.calls_onnx import time_onnx
 from autoprune.cost.latency.layers import Call
 from autoprune.cost.latency.observations import Timing
 from autoprune.cost.latency.runtimes.base import RUNTIMES
+from autoprune.cost.latency.runtimes.calls_onnx import time_onnx
 from autoprune.cost.latency.runtimes.onnx_session import OnnxSession, session_options
 from autoprune.cost.latency.runtimes.prepare import batched, prepared
 from autoprune.errors import ConfigError, ModelError

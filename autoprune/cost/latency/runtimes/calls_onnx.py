@@ -11,9 +11,9 @@ import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
 from autoprune.core.target import Target
-from autoprune.cost.latency.calls_torch import COLD_BYTES
 from autoprune.cost.latency.layers import Call
 from autoprune.cost.latency.observations import Timing
+from autoprune.cost.latency.runtimes.calls_torch import COLD_BYTES
 from autoprune.cost.latency.runtimes.onnx_session import session_options
 
 _OPSET, _IR = 18, 9
