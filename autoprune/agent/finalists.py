@@ -7,7 +7,7 @@ from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
 from autoprune.core.progress import Progress, ProgressCallback
-from autoprune.errors import CandidateError, ModelError
+from autoprune.errors import BudgetError, CandidateError, ModelError
 from autoprune.storage.records import Evaluation
 
 
@@ -24,6 +24,7 @@ def recover_finalists(
 
     Raises:
         ModelError: If all of them are.
+        BudgetError: If all that could be fine-tuned were not accepted.
     """
     wanted = evaluations.scorer.recovery.finalists
     recovered: list[tuple[nn.Module, Evaluation]] = []
@@ -37,7 +38,7 @@ def recover_finalists(
             problem = str(err)
             continue
         if not accepts(found, model):
-            problem = "A limit was missed when the fine-tuned model was measured."
+            missed = True
             continue
         recovered.append((model, found))
         best = max(recovered, key=_merit)[1]

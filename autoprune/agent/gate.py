@@ -40,7 +40,7 @@ class Measurement:
 
     @property
     def missed(self) -> bool:
-        """Whether the median is above the limit, or above the dense model's."""
+        """Whether the median is above the limit."""
         if self.limit.relative:
             return self.comparison.ratio > self.limit.amount
         slow = 1000 * self.comparison.pruned_s > self.limit.amount

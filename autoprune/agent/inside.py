@@ -114,8 +114,6 @@ class Inside:
 
     def _excess(self, candidate: Evaluation) -> dict[str, float]:
         fingerprint = candidate.policy.fingerprint
-        if not self.gate.pairs:
-            return {}
         if fingerprint not in self.gate.seen:
             return self.gate.excess(fingerprint, self.evaluations.scorer.build(candidate.policy))
         return self._missed(self.gate.seen[fingerprint])

@@ -91,7 +91,7 @@ class TableBuilder:
         grids: dict[str, Grid] = {}
         for key, layer in by_key.items():
             grid = Grid(candidates[key], self.store.known(key))
-            if self._measure(layer, grid, list(grid.points())) is not None:
+            if self._measure(layer, grid, list(grid.corners())) is not None:
                 grids[key] = grid
                 self.told(self._standing(grids, uses, start))
         while True:

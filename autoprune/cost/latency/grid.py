@@ -64,10 +64,6 @@ class Grid:
             known = [n for n in new if all(at in self.seconds for at in self.crossings(axis, n))]
             self.lines[axis] = sorted([*self.lines[axis], *known])
 
-    def points(self) -> Iterator[Sizes]:
-        """Yield the crossings of all lines."""
-        return product(*self.lines)
-
     def corners(self) -> Iterator[Sizes]:
         """Yield the crossings of the outermost lines."""
         return product(*(dict.fromkeys((lines[0], lines[-1])) for lines in self.lines))
