@@ -1,18 +1,18 @@
 """The best few by score are fine-tuned for longer; the best of those wins."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
 from autoprune.core.progress import Progress, ProgressCallback
-from autoprune.errors import CandidateError, ModelError
+from autoprune.errors import BudgetError, CandidateError, ModelError
 from autoprune.storage.records import Evaluation
 
 
 def recover_finalists(
-    ranked: Sequence[Evaluation],
+    ranked: Iterable[Evaluation],
     evaluations: Evaluations,
     progress: ProgressCallback,
     accepts: Callable[[Evaluation, nn.Module], bool] = lambda evaluation, model: True,
@@ -24,21 +24,21 @@ def recover_finalists(
 
     Raises:
         ModelError: If all of them are.
+        BudgetError: If all that could be fine-tuned were not accepted.
     """
-    wanted = min(evaluations.scorer.recovery.finalists, len(ranked))
+    wanted = evaluations.scorer.recovery.finalists
     recovered: list[tuple[nn.Module, Evaluation]] = []
-    problem = ""
+    problem, missed, tried = "", False, 0
     start = time.monotonic()
     for candidate in ranked:
-        if len(recovered) == wanted:
-            break
+        tried += 1
         try:
             model, found = evaluations.recover(candidate.policy)
         except CandidateError as err:
             problem = str(err)
             continue
         if not accepts(found, model):
-            problem = "A limit was missed when the fine-tuned model was measured."
+            missed = True
             continue
         recovered.append((model, found))
         best = max(recovered, key=_merit)[1]
@@ -53,9 +53,17 @@ def recover_finalists(
                 seconds_left=pace * (wanted - len(recovered)),
             )
         )
+        if len(recovered) == wanted:
+            break
+    if not recovered and missed:
+        raise BudgetError(
+            "Every pruned model that was fine-tuned missed a limit when it was measured once "
+            "more, though it was inside before. What was scored is kept: resume when the device "
+            "is less busy, or start afresh with a higher limit."
+        )
     if not recovered:
         raise ModelError(
-            f"None of the {len(ranked)} pruned models that were scored could be fine-tuned. The "
+            f"None of the {tried} pruned models that were scored could be fine-tuned. The "
             f"last problem: {problem} Lower recovery.learning_rate and start afresh."
         )
     model, winner = max(recovered, key=_merit)

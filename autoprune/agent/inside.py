@@ -1,13 +1,13 @@
 """From the ranked policies to those whose latency was measured to be inside the budget."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import recover_finalists
-from autoprune.agent.gate import Gate
+from autoprune.agent.gate import Gate, Measurement
 from autoprune.agent.loop import Loop
 from autoprune.core.progress import Progress
 from autoprune.errors import BudgetError, ModelError
@@ -17,6 +17,7 @@ TIGHTENED = "tightened"  # what a study remembers, so that a resumed run aims al
 _ROUNDS = 6  # times the limit is aimed at anew before the search gives up
 _MORE = 0.25  # of the trials, scored anew after the limit was aimed at anew
 _MARGIN = 0.99
+_MOST_MISSES = 12  # models measured in vain before the aim is lowered
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Inside:
     loop: Loop
     evaluations: Evaluations
     wanted: int
-    _closest: dict[str, float] = field(default_factory=dict)
+    _misses: list[dict[str, float]] = field(default_factory=list)
 
     def winner(self) -> tuple[nn.Module, Evaluation, list[Evaluation]]:
         """Search, measure, fine-tune: return the best model, its evaluation, and all finalists.
@@ -51,66 +52,74 @@ class Inside:
         loop.trials = max(loop.trials, earlier.get("trials", 0))
         more = max(round(loop.trials * _MORE), 1)
         for _ in range(_ROUNDS):
-            able, self._closest = self._inside(loop.run())
-            found = self._recovered(able) if able else None
+            self._misses = []
+            found = self._recovered(loop.run())
             if found is not None:
                 return found
             try:
-                for cost, share in self._closest.items():
+                for cost, share in self._closest().items():
                     projection.tighten(cost, _MARGIN / share)
             except BudgetError:  # no policy is priced so low
                 break
             loop.trials = len(loop.scored) + more
             aim = {"limits": dict(projection.tightened), "trials": loop.trials}
             study.set_user_attr(TIGHTENED, aim)
-            self._tell(self._closest)
+            self._tell(self._closest())
         raise BudgetError(
             "No model inside the budget was found: measured, the closest missed "
-            f"{_text(self._closest)}. What was scored is kept. Set a higher limit, or resume when "
-            "the device is less busy."
+            f"{_text(self._closest())}. What was scored is kept. Set a higher limit, or resume "
+            "when the device is less busy."
         )
 
     def _recovered(
-        self, able: Sequence[Evaluation]
+        self, ranked: Sequence[Evaluation]
     ) -> tuple[nn.Module, Evaluation, list[Evaluation]] | None:
-        """Return the best fine-tuned model, None if none was inside when measured again."""
+        """Return the best fine-tuned model, None if none is inside."""
         try:
-            return recover_finalists(able, self.evaluations, self.loop.progress, self._accepts)
-        except ModelError:
-            if not self._closest:
+            return recover_finalists(
+                self._able(ranked), self.evaluations, self.loop.progress, self._accepts
+            )
+        except (BudgetError, ModelError):
+            if not any(map(self._missed, self.gate.seen.values())) and not self._misses:
                 raise
             return None
 
+    def _able(self, ranked: Sequence[Evaluation]) -> Iterator[Evaluation]:
+        """Yield those that are inside, measured one by one as long as more are asked for."""
+        if not self.gate.pairs:
+            yield from ranked
+            return
+        for candidate in ranked:
+            new = candidate.policy.fingerprint not in self.gate.seen
+            excess = self._excess(candidate)
+            if not excess:
+                yield candidate
+            elif new:
+                self._misses.append(excess)
+            if len(self._misses) >= max(_MOST_MISSES, 2 * self.wanted):
+                return
+
     def _accepts(self, evaluation: Evaluation, model: nn.Module) -> bool:
-        """Measure a fine-tuned model: now the median counts, for shapes were inside before."""
+        """Measure a fine-tuned model: now the median counts, for its shapes were inside before."""
         found = self.gate.measure(evaluation.policy.fingerprint, model)
         missed = {cost: one.excess for cost, one in found.items() if one.missed}
-        self._closest = missed or self._closest
+        if missed:
+            self._misses.append(missed)
         return not missed
 
-    def _inside(self, ranked: list[Evaluation]) -> tuple[list[Evaluation], dict[str, float]]:
-        """Return the best few that are inside and, if none is, by what the closest missed."""
-        found: list[Evaluation] = []
-        misses: list[dict[str, float]] = []
-        for candidate in ranked:
-            excess = self._excess(candidate)
-            if excess:
-                misses.append(excess)
-            else:
-                found.append(candidate)
-            if len(found) == self.wanted:
-                break
-        closest = min(misses, key=lambda excess: max(excess.values()), default={})
-        return found, {} if found else closest
+    def _closest(self) -> dict[str, float]:
+        """Return by what the model that came closest missed."""
+        before = (self._missed(one) for one in self.gate.seen.values())
+        return min(self._misses or before, key=lambda excess: max(excess.values(), default=0.0))
 
     def _excess(self, candidate: Evaluation) -> dict[str, float]:
         fingerprint = candidate.policy.fingerprint
-        if not self.gate.pairs:
-            return {}
         if fingerprint not in self.gate.seen:
             return self.gate.excess(fingerprint, self.evaluations.scorer.build(candidate.policy))
-        seen = self.gate.seen[fingerprint]
-        return {cost: one.excess for cost, one in seen.items() if one.excess > 1}
+        return self._missed(self.gate.seen[fingerprint])
+
+    def _missed(self, measured: Mapping[str, Measurement]) -> dict[str, float]:
+        return {cost: one.excess for cost, one in measured.items() if one.excess > 1}
 
     def _tell(self, excess: dict[str, float]) -> None:
         self.loop.progress(

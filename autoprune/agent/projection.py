@@ -158,21 +158,15 @@ class Projection:
 
     def _spend(self, levels: Levels, wanted: Mapping[str, int]) -> Levels:
         """Lower levels one at a time, those furthest above the wish first, while it fits."""
-        blocked, moved = set(self._costless), False
         while True:
-            able = [u for u, at in levels.items() if at > 0 and u not in blocked]
-            if not able and not moved:
-                return levels
-            if not able:  # off a step of the device more is quicker, so what was blocked may fit
-                blocked, moved = set(self._costless), False
-                continue
+            able = [u for u, at in levels.items() if at > 0 and u not in self._costless]
             lower = [self._row(levels | {unit: levels[unit] - 1}) for unit in able]
-            fits = self._meet(np.stack(lower))
-            blocked |= {unit for unit, fit in zip(able, fits, strict=True) if not fit}
-            able = [unit for unit in able if unit not in blocked]
-            if able:
-                unit = max(able, key=lambda u: (levels[u] - wanted[u], levels[u], u))
-                levels, moved = levels | {unit: levels[unit] - 1}, True
+            fits = self._meet(np.stack(lower)) if able else ()
+            able = [unit for unit, fit in zip(able, fits, strict=True) if fit]
+            if not able:
+                return levels
+            unit = max(able, key=lambda u: (levels[u] - wanted[u], levels[u], u))
+            levels = levels | {unit: levels[unit] - 1}
 
 
 def _costs(costs: Costs, dense: Costs) -> str:

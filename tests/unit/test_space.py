@@ -74,6 +74,23 @@ def test_a_step_rounds_the_kept_atoms_up(step: int, kept: tuple[int, ...]) -> No
     assert ("a" in resolved) is bool(kept)
 
 
+@pytest.mark.parametrize(
+    ("atoms", "steps", "kept"),
+    [
+        (256, (8, 16), (256, 192, 128, 64)),
+        (100, (8, 16), (100, 80, 56, 32)),  # 16 would leave fewer than eight levels
+        (20, (8, 16), (20, 16, 8)),  # never below the smaller step
+        (20, (1, 16), (20, 16, 10, 6)),  # where the device has none, an eighth of the atoms
+        (100, (1, 1), (100, 75, 50, 25)),
+    ],
+)
+def test_an_automatic_step_lies_between_those_of_the_device(
+    atoms: int, steps: tuple[int, int], kept: tuple[int, ...]
+) -> None:
+    given = space(step="auto", sparsities=[0.25, 0.5, 0.75])
+    assert given.resolve({"a": atoms}, steps=steps)["a"].kept == kept
+
+
 def test_sparsities_that_keep_as_many_atoms_are_one_level() -> None:
     assert space(sparsities=[0.4, 0.45, 0.5, 0.55]).resolve({"a": 4})["a"].kept == (4, 2)
 

@@ -91,13 +91,15 @@ class TableBuilder:
         grids: dict[str, Grid] = {}
         for key, layer in by_key.items():
             grid = Grid(candidates[key], self.store.known(key))
-            if self._measure(layer, grid, list(grid.points())) is not None:
+            if self._measure(layer, grid, list(grid.corners())) is not None:
                 grids[key] = grid
                 self.told(self._standing(grids, uses, start))
         while True:
             standing = self._standing(grids, uses, start)
             self.told(standing)
             if standing.error <= error or standing.seconds >= limit_s:
+                for grid in grids.values():
+                    grid.take_known()
                 return grids, standing
             key, gap = _worst(grids, uses)
             line = grids[key].split(gap)

@@ -56,26 +56,13 @@ class Grid:
             for axis, sizes in enumerate(self.candidates)
             if len(sizes) > 2
         ]
-        if all(sizes in self.seconds for sizes in self.corners()):
-            self._take_known()
 
-    def _take_known(self) -> None:
-        """Take every line whose crossings were all measured before."""
-        waiting = list(self.gaps)
-        while waiting:
-            gap = waiting.pop()
-            inside = [size for size in self.candidates[gap.axis] if gap.low < size < gap.high]
-            for line in sorted(inside, key=lambda size: abs(2 * size - gap.low - gap.high)):
-                crossings = self.crossings(gap.axis, line)
-                if all(at in self.seconds for at in crossings):
-                    before = set(self.gaps)
-                    self.add_line(gap, line, {at: self.seconds[at] for at in crossings})
-                    waiting += [new for new in self.gaps if new not in before]
-                    break
-
-    def points(self) -> Iterator[Sizes]:
-        """Yield the crossings of all lines."""
-        return product(*self.lines)
+    def take_known(self) -> None:
+        """Take every line whose crossings are all known: an earlier build may have been finer."""
+        for axis, sizes in enumerate(self.candidates):
+            new = set(sizes) - set(self.lines[axis])
+            known = [n for n in new if all(at in self.seconds for at in self.crossings(axis, n))]
+            self.lines[axis] = sorted([*self.lines[axis], *known])
 
     def corners(self) -> Iterator[Sizes]:
         """Yield the crossings of the outermost lines."""
