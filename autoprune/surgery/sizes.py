@@ -1,5 +1,6 @@
 """How sizes and multiply-adds follow from the atoms kept of each unit."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from math import gcd
@@ -111,8 +112,7 @@ def _cost_term(
     same: Sequence[MacTerm], owners: Sequence[Owners], blocks: Sequence[Unit]
 ) -> CostTerm:
     first = same[0]
-    lines = (ids for term in same for ids in term.factors)
-    coefficient, factors = _product(first.dense, lines, owners)
+    coefficient, factors = _product(first.dense, [term.factors for term in same], owners)
     around = [unit.name for unit in blocks if inside(first.module, unit.members[0])]
     shapes = (tuple(rank) for rank in zip(*(term.operands for term in same), strict=True))
     return CostTerm(
@@ -134,11 +134,18 @@ def _any_present(blocks: Sequence[str]) -> Factor:
 
 
 def _product(
-    dense: int, lines: Iterable[Ids], owners: Sequence[Owners]
+    dense: int, ranks: Iterable[Sequence[Ids]], owners: Sequence[Owners]
 ) -> tuple[int, list[Factor]]:
-    """Return a coefficient and factors whose product is ``dense`` if nothing is removed."""
-    factors = []
-    for ids in {ids.tobytes(): ids for ids in lines}.values():
+    """Return a coefficient and factors whose product is ``dense`` if nothing is removed.
+
+    Ranks that tell the same line tell it once; a line that one rank tells twice counts twice, as
+    in attention among channels, whose rows and columns are the same.
+    """
+    factors, counts = [], Counter[bytes]()
+    for lines in ranks:
+        counts |= Counter(ids.tobytes() for ids in lines)
+    for text in counts.elements():
+        ids = np.frombuffer(text, np.int64)
         found = factor(ids, owners)
         if found.parts:
             found, divisor = _reduced(found, ids.size)
@@ -170,8 +177,7 @@ def _activation(
     same: Sequence[Split], owners: Sequence[Owners], blocks: Sequence[Unit]
 ) -> Activation:
     first, needs = same[0]
-    lines = (ids for made, _ in same for ids in made.lines)
-    coefficient, factors = _product(first.size, lines, owners)
+    coefficient, factors = _product(first.size, [made.lines for made, _ in same], owners)
     around = [unit.name for unit in blocks if inside(first.module, unit.members[0])]
     factors += [present(block) for block in around]
     if 0 < len(needs) <= _CHAIN:

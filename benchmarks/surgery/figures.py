@@ -35,6 +35,7 @@ def figures(results: Results) -> Figures:
         "build_speedup_deeplabv3": speedups["deeplabv3"],
         "build_speedup_min": _least(speedups.values()),
         "candidate_memory_ratio": _memory_ratio(results.get("memory", {}).get("resnet50", {})),
+        "zoo_priced_share": _share([facts["priced"] for facts in ours if "priced" in facts]),
         "onnx_tried": sum("onnx" in facts for facts in ours),
         "tp_expert_runs_share": _share([bool(facts.get("runs")) for facts in expert]),
         "tp_obvious_ok_share": _share([bool(facts.get("right")) for facts in obvious]),

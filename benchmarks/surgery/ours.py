@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from autoprune.artifacts.weights import load_weights, save_weights
+from autoprune.cost.count import count_costs
+from autoprune.cost.model import CostModel
 from autoprune.formats.onnx import export_onnx, run_onnx
 from autoprune.reporting.inventory import Inventory, inventory
 from autoprune.surgery.apply import apply
@@ -48,7 +50,7 @@ def check(note: Note, model: Model) -> None:
     pruned = apply(dense, plan, atoms)
     require_runs(dense, pruned, sets)
     require_shapes(model, dense, pruned, sets)
-    note(forward=True, stage="compare")
+    note(forward=True, priced=_priced(dense, plan, atoms, pruned, sets[0]), stage="compare")
     twin = randomised(dense, torch.Generator().manual_seed(1))
     note(gap=_check_values(twin, plan, atoms, sets))
     note(equal=True, stage="round trip")
@@ -65,6 +67,20 @@ def cut_everywhere(plan: Plan, seed: int = 0) -> dict[str, Ids]:
     rng = np.random.default_rng(seed)
     units = plan.of("channel", "head").items()
     return {name: random_atoms(unit.atoms, SPARSITY, rng) for name, unit in units}
+
+
+def _priced(
+    dense: nn.Module, plan: Plan, atoms: Mapping[str, Ids], pruned: nn.Module, inputs: Inputs
+) -> bool:
+    """Tell whether the plan alone says what the pruned model costs when it is counted.
+
+    Memory is left out where it depends on values, as after non-maximum suppression.
+    """
+    kept = {name: plan.units[name].atoms - len(gone) for name, gone in atoms.items()}
+    told = CostModel(dense, plan).price(kept).as_dict()
+    counted = count_costs(pruned, inputs, plan.batch).as_dict()
+    by_value = {"memory"} if plan.witnesses else set()
+    return all(told[cost] == counted[cost] for cost in told.keys() - by_value)
 
 
 def _found(found: Inventory) -> dict[str, object]:

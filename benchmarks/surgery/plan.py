@@ -13,7 +13,7 @@ REPEATS, QUICK_REPEATS = 15, 5
 _HERE = "benchmarks/surgery"
 _COMMON = (f"{_HERE}/build.py", f"{_HERE}/right.py")
 _SURGERY = ("autoprune/surgery", "autoprune/methods", f"{_HERE}/ours.py", *_COMMON)
-_ARTIFACTS = ("autoprune/artifacts", "autoprune/reporting/inventory.py")
+_ARTIFACTS = ("autoprune/artifacts", "autoprune/cost", "autoprune/reporting/inventory.py")
 _RIVAL = (f"{_HERE}/theirs.py", f"{_HERE}/torch_pruning.py", *_COMMON)
 _BUILT = {
     "resnet50": Model(source="classification", name="resnet50", size=224),

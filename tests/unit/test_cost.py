@@ -260,3 +260,24 @@ def test_costs_go_by_the_names_of_a_budget() -> None:
     exact = {"macs": 1, "params": 2, "size": 3, "memory": 4, "sparse_macs": 5, "sparse_size": 6}
     found = Costs(**exact, latency={"onnxruntime": 7.5})
     assert found.as_dict() == {**exact, "latency@onnxruntime": 7.5}
+
+
+def test_attention_among_channels_grows_with_their_square() -> None:
+    class Across(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.outer = nn.Linear(5, 8, bias=False), nn.Linear(8, 3, bias=False)
+
+        def forward(self, x: Tensor) -> Any:
+            y = self.inner(x)
+            scores = (y.transpose(1, 2) @ y).softmax(-1)  # channels x channels, over 6 tokens
+            return self.outer(y @ scores)
+
+    model, x = Across().eval(), images(2, 6, 5)
+    plan = solve([trace(model, [x])], state_tensors(model), 2)
+    prices = CostModel(model, plan)
+    for kept in (8, 5, 2):
+        by_hand = 6 * 5 * kept + 2 * 6 * kept**2 + 6 * kept * 3
+        assert prices.price({"inner": kept}).macs == by_hand
+        cut = apply(model, plan, {"inner": np.arange(kept, 8)})
+        assert prices.price({"inner": kept}) == count_costs(cut, [x], 2)
