@@ -38,6 +38,8 @@ class Inside:
     evaluations: Evaluations
     wanted: int
     _misses: list[dict[str, float]] = field(default_factory=list)
+    _problem: ModelError | None = None
+    _tried: int = 0
 
     def winner(self) -> tuple[nn.Module, Evaluation, list[Evaluation]]:
         """Search, measure, fine-tune: return the best model, its evaluation, and all finalists.
@@ -52,47 +54,64 @@ class Inside:
         loop.trials = max(loop.trials, earlier.get("trials", 0))
         more = max(round(loop.trials * _MORE), 1)
         for _ in range(_ROUNDS):
-            self._misses = []
             found = self._recovered(loop.run())
             if found is not None:
                 return found
-            try:
-                for cost, share in self._closest().items():
-                    projection.tighten(cost, _MARGIN / share)
-            except BudgetError:  # no policy is priced so low
+            if loop.late or not self._lower(loop.trials + more):
                 break
-            loop.trials = len(loop.scored) + more
-            aim = {"limits": dict(projection.tightened), "trials": loop.trials}
-            study.set_user_attr(TIGHTENED, aim)
-            self._tell(self._closest())
         raise BudgetError(
             "No model inside the budget was found: measured, the closest missed "
             f"{_text(self._closest())}. What was scored is kept. Set a higher limit, or resume "
             "when the device is less busy."
         )
 
+    def _lower(self, trials: int) -> bool:
+        """Aim lower, by what the closest missed, with more trials; False if that is no use."""
+        study, projection, closest = self.loop.study, self.loop.projection, self._closest()
+        try:
+            for cost, share in closest.items():
+                projection.tighten(cost, _MARGIN / share)
+        except BudgetError:  # no policy is priced so low
+            return False
+        self.loop.trials = max(trials, len(self.loop.scored) + 1)
+        aim = {"limits": dict(projection.tightened), "trials": self.loop.trials}
+        study.set_user_attr(TIGHTENED, aim)
+        self._tell(closest)
+        return True
+
     def _recovered(
         self, ranked: Sequence[Evaluation]
     ) -> tuple[nn.Module, Evaluation, list[Evaluation]] | None:
         """Return the best fine-tuned model, None if none is inside."""
+        self._misses, self._problem, self._tried = [], None, 0
         try:
             return recover_finalists(
                 self._able(ranked), self.evaluations, self.loop.progress, self._accepts
             )
         except (BudgetError, ModelError):
-            if not any(map(self._missed, self.gate.seen.values())) and not self._misses:
-                raise
-            return None
+            if self._misses or (self.gate.seen and not self._tried):
+                return None
+            if self._problem is not None:  # no candidate could be run at all
+                raise self._problem from None
+            raise
 
     def _able(self, ranked: Sequence[Evaluation]) -> Iterator[Evaluation]:
-        """Yield those that are inside, measured one by one as long as more are asked for."""
+        """Yield those that are inside, measured one by one as long as more are asked for.
+
+        What was proposed under a higher aim is left aside: it would be measured in vain.
+        """
         if not self.gate.pairs:
             yield from ranked
             return
-        for candidate in ranked:
+        for candidate in filter(lambda c: self.loop.projection.aims_at(c.policy), ranked):
             new = candidate.policy.fingerprint not in self.gate.seen
-            excess = self._excess(candidate)
+            try:
+                excess = self._excess(candidate)
+            except ModelError as err:  # it cannot be exported or run: the next one may
+                self._problem = err
+                continue
             if not excess:
+                self._tried += 1
                 yield candidate
             elif new:
                 self._misses.append(excess)
@@ -110,7 +129,8 @@ class Inside:
     def _closest(self) -> dict[str, float]:
         """Return by what the model that came closest missed."""
         before = (self._missed(one) for one in self.gate.seen.values())
-        return min(self._misses or before, key=lambda excess: max(excess.values(), default=0.0))
+        known = [excess for excess in self._misses or before if excess]
+        return min(known, key=lambda excess: max(excess.values()), default={})
 
     def _excess(self, candidate: Evaluation) -> dict[str, float]:
         fingerprint = candidate.policy.fingerprint

@@ -37,6 +37,7 @@ class Loop:
     timeout: float | None
     progress: ProgressCallback
     scored: dict[str, Evaluation] = field(default_factory=dict)
+    _start: float = 0.0
 
     def run(self) -> list[Evaluation]:
         """Go on from where the study stands until there is nothing left to do.
@@ -62,13 +63,14 @@ class Loop:
         spaces = self.projection.spaces
         for trial in finished_trials(self.study):
             self._keep(self.evaluations.score(policy_of(trial.params, spaces)))
-        start, before = time.monotonic(), len(self.scored)
+        before, began = len(self.scored), time.monotonic()
+        self._start = self._start or began
         self._report(None)
-        while len(self.scored) < self.trials and not self._late(start):
+        while len(self.scored) < self.trials and not self.late:
             if not self._step(self.study.ask(distributions(spaces))):
                 self._report(None, note="no policy was found that was not tried before")
                 return
-            pace = (time.monotonic() - start) / (len(self.scored) - before)
+            pace = (time.monotonic() - began) / (len(self.scored) - before)
             self._report(pace)
 
     def ranked(self) -> list[Evaluation]:
@@ -76,8 +78,10 @@ class Loop:
         fine = [(e.loss, fp, e) for fp, e in self.scored.items() if e.loss is not None]
         return [evaluation for _, _, evaluation in sorted(fine, key=lambda entry: entry[:2])]
 
-    def _late(self, start: float) -> bool:
-        used = time.monotonic() - start
+    @property
+    def late(self) -> bool:
+        """Whether the time is over, counted from the first run."""
+        used = time.monotonic() - self._start
         return self.timeout is not None and bool(self.scored) and used >= self.timeout
 
     def _step(self, trial: Trial) -> bool:

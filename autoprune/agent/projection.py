@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY, Costs
+from autoprune.core.policy import Policy
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError
-from autoprune.space.schema import UnitSpace
+from autoprune.space.schema import UnitSpace, kept_atoms
 
 Levels = dict[str, int]
 Rows = npt.NDArray[np.int64]
@@ -92,6 +93,12 @@ class Projection:
     def feasible(self, levels: Mapping[str, int]) -> bool:
         """Tell whether levels by unit meet every limit."""
         found = self.price(levels).as_dict()
+        return all(found[cost] <= limit for cost, limit in self._limits.items())
+
+    def aims_at(self, policy: Policy) -> bool:
+        """Tell whether a policy is inside what is aimed at now."""
+        kept = {u: kept_atoms(self.spaces[u].atoms, c.sparsity) for u, c in policy.items()}
+        found = self.cost.price(kept).as_dict()
         return all(found[cost] <= limit for cost, limit in self._limits.items())
 
     def project(self, wanted: Mapping[str, int]) -> Levels:

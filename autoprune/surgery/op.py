@@ -57,7 +57,7 @@ class Record:
         rank: Which axis to settle on where channels are laid out over several: 0 is the one
             with most freedom.
         shadows: What is known of each tensor that is alive.
-        terms: Multiply-adds met so far.
+        terms: Multiply-adds met so far, in parts for each op.
         activations: Memory that the forward held.
         uncounted: Ops whose multiply-adds nobody counts.
         weights: Names of the parameters of layers, by where their memory is.
@@ -75,7 +75,7 @@ class Record:
     ids: IdTable
     rank: int = 0
     shadows: WeakTensorKeyDictionary = field(default_factory=WeakTensorKeyDictionary)
-    terms: list[MacTerm] = field(default_factory=list)
+    terms: list[tuple[MacTerm, ...]] = field(default_factory=list)
     activations: Activations = field(default_factory=Activations)
     uncounted: set[str] = field(default_factory=set)
     weights: dict[int, str] = field(default_factory=dict)

@@ -102,10 +102,12 @@ def cost_terms(
     records: Sequence[Record], owners: Sequence[Owners], blocks: Sequence[Unit]
 ) -> tuple[CostTerm, ...]:
     """Return the multiply-adds of the traced ops; traces of all ranks run the same ones."""
-    return tuple(
-        _cost_term(list(same), owners, blocks)
-        for same in zip(*(record.terms for record in records), strict=True)
-    )
+    found = []
+    for ranks in zip(*(record.terms for record in records), strict=True):
+        most = max(map(len, ranks))  # a rank whose rule did not fit knows no parts
+        parts = zip(*(terms for terms in ranks if len(terms) == most), strict=True)
+        found += [_cost_term(same, owners, blocks) for same in parts]
+    return tuple(found)
 
 
 def _cost_term(

@@ -1,6 +1,6 @@
 """Real eager forwards that carry channel ids beside every tensor."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -42,6 +42,15 @@ _UNCOUNTED = (
     *("aten.linalg_inv", "aten.linalg_lu", "aten.linalg_qr", "aten.linalg_eigh"),
     "torchvision.deform_conv2d",
 )
+# What PyTorch could count but does not: attention on the CPU, and products with vectors.
+_FORMULAS: dict[str, Callable[..., int]] = {
+    "aten._scaled_dot_product_flash_attention_for_cpu": flop_registry[
+        torch.ops.aten._scaled_dot_product_flash_attention
+    ],
+    "aten.mv": lambda matrix, vector, **_: 2 * matrix.numel(),
+    "aten.addmv": lambda start, matrix, vector, **_: 2 * matrix.numel(),
+    "aten.dot": lambda left, right, **_: 2 * left.numel(),
+}
 _KNOWN = {"aten", "prim", "prims", "torchvision", "profiler"}
 _KEPT = ("flow", "activations", "uncounted", "by_value", "branches", "axes")
 
@@ -102,7 +111,7 @@ def _apply_rule(op: Op, func: Any) -> None:
 
 
 def _count(op: Op, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-    formula = flop_registry.get(func.overloadpacket)
+    formula = flop_registry.get(func.overloadpacket) or _FORMULAS.get(op.name)
     if formula is None:
         if op.name.startswith(_UNCOUNTED) or func.namespace not in _KNOWN:
             op.record.uncounted.add(op.name)
@@ -111,10 +120,12 @@ def _count(op: Op, func: Any, args: Any, kwargs: Any, out: Any) -> None:
     whole = sum(share for share, _ in op.parts) or 1
     module = op.record.modules[-1] if op.record.modules else ""
     operands, weight, settings = op.operands(), op.weight, op.settings
+    terms = []
     for share, factors in op.parts or [(1, ())]:
         part = macs * share // whole
-        op.record.terms.append(MacTerm(op.name, part, factors, module, weight, operands, settings))
+        terms.append(MacTerm(op.name, part, factors, module, weight, operands, settings))
         operands = ()
+    op.record.terms.append(tuple(terms))
 
 
 def start_record(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:

@@ -281,3 +281,22 @@ def test_attention_among_channels_grows_with_their_square() -> None:
         assert prices.price({"inner": kept}).macs == by_hand
         cut = apply(model, plan, {"inner": np.arange(kept, 8)})
         assert prices.price({"inner": kept}) == count_costs(cut, [x], 2)
+
+
+def test_fused_attention_and_products_with_vectors_are_counted() -> None:
+    class Fused(nn.Module):
+        def forward(self, x: Tensor) -> Any:
+            return nn.functional.scaled_dot_product_attention(x, x, x)
+
+    # 2 heads: 6 x 6 scores of width 4, then 6 x 4 sums over 6
+    assert costs(Fused(), images(3, 2, 6, 4)).macs == 2 * (6 * 6 * 4 + 6 * 4 * 6)
+
+    class Vector(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.v = nn.Parameter(torch.ones(5))
+
+        def forward(self, x: Tensor) -> Any:
+            return x @ self.v
+
+    assert costs(Vector(), images(3, 5)).macs == 5

@@ -153,6 +153,7 @@ class FakeLoop:
     progress: Callable[[Progress], Any]
     scored: dict[str, Evaluation] = field(default_factory=dict)
     limits: list[dict[str, float]] = field(default_factory=list)
+    late: bool = False
 
     def run(self) -> list[Evaluation]:
         self.limits.append(dict(self.projection.tightened))

@@ -1,15 +1,17 @@
 """Whole models measured end to end, to learn what a graph adds to its layers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import nn
 
 from autoprune.core.target import Target
 from autoprune.cost.latency.observations import Comparison
 from autoprune.cost.latency.runtimes import Runtime, Session
+from autoprune.cost.latency.runtimes.torch_session import threads_restored
 from autoprune.cost.latency.timing import compare
 from autoprune.surgery.apply import apply
 from autoprune.surgery.nested import Inputs
@@ -49,7 +51,9 @@ class EndToEnd:
         Raises:
             ModelError: If the runtime cannot run it.
         """
+        before = torch.get_num_threads()
         with runtime.open(model, inputs, target) as session:
+            torch.set_num_threads(before)  # only measuring runs on the threads of the target
             yield cls(model, plan, inputs, runtime, target, session)
 
     def shrunk(self, kept: Mapping[str, int]) -> nn.Module:
@@ -68,8 +72,10 @@ class EndToEnd:
         Raises:
             ModelError: If the runtime cannot run it.
         """
-        with ExitStack() as stack:
-            other = stack.enter_context(self.runtime.open(pruned, self.inputs, self.target))
+        with (
+            threads_restored(),
+            self.runtime.open(pruned, self.inputs, self.target) as other,
+        ):
             return compare(self.session, other, limit_s=limit_s)
 
 
