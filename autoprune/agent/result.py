@@ -113,6 +113,7 @@ def finish(
         search=cost,
         checks=checks.model_copy(update={"latency": _checked(measured)}),
         versions=_versions(),
+        uncounted=list(prepared.plan.uncounted),
     )
     write_text(request.out / POLICY, winner.policy.to_json() + "\n")
     write_text(request.out / RESULT, result.to_json())

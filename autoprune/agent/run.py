@@ -29,6 +29,7 @@ from autoprune.agent.sampler import ProjectedSampler
 from autoprune.agent.workspace import Workspace
 from autoprune.artifacts.result import SearchCost
 from autoprune.core.fingerprint import fingerprint
+from autoprune.cost.latency.runtimes import find_runtime
 from autoprune.evaluation.randomness import isolated
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -46,6 +47,8 @@ def run_search(request: Request) -> SearchResult:
         InputError: If anything given cannot be used; see `autoprune.errors`.
         VerificationError: If the winner fails a check; nothing is written as a result then.
     """
+    for target in request.budget.targets:
+        find_runtime(target)  # before anything that takes long
     request = replace(request, model=copied(request.model).cpu())  # theirs stays where it is
     workspace = Workspace(request.out, request.if_exists)
     loaders = (request.task.loader(split) for split in SPLITS)

@@ -119,7 +119,13 @@ class Workspace:
         path = self.folder / LATENCY
         if self._if_exists != "resume" or not path.is_file():
             return {}
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as err:
+            raise OutputError(
+                f"{path} cannot be read: {err}. Put it back, or start afresh with --if-exists "
+                "overwrite."
+            ) from err
         return found
 
     def keep_latency(self, saved: Mapping[str, Any]) -> None:

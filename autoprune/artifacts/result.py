@@ -98,7 +98,10 @@ class LatencyCheck(_Record):
 
 
 class Result(_Record):
-    """The content of ``result.json``, schema version 1."""
+    """The content of ``result.json``, schema version 1.
+
+    ``uncounted`` are ops whose multiply-adds nobody counts: MACs are a lower bound then.
+    """
 
     schema_: Literal[1] = 1
     task: str
@@ -111,6 +114,7 @@ class Result(_Record):
     search: SearchCost
     checks: Checks
     versions: dict[str, str]
+    uncounted: list[str] = []
 
     model_config = ConfigDict(
         extra="forbid",

@@ -93,7 +93,7 @@ class Budget:
         return f"Budget({str(self)!r})"
 
     def __str__(self) -> str:
-        return ", ".join(f"{cost}={limit}" for cost, limit in self.limits.items())
+        return ", ".join(_written(cost, limit) for cost, limit in self.limits.items())
 
     def to_dict(self) -> dict[str, str]:
         """Return the limits as text by cost; `parse` gives an equal budget back."""
@@ -131,6 +131,11 @@ class Budget:
             _check_cost(cost)
             limits[cost] = _parse_limit(written, cost.partition("@")[0], amount)
         return cls(limits)
+
+
+def _written(cost: str, limit: Limit) -> str:
+    kind, at, target = cost.partition("@")
+    return f"{kind}={limit}{at}{target}"
 
 
 def _pairs(given: str | Iterable[str] | Mapping[str, Any]) -> list[tuple[str, Any]]:
@@ -183,7 +188,8 @@ def _parse_limit(written: str, cost: str, amount: Any) -> Limit:
     unit = unit.lower() if cost == "latency" else unit.upper()
     if unit != "%" and unit not in scales:
         allowed = ", ".join(["%", *filter(None, scales)])
-        raise BudgetError(f"Unknown unit {match[2]!r} in {written}={amount}. Allowed: {allowed}.")
+        problem = f"Unknown unit {match[2]!r} in" if match[2] else "A unit is missing in"
+        raise BudgetError(f"{problem} {written}={amount}. Allowed: {allowed}.")
     relative = unit == "%"
     value = float(number / 100 if relative else number * scales[unit])
     if value <= 0 or (relative and value > 1):

@@ -4,14 +4,11 @@ from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any
-
-import numpy as np
-from scipy.stats import spearmanr
 
 from autoprune.agent.latency import TargetLatency
+from autoprune.agent.latency_check import check_tables
+from autoprune.agent.tables import kept_of
 from autoprune.core.target import Target
-from autoprune.cost.latency.graph import varied
 from autoprune.cost.latency.model import PARTS
 from autoprune.space.loader import load_space
 from autoprune.storage.database import Database
@@ -36,7 +33,7 @@ def check(note: Note, model: str, size: int, target: str, policies: int) -> None
         start = perf_counter()
         steps = latency.find_steps()
         spaces = load_space("default").resolve(plan.atoms, plan.kinds, steps)
-        kept = {u: spaces[u].kept if u in spaces else (n,) for u, n in plan.atoms.items()}
+        kept = kept_of(plan, spaces)
         priced = latency.build(kept, lambda _: note(stage="build"))
         standing = latency.standing
         assert standing is not None
@@ -49,24 +46,14 @@ def check(note: Note, model: str, size: int, target: str, policies: int) -> None
             fit_error=priced.fit.error,
             fit=dict(zip(PARTS, priced.fit.weights, strict=True)),
         )
-        drawn = varied(kept, policies + 2, np.random.default_rng(5))[2:]
-        dense = {unit: atoms for unit, atoms in plan.atoms.items()}
-        rows, seconds = latency.meter.whole([dense, *drawn], lambda *_: note(stage="check"))
-        predicted = priced(rows)[1:] / 1000
-        note(**_errors(predicted, seconds[1:]))
-
-
-def _errors(predicted: np.ndarray, measured: np.ndarray) -> dict[str, Any]:
-    return {
-        "mape": _mape(predicted, measured),
-        "spearman": float(spearmanr(predicted, measured)[0]),
-        "predicted_ms": [round(1000 * float(one), 4) for one in predicted],
-        "measured_ms": [round(1000 * float(one), 4) for one in measured],
-    }
-
-
-def _mape(predicted: np.ndarray, measured: np.ndarray) -> float:
-    return float(np.abs(predicted / measured - 1).mean())
+        checked = check_tables(latency, kept, policies, lambda _: note(stage="check"), seed=5)
+        note(
+            mape=checked.mape,
+            spearman=checked.spearman,
+            busy=checked.busy,
+            predicted_ms=[round(one.predicted_ms, 4) for one in checked.policies],
+            measured_ms=[round(one.measured_ms, 4) for one in checked.policies],
+        )
 
 
 def _database(folder: Path) -> Database:

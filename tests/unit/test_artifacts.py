@@ -309,6 +309,7 @@ RESULT = {
         **{"reload_max_diff": 0.0, "onnx_max_diff": None, "latency": {}},
     },
     "versions": {"torch": "2"},
+    "uncounted": [],
 }
 
 

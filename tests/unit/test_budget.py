@@ -59,7 +59,7 @@ def test_the_order_in_which_limits_are_given_does_not_matter() -> None:
         ("50%", "COST=LIMIT"),
         ("macss=50%", "Did you mean 'macs'"),
         ("latency=8ms", "names what runs the model.*latency=8ms@onnxruntime"),
-        ("latency=8@onnxruntime", "Unknown unit ''.*Allowed: %, us, ms, s"),
+        ("latency=8@onnxruntime", "A unit is missing in latency=8.*Allowed: %, us, ms, s"),
         ("weights=8MB", "Unknown cost 'weights'"),
         ("macs=50X", "Unknown unit 'X'.*Allowed: %, K, M, G, T"),
         ("params=10MB", "Unknown unit 'MB'"),

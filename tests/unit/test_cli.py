@@ -58,6 +58,7 @@ RESULT = {
         **{"reload_max_diff": 0.0, "onnx_max_diff": 0.0, "latency": {}},
     },
     "versions": {},
+    "uncounted": [],
 }
 
 

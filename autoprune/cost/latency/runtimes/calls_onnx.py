@@ -31,22 +31,27 @@ def time_onnx(call: Call, target: Target) -> Timing | None:
     form = _form(call)
     if form is None:
         return None
+    model, feed, copies = _model(*form, call)
+    try:
+        times = _profiled(model.SerializeToString(), feed, target)
+    except Exception:  # onnxruntime raises kinds of its own where it has no kernel
+        return None
+    return Timing.of([one / copies for one in times[len(times) // 4 :]])  # the first warm up
+
+
+def _profiled(model: bytes, feed: dict[str, np.ndarray], target: Target) -> list[float]:
     import onnxruntime
 
-    model, feed, copies = _model(*form, call)
     with TemporaryDirectory(prefix="autoprune-") as folder:
         options = session_options(target.cores)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         start, runs = perf_counter(), 0
         while runs < _LEAST_RUNS or (perf_counter() - start < _LEAST_S and runs < _MOST_RUNS):
             session.run(None, feed)
             runs += 1
-        times = _times(Path(session.end_profiling()), runs)
-    return Timing.of([one / copies for one in times[len(times) // 4 :]])  # the first warm up
+        return _times(Path(session.end_profiling()), runs)
 
 
 def _times(profile: Path, runs: int) -> list[float]:

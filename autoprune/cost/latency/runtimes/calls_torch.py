@@ -33,6 +33,22 @@ def time_torch(
     function = getattr(torch.ops.aten, call.op.removeprefix("aten."), None)
     if function is None:
         return None
+    with threads_restored():
+        try:
+            session = _session(function, call, target, device, wait)
+            session.run()
+        except (RuntimeError, TypeError, NotImplementedError):  # memory that runs out among them
+            return None
+        return measure(session, precision=PRECISION, limit_s=LIMIT_S, warm_s=0.005)
+
+
+def _session(
+    function: Callable[..., Any],
+    call: Call,
+    target: Target,
+    device: torch.device | None,
+    wait: Callable[[], object],
+) -> TorchSession:
     first, *others = (_tensor(shape, target, device) for shape in call.shapes)
     padding = [None] if call.op == "aten.convolution" and len(others) == 1 else []  # no bias
     settings = dict(call.settings)
@@ -41,13 +57,7 @@ def time_torch(
     def run(x: torch.Tensor) -> Any:
         return function(x, *next(copies), *padding, **settings)
 
-    session = TorchSession(run, [first], target.cores, wait)
-    with threads_restored():
-        try:
-            session.run()
-        except (RuntimeError, TypeError, NotImplementedError):
-            return None
-        return measure(session, precision=PRECISION, limit_s=LIMIT_S, warm_s=0.005)
+    return TorchSession(run, [first], target.cores, wait)
 
 
 def _copies(weights: Sequence[torch.Tensor]) -> list[Sequence[torch.Tensor]]:
