@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -18,6 +18,7 @@ from autoprune.cost.latency.grid import Grid
 from autoprune.cost.latency.meter import Kept, Meter
 from autoprune.cost.latency.model import LatencyModel
 from autoprune.cost.latency.saved import from_dict, to_dict
+from autoprune.cost.latency.timing import measure
 from autoprune.storage.database import Database
 from autoprune.storage.latencies import Latencies
 from autoprune.surgery.nested import Inputs
@@ -49,6 +50,7 @@ class TargetLatency:
     model: LatencyModel | None = None
     standing: Standing | None = None
     seconds: float = 0.0
+    _pace: float = 1.0
     _rows: list[Any] = field(default_factory=list)
     _seconds: list[float] = field(default_factory=list)
 
@@ -112,6 +114,23 @@ class TargetLatency:
         self._rows += list(rows)
         self._seconds += list(seconds)
         self.model.adjust(np.array(self._rows), np.array(self._seconds))
+        self._keep_pace()
+
+    def take_pace(self) -> None:
+        """Measure the dense model now and price by that: the device may be slower than it was.
+
+        What is stored is in the seconds of the day when the dense model was first measured; a
+        limit in milliseconds is about today's.
+        """
+        meter = self.meter
+        with self._counted(), meter.runtime.open(meter.model, meter.inputs, meter.target) as dense:
+            self._pace = measure(dense).seconds / self.dense_s
+        self._keep_pace()
+
+    def _keep_pace(self) -> None:
+        assert self.model is not None
+        fit = self.model.fit
+        self.model.fit = replace(fit, weights=tuple(one * self._pace for one in fit.weights))
 
     def seen(self, policy: Mapping[str, int]) -> bool:
         """Tell whether the fit knows a model of a policy's shapes, given as atoms kept."""

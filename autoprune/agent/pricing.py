@@ -11,6 +11,7 @@ from autoprune.agent.latency import TargetLatency
 from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
 from autoprune.agent.tables import allowed, build_tables
+from autoprune.core.costs import LATENCY
 from autoprune.core.progress import Progress
 from autoprune.cost.model import CostModel
 from autoprune.storage.shared import shared_database
@@ -67,6 +68,9 @@ def priced(
             spaces = build_tables(
                 latencies, plan, request.space, request.progress, seed=request.seed
             )
+            for one in latencies:
+                if not request.budget.limits[f"{LATENCY}{one.meter.target}"].relative:
+                    one.take_pace()
         by_target = {str(one.meter.target): one.model for one in latencies if one.model}
         projection = Projection(CostModel(request.model, plan, by_target), spaces, request.budget)
         if not saved:
