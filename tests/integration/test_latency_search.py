@@ -202,7 +202,7 @@ REFUSED: dict[str, tuple[type[Exception], str]] = {
     "latency=80%@pytorch/dtype=int8": (ConfigError, r"'dtype' of a target must be one of"),
     "latency=80%@pytorch/thread=1": (ConfigError, r"Unknown option 'thread'.*threads"),
     "latency=8": (BudgetError, r"names what runs the model.*latency=8ms@onnxruntime"),
-    "latency=8@onnxruntime": (BudgetError, r"Unknown unit ''.*%, us, ms, s"),
+    "latency=8@onnxruntime": (BudgetError, r"A unit is missing.*%, us, ms, s"),
     "latency=8h@onnxruntime": (BudgetError, r"Unknown unit 'h'.*%, us, ms, s"),
 }
 if not torch.cuda.is_available():
