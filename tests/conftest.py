@@ -1,7 +1,11 @@
 """Settings that hold for every test."""
 
 import os
+import sys
 import tempfile
+from collections.abc import Callable
+
+import pytest
 
 # The models of the tests are tiny: more threads only wait for each other (109 s against 23 s).
 # It is set before torch is imported, and children inherit it.
@@ -10,3 +14,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What is measured of this device is kept apart from the user's own.
 _FOLDER = tempfile.TemporaryDirectory(prefix="autoprune-tests-")
 os.environ["AUTOPRUNE_DATABASE"] = os.path.join(_FOLDER.name, "shared.db")
+
+
+@pytest.fixture
+def run_autoprune(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Return what runs ``autoprune WORDS`` in this process and gives code, stdout and stderr."""
+    from autoprune.cli.main import main
+
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["autoprune", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capfd.readouterr()
+        return int(ended.value.code or 0), shown.out, shown.err
+
+    return run

@@ -5,6 +5,7 @@ import pickle
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(project: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+def run(project: Path, run_autoprune: Run) -> Run:
     """Return what runs ``autoprune search`` in the project and gives code, stdout and stderr."""
-
-    def run(*options: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["autoprune", "search", "search.yaml", *options])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capfd.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
+    return partial(run_autoprune, "search", "search.yaml")
 
 
 def edit(file: str, old: str, new: str) -> Callable[[Path], None]:

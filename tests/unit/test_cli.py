@@ -99,15 +99,8 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeSearch:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["autoprune", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capfd.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
+def run(run_autoprune: Any) -> Any:
+    return run_autoprune
 
 
 def test_the_search_gets_what_the_file_says(fake: FakeSearch, run: Any, tmp_path: Path) -> None:

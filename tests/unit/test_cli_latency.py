@@ -1,7 +1,6 @@
 """``autoprune latency``: what is measured by a runtime that only pretends, and what is refused."""
 
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import torch
 from torch import nn
 
 from autoprune.agent import latency
-from autoprune.cli.main import main
 from autoprune.core.target import Target
 from autoprune.cost.latency.layers import Call
 from autoprune.cost.latency.observations import Timing
@@ -91,20 +89,12 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Pretends:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+def run(run_autoprune: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AUTOPRUNE_DATABASE", str(tmp_path / "shared.db"))
     (tmp_path / "code.py").write_text(CODE)
     (tmp_path / "search.yaml").write_text(SEARCH)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["autoprune", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capfd.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
+    return run_autoprune
 
 
 BUILD = ("latency", "build", "search.yaml", "--target", "pretends/threads=1")

@@ -1,14 +1,12 @@
 """The commands that take a model apart: units and spaces."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autoprune._resources import names, resource
-from autoprune.cli.main import main
 from autoprune.cli.model_options import random_inputs, read_args
 from autoprune.errors import ConfigError
 
@@ -32,18 +30,10 @@ class Lists(nn.Module):
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+def run(run_autoprune: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.py").write_text(MODEL)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["autoprune", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        shown = capfd.readouterr()
-        return int(ended.value.code or 0), shown.out, shown.err
-
-    return run
+    return run_autoprune
 
 
 INPUT = ("--input", "2,1,6,6")

@@ -1,5 +1,6 @@
 """Projection: any wish becomes feasible levels that use the budget up."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, cast
@@ -52,22 +53,37 @@ class ChainCost:
 
     def price_many(self, kept: Ids) -> dict[str, Ids]:
         rows = [self.price(dict(zip(self.atoms, map(int, row), strict=True))) for row in kept]
-        return {name: np.array([row.as_dict()[name] for row in rows]) for name in EXACT}
+        return {name: np.array([row.as_dict()[name] for row in rows]) for name in self.named}
+
+    @property
+    def named(self) -> tuple[str, ...]:
+        return EXACT
 
 
-def chain(kept: dict[str, tuple[int, ...]], budget: Any) -> Projection:
+def chain(
+    kept: dict[str, tuple[int, ...]],
+    budget: Any,
+    kind: Callable[..., ChainCost] = ChainCost,
+    **changes: Any,
+) -> Projection:
     spaces = {unit: UnitSpace(unit, at[0], ("channel.l1",), at) for unit, at in kept.items()}
-    cost = ChainCost({unit: at[0] for unit, at in kept.items()})
+    cost = kind({unit: at[0] for unit, at in kept.items()}, **changes)
     return Projection(cast(CostModel, cost), spaces, Budget.parse(budget))
+
+
+def draw_levels(draw: st.DrawFn, most: int) -> dict[str, tuple[int, ...]]:
+    """Draw the atoms kept at each level of up to ``most`` units."""
+    kept = {}
+    for number in range(draw(st.integers(1, most))):
+        counts = draw(st.sets(st.integers(1, 30), min_size=2, max_size=8))
+        kept[f"u{number}"] = tuple(sorted(counts, reverse=True))
+    return kept
 
 
 @st.composite
 def projections(draw: st.DrawFn) -> Projection:
     """Draw a chain of up to five units and limits between its smallest and its dense costs."""
-    kept = {}
-    for number in range(draw(st.integers(1, 5))):
-        counts = draw(st.sets(st.integers(1, 30), min_size=2, max_size=8))
-        kept[f"u{number}"] = tuple(sorted(counts, reverse=True))
+    kept = draw_levels(draw, 5)
     cost = ChainCost({unit: at[0] for unit, at in kept.items()})
     dense: dict[str, Any] = dict(cost.dense.as_dict())
     least: dict[str, Any] = cost.price({unit: at[-1] for unit, at in kept.items()}).as_dict()
@@ -192,28 +208,15 @@ class StairCost(ChainCost):
         off = sum(self.penalty for w in widths if w % self.step)
         return replace(super().price(kept), latency={"fake": float(sum(stairs)) + off})
 
-    def price_many(self, kept: Ids) -> dict[str, Any]:
-        rows = [self.price(dict(zip(self.atoms, map(int, row), strict=True))) for row in kept]
-        return {name: np.array([row.as_dict()[name] for row in rows]) for name in self.named}
-
     @property
     def named(self) -> tuple[str, ...]:
         return (*EXACT, "latency@fake")
 
 
-def stair(kept: dict[str, tuple[int, ...]], budget: Any, **changes: Any) -> Projection:
-    spaces = {unit: UnitSpace(unit, at[0], ("channel.l1",), at) for unit, at in kept.items()}
-    cost = StairCost({unit: at[0] for unit, at in kept.items()}, **changes)
-    return Projection(cast(CostModel, cost), spaces, Budget.parse(budget))
-
-
 @st.composite
 def staircases(draw: st.DrawFn) -> Projection:
     """Draw a chain, and limits on latency and others that the smallest model meets."""
-    kept = {}
-    for number in range(draw(st.integers(1, 4))):
-        counts = draw(st.sets(st.integers(1, 30), min_size=2, max_size=8))
-        kept[f"u{number}"] = tuple(sorted(counts, reverse=True))
+    kept = draw_levels(draw, 4)
     step, penalty = draw(st.integers(1, 8)), draw(st.floats(0, 30))
     cost = StairCost({unit: at[0] for unit, at in kept.items()}, step=step, penalty=penalty)
     least: dict[str, Any] = cost.price({u: at[-1] for u, at in kept.items()}).as_dict()
@@ -226,7 +229,7 @@ def staircases(draw: st.DrawFn) -> Projection:
         if draw(st.booleans()):
             limits[other] = draw(st.integers(least[other], dense[other]))
     try:
-        return stair(kept, limits, step=step, penalty=penalty)
+        return chain(kept, limits, StairCost, step=step, penalty=penalty)
     except BudgetError:  # the dense model is inside, or nothing that is limited moves
         reject()
 
@@ -254,7 +257,7 @@ def idle(projection: Projection, unit: str) -> bool:
 def test_a_unit_whose_smallest_is_as_slow_as_its_largest_is_no_idle_one() -> None:
     """5 of 8 atoms take 12 ms, both 8 and 1 take 8."""
     kept: dict[str, tuple[int, ...]] = {"a": (8, 5, 1), "b": (16, 8, 4)}
-    projection = stair(kept, "latency=16ms@fake", penalty=4.0)
+    projection = chain(kept, "latency=16ms@fake", StairCost, penalty=4.0)
     levels = projection.project({"a": 1, "b": 1})
     assert projection.feasible(levels)
     assert projection.price(levels).latency["fake"] == 16.0
@@ -263,7 +266,7 @@ def test_a_unit_whose_smallest_is_as_slow_as_its_largest_is_no_idle_one() -> Non
 def test_slack_that_a_quicker_level_leaves_is_spent() -> None:
     """3 atoms of u0 are quicker than 2, which makes room for those of u1."""
     kept: dict[str, tuple[int, ...]] = {"u0": (3, 2, 1), "u1": (4, 1), "u2": (4, 2, 1)}
-    projection = stair(kept, "latency=18ms@fake", step=3, penalty=3.0)
+    projection = chain(kept, "latency=18ms@fake", StairCost, step=3, penalty=3.0)
     levels = projection.project(dict.fromkeys(kept, 0))
     assert projection.price(levels).latency["fake"] == 18.0
 
@@ -295,12 +298,12 @@ AB: dict[str, tuple[int, ...]] = {"a": (16, 14, 12, 8, 4), "b": (16, 12, 8, 4)}
     ],
 )
 def test_small_staircases_by_hand(budget: str, wish: Levels, levels: Levels) -> None:
-    assert stair(AB, budget).project(wish) == levels
+    assert chain(AB, budget, StairCost).project(wish) == levels
 
 
 def test_the_limit_that_binds_is_named_with_the_smallest_that_can_be_reached() -> None:
     with pytest.raises(BudgetError) as caught:
-        stair(AB, "latency=7.5ms@fake,macs=50%,params=90%")
+        chain(AB, "latency=7.5ms@fake,macs=50%,params=90%", StairCost)
     message = str(caught.value)
     assert "latency@fake is limited to 7.5 ms, the smallest that can be reached is 8 ms" in message
     assert "macs is limited" not in message
@@ -310,11 +313,11 @@ def test_the_limit_that_binds_is_named_with_the_smallest_that_can_be_reached() -
 
 def test_of_several_that_bind_each_is_named() -> None:
     with pytest.raises(BudgetError, match=r"macs is limited to 10, .* 24; latency@fake is limit"):
-        stair(AB, "latency=1ms@fake,macs=10")
+        chain(AB, "latency=1ms@fake,macs=10", StairCost)
 
 
 def test_tightening_twice_multiplies_and_ends_where_nothing_is_left() -> None:
-    projection = stair(AB, "latency=24ms@fake")
+    projection = chain(AB, "latency=24ms@fake", StairCost)
     projection.tighten("latency@fake", 0.9)
     projection.tighten("latency@fake", 0.8)
     assert projection.tightened == {"latency@fake": pytest.approx(0.72)}
