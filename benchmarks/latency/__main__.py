@@ -1,22 +1,19 @@
 """``python -m benchmarks.latency``: tables against whole models, and budgets on latency."""
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from autoprune.artifacts.files import write_text
+from benchmarks.command import Only, Quick, ReuseOf, State, run
 from benchmarks.latency import accuracy, budget, prices
 from benchmarks.latency.models import NAMES
-from benchmarks.provenance import RESULTS, code_of, commit, machine
-from benchmarks.store import Reuse, Store
-from benchmarks.tasks import Results, Task, run_all
+from benchmarks.provenance import code_of
+from benchmarks.tasks import Results, Task
 
-STATE = RESULTS / ".latency"
 LIMIT = 1800.0  # seconds of processor time of one stage
 TARGETS = ("pytorch/threads=1", "onnxruntime/threads=1")
 SHARE = 0.6
@@ -82,32 +79,28 @@ def _mean(values: list[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
+def write(path: Path, results: Results, last: Mapping[str, Any]) -> None:
+    """Write ``last`` (figures, machine, commit) with the facts behind it; replaces the file."""
+    write_text(path, json.dumps({**last, "results": results}, indent=1) + "\n")
+
+
 def main(
-    quick: Annotated[bool, typer.Option(help="One model, in five minutes at most.")] = False,
-    state: Annotated[
-        Path | None, typer.Option(help="Folder of what is done, so that a cut run goes on.")
-    ] = None,
-    reuse: Annotated[
-        Reuse, typer.Option(help="Which results in the folder count: of the same code, any, none.")
-    ] = "same",
-    only: Annotated[
-        str, typer.Option(help="Do only tasks whose 'kind.name' holds this; no file is written.")
-    ] = "",
+    quick: Quick = False, state: State = None, reuse: ReuseOf = "same", only: Only = ""
 ) -> None:
     """Measure how well latency is priced, and whether budgets on it are met.
 
     The last line is JSON; the full run writes benchmarks/results/latency.json.
     """
-    with ExitStack() as stack:
-        scratch = stack.enter_context(TemporaryDirectory()) if quick else STATE
-        store = Store(state or Path(scratch), reuse)
-        wanted = [task for task in tasks(quick=quick) if only in f"{task.kind}.{task.name}"]
-        results = run_all(wanted, store, commit())
-    last = {"figures": figures(results), "machine": machine(), "commit": commit()}
-    if not quick and not only:
-        whole = {**last, "results": results}
-        write_text(RESULTS / "latency.json", json.dumps(whole, indent=1) + "\n")
-    print(json.dumps(last), flush=True)
+    run(
+        "latency",
+        tasks(quick=quick),
+        figures,
+        write,
+        quick=quick,
+        state=state,
+        reuse=reuse,
+        only=only,
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,59 @@
+"""The command line that every benchmark has."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.provenance import RESULTS, commit, machine
+from benchmarks.store import Reuse, Store
+from benchmarks.tasks import Results, Task, run_all
+
+Quick = Annotated[bool, typer.Option(help="A few models, in five minutes at most.")]
+State = Annotated[
+    Path | None, typer.Option(help="Folder of what is done, so that a cut run goes on.")
+]
+ReuseOf = Annotated[
+    Reuse, typer.Option(help="Which results in the folder count: of the same code, any, none.")
+]
+Only = Annotated[
+    str, typer.Option(help="Do only tasks whose 'kind.name' holds this; no file is written.")
+]
+
+
+def run(
+    name: str,
+    tasks: Iterable[Task],
+    figures: Callable[[Results], Mapping[str, Any]],
+    write: Callable[[Path, Results, Mapping[str, Any]], None],
+    *,
+    quick: bool,
+    state: Path | None,
+    reuse: Reuse,
+    only: str,
+) -> None:
+    """Do the tasks, print one JSON object last, and write the file of a full run.
+
+    Args:
+        name: Name of the benchmark; the file is ``benchmarks/results/NAME.json``.
+        tasks: What there is to do.
+        figures: Makes the figures of the results.
+        write: Writes a file from the results and what is printed.
+        quick: Whether the tasks are those of a quick run, whose results are not kept.
+        state: Folder of what is done, None for the one beside the results.
+        reuse: Which results in the folder count.
+        only: What ``kind.name`` of a task must hold.
+    """
+    with ExitStack() as stack:
+        scratch = stack.enter_context(TemporaryDirectory()) if quick else RESULTS / f".{name}"
+        store = Store(state or Path(scratch), reuse)
+        wanted = [task for task in tasks if only in f"{task.kind}.{task.name}"]
+        results = run_all(wanted, store, commit())
+    last = {"figures": figures(results), "machine": machine(), "commit": commit()}
+    if not quick and not only:
+        write(RESULTS / f"{name}.json", results, last)
+    print(json.dumps(last), flush=True)
