@@ -11,7 +11,6 @@ from autoprune.core.budget import Budget, Limit
 from autoprune.core.costs import LATENCY
 from autoprune.cost.latency.graph import EndToEnd
 from autoprune.cost.latency.observations import Comparison
-from autoprune.surgery.tensors import copied
 
 SECONDS = 10.0  # for one comparison; it ends sooner where the machine is calm
 
@@ -80,21 +79,23 @@ class Gate:
         with ExitStack() as stack:
             pairs = {}
             for latency in latencies:
-                meter, dense = latency.meter, copied(latency.meter.model).cpu()
-                pairs[f"{LATENCY}{meter.target}"] = stack.enter_context(
-                    EndToEnd.open(dense, meter.plan, meter.inputs, meter.runtime, meter.target)
-                )
+                meter = latency.meter
+                pairs[f"{LATENCY}{meter.target}"] = stack.enter_context(meter.against_dense())
             yield cls(pairs, {cost: budget.limits[cost] for cost in pairs})
 
     def measure(self, name: str, model: nn.Module) -> dict[str, Measurement]:
         """Return what is measured of a model by cost, and remember it."""
         self.seen[name] = {
-            cost: Measurement(pairs.compare(copied(model).cpu(), SECONDS), self.limits[cost])
+            cost: Measurement(pairs.compare(model, SECONDS), self.limits[cost])
             for cost, pairs in self.pairs.items()
         }
         return self.seen[name]
 
     def excess(self, name: str, model: nn.Module) -> dict[str, float]:
         """Return by which share each limit is missed, for those that are; empty if none is."""
-        found = {cost: one.excess for cost, one in self.measure(name, model).items()}
-        return {cost: share for cost, share in found.items() if share > 1}
+        return exceeded(self.measure(name, model))
+
+
+def exceeded(measured: Mapping[str, Measurement]) -> dict[str, float]:
+    """Return what is taken as a share of each limit, for those that are exceeded."""
+    return {cost: one.excess for cost, one in measured.items() if one.excess > 1}

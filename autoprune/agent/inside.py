@@ -1,13 +1,13 @@
 """From the ranked policies to those whose latency was measured to be inside the budget."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import recover_finalists
-from autoprune.agent.gate import Gate, Measurement
+from autoprune.agent.gate import Gate, exceeded
 from autoprune.agent.loop import Loop
 from autoprune.core.progress import Progress
 from autoprune.errors import BudgetError, ModelError
@@ -30,13 +30,11 @@ class Inside:
         gate: What measures.
         loop: What scores policies.
         evaluations: What builds them.
-        wanted: How many candidates there should be.
     """
 
     gate: Gate
     loop: Loop
     evaluations: Evaluations
-    wanted: int
     _misses: list[dict[str, float]] = field(default_factory=list)
     _problem: ModelError | None = None
     _tried: int = 0
@@ -115,7 +113,9 @@ class Inside:
                 yield candidate
             elif new:
                 self._misses.append(excess)
-            if len(self._misses) >= max(_MOST_MISSES, 2 * self.wanted):
+            if len(self._misses) >= max(
+                _MOST_MISSES, 2 * self.evaluations.scorer.recovery.finalists
+            ):
                 return
 
     def _accepts(self, evaluation: Evaluation, model: nn.Module) -> bool:
@@ -128,7 +128,7 @@ class Inside:
 
     def _closest(self) -> dict[str, float]:
         """Return by what the model that came closest missed."""
-        before = (self._missed(one) for one in self.gate.seen.values())
+        before = (exceeded(one) for one in self.gate.seen.values())
         known = [excess for excess in self._misses or before if excess]
         return min(known, key=lambda excess: max(excess.values()), default={})
 
@@ -136,10 +136,7 @@ class Inside:
         fingerprint = candidate.policy.fingerprint
         if fingerprint not in self.gate.seen:
             return self.gate.excess(fingerprint, self.evaluations.scorer.build(candidate.policy))
-        return self._missed(self.gate.seen[fingerprint])
-
-    def _missed(self, measured: Mapping[str, Measurement]) -> dict[str, float]:
-        return {cost: one.excess for cost, one in measured.items() if one.excess > 1}
+        return exceeded(self.gate.seen[fingerprint])
 
     def _tell(self, excess: dict[str, float]) -> None:
         self.loop.progress(

@@ -15,7 +15,8 @@ from autoprune.cost.latency.build import Standing
 from autoprune.cost.latency.device import Device, this_device
 from autoprune.cost.latency.graph import varied
 from autoprune.cost.latency.grid import Grid
-from autoprune.cost.latency.meter import Kept, Meter
+from autoprune.cost.latency.layers import KeptLevels
+from autoprune.cost.latency.meter import Meter
 from autoprune.cost.latency.model import LatencyModel
 from autoprune.cost.latency.saved import from_dict, to_dict
 from autoprune.cost.latency.timing import measure
@@ -71,7 +72,7 @@ class TargetLatency:
 
     def build(
         self,
-        kept: Kept,
+        kept: KeptLevels,
         progress: ProgressCallback,
         *,
         error: float = ERROR,

@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from autoprune.agent.latency import TargetLatency, whole_models
 from autoprune.core.progress import ProgressCallback
-from autoprune.cost.latency.graph import EndToEnd, random_policies
+from autoprune.cost.latency.graph import random_policies
 from autoprune.cost.latency.observations import Comparison
 from autoprune.errors import ModelError
 
@@ -119,20 +119,18 @@ def check_tables(
         )
     told, found = whole_models(progress), []
     told(0, len(policies))
-    with EndToEnd.open(
-        meter.model, meter.plan, meter.inputs, meter.runtime, meter.target
-    ) as pairs:
+    with meter.against_dense() as pairs:
         for policy in policies:
             found.append(pairs.compare(pairs.shrunk(policy), PAIRS_S))
             told(len(found), len(policies))
-    atoms = meter.plan.atoms
-    predicted = model(np.array([[p.get(u, n) for u, n in atoms.items()] for p in policies]))
+    atoms, dense_s = meter.plan.atoms, latency.dense_s
+    predicted = model(meter.rows(policies))
     return CheckedLatency(
         target=str(meter.target),
         fingerprint=latency.device.fingerprint,
-        dense_ms=1000 * latency.dense_s,
+        dense_ms=1000 * dense_s,
         policies=[
-            _checked({u: n for u, n in policy.items() if n < atoms[u]}, ms, one, latency.dense_s)
+            _checked({u: n for u, n in policy.items() if n < atoms[u]}, ms, one, dense_s)
             for policy, ms, one in zip(policies, predicted.tolist(), found, strict=True)
         ],
     )

@@ -89,8 +89,7 @@ def _search(
         progress=request.progress,
     )
     with Gate.open(prepared.pricing.latencies, request.budget) as gate:
-        inside = Inside(gate, loop, evaluations, request.recovery.finalists)
-        model, winner, finalists = inside.winner()
+        model, winner, finalists = Inside(gate, loop, evaluations).winner()
     spent = [*loop.scored.values(), *finalists]
     cost = SearchCost(
         evaluations=len(loop.scored),

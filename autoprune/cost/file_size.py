@@ -60,9 +60,9 @@ class FileSize:
         """Return the bytes of each tensor's data, ``policies x tensors``."""
         return self._bytes.values(sizes)
 
-    def total(self, sizes: Ids) -> Ids:
-        """Return the bytes of the whole file by policy."""
-        data, there = self.data(sizes), self._present.values(sizes)
+    def total(self, sizes: Ids, data: Ids) -> Ids:
+        """Return the bytes of the whole file by policy, ``data`` being those of each tensor."""
+        there = self._present.values(sizes)
         ends = data.cumsum(axis=1)
         lengths = digits(sizes)
         axes = np.zeros_like(data)

@@ -10,7 +10,7 @@ from torch import nn
 from autoprune.core.costs import EXACT, LATENCY, Costs
 from autoprune.cost.file_size import FileSize
 from autoprune.cost.memory import PeakMemory
-from autoprune.cost.products import Factors, Products
+from autoprune.cost.products import Factors, Floats, Products
 from autoprune.cost.sparse import Sparsity
 from autoprune.surgery.accept import unwrapped
 from autoprune.surgery.ids import Ids
@@ -18,7 +18,6 @@ from autoprune.surgery.plan import Factor, Kept, Plan
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.units import inside
 
-Floats = npt.NDArray[np.float64]
 _CHUNK = 512  # policies at a time: the arrays stay in the cache
 
 
@@ -106,7 +105,7 @@ class CostModel:
     def _chunk(self, kept: Ids) -> dict[str, Ids]:
         sizes, batch = self._factors.values(kept), self.plan.batch
         macs, data = self._macs.values(sizes), self._file.data(sizes)
-        total = self._file.total(sizes)
+        total = self._file.total(sizes, data)
         return {
             "macs": macs.sum(axis=1) // batch,
             "params": self._params.values(sizes).sum(axis=1),

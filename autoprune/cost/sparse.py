@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from autoprune.cost.products import Floats
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Plan
-
-Floats = npt.NDArray[np.float64]
 
 
 class Sparsity:

@@ -215,7 +215,7 @@ def inside(
     evaluations = SimpleNamespace(scorer=scorer, recover=recover)
     limits = {cost: one for cost, one in projection.budget.limits.items() if cost == COST}
     gate = Gate(dict.fromkeys(limits, cast(EndToEnd, Pairs([]))), limits)
-    yield Inside(gate, cast(Any, loop), cast(Any, evaluations), wanted), built, told
+    yield Inside(gate, cast(Any, loop), cast(Any, evaluations)), built, told
 
 
 def finalists(search: Inside) -> list[Evaluation]:

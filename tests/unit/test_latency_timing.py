@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from autoprune.cost.latency.observations import BUSY_SPREAD, Comparison, Timing, summary
-from autoprune.cost.latency.timing import BUSY_PATIENCE, compare, measure, measure_together
+from autoprune.cost.latency.timing import BUSY_PATIENCE, compare, measure
 
 
 class World:
@@ -163,32 +163,6 @@ def test_a_busy_machine_is_told_by_the_ratios(world: World) -> None:
     assert found.low < 0.8
     assert found.high > 1.2
     assert world.now >= BUSY_PATIENCE * 1.0
-
-
-def test_sessions_run_in_turn_and_each_leads_alike(world: World) -> None:
-    sessions = {name: world.session(1.0 + i, name) for i, name in enumerate("abc")}
-    found = measure_together(sessions, 12, clock=world.clock)
-    assert {name: timing.seconds for name, timing in found.items()} == {"a": 1, "b": 2, "c": 3}
-    assert {timing.repeats for timing in found.values()} == {12}
-    turns = "".join(world.order)[9:]
-    rounds = [turns[i : i + 3] for i in range(0, len(turns), 3)]
-    assert all(sorted(turn) == ["a", "b", "c"] for turn in rounds)
-    assert {turn[0] for turn in rounds} == set("abc")
-    assert {turn[-1] for turn in rounds} == set("abc")
-
-
-def test_a_drift_meets_all_sessions_alike(world: World) -> None:
-    sessions = {
-        name: world.session(lambda now, s=seconds: s * (1 + 0.01 * now), name)  # type: ignore[misc]
-        for name, seconds in (("a", 0.01), ("b", 0.02), ("c", 0.03))
-    }
-    found = measure_together(sessions, 200, clock=world.clock)
-    assert found["b"].seconds / found["a"].seconds == pytest.approx(2, rel=0.01)
-    assert found["c"].seconds / found["a"].seconds == pytest.approx(3, rel=0.01)
-
-
-def test_no_sessions_take_no_time(world: World) -> None:
-    assert measure_together({}, 5, clock=world.clock) == {}
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,18 @@
 """Sizes a search may ask a latency table for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from itertools import islice, product
 
 import numpy as np
 
-from autoprune.cost.latency.layers import Layer
+from autoprune.cost.latency.layers import KeptLevels, Layer
 from autoprune.surgery.plan import Factor
 
-Kept = Mapping[str, Sequence[int]]  # atoms kept at each level, by unit
 _MOST = 12  # sizes of one variable
 _MOST_MIXED = 4096  # combinations that are looked at
 
 
-def candidates(layers: Iterable[Layer], kept: Kept) -> dict[str, list[list[int]]]:
+def candidates(layers: Iterable[Layer], kept: KeptLevels) -> dict[str, list[list[int]]]:
     """Return the sizes that each variable of a table may take, by key.
 
     Args:
@@ -29,7 +28,7 @@ def candidates(layers: Iterable[Layer], kept: Kept) -> dict[str, list[list[int]]
     return {key: [_spread(sizes) for sizes in own] for key, own in found.items()}
 
 
-def _sizes(variable: Factor, kept: Kept) -> set[int]:
+def _sizes(variable: Factor, kept: KeptLevels) -> set[int]:
     units = sorted({unit for units in variable.parts for unit in units})
     choices = [sorted({min(kept[u]), max(kept[u])} if len(units) > 4 else kept[u]) for u in units]
     mixed = islice(product(*choices), _MOST_MIXED)

@@ -1,6 +1,6 @@
 """Whole models measured end to end, to learn what a graph adds to its layers."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from autoprune.core.target import Target
+from autoprune.cost.latency.layers import KeptLevels
 from autoprune.cost.latency.observations import Comparison
 from autoprune.cost.latency.runtimes import Runtime, Session
 from autoprune.cost.latency.runtimes.torch_session import threads_restored
@@ -17,7 +18,6 @@ from autoprune.surgery.apply import apply
 from autoprune.surgery.nested import Inputs
 from autoprune.surgery.plan import Plan
 
-Kept = Mapping[str, Sequence[int]]  # atoms kept at each level, by unit
 _TRIES = 20  # draws for each policy that is wanted
 
 
@@ -79,7 +79,7 @@ class EndToEnd:
             return compare(self.session, other, limit_s=limit_s)
 
 
-def varied(kept: Kept, count: int, rng: np.random.Generator) -> list[dict[str, int]]:
+def varied(kept: KeptLevels, count: int, rng: np.random.Generator) -> list[dict[str, int]]:
     """Return policies that differ in size and in form: dense, smallest, uniform and random ones.
 
     Args:
@@ -98,7 +98,7 @@ def varied(kept: Kept, count: int, rng: np.random.Generator) -> list[dict[str, i
 
 
 def random_policies(
-    kept: Kept,
+    kept: KeptLevels,
     count: int,
     rng: np.random.Generator,
     seen: Callable[[Mapping[str, int]], bool] = lambda policy: False,

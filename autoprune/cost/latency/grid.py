@@ -5,13 +5,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise, product
 
 import numpy as np
-import numpy.typing as npt
 from scipy.interpolate import RegularGridInterpolator
 
 from autoprune.cost.latency.layers import Sizes
+from autoprune.cost.products import Floats
 from autoprune.surgery.ids import Ids
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from autoprune.surgery.plan import CostTerm, Factor, Plan
 
+KeptLevels = Mapping[str, Sequence[int]]  # atoms kept at each level, falling, by unit
 Sizes = tuple[int, ...]
 Shapes = tuple[tuple[int, ...], ...]
 _FOLLOWS = "input/weight"

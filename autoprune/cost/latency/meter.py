@@ -1,7 +1,9 @@
 """Everything that is measured of one model on one target."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,19 +14,19 @@ from autoprune.core.target import Target
 from autoprune.cost.latency.build import Standing, Store, TableBuilder
 from autoprune.cost.latency.candidates import candidates
 from autoprune.cost.latency.graph import EndToEnd
-from autoprune.cost.latency.grid import Floats, Grid
-from autoprune.cost.latency.layers import Layer, layers_of
+from autoprune.cost.latency.grid import Grid
+from autoprune.cost.latency.layers import KeptLevels, Layer, layers_of
 from autoprune.cost.latency.model import LatencyModel
 from autoprune.cost.latency.observations import Comparison, Timing
 from autoprune.cost.latency.runtimes import Runtime, find_runtime
 from autoprune.cost.latency.runtimes.prepare import batched
 from autoprune.cost.latency.staircase import find_step
+from autoprune.cost.products import Floats
 from autoprune.surgery.discover import plan_of
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.nested import Inputs
 from autoprune.surgery.plan import Plan
 
-Kept = Mapping[str, Sequence[int]]  # atoms kept at each level, by unit
 _WINDOW = 36  # numbers of channels next to each other that show a step of 16 twice
 _PAIRS_S = 1.5  # seconds for which a whole model is compared with the dense one
 
@@ -61,7 +63,7 @@ class Meter:
         traced = traced.without(dict.fromkeys(strange, "is no unit of the plan"))
         return cls(model, plan, traced, inputs, target, find_runtime(target), store)
 
-    @property
+    @cached_property
     def layers(self) -> list[Layer]:
         """Every op of the model that multiplies and adds."""
         return layers_of(self.traced)
@@ -103,7 +105,7 @@ class Meter:
 
     def tables(
         self,
-        kept: Kept,
+        kept: KeptLevels,
         *,
         error: float,
         limit_s: float,
@@ -136,34 +138,43 @@ class Meter:
         model took when it was first measured, so that a machine that becomes slower or faster
         meanwhile does not count.
         """
-        whole = self.plan.atoms
-        rows = [[policy.get(unit, atoms) for unit, atoms in whole.items()] for policy in policies]
+        rows = self.rows(policies)
+        keys = [tuple(row) for row in rows.tolist()]
         known = self.store.known(self._graph)
-        todo = [n for n, row in enumerate(rows) if tuple(row) not in known]
+        todo = [number for number, key in enumerate(keys) if key not in known]
         found = self._pairs([policies[number] for number in todo], told) if todo else []
-        dense = tuple(whole.values())
+        dense = tuple(self.plan.atoms.values())
         if found and dense not in known:
             anchor = Timing.of([one.dense_s for one in found])
             self.store.add(self._graph, dense, anchor)
             known[dense] = anchor.seconds
         for number, one in zip(todo, found, strict=True):
-            if tuple(rows[number]) != dense:
+            if keys[number] != dense:
                 scaled = one.scaled(known[dense])
-                self.store.add(self._graph, rows[number], scaled)
-                known[tuple(rows[number])] = scaled.seconds
-        return np.array(rows, np.int64), np.array([known[tuple(row)] for row in rows])
+                self.store.add(self._graph, keys[number], scaled)
+                known[keys[number]] = scaled.seconds
+        return rows, np.array([known[key] for key in keys])
+
+    def rows(self, policies: Sequence[Mapping[str, int]]) -> Ids:
+        """Return policies as rows of atoms kept, in the order of the plan's units."""
+        atoms = self.plan.atoms.items()
+        return np.array([[policy.get(unit, n) for unit, n in atoms] for policy in policies])
+
+    def against_dense(self) -> AbstractContextManager[EndToEnd]:
+        """Load the dense model, for as long as others are compared with it."""
+        return EndToEnd.open(self.model, self.plan, self.inputs, self.runtime, self.target)
 
     def _pairs(
         self, policies: Sequence[Mapping[str, int]], told: Callable[[int, int], object]
     ) -> list[Comparison]:
         found: list[Comparison] = []
-        with EndToEnd.open(self.model, self.plan, self.inputs, self.runtime, self.target) as pairs:
+        with self.against_dense() as pairs:
             for policy in policies:
                 found.append(pairs.compare(pairs.shrunk(policy), _PAIRS_S))
                 told(len(found), len(policies))
         return found
 
-    @property
+    @cached_property
     def _graph(self) -> str:
         """Name under which whole models of this one are kept."""
         form: list[Any] = [

@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import nnls
 
 from autoprune.cost.latency.grid import Grid
 from autoprune.cost.latency.layers import Layer
-from autoprune.cost.products import Factors, Products
+from autoprune.cost.products import Factors, Floats, Products
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Factor, Plan, present
 
-Floats = npt.NDArray[np.float64]
 PARTS = ("layers", "rest", "traffic", "calls", "fixed")
 
 

@@ -1,6 +1,6 @@
-"""Times forwards until their median is known well enough, alone, in pairs or all in turn."""
+"""Times forwards until their median is known well enough, alone or in pairs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from math import ceil
 from time import perf_counter
 
@@ -72,27 +72,6 @@ def compare(
                 times[i].append(pair[i].time())
             ratios.append(times[1][-1] / times[0][-1])
     return Comparison.of(*times)
-
-
-def measure_together(
-    sessions: Mapping[str, Session], rounds: int, *, clock: Clock = perf_counter
-) -> dict[str, Timing]:
-    """Return the latency of each session, all run in turn, so that a drift meets all alike.
-
-    Args:
-        sessions: Sessions by name, for the same target.
-        rounds: Times that each is timed; there are no more on a busy machine, so look at `busy`.
-        clock: As for `measure`.
-    """
-    watches = {name: _Stopwatch(session, clock) for name, session in sessions.items()}
-    times: dict[str, list[float]] = {name: [] for name in sessions}
-    names = list(sessions)
-    for number in range(max(rounds, 1)):
-        start = number // 2 % max(len(names), 1)
-        turn = names[start:] + names[:start]
-        for name in turn if number % 2 == 0 else reversed(turn):
-            times[name].append(watches[name].time())
-    return {name: Timing.of(times[name]) for name in names}
 
 
 class _Stopwatch:

@@ -46,7 +46,7 @@ def prepared(
     """Return a copy of the model in eval mode and the inputs, both as a target asks for them.
 
     Args:
-        model: A model on the CPU.
+        model: A model on any device.
         inputs: Arguments of one forward.
         target: Gives batch, type and layout.
         device: Where both go; None for the CPU.
@@ -57,7 +57,7 @@ def prepared(
     dtype: torch.dtype = getattr(torch, target.dtype)
 
     def convert(x: torch.Tensor) -> torch.Tensor:
-        moved = x.to(device=device, dtype=dtype if x.is_floating_point() else None)
+        moved = x.to(device=device or "cpu", dtype=dtype if x.is_floating_point() else None)
         wide = target.channels_last and moved.dim() == 4
         return moved.contiguous(memory_format=torch.channels_last) if wide else moved
 
