@@ -1,12 +1,19 @@
-"""Policies as Optuna parameters: a level and a method per unit."""
+"""Policies as Optuna parameters, and as rows of integers that many are worked on at once."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from autoprune.core.policy import Policy
 from autoprune.space.schema import UnitSpace
+
+Params = dict[str, Any]
+Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 
 def distributions(spaces: Mapping[str, UnitSpace]) -> dict[str, BaseDistribution]:
@@ -34,3 +41,105 @@ def policy_of(params: Mapping[str, Any], spaces: Mapping[str, UnitSpace]) -> Pol
             for unit, space in spaces.items()
         }
     )
+
+
+class Encoding:
+    """Policies as rows: a level for each unit, then the number of its method for each unit.
+
+    The method of an untouched unit is 0, so rows that prune alike are equal.
+
+    Args:
+        spaces: What may be chosen, by unit.
+    """
+
+    def __init__(self, spaces: Mapping[str, UnitSpace]) -> None:
+        self.spaces = dict(spaces)
+        self.levels = np.array([space.levels for space in spaces.values()])
+        self.methods = np.array([len(space.methods) for space in spaces.values()])
+
+    @property
+    def units(self) -> int:
+        """How many units there are."""
+        return len(self.spaces)
+
+    def split(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Return levels and numbers of methods, each ``policies x units``."""
+        return rows[..., : self.units], rows[..., self.units :]
+
+    def join(self, levels: Rows, methods: Rows) -> Rows:
+        """Return the rows of levels and methods."""
+        return np.concatenate([levels, np.where(levels > 0, methods, 0)], axis=-1)
+
+    def row(self, params: Mapping[str, Any]) -> Rows:
+        """Return the row of parameters."""
+        levels, methods = [], []
+        for unit, space in self.spaces.items():
+            levels.append(int(params[f"level:{unit}"]))
+            chosen = params.get(f"method:{unit}", space.methods[0])
+            methods.append(space.methods.index(chosen))
+        return self.join(np.array(levels), np.array(methods))
+
+    def params(self, row: Rows) -> Params:
+        """Return the parameters of a row."""
+        levels, methods = self.split(row)
+        found: Params = {}
+        for at, (unit, space) in enumerate(self.spaces.items()):
+            found[f"level:{unit}"] = int(levels[at])
+            if len(space.methods) > 1:
+                found[f"method:{unit}"] = space.methods[int(methods[at])]
+        return found
+
+    def policy(self, row: Rows) -> Policy:
+        """Return the policy of a row."""
+        return policy_of(self.params(row), self.spaces)
+
+    def random(self, rng: np.random.Generator, count: int) -> Rows:
+        """Return rows drawn evenly, inside the budget or not."""
+        levels = rng.integers(self.levels, size=(count, self.units))
+        return self.join(levels, rng.integers(self.methods, size=(count, self.units)))
+
+    def removed(self, rows: Rows) -> Floats:
+        """Return the share of atoms that is removed, ``policies x units``."""
+        levels, _ = self.split(rows)
+        found: Floats = self._removed[np.arange(self.units), levels]
+        return found
+
+    @cached_property
+    def _removed(self) -> Floats:
+        """Share of atoms removed, ``units x levels``; beyond a unit's levels the last one."""
+        most = int(self.levels.max())
+        return np.array(
+            [
+                [1 - space.kept[min(at, space.levels - 1)] / space.atoms for at in range(most)]
+                for space in self.spaces.values()
+            ]
+        )
+
+    def by_method(self, rows: Rows) -> Floats:
+        """Return the mean share removed by each method of any unit, ``policies x methods``."""
+        _, methods = self.split(rows)
+        own = self._numbers[np.arange(self.units), methods]
+        removed = self.removed(rows) / self.units
+        return np.stack([(removed * (own == at)).sum(axis=-1) for at in range(self._known)], -1)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return sorted({method for space in self.spaces.values() for method in space.methods})
+
+    @property
+    def _known(self) -> int:
+        return len(self._names)
+
+    @cached_property
+    def _numbers(self) -> Rows:
+        """Number among all methods of each unit's own, ``units x methods``."""
+        most = int(self.methods.max())
+        return np.array(
+            [
+                [
+                    self._names.index(space.methods[min(at, len(space.methods) - 1)])
+                    for at in range(most)
+                ]
+                for space in self.spaces.values()
+            ]
+        )

@@ -108,12 +108,41 @@ class Projection:
         there is none; single units then take back what rounding left. Units on which nothing
         limited depends (zeros keep shapes) stay at what was wanted.
         """
+        return self.levels(self.project_row(self.row(wanted)))
+
+    def project_row(self, wanted: Rows) -> Rows:
+        """Return `project` of levels given, and returned, in the order of ``spaces``."""
         rows = self._between(wanted)
-        feasible = self._meet(rows)
+        feasible = self.meets(rows)
         feasible[-1] = True  # the smallest model, which was checked to be inside
-        levels = self._levels(rows[int(np.argmax(feasible))])
-        kept = {unit: wanted[unit] for unit in self._costless}
-        return self._spend(levels, wanted) | kept
+        found = self._spend(rows[int(np.argmax(feasible))], wanted)
+        return np.where(self._free, wanted, found)
+
+    def filled(self, levels: Rows) -> Rows:
+        """Return feasible levels after single units took back what the budget leaves."""
+        return self._spend(levels, levels)
+
+    def row(self, levels: Mapping[str, int]) -> Rows:
+        """Return levels by unit in the order of ``spaces``; a unit that is absent is untouched."""
+        return np.array([levels.get(unit, 0) for unit in self.spaces], np.int64)
+
+    def levels(self, row: Rows) -> Levels:
+        """Return levels in the order of ``spaces`` by unit."""
+        return {unit: int(at) for unit, at in zip(self.spaces, row, strict=True)}
+
+    def shares(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """Return what levels cost as shares of what is aimed at, ``limits x policies``.
+
+        Args:
+            rows: Levels, ``policies x units``, in the order of ``spaces``.
+        """
+        found = self.cost.price_many(self._kept(rows))
+        return np.stack([found[cost] / limit for cost, limit in self._limits.items()])
+
+    def meets(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Tell which rows of levels are inside every limit."""
+        inside: npt.NDArray[np.bool_] = np.all(self.shares(rows) <= 1, axis=0)
+        return inside
 
     @property
     def _limits(self) -> dict[str, float]:
@@ -123,57 +152,51 @@ class Projection:
     @cached_property
     def _costless(self) -> frozenset[str]:
         """Units on which no limited cost depends, at whatever level: latency may rise and fall."""
-        own = [(unit, at) for unit, space in self._items for at in range(space.levels)]
-        found = self.cost.price_many(self._kept(np.stack([self._row({u: at}) for u, at in own])))
+        own = [(unit, at) for unit, space in self.spaces.items() for at in range(space.levels)]
+        found = self.cost.price_many(self._kept(np.stack([self.row({u: at}) for u, at in own])))
         dense = self.cost.dense.as_dict()
         same = np.all([found[cost] == dense[cost] for cost in self._limits], axis=0)
         moving = {unit for (unit, _), free in zip(own, same, strict=True) if not free}
         return frozenset(self.spaces.keys() - moving)
 
     @cached_property
-    def _items(self) -> list[tuple[str, UnitSpace]]:
-        return list(self.spaces.items())
-
-    def _row(self, levels: Mapping[str, int]) -> Rows:
-        return np.array([levels.get(unit, 0) for unit, _ in self._items], np.int64)
-
-    def _levels(self, row: Rows) -> Levels:
-        return {unit: int(at) for (unit, _), at in zip(self._items, row, strict=True)}
+    def _free(self) -> npt.NDArray[np.bool_]:
+        return np.array([unit in self._costless for unit in self.spaces])
 
     def _kept(self, rows: Rows) -> Rows:
         """Return rows of levels as rows of the cost model."""
         kept = np.repeat(self.cost.row({}), len(rows), axis=0)
-        for number, (unit, space) in enumerate(self._items):
+        for number, (unit, space) in enumerate(self.spaces.items()):
             kept[:, self.cost.column(unit)] = np.array(space.kept)[rows[:, number]]
         return kept
 
-    def _meet(self, rows: Rows) -> npt.NDArray[np.bool_]:
-        found = self.cost.price_many(self._kept(rows))
-        met = [found[cost] <= limit for cost, limit in self._limits.items()]
-        inside: npt.NDArray[np.bool_] = np.all(met, axis=0)
-        return inside
-
-    def _between(self, wanted: Mapping[str, int]) -> Rows:
+    def _between(self, wanted: Rows) -> Rows:
         """Return levels from dense over what is wanted to the smallest model."""
         columns = []
-        for unit, space in self._items:
+        for space, at in zip(self.spaces.values(), wanted, strict=True):
             kept = np.array(space.kept)
-            ends = (space.atoms, kept[wanted[unit]], kept[-1])
-            aims = np.interp(_POSITIONS, (0, 1, 2), ends)
+            aims = np.interp(_POSITIONS, (0, 1, 2), (space.atoms, kept[at], kept[-1]))
             columns.append(np.abs(aims[:, None] - kept).argmin(axis=1))
         return np.stack(columns, axis=1)
 
-    def _spend(self, levels: Levels, wanted: Mapping[str, int]) -> Levels:
+    def _spend(self, levels: Rows, wanted: Rows) -> Rows:
         """Lower levels one at a time, those furthest above the wish first, while it fits."""
         while True:
-            able = [u for u, at in levels.items() if at > 0 and u not in self._costless]
-            lower = [self._row(levels | {unit: levels[unit] - 1}) for unit in able]
-            fits = self._meet(np.stack(lower)) if able else ()
-            able = [unit for unit, fit in zip(able, fits, strict=True) if fit]
-            if not able:
+            units = np.flatnonzero(~self._free & (levels > 0))
+            lower = levels - np.eye(len(levels), dtype=np.int64)[units]
+            fits = self.meets(lower) if len(units) else np.zeros(0, bool)
+            if not fits.any():
                 return levels
-            unit = max(able, key=lambda u: (levels[u] - wanted[u], levels[u], u))
-            levels = levels | {unit: levels[unit] - 1}
+            above = levels - wanted
+            at = max(np.flatnonzero(fits), key=lambda i: self._order(above, levels, int(units[i])))
+            levels = lower[at]
+
+    def _order(self, above: Rows, levels: Rows, unit: int) -> tuple[int, int, str]:
+        return int(above[unit]), int(levels[unit]), self._names[unit]
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return list(self.spaces)
 
 
 def _costs(costs: Costs, dense: Costs) -> str:

@@ -1,0 +1,164 @@
+"""Levels that give up least under a budget, where what each unit gives up adds up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from autoprune.agent.projection import Projection, Rows
+
+Floats = npt.NDArray[np.float64]
+_BINS = 500  # parts that the budget is counted in
+_STARTS = (0.25, 0.5, 0.75)  # depths from which it is sought
+_ROUNDS = 6  # costs of a unit depend on its neighbours: they are taken anew so often
+_MOVES = (1, 2)  # levels
+_SWITCHES = 100
+_SAME = 1e-12
+
+
+@dataclass(frozen=True)
+class Allocator:
+    """Finds feasible levels for given errors.
+
+    Args:
+        projection: What is feasible.
+    """
+
+    projection: Projection
+
+    def uniform(self) -> Rows:
+        """Return levels that take the same share of every unit."""
+        return self.projection.project_row(self._at(0.5))
+
+    def minimax(self, errors: Sequence[Floats]) -> Rows:
+        """Return levels whose largest error is least, as FastNAS and AIMET choose them.
+
+        Args:
+            errors: What a unit gives up at each of its levels, by unit.
+        """
+        known = np.unique(np.concatenate(errors))
+        rows = np.array(
+            [[int((own <= most).nonzero()[0].max(initial=0)) for own in errors] for most in known]
+        )
+        inside = self.projection.meets(rows)
+        wanted = rows[int(np.argmax(inside))] if inside.any() else rows[-1]
+        return self.projection.project_row(wanted)
+
+    def spdy(self, errors: Sequence[Floats]) -> Rows:
+        """Return levels whose errors add up to as little as was found.
+
+        Dynamic programming over levels, as SPDY does (Frantar and Alistarh 2022,
+        arXiv:2201.13096). Costs are exact here: those of a layer depend on the units on both its
+        sides, so they are taken anew at the levels found until nothing changes; pairs of levels
+        are switched at last. With several limits the one that binds is counted.
+        """
+        found = [self._settled(errors, self.projection.project_row(self._at(d))) for d in _STARTS]
+        return self.switched(errors, min(found, key=lambda levels: _total(errors, levels)))
+
+    def around(self, levels: Rows) -> "Marginal":
+        """Return what the levels of single units save, the others being at ``levels``."""
+        return Marginal.of(self.projection, levels)
+
+    def switched(self, errors: Sequence[Floats], levels: Rows) -> Rows:
+        """Cut one unit more and another less for as long as that gives up less."""
+        for _ in range(_SWITCHES):
+            gains, moved = _switches(errors, levels, self._tops)
+            better = np.argsort(gains, kind="stable")[: int((gains < -_SAME).sum())]
+            inside = self.projection.meets(moved[better]) if len(better) else np.zeros(0, bool)
+            if not inside.any():
+                return levels
+            levels = moved[better[int(np.argmax(inside))]]
+        return levels
+
+    def _settled(self, errors: Sequence[Floats], levels: Rows) -> Rows:
+        best, seen = levels, {levels.tobytes()}
+        for _ in range(_ROUNDS):
+            levels = self.projection.project_row(self.around(levels).best(errors))
+            best = min(best, levels, key=lambda row: _total(errors, row))
+            if levels.tobytes() in seen:
+                break
+            seen.add(levels.tobytes())
+        return best
+
+    def _at(self, depth: float) -> Rows:
+        found: Rows = np.rint(depth * self._tops).astype(np.int64)
+        return found
+
+    @cached_property
+    def _tops(self) -> Rows:
+        return np.array([space.levels - 1 for space in self.projection.spaces.values()], np.int64)
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """What each level of each unit saves of the limit that binds, as shares of it.
+
+    Args:
+        saved: By unit and level.
+        needed: What must be saved in all.
+    """
+
+    saved: list[Floats]
+    needed: float
+
+    @classmethod
+    def of(cls, projection: Projection, levels: Rows) -> "Marginal":
+        """Price the neighbours of ``levels``."""
+        sizes = [space.levels for space in projection.spaces.values()]
+        rows = np.repeat(levels[None], 1 + sum(sizes), axis=0)
+        ends = np.cumsum([1, *sizes])
+        for unit, (first, last) in enumerate(pairwise(ends)):
+            rows[first:last, unit] = np.arange(last - first)
+        used = projection.shares(rows)
+        shares = used[int(np.argmax(used[:, 0]))]
+        own = [shares[a:b] for a, b in pairwise(ends)]
+        needed = shares[0] - 1 + sum(part[0] - shares[0] for part in own)
+        return cls([part[0] - part for part in own], float(needed))
+
+    def best(self, errors: Sequence[Floats]) -> Rows:
+        """Return the levels with the least sum of errors that save what is needed."""
+        size = max(self.needed, 1e-9) / _BINS
+        least = np.full(_BINS + 1, np.inf)  # by parts saved; the last one is all that is needed
+        least[0] = 0.0
+        choices = []
+        for own, parts in zip(errors, self.saved, strict=True):
+            steps = np.clip(np.rint(parts / size), 0, _BINS).astype(int)
+            # Before `b` parts are saved with a level that saves `step`, `b - step` are.
+            before = np.arange(_BINS + 1) - steps[:, None]
+            options = np.where(before >= 0, least[np.maximum(before, 0)], np.inf) + own[:, None]
+            tails = np.array([least[_BINS - step :].min() for step in steps]) + own
+            options[:, _BINS] = tails  # more than is needed is as good
+            choices.append((options.argmin(axis=0), steps, least))
+            least = options.min(axis=0)
+        return _traced_back(choices)
+
+
+def _traced_back(choices: list[tuple[Rows, Rows, Floats]]) -> Rows:
+    at, levels = _BINS, []
+    for chosen, steps, before in reversed(choices):
+        level = int(chosen[at])
+        step = int(steps[level])
+        levels.append(level)
+        # All that is needed may have been reached from anywhere that is near enough.
+        at = _BINS - step + int(np.argmin(before[_BINS - step :])) if at == _BINS else at - step
+    return np.array(levels[::-1], np.int64)
+
+
+def _switches(errors: Sequence[Floats], levels: Rows, tops: Rows) -> tuple[Floats, Rows]:
+    """Return what every pair of a deeper and a lighter cut changes, and the levels after it."""
+    ups = [(u, k) for u in range(len(levels)) for k in _MOVES if levels[u] + k <= tops[u]]
+    downs = [(u, -k) for u in range(len(levels)) for k in _MOVES if levels[u] >= k]
+    change = {(u, k): errors[u][levels[u] + k] - errors[u][levels[u]] for u, k in ups + downs}
+    pairs = [(a, b) for a in ups for b in downs if a[0] != b[0]]
+    moved = np.repeat(levels[None], len(pairs), axis=0)
+    for number, pair in enumerate(pairs):
+        for unit, step in pair:
+            moved[number, unit] += step
+    return np.array([change[a] + change[b] for a, b in pairs]), moved
+
+
+def _total(errors: Sequence[Floats], levels: Rows) -> float:
+    return float(sum(own[at] for own, at in zip(errors, levels, strict=True)))

@@ -1,0 +1,1 @@
+"""Optuna samplers that propose policies inside the budget, and nothing twice."""

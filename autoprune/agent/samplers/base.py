@@ -1,0 +1,114 @@
+"""What samplers of policies share."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import FrozenTrial
+
+from autoprune.agent.encoding import Encoding, Params, Rows, distributions
+from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.known import History, Known
+from autoprune.core.fingerprint import seed_from
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What is to be scored next.
+
+    Args:
+        row: The policy, as of an `Encoding`.
+        source: What it comes from, for instance ``anchor``, ``allocation`` or ``switch``.
+        expected: The score that is expected of it; None where nothing is.
+        low: Lower end of the 90% interval of its score.
+        high: Upper end.
+    """
+
+    row: Rows
+    source: str
+    expected: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class PolicySampler(BaseSampler, ABC):
+    """Proposes policies inside the budget, none twice; works in any Optuna study.
+
+    A proposal is a function of the seed and the trials so far, so a resumed search goes on as if
+    it had never stopped. Where nothing new is found, something that was tried is proposed.
+
+    Args:
+        projection: What is feasible.
+        seed: Seed of the run.
+        anchors: Parameters proposed first, after they are brought to the budget.
+    """
+
+    needs_trial: ClassVar[bool] = False  # whether it writes to the trial it proposes for
+
+    def __init__(self, projection: Projection, seed: int, anchors: Sequence[Params] = ()) -> None:
+        self.projection = projection
+        self.encoding = Encoding(projection.spaces)
+        self.space = distributions(projection.spaces)
+        self._seed = seed
+        self._history = History(self.encoding)
+        self._anchors = [self._projected(self.encoding.row(params)) for params in anchors]
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """Return the whole space: units are always proposed together."""
+        return self.space
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> Params:
+        """Return the parameters of the next policy."""
+        return self.encoding.params(self.propose(study, trial).row)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """Draw a parameter that is no part of a policy at random."""
+        sampler = RandomSampler(seed_from(self._seed, trial.number))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def propose(self, study: Study, trial: FrozenTrial | None = None) -> Proposal:
+        """Return the next policy.
+
+        Args:
+            study: What was tried.
+            trial: The trial it is for; only samplers that ``needs_trial`` look at it.
+        """
+        known = self._history.read(study)
+        tried, started = known.tried, len(known.rows) + len(known.pending)
+        for row in self._anchors[started:]:
+            if row.tobytes() not in tried:
+                return Proposal(row, "anchor")
+        rng = np.random.default_rng(seed_from(self._seed, started))
+        found = self._next(study, trial, known, rng)
+        if found is not None:
+            return found
+        return Proposal(known.rows[-1] if len(known.rows) else self._uniform(), "tried")
+
+    @abstractmethod
+    def _next(
+        self, study: Study, trial: FrozenTrial | None, known: Known, rng: np.random.Generator
+    ) -> Proposal | None:
+        """Return a feasible policy that was not tried yet, None if none is found."""
+
+    def _projected(self, row: Rows) -> Rows:
+        levels, methods = self.encoding.split(row)
+        return self.encoding.join(self.projection.project_row(levels), methods)
+
+    def _uniform(self) -> Rows:
+        levels = (self.encoding.levels - 1) // 2
+        return self._projected(self.encoding.join(levels, np.zeros_like(levels)))

@@ -1,0 +1,106 @@
+"""What scores so far make one expect of other policies."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from autoprune.agent.encoding import Floats, Rows
+from autoprune.agent.samplers.known import Known
+from autoprune.agent.samplers.pool import Pool
+from autoprune.predictor.estimator import ScorePredictor
+
+COVERAGE = 0.9  # of the intervals
+_LEAST = 4  # scores before anything is predicted
+_GROWTH = 1.25  # variances are fitted anew when there are so many times more scores
+_MOST = 300  # scores that are learned from: half of them the best, half the latest
+
+
+@dataclass(frozen=True)
+class Belief:
+    """A fitted predictor; scores that are all positive are predicted by their logarithm.
+
+    Args:
+        pool: What makes features of rows.
+        model: The predictor.
+        best: The lowest score that is expected of what was scored, as predicted.
+        logarithmic: Whether the predictor was given logarithms.
+    """
+
+    pool: Pool
+    model: ScorePredictor
+    best: float
+    logarithmic: bool
+
+    def interval(self, row: Rows) -> tuple[float, float, float]:
+        """Return the score expected of one policy, and the ends of its 90% interval."""
+        (mean,), (std,) = self.model.predict(features(self.pool, row[None]), return_std=True)
+        wide = std * norm.ppf((1 + COVERAGE) / 2)
+        ends = (float(mean), float(mean - wide), float(mean + wide))
+        mean, low, high = map(math.exp, ends) if self.logarithmic else ends
+        return mean, low, high
+
+    def improvement(self, rows: Rows) -> Floats:
+        """Return by how much each policy is expected to improve on the best, noise left out."""
+        mean, std = self.model.predict(features(self.pool, rows), return_std=True)
+        std = np.sqrt(np.maximum(std**2 - self.model.noise_**2, 1e-12))
+        gain = (self.best - mean) / std
+        found: Floats = std * (gain * norm.cdf(gain) + norm.pdf(gain))
+        return found
+
+    def coefficients(self, rng: np.random.Generator) -> Floats:
+        """Return a draw of what each unit's errors count for."""
+        return self.model.coefficients(rng)
+
+
+@dataclass
+class Forecaster:
+    """Fits predictors; what it returns depends on what is known alone.
+
+    Args:
+        pool: What makes features of rows.
+    """
+
+    pool: Pool
+    _kernels: dict[int, Any] = field(default_factory=dict)
+
+    def belief(self, known: Known) -> Belief | None:
+        """Return what is expected, None where too little is known."""
+        if np.isfinite(known.values).sum() < _LEAST:
+            return None
+        logarithmic = bool(np.nanmin(known.values) > 0)
+        first = _LEAST
+        while first * _GROWTH <= len(known.values):
+            first = math.ceil(first * _GROWTH)
+        if first not in self._kernels:
+            model = ScorePredictor(self.pool.encoding.units)
+            self._kernels = {
+                first: model.fit(*self._data(known.first(first), logarithmic)).kernel_
+            }
+        model = ScorePredictor(self.pool.encoding.units, self._kernels[first])
+        rows, values, noise = self._data(known, logarithmic)
+        model.fit(rows, values, noise)
+        if len(known.pending):
+            # What others score now is taken to turn out as predicted: nobody else goes there.
+            pending = features(self.pool, known.pending)
+            believed = model.predict(pending)
+            rows, values = np.concatenate([rows, pending]), np.concatenate([values, believed])
+            model.fit(rows, values, np.concatenate([noise, np.zeros(len(pending))]))
+        return Belief(self.pool, model, float(model.predict(rows).min()), logarithmic)
+
+    def _data(self, known: Known, logarithmic: bool) -> tuple[Floats, Floats, Floats]:
+        """Return features, values and their noise; what failed is as bad as the worst."""
+        chosen = known.chosen(_MOST)
+        values = np.where(np.isfinite(known.values), known.values, np.nanmax(known.values))[chosen]
+        noise = known.noise[chosen]
+        if logarithmic:
+            values, noise = np.log(values), noise / values
+        return features(self.pool, known.rows[chosen]), values, noise
+
+
+def features(pool: Pool, rows: Rows) -> Floats:
+    """Return what the predictor sees: given up, share removed by unit and by method."""
+    parts = (pool.given_up(rows), pool.encoding.removed(rows), pool.encoding.by_method(rows))
+    return np.concatenate(parts, axis=-1)

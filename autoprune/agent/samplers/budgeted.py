@@ -1,0 +1,113 @@
+"""Our sampler: allocations, switches and mixtures inside the budget, ranked by a predictor."""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+import numpy as np
+from optuna import Study
+from optuna.trial import FrozenTrial
+
+from autoprune.agent.encoding import Floats, Params, Rows
+from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.base import PolicySampler, Proposal
+from autoprune.agent.samplers.belief import Belief, Forecaster
+from autoprune.agent.samplers.known import Known
+from autoprune.agent.samplers.pool import Pool
+
+Parts = Mapping[str, Sequence[Rows]]
+_INCUMBENTS = 5
+_ALLOCATED, _SWITCHED, _CROSSED, _RANDOM = 6, 128, 32, 32
+_DOUBT = 0.5  # spread of the logarithm of coefficients of which scores tell nothing
+
+
+class BudgetedSampler(PolicySampler):
+    """Draws a pool of feasible policies and proposes the one expected to improve most.
+
+    The pool holds allocations under coefficients that the scores so far make likely, incumbents
+    with pairs of units switched, mixtures of incumbents, and even draws. They are ranked by
+    expected improvement (Jones et al. 1998).
+
+    Args:
+        projection: What is feasible.
+        seed: Seed of the run.
+        anchors: Parameters proposed first.
+        errors: What is given up, ``units x methods x levels``, infinite for what a unit does not
+            have; None where nothing was measured.
+        exploration: Share of proposals that are drawn evenly, whatever is predicted.
+        predicts: Whether scores are predicted; without it proposals are drawn from the pool.
+        coefficients: Whether allocations follow what scores tell of single units.
+    """
+
+    needs_trial: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        projection: Projection,
+        seed: int,
+        anchors: Sequence[Params] = (),
+        errors: Floats | None = None,
+        *,
+        exploration: float = 0.1,
+        predicts: bool = True,
+        coefficients: bool = True,
+    ) -> None:
+        super().__init__(projection, seed, anchors)
+        self.pool = Pool.of(projection, self.encoding, errors)
+        self._forecaster = Forecaster(self.pool)
+        self._exploration = exploration
+        self._predicts = predicts
+        self._coefficients = coefficients
+
+    def _next(
+        self, study: Study, trial: FrozenTrial | None, known: Known, rng: np.random.Generator
+    ) -> Proposal | None:
+        belief = self._forecaster.belief(known) if self._predicts else None
+        tried = known.tried
+        parts = {
+            name: [row for row in rows if row.tobytes() not in tried]
+            for name, rows in self._candidates(known, belief, rng).items()
+        }
+        parts = {name: rows for name, rows in parts.items() if rows}
+        if not parts:
+            return None
+        row, source = self._chosen(parts, belief, rng)
+        row = self._filled(row, tried)
+        if belief is None:
+            return Proposal(row, source)
+        return Proposal(row, source, *belief.interval(row))
+
+    def _candidates(
+        self, known: Known, belief: Belief | None, rng: np.random.Generator
+    ) -> dict[str, Rows]:
+        best = known.best(_INCUMBENTS)
+        parts = {"random": self.pool.random(rng, _RANDOM)}
+        if len(best):
+            weights = [self._weights(belief, rng) for _ in range(_ALLOCATED)]
+            parts["allocation"] = self.pool.allocated(best[0], weights)
+            parts["switch"] = self.pool.switched(best, rng, _SWITCHED)
+            parts["cross"] = self.pool.crossed(best, rng, _CROSSED)
+        return parts
+
+    def _weights(self, belief: Belief | None, rng: np.random.Generator) -> Floats:
+        if belief is None or not self._coefficients:
+            return rng.lognormal(0.0, _DOUBT, self.encoding.units)
+        return belief.coefficients(rng)
+
+    def _chosen(
+        self, parts: Parts, belief: Belief | None, rng: np.random.Generator
+    ) -> tuple[Rows, str]:
+        if "random" in parts and rng.random() < self._exploration:
+            return parts["random"][0], "random"
+        if belief is None:
+            name = str(rng.choice(sorted(parts)))
+            return parts[name][int(rng.integers(len(parts[name])))], name
+        names = [name for name, rows in parts.items() for _ in rows]
+        rows = np.stack([row for own in parts.values() for row in own])
+        at = int(np.argmax(belief.improvement(rows)))
+        return rows[at], names[at]
+
+    def _filled(self, row: Rows, tried: set[bytes]) -> Rows:
+        """Spend what is left of the budget, unless that gives a policy that was tried."""
+        levels, methods = self.encoding.split(row)
+        filled = self.encoding.join(self.projection.filled(levels), methods)
+        return row if filled.tobytes() in tried else filled

@@ -1,0 +1,156 @@
+"""Candidates for the next proposal, all inside the budget."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoprune.agent.allocation import Marginal
+from autoprune.agent.encoding import Encoding, Floats, Rows
+from autoprune.agent.projection import Projection
+
+_POSITIONS = np.linspace(0, 2, 41)  # 0 is dense, 1 is what was wanted, 2 is the smallest model
+_STEPS = np.array([1, 1, 1, 2, 2, 3])  # levels a switch moves a unit by
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Draws candidates as rows of an `Encoding`.
+
+    Args:
+        projection: What is feasible.
+        encoding: The form of rows.
+        errors: What is given up, ``units x methods x levels``.
+    """
+
+    projection: Projection
+    encoding: Encoding
+    errors: Floats
+
+    @classmethod
+    def of(cls, projection: Projection, encoding: Encoding, errors: Floats | None) -> "Pool":
+        """Make a pool; without errors the square of the share removed stands for them."""
+        return cls(projection, encoding, plain_errors(encoding) if errors is None else errors)
+
+    def allocated(self, around: Rows, weights: Sequence[Floats]) -> Rows:
+        """Return the best allocation under each vector of coefficients.
+
+        Costs are those around one row; the method of a unit is the one that gives up least.
+
+        Args:
+            around: A row near which the allocations are sought.
+            weights: Coefficients of the units' errors.
+        """
+        levels, _ = self.encoding.split(around)
+        marginal = Marginal.of(self.projection, levels)
+        least = self.least
+        wanted = [
+            marginal.best([w * own for w, own in zip(draw, least, strict=True)])
+            for draw in weights
+        ]
+        found = self.nearest(np.stack(wanted))
+        return self.encoding.join(found, self.best_methods(found))
+
+    def switched(self, incumbents: Rows, rng: np.random.Generator, count: int) -> Rows:
+        """Return incumbents with one to three units cut more, as many less, some methods changed.
+
+        A pair is paid for: what does not fit the budget is left out.
+        """
+        rows = incumbents[rng.integers(len(incumbents), size=count)]
+        levels, methods = (part.copy() for part in self.encoding.split(rows))
+        for number in range(count):
+            pairs = int(rng.choice((0, 1, 1, 2, 3)))
+            units = rng.permutation(self.encoding.units)[: 2 * pairs]
+            signs = np.where(np.arange(len(units)) % 2, -1, 1)
+            levels[number, units] += signs * rng.choice(_STEPS, len(units))
+            if pairs == 0 or rng.random() < 0.3:
+                some = rng.permutation(self.encoding.units)[: int(rng.integers(1, 4))]
+                methods[number, some] = rng.integers(self.encoding.methods[some])
+        levels = np.clip(levels, 0, self.encoding.levels - 1)
+        inside = self.projection.meets(levels)
+        return self.encoding.join(levels[inside], methods[inside])
+
+    def crossed(self, incumbents: Rows, rng: np.random.Generator, count: int) -> Rows:
+        """Return mixtures of two incumbents, unit by unit."""
+        first, second = (incumbents[rng.integers(len(incumbents), size=count)] for _ in range(2))
+        mine = rng.random((count, self.encoding.units)) < 0.5
+        levels, methods = (
+            np.where(mine, a, b)
+            for a, b in zip(self.encoding.split(first), self.encoding.split(second), strict=True)
+        )
+        return self.encoding.join(self.nearest(levels), methods)
+
+    def random(self, rng: np.random.Generator, count: int) -> Rows:
+        """Return candidates drawn evenly, then brought to the budget."""
+        levels, methods = self.encoding.split(self.encoding.random(rng, count))
+        return self.encoding.join(self.nearest(levels), methods)
+
+    def nearest(self, wanted: Rows) -> Rows:
+        """Return feasible levels near to many wanted ones; slack that rounding leaves is kept.
+
+        Args:
+            wanted: Levels, ``policies x units``.
+        """
+        columns = []
+        for unit, space in enumerate(self.projection.spaces.values()):
+            kept = np.array(space.kept)
+            ends = np.stack(
+                [
+                    np.full(len(wanted), space.atoms),
+                    kept[wanted[:, unit]],
+                    np.full(len(wanted), kept[-1]),
+                ]
+            )
+            low = np.minimum(_POSITIONS.astype(int), 1)
+            part = _POSITIONS - low
+            aims = ends[low] * (1 - part)[:, None] + ends[low + 1] * part[:, None]
+            columns.append(np.abs(aims[..., None] - kept).argmin(axis=-1))
+        rows = np.stack(columns, axis=-1)  # positions x policies x units
+        inside = self.projection.meets(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape[:2])
+        inside[-1] = True
+        found: Rows = rows[inside.argmax(axis=0), np.arange(len(wanted))]
+        return found
+
+    @property
+    def least(self) -> list[Floats]:
+        """What each unit gives up at each of its levels with its best method."""
+        own = self.errors.min(axis=1)
+        return [line[:levels] for line, levels in zip(own, self.encoding.levels, strict=True)]
+
+    def best_methods(self, levels: Rows) -> Rows:
+        """Return the number of the method that gives up least, ``policies x units``."""
+        best: Rows = self.errors.argmin(axis=1)  # units x levels
+        found: Rows = best[np.arange(self.encoding.units), levels]
+        return found
+
+    def given_up(self, rows: Rows) -> Floats:
+        """Return what each unit gives up by the table, ``policies x units``."""
+        levels, methods = self.encoding.split(rows)
+        found: Floats = self.errors[np.arange(self.encoding.units), methods, levels]
+        return found
+
+
+def plain_errors(encoding: Encoding) -> Floats:
+    """Return errors where none were measured: the square of the share removed, SPDY's prior.
+
+    The shape is ``units x methods x levels``; what a unit does not have is infinite.
+    """
+    return padded(
+        encoding,
+        {
+            unit: dict.fromkeys(
+                space.methods, np.array([(1 - kept / space.atoms) ** 2 for kept in space.kept])
+            )
+            for unit, space in encoding.spaces.items()
+        },
+    )
+
+
+def padded(encoding: Encoding, errors: Mapping[str, Mapping[str, Floats]]) -> Floats:
+    """Return errors by unit and method as one array; what a unit does not have is infinite."""
+    shape = (encoding.units, int(encoding.methods.max()), int(encoding.levels.max()))
+    found = np.full(shape, np.inf)
+    for at, (unit, space) in enumerate(encoding.spaces.items()):
+        for number, method in enumerate(space.methods):
+            found[at, number, : space.levels] = errors[unit][method]
+    return found

@@ -1,0 +1,1 @@
+"""Predict the score of a policy from those that were scored, with how sure that is."""
