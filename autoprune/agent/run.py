@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 
@@ -26,10 +27,10 @@ from autoprune.agent.prepare import (
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.sampler import ProjectedSampler
-from autoprune.agent.workspace import Workspace
+from autoprune.agent.workspace import CONFIG, DATABASE, Workspace
 from autoprune.artifacts.result import SearchCost
 from autoprune.core.fingerprint import fingerprint
-from autoprune.cost.latency.runtimes import find_runtime
+from autoprune.cost.latency.runtimes import check_measurable
 from autoprune.evaluation.randomness import isolated
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -48,7 +49,7 @@ def run_search(request: Request) -> SearchResult:
         VerificationError: If the winner fails a check; nothing is written as a result then.
     """
     for target in request.budget.targets:
-        find_runtime(target)  # before anything that takes long
+        check_measurable(target)  # before anything that takes long
     request = replace(request, model=copied(request.model).cpu())  # theirs stays where it is
     workspace = Workspace(request.out, request.if_exists)
     loaders = (request.task.loader(split) for split in SPLITS)
@@ -75,6 +76,16 @@ def run_search(request: Request) -> SearchResult:
             )
             with _study(workspace, request, prepared) as study:
                 return _search(request, prepared, evaluations, study)
+
+
+def kept_evaluations(folder: Path) -> int:
+    """Return how many evaluations a run's folder holds; 0 if there is no run in it."""
+    file = folder / DATABASE
+    if not (file.is_file() and (folder / CONFIG).is_file()):
+        return 0
+    with closing(Database.open(sqlite_url(file))) as database:
+        run = database.find_run(STUDY)
+        return len(database.evaluations(run.id)) if run else 0
 
 
 def _search(

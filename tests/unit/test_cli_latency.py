@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import nn
 
+import autoprune
 from autoprune.agent import latency
+from autoprune.core.progress import silent
 from autoprune.core.target import Target
 from autoprune.cost.latency.layers import Call
 from autoprune.cost.latency.observations import Timing
@@ -215,7 +217,13 @@ def test_what_is_stored_is_listed_and_forgotten(
     run: Any, runtime: Pretends, tmp_path: Path
 ) -> None:
     place = ("--database", "kept/other.db")
-    assert run("latency", "list", *place) == (0, "Nothing is stored.\n", "")
+    words = ("latency", "forget", "--target", "pretends/threads=1", *place)
+    for asked in (("latency", "list", *place), words, ("latency", "list", "--json", *place)):
+        code, out, err = run(*asked)
+        assert code == 0
+        assert out.split()[0] in ("Nothing", "0", "[]")
+        assert f"there is no database {tmp_path / 'kept/other.db'}" in err
+    assert not (tmp_path / "kept").exists(), "who only asks makes no file"
     assert run(*BUILD, *place)[0] == 0
     with shared_database(str(tmp_path / "kept/other.db")) as database:
         target = Target("onnxruntime")
@@ -232,17 +240,62 @@ def test_what_is_stored_is_listed_and_forgotten(
     assert out.count("this device") == 1
     assert listed[0]["fingerprint"][:12] in out
     count = listed[0]["measurements"]
-    words = ("latency", "forget", "--target", "pretends/threads=1", *place)
     code, out, _ = run(*words)
     assert (code, out.split()[0]) == (0, str(count))
     assert json.loads(run(*words, "--json")[1])["forgotten"] == 0
     assert len(json.loads(run("latency", "list", *place, "--json")[1])) == 2
 
 
+@pytest.mark.parametrize("place", ["", "sqlite:///none.db"])
+def test_ctrl_c_says_what_is_kept(
+    run: Any, runtime: Pretends, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    given = ("--database", place) if place else ()
+    with monkeypatch.context() as patch:
+        patch.setattr("autoprune.cli.latency._given", stop)
+        code, out, err = run(*BUILD, *given)
+    assert (code, out) == (130, "")
+    assert err == "autoprune: stopped. Nothing was measured yet.\n"
+    monkeypatch.setattr(runtime, "open", stop)
+    code, out, err = run(*BUILD, *given)
+    assert (code, out) == (130, "")
+    assert "What was measured is kept" in err.splitlines()[-1]
+    assert runtime.timed
+
+
+@pytest.mark.parametrize("function", ["build_latency", "check_latency"])
+def test_a_single_tensor_is_the_only_argument(
+    runtime: Pretends, tmp_path: Path, function: str
+) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 3))
+    call = getattr(autoprune, function)
+    given = {"targets": "pretends/threads=1", "database": tmp_path / "a.db", "progress": silent}
+    (found,) = call(model, torch.rand(4, 1, 6, 6), **given)
+    assert found.target == "pretends/threads=1"
+
+
+def test_more_threads_than_cores_are_refused_where_they_would_be_measured(
+    run: Any, runtime: Pretends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoprune.cost.latency.runtimes.base.usable_cores", lambda: 2)
+    many = "pretends/threads=64"
+    code, _, err = run(*BUILD[:4], many)
+    assert code == 2
+    assert "'pretends/threads=64' asks for 64 threads, but this process may use 2 cores" in err
+    code, _, err = run("search", "search.yaml", "--budget", f"latency=50%@{many}")
+    assert (code, "may use 2 cores" in err) == (2, True)
+    assert run("latency", "forget", "--target", many)[0] == 0, "what is stored may be deleted"
+    assert runtime.timed == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ([*BUILD[:4], "onnxruntme"], "Unknown runtime 'onnxruntme'. Did you mean 'onnxruntime'?"),
+        ([*BUILD[:4], "onnx"], "Unknown runtime 'onnx'. Did you mean 'onnxruntime'?"),
         ([*BUILD[:4], "pytorch/thread=1"], "Unknown option 'thread' in the target"),
         ([*BUILD[:4], ""], "A target begins with the name of a runtime"),
         ([*BUILD, "--error", "3"], "--error must be above 0 and below 1"),
