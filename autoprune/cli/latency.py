@@ -126,7 +126,10 @@ def forget(
     if as_json:
         typer.echo(json.dumps({"target": target, "forgotten": count}, indent=2))
     else:
-        typer.echo(f"{count} measurements of {target} on this device were deleted.")
+        typer.echo(
+            f"{count} latencies of layers and whole models, measured with {target} on this "
+            "device, were deleted."
+        )
 
 
 def _given(

@@ -5,22 +5,28 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import autoprune
 from autoprune.agent import latency
+from autoprune.agent.pricing import priced
+from autoprune.core.budget import Budget
 from autoprune.core.progress import silent
 from autoprune.core.target import Target
 from autoprune.cost.latency.layers import Call
 from autoprune.cost.latency.observations import Timing
 from autoprune.cost.latency.runtimes import RUNTIMES
+from autoprune.space.loader import load_space
 from autoprune.storage.latencies import Latencies
 from autoprune.storage.records import Latency
 from autoprune.storage.shared import shared_database
+from autoprune.surgery.discover import discover
 
 CODE = """
 import torch
@@ -114,7 +120,7 @@ def test_tables_are_built_once_and_reused(run: Any, runtime: Pretends) -> None:
     assert first["models"] == 6
     assert first["fit_error"] < 0.001
     assert "noise of the import" in err
-    assert "measuring latency 6/6, 0:00 left" in err
+    assert "measuring latency on pretends/threads=1 6/6, 0:00 left" in err
     timed = runtime.timed
     (again,) = json.loads(run(*BUILD, "--json")[1])
     assert runtime.timed == timed
@@ -127,6 +133,11 @@ def test_the_summary_says_what_was_reached(run: Any, runtime: Pretends) -> None:
     assert code == 0
     for part in ("threads 1", "steps of channels", "3, 3 of them timed alone", "3.0% asked"):
         assert part in out
+    assert "6 measured, which the tables are fitted to" in out
+    assert "count by their multiply-adds" not in out
+    _, out, _ = run(*BUILD)
+    assert "0 measured now, " in out
+    assert "reused that were measured before" in out
     assert "time ran out" not in out
     runtime.facts_given = {"pretends": "2"}
     code, out, err = run(*BUILD, "--limit", "0.000001s", "--error", "0.1%")
@@ -244,6 +255,32 @@ def test_what_is_stored_is_listed_and_forgotten(
     assert (code, out.split()[0]) == (0, str(count))
     assert json.loads(run(*words, "--json")[1])["forgotten"] == 0
     assert len(json.loads(run("latency", "list", *place, "--json")[1])) == 2
+
+
+def test_a_search_aims_below_its_limit_by_the_error_of_the_fit(
+    runtime: Pretends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(self: Sleeper) -> None:
+        self.clock[0] += GRAPH_S + 1e-8 * self.params + 2e-6 * (self.params % 7)
+
+    monkeypatch.setattr(Sleeper, "run", odd)
+    model = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.Flatten())
+    inputs = (torch.rand(2, 1, 6, 6),)
+    plan = discover(model, inputs, np.random.default_rng(0))
+    request: Any = SimpleNamespace(
+        **{"model": model, "space": load_space("default"), "seed": 0, "progress": silent},
+        **{"budget": Budget.parse("latency=70%@pretends/threads=1")},
+        database=str(tmp_path / "a.db"),
+    )
+    first = priced(request, plan, inputs, {})
+    fitted = first.latencies[0].model
+    assert fitted is not None
+    assert 0.001 < fitted.fit.error < 0.1
+    assert first.projection.tightened == {
+        "latency@pretends/threads=1": pytest.approx(1 - fitted.fit.error)
+    }
+    again = priced(request, plan, inputs, json.loads(json.dumps(first.saved())))
+    assert again.projection.tightened == first.projection.tightened
 
 
 @pytest.mark.parametrize("place", ["", "sqlite:///none.db"])
