@@ -71,7 +71,8 @@ def search(
             and checking the best come after it.
         seed: Makes the whole run repeatable.
         out: Folder for the run and its result.
-        if_exists: What to do if ``out`` holds a run: ``fail``, ``resume`` or ``overwrite``.
+        if_exists: What to do if ``out`` holds a run: ``fail``, ``resume`` or ``overwrite``. A
+            finished run that is resumed with no more trials returns its result as it is.
         recovery: How much candidates are fine-tuned.
         constructor: Import string of what builds the architecture, ``"pkg.module:name"`` or
             ``"file.py:name"``; with it `load` needs no model.
@@ -114,7 +115,8 @@ def search(
                 progress=told,
             )
         )
-    write_text(found.folder / REPORT, render_markdown(found.result))
+    if not (found.folder / REPORT).exists():  # a run that was finished before keeps its own
+        write_text(found.folder / REPORT, render_markdown(found.result))
     return found
 
 

@@ -9,6 +9,7 @@ import optuna
 
 from autoprune.agent.anchors import anchors
 from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.finished import finished
 from autoprune.agent.gate import Gate
 from autoprune.agent.identity import (
     data_fingerprint,
@@ -30,6 +31,7 @@ from autoprune.agent.sampler import ProjectedSampler
 from autoprune.agent.workspace import CONFIG, DATABASE, Workspace
 from autoprune.artifacts.result import SearchCost
 from autoprune.core.fingerprint import fingerprint
+from autoprune.core.progress import Progress
 from autoprune.cost.latency.runtimes import check_measurable
 from autoprune.evaluation.randomness import isolated
 from autoprune.storage.database import Database
@@ -39,6 +41,7 @@ from autoprune.surgery.tensors import copied
 from autoprune.tasks.base import SPLITS
 
 STUDY = "autoprune"
+FINISHED = "the run was finished before: this is its result, and nothing was measured anew"
 
 
 def run_search(request: Request) -> SearchResult:
@@ -61,6 +64,10 @@ def run_search(request: Request) -> SearchResult:
         data_fp = data_fingerprint(request.task)
         config = request.config(model_fp, data_fp)
         workspace.check(config)
+        stored = finished(request)
+        if stored is not None:
+            request.progress(Progress(stage="verify", done=1, total=1, note=FINISHED))
+            return stored
         prepared = prepare(request, workspace.latency())
         workspace.start(config)
         workspace.keep_latency(prepared.pricing.saved())
