@@ -66,7 +66,8 @@ def search(
         task: Data, loss and metric, for instance ``autoprune.Classification(loaders)``.
         budget: Upper limits, ``"macs=50%"`` or ``{"macs": "50%", "size": "1MB"}``.
         space: A shipped search space, ``"file:PATH"``, or the object.
-        trials: Policies to score, at least 1.
+        trials: Policies to score, at least 1. Where every measured model misses a limit on
+            latency, up to 125% more are, in rounds of 25% that aim lower.
         timeout: Seconds after which no further policy is scored, None for no limit. Recovering
             and checking the best come after it.
         seed: Makes the whole run repeatable.

@@ -38,7 +38,12 @@ def search(
         ),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Evaluations of the search at most.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Evaluations of the search at most; where every measured model misses a limit on "
+            "latency, up to 125% more, in rounds of 25% that aim lower.",
+        ),
     ] = None,
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="Ask for no new policy after 90s, 10m, 2h.")
