@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from jsonschema import Draft202012Validator
@@ -288,6 +289,17 @@ def test_onnx_that_was_not_asked_for_before_is_written(project: Path) -> None:
     found = search(project, trials=2, onnx=True, if_exists="resume")
     assert found.result.checks.onnx_max_diff is not None
     assert (project / "run" / "model.onnx").exists()
+    assert found.result.versions["onnxruntime"] == onnxruntime.__version__
+
+
+def test_what_is_kept_is_counted(project: Path) -> None:
+    assert run.kept_evaluations(project / "run") == 0
+    assert not (project / "run").exists()
+    found = search(project, trials=2)
+    assert (
+        run.kept_evaluations(project / "run") == len(scored(project / "run")) + 2
+    )  # two finalists
+    assert "onnxruntime" not in found.result.versions, "it ran nothing"
 
 
 def test_an_existing_run_is_not_touched_unasked(project: Path, first: SearchResult) -> None:
