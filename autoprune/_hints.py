@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 LISTED = 20
+SHORTEST = 3  # letters that may stand for the name they begin
 
 
 def did_you_mean(
@@ -18,7 +19,10 @@ def did_you_mean(
         most: Suggestions at most.
     """
     names = sorted(known)
-    close = get_close_matches(given, sorted({*names, *also}), n=most, cutoff=0.6)
+    able = sorted({*names, *also})
+    close = get_close_matches(given, able, n=most, cutoff=0.6)
+    if not close and len(given) >= SHORTEST:
+        close = [name for name in able if name.lower().startswith(given.lower())][:most]
     if close:
         return f" Did you mean {' or '.join(map(repr, close))}?"
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""

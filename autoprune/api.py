@@ -66,12 +66,14 @@ def search(
         task: Data, loss and metric, for instance ``autoprune.Classification(loaders)``.
         budget: Upper limits, ``"macs=50%"`` or ``{"macs": "50%", "size": "1MB"}``.
         space: A shipped search space, ``"file:PATH"``, or the object.
-        trials: Policies to score, at least 1.
+        trials: Policies to score, at least 1. Where every measured model misses a limit on
+            latency, up to 125% more are, in rounds of 25% that aim lower.
         timeout: Seconds after which no further policy is scored, None for no limit. Recovering
             and checking the best come after it.
         seed: Makes the whole run repeatable.
         out: Folder for the run and its result.
-        if_exists: What to do if ``out`` holds a run: ``fail``, ``resume`` or ``overwrite``.
+        if_exists: What to do if ``out`` holds a run: ``fail``, ``resume`` or ``overwrite``. A
+            finished run that is resumed with no more trials returns its result as it is.
         recovery: How much candidates are fine-tuned.
         constructor: Import string of what builds the architecture, ``"pkg.module:name"`` or
             ``"file.py:name"``; with it `load` needs no model.
@@ -114,7 +116,8 @@ def search(
                 progress=told,
             )
         )
-    write_text(found.folder / REPORT, render_markdown(found.result))
+    if not (found.folder / REPORT).exists():  # a run that was finished before keeps its own
+        write_text(found.folder / REPORT, render_markdown(found.result))
     return found
 
 

@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from autoprune.agent import latency_stored
 from autoprune.agent.latency import ERROR, LIMIT_S, TargetLatency
@@ -16,17 +16,17 @@ from autoprune.agent.tables import build_tables, kept_of
 from autoprune.core.numbers import check_at_least, parse_duration, parse_share
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.target import Target
-from autoprune.cost.latency.runtimes import find_runtime
+from autoprune.cost.latency.runtimes import check_measurable, find_runtime
 from autoprune.errors import ConfigError
 from autoprune.methods import find_method
 from autoprune.reporting.progress import progress_for
 from autoprune.space.loader import load_space
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
-from autoprune.storage.shared import shared_database
+from autoprune.storage.shared import missing_file, shared_database
 from autoprune.surgery.accept import taken_out
 from autoprune.surgery.discover import discover
-from autoprune.surgery.nested import Inputs
+from autoprune.surgery.nested import Inputs, arguments
 from autoprune.surgery.tensors import copied
 
 Targets = Target | str | Sequence[Target | str]
@@ -34,7 +34,7 @@ Targets = Target | str | Sequence[Target | str]
 
 def build_latency(
     model: nn.Module,
-    inputs: Inputs,
+    inputs: Inputs | Tensor,
     *,
     targets: Targets,
     space: str | SearchSpace = "default",
@@ -50,7 +50,7 @@ def build_latency(
 
     Args:
         model: The dense model; it is left as it is.
-        inputs: Arguments of one forward, tensors on the CPU.
+        inputs: Arguments of one forward, tensors on the CPU; one alone may be given as it is.
         targets: What to measure with, such as ``"onnxruntime/threads=1"``; one or several.
         space: A shipped search space, ``"file:PATH"``, or the object: the tables are over the
             sizes that it allows.
@@ -75,7 +75,7 @@ def build_latency(
 
 def check_latency(
     model: nn.Module,
-    inputs: Inputs,
+    inputs: Inputs | Tensor,
     *,
     targets: Targets,
     policies: int = 15,
@@ -121,7 +121,7 @@ def check_latency(
 
 
 def stored_latencies(database: str | Path | None = None) -> list[StoredLatencies]:
-    """Return what the database that runs share holds, by device and target.
+    """Return what the database that runs share holds, by device and target; it is not made.
 
     Args:
         database: As for `build_latency`.
@@ -129,12 +129,16 @@ def stored_latencies(database: str | Path | None = None) -> list[StoredLatencies
     Raises:
         InputError: If the database cannot be used.
     """
+    if missing_file(_text(database)):
+        return []
     with closing(_open(database)) as opened:
         return latency_stored.stored_latencies(opened)
 
 
 def forget_latency(target: Target | str, *, database: str | Path | None = None) -> int:
     """Delete what is stored of this device and a target, and return how many latencies it was.
+
+    A database that is not there is not made.
 
     Args:
         target: The target.
@@ -143,14 +147,18 @@ def forget_latency(target: Target | str, *, database: str | Path | None = None) 
     Raises:
         InputError: If the database cannot be used, or the target cannot be measured here.
     """
+    wanted = Target.parse(target)
+    find_runtime(wanted)
+    if missing_file(_text(database)):
+        return 0
     with closing(_open(database)) as opened:
-        return latency_stored.forget_latencies(opened, Target.parse(target))
+        return latency_stored.forget_latencies(opened, wanted)
 
 
 @contextmanager
 def _built(
     model: nn.Module,
-    inputs: Inputs,
+    inputs: Inputs | Tensor,
     targets: Targets,
     space: str | SearchSpace,
     error: float,
@@ -170,6 +178,7 @@ def _built(
     with shown as told, closing(_open(database)) as opened:
         told(Progress(stage="trace", done=0, total=1))
         dense = copied(taken_out(model)).cpu()
+        inputs = arguments(inputs)
         plan = discover(dense, inputs, np.random.default_rng(seed))
         told(Progress(stage="latency", done=0, total=1))
         latencies = [TargetLatency.of(dense, plan, inputs, one, opened) for one in wanted]
@@ -188,9 +197,13 @@ def _targets(given: Targets) -> list[Target]:
             "Latency is measured with at least one target, for instance 'onnxruntime'. Got none."
         )
     for target in targets:
-        find_runtime(target)
+        check_measurable(target)
     return targets
 
 
 def _open(database: str | Path | None) -> Database:
-    return shared_database(None if database is None else str(database))
+    return shared_database(_text(database))
+
+
+def _text(database: str | Path | None) -> str | None:
+    return None if database is None else str(database)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from autoprune.agent.latency import TargetLatency
-from autoprune.core.budget import Budget, Limit
+from autoprune.core.budget import Budget, Limit, written
 from autoprune.core.costs import LATENCY
 from autoprune.cost.latency.graph import EndToEnd
 from autoprune.cost.latency.observations import Comparison
@@ -36,6 +36,18 @@ class Measurement:
         if self.limit.relative:
             return self.comparison.high / self.limit.amount
         return max(1000 * self.comparison.pruned.high / self.limit.amount, self.comparison.ratio)
+
+    @property
+    def text(self) -> str:
+        """The median and the upper end of its interval, in the unit of the limit."""
+        one = self.comparison
+        if self.limit.relative:
+            median, upper = f"{one.ratio:.1%} of the dense model", f"{one.high:.1%}"
+        else:
+            median, upper = f"{1000 * one.pruned_s:.4g} ms", f"{1000 * one.pruned.high:.4g} ms"
+        slower = not self.limit.relative and one.ratio > 1
+        more = ", slower than the dense model" if slower else ""
+        return f"median {median}, upper end of its 95% interval {upper}{more}"
 
     @property
     def missed(self) -> bool:
@@ -91,11 +103,23 @@ class Gate:
         }
         return self.seen[name]
 
-    def excess(self, name: str, model: nn.Module) -> dict[str, float]:
-        """Return by which share each limit is missed, for those that are; empty if none is."""
-        return exceeded(self.measure(name, model))
+
+def exceeded(measured: Mapping[str, Measurement]) -> dict[str, Measurement]:
+    """Return what was measured of the limits that are exceeded."""
+    return {cost: one for cost, one in measured.items() if one.excess > 1}
 
 
-def exceeded(measured: Mapping[str, Measurement]) -> dict[str, float]:
-    """Return what is taken as a share of each limit, for those that are exceeded."""
-    return {cost: one.excess for cost, one in measured.items() if one.excess > 1}
+def told(measured: Mapping[str, Measurement]) -> str:
+    """Return what was measured beside each limit, for a person."""
+    return "; ".join(
+        f"{one.text}, for {written(cost, one.limit)}" for cost, one in measured.items()
+    )
+
+
+def told_misses(missed: Mapping[str, Measurement]) -> str:
+    """Return by how much limits were missed, and what counts."""
+    return "; ".join(
+        f"{written(cost, one.limit)} by {one.excess - 1:.1%} ({one.text}: before fine-tuning the "
+        "upper end must be inside, after it the median)"
+        for cost, one in missed.items()
+    )

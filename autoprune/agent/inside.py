@@ -7,7 +7,7 @@ from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import recover_finalists
-from autoprune.agent.gate import Gate, exceeded
+from autoprune.agent.gate import Gate, Measurement, exceeded, told, told_misses
 from autoprune.agent.loop import Loop
 from autoprune.core.progress import Progress
 from autoprune.errors import BudgetError, ModelError
@@ -35,7 +35,7 @@ class Inside:
     gate: Gate
     loop: Loop
     evaluations: Evaluations
-    _misses: list[dict[str, float]] = field(default_factory=list)
+    _misses: list[dict[str, Measurement]] = field(default_factory=list)
     _problem: ModelError | None = None
     _tried: int = 0
 
@@ -59,16 +59,16 @@ class Inside:
                 break
         raise BudgetError(
             "No model inside the budget was found: measured, the closest missed "
-            f"{_text(self._closest())}. What was scored is kept. Set a higher limit, or resume "
-            "when the device is less busy."
+            f"{told_misses(self._closest())}. What was scored is kept. Set a higher limit, or "
+            "resume when the device is less busy."
         )
 
     def _lower(self, trials: int) -> bool:
         """Aim lower, by what the closest missed, with more trials; False if that is no use."""
         study, projection, closest = self.loop.study, self.loop.projection, self._closest()
         try:
-            for cost, share in closest.items():
-                projection.tighten(cost, _MARGIN / share)
+            for cost, one in closest.items():
+                projection.tighten(cost, _MARGIN / one.excess)
         except BudgetError:  # no policy is priced so low
             return False
         self.loop.trials = max(trials, len(self.loop.scored) + 1)
@@ -120,34 +120,44 @@ class Inside:
 
     def _accepts(self, evaluation: Evaluation, model: nn.Module) -> bool:
         """Measure a fine-tuned model: now the median counts, for its shapes were inside before."""
-        found = self.gate.measure(evaluation.policy.fingerprint, model)
-        missed = {cost: one.excess for cost, one in found.items() if one.missed}
+        found = self._measured(evaluation.policy.fingerprint, model)
+        missed = {cost: one for cost, one in found.items() if one.missed}
         if missed:
             self._misses.append(missed)
         return not missed
 
-    def _closest(self) -> dict[str, float]:
-        """Return by what the model that came closest missed."""
+    def _closest(self) -> dict[str, Measurement]:
+        """Return what the model that came closest missed."""
         before = (exceeded(one) for one in self.gate.seen.values())
-        known = [excess for excess in self._misses or before if excess]
-        return min(known, key=lambda excess: max(excess.values()), default={})
+        known = [missed for missed in self._misses or before if missed]
+        return min(known, key=lambda one: max(m.excess for m in one.values()), default={})
 
-    def _excess(self, candidate: Evaluation) -> dict[str, float]:
-        fingerprint = candidate.policy.fingerprint
-        if fingerprint not in self.gate.seen:
-            return self.gate.excess(fingerprint, self.evaluations.scorer.build(candidate.policy))
-        return exceeded(self.gate.seen[fingerprint])
+    def _excess(self, candidate: Evaluation) -> dict[str, Measurement]:
+        name = candidate.policy.fingerprint
+        if name not in self.gate.seen:
+            self._measured(name, self.evaluations.scorer.build(candidate.policy))
+        return exceeded(self.gate.seen[name])
 
-    def _tell(self, excess: dict[str, float]) -> None:
+    def _measured(self, name: str, model: nn.Module) -> dict[str, Measurement]:
+        """Measure a model, and tell that it begins and what was found."""
+        if not self.gate.pairs:
+            return {}
+        self._tell_measuring(None)
+        found = self.gate.measure(name, model)
+        self._tell_measuring(f"measured: {told(found)}")
+        return found
+
+    def _tell_measuring(self, note: str | None) -> None:
+        wanted = max(self.evaluations.scorer.recovery.finalists, self._tried)
+        self.loop.progress(Progress(stage="measure", done=self._tried, total=wanted, note=note))
+
+    def _tell(self, closest: dict[str, Measurement]) -> None:
         self.loop.progress(
             Progress(
                 stage="search",
                 done=len(self.loop.scored),
                 total=self.loop.trials,
-                note=f"measured, every policy missed {_text(excess)}; the search aims lower now",
+                note=f"no policy was inside; the closest missed {told_misses(closest)}; the "
+                "search aims lower now",
             )
         )
-
-
-def _text(excess: dict[str, float]) -> str:
-    return " and ".join(f"{cost} by {share - 1:.1%}" for cost, share in excess.items())

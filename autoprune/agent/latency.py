@@ -111,7 +111,9 @@ class TargetLatency:
         assert self.model is not None
 
         with self._counted():
-            rows, seconds = self.meter.whole(policies, whole_models(progress))
+            rows, seconds = self.meter.whole(
+                policies, whole_models(progress, str(self.meter.target))
+            )
         self._rows += list(rows)
         self._seconds += list(seconds)
         self.model.adjust(np.array(self._rows), np.array(self._seconds))
@@ -158,13 +160,13 @@ class TargetLatency:
         self.seconds += perf_counter() - start
 
 
-def whole_models(progress: ProgressCallback) -> Callable[[int, int], None]:
+def whole_models(progress: ProgressCallback, target: str) -> Callable[[int, int], None]:
     """Return what tells how many whole models of how many were measured, and the time left."""
     start = perf_counter()
 
     def told(done: int, of: int) -> None:
         left = (perf_counter() - start) / done * (of - done) if done else None
-        progress(Progress(stage="latency", done=done, total=of, seconds_left=left))
+        progress(Progress(stage="latency", done=done, total=of, seconds_left=left, target=target))
 
     return told
 
@@ -186,5 +188,6 @@ def _table_progress(target: str, now: Standing, error: float, limit_s: float) ->
         done=done,
         total=done + more,
         seconds_left=left if more else None,
+        target=target,
         note=note,
     )

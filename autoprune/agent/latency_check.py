@@ -117,7 +117,7 @@ def check_tables(
             "The search space holds no policy that the tables were not fitted to, so there is "
             "nothing to check them by. Give it more sparsities or more units."
         )
-    told, found = whole_models(progress), []
+    told, found = whole_models(progress, str(meter.target)), []
     told(0, len(policies))
     with meter.against_dense() as pairs:
         for policy in policies:

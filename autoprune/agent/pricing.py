@@ -17,6 +17,7 @@ from autoprune.cost.model import CostModel
 from autoprune.storage.shared import shared_database
 from autoprune.surgery.plan import Plan
 
+MARGIN = 0.1  # of a limit on latency that is left free at most; else the error of the fit
 NEAR = 4  # projected policies that the fit is made exact at, near the limit
 
 
@@ -75,6 +76,9 @@ def priced(
         projection = Projection(CostModel(request.model, plan, by_target), spaces, request.budget)
         if not saved:
             projection = _fitted_near(projection, latencies, plan, request)
+    for one in latencies:
+        assert one.model is not None
+        projection.keep_away(f"{LATENCY}{one.meter.target}", min(one.model.fit.error, MARGIN))
     return Pricing(projection, latencies)
 
 

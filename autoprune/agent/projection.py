@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from autoprune.core.budget import Budget
-from autoprune.core.costs import LATENCY, Costs
+from autoprune.core.budget import Budget, written
+from autoprune.core.costs import Costs, cost_text
 from autoprune.core.policy import Policy
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError
@@ -70,14 +70,23 @@ class Projection:
         self.tightened[cost] = share * self.tightened.get(cost, 1)
         self._check_reachable()
 
+    def keep_away(self, cost: str, margin: float) -> None:
+        """Aim below a limit by a share of it: what prices the cost is wrong by so much.
+
+        At most half of the way to the smallest model, so that what can be reached stays so and
+        there is something left to choose.
+        """
+        half_way = (1 + self._smallest.as_dict()[cost] / self._limits[cost]) / 2
+        self.tightened[cost] = max(1 - margin, half_way)
+
     def _check_reachable(self) -> None:
-        smallest = self.price({unit: space.levels - 1 for unit, space in self.spaces.items()})
+        smallest = self._smallest
         limits, least = self._limits, smallest.as_dict()
         binding = [cost for cost, limit in limits.items() if least[cost] > limit]
         if binding:
             missed = "; ".join(
-                f"{cost} is limited to {_number(cost, limits[cost])}, the smallest that can be "
-                f"reached is {_number(cost, least[cost])}"
+                f"{self._limit_text(cost)}, but the smallest that can be reached is "
+                f"{cost_text(cost, least[cost])}"
                 for cost in binding
             )
             raise BudgetError(
@@ -85,6 +94,10 @@ class Projection:
                 f"highest sparsity the model has {_costs(smallest, self.cost.dense)}. Set a "
                 "higher limit, or allow higher sparsities or more units in the search space."
             )
+
+    @cached_property
+    def _smallest(self) -> Costs:
+        return self.price({unit: space.levels - 1 for unit, space in self.spaces.items()})
 
     def price(self, levels: Mapping[str, int]) -> Costs:
         """Return the costs of levels by unit."""
@@ -144,6 +157,13 @@ class Projection:
         inside: npt.NDArray[np.bool_] = np.all(self.shares(rows) <= 1, axis=0)
         return inside
 
+    def _limit_text(self, cost: str) -> str:
+        """Return a limit as it was given, and as the amount aimed at if that does not say it."""
+        limit = self.budget.limits[cost]
+        plain = not limit.relative and cost not in self.tightened
+        amount = "" if plain else f" ({cost_text(cost, self._limits[cost])})"
+        return f"{written(cost, limit)}{amount}"
+
     @property
     def _limits(self) -> dict[str, float]:
         limits = self.budget.resolve(self.cost.dense)
@@ -202,11 +222,7 @@ class Projection:
 def _costs(costs: Costs, dense: Costs) -> str:
     whole = dense.as_dict()
     return ", ".join(
-        f"{name} {_number(name, value)} ({100 * value / whole[name]:.1f}% of dense)"
+        f"{name} {cost_text(name, value)} ({100 * value / whole[name]:.1f}% of dense)"
         for name, value in costs.as_dict().items()
         if not name.startswith("sparse") and whole[name]
     )
-
-
-def _number(name: str, value: float) -> str:
-    return f"{value:.3g} ms" if name.startswith(LATENCY) else f"{value:,}"

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
+import onnxruntime
 from torch import nn
 
 from autoprune.agent.gate import Measurement
@@ -112,7 +113,7 @@ def finish(
         budget=request.budget.to_dict(),
         search=cost,
         checks=checks.model_copy(update={"latency": _checked(measured)}),
-        versions=_versions(),
+        versions=_versions(request),
         uncounted=list(prepared.plan.uncounted),
     )
     write_text(request.out / POLICY, winner.policy.to_json() + "\n")
@@ -190,7 +191,9 @@ def _zeroed(prepared: Prepared, policy: Policy, model: nn.Module) -> list[UnitCu
     ]
 
 
-def _versions() -> dict[str, str]:
+def _versions(request: Request) -> dict[str, str]:
+    """Return the versions of what made the result; onnxruntime's where it ran something."""
     packages = {name: version(name) for name in ("autoprune", "numpy", "onnx", "optuna", "torch")}
-    own = {"python": platform.python_version()}
-    return own | packages
+    if request.onnx or any(one.runtime == "onnxruntime" for one in request.budget.targets):
+        packages["onnxruntime"] = onnxruntime.__version__
+    return {"python": platform.python_version(), **dict(sorted(packages.items()))}

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import optuna
 
 from autoprune.agent.anchors import anchors
 from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.finished import finished
 from autoprune.agent.gate import Gate
 from autoprune.agent.identity import (
     data_fingerprint,
@@ -26,10 +28,11 @@ from autoprune.agent.prepare import (
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.sampler import ProjectedSampler
-from autoprune.agent.workspace import Workspace
+from autoprune.agent.workspace import CONFIG, DATABASE, Workspace
 from autoprune.artifacts.result import SearchCost
 from autoprune.core.fingerprint import fingerprint
-from autoprune.cost.latency.runtimes import find_runtime
+from autoprune.core.progress import Progress
+from autoprune.cost.latency.runtimes import check_measurable
 from autoprune.evaluation.randomness import isolated
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -38,6 +41,7 @@ from autoprune.surgery.tensors import copied
 from autoprune.tasks.base import SPLITS
 
 STUDY = "autoprune"
+FINISHED = "the run was finished before: this is its result, and nothing was measured anew"
 
 
 def run_search(request: Request) -> SearchResult:
@@ -48,7 +52,7 @@ def run_search(request: Request) -> SearchResult:
         VerificationError: If the winner fails a check; nothing is written as a result then.
     """
     for target in request.budget.targets:
-        find_runtime(target)  # before anything that takes long
+        check_measurable(target)  # before anything that takes long
     request = replace(request, model=copied(request.model).cpu())  # theirs stays where it is
     workspace = Workspace(request.out, request.if_exists)
     loaders = (request.task.loader(split) for split in SPLITS)
@@ -60,6 +64,10 @@ def run_search(request: Request) -> SearchResult:
         data_fp = data_fingerprint(request.task)
         config = request.config(model_fp, data_fp)
         workspace.check(config)
+        stored = finished(request)
+        if stored is not None:
+            request.progress(Progress(stage="verify", done=1, total=1, note=FINISHED))
+            return stored
         prepared = prepare(request, workspace.latency())
         workspace.start(config)
         workspace.keep_latency(prepared.pricing.saved())
@@ -75,6 +83,16 @@ def run_search(request: Request) -> SearchResult:
             )
             with _study(workspace, request, prepared) as study:
                 return _search(request, prepared, evaluations, study)
+
+
+def kept_evaluations(folder: Path) -> int:
+    """Return how many evaluations a run's folder holds; 0 if there is no run in it."""
+    file = folder / DATABASE
+    if not (file.is_file() and (folder / CONFIG).is_file()):
+        return 0
+    with closing(Database.open(sqlite_url(file))) as database:
+        run = database.find_run(STUDY)
+        return len(database.evaluations(run.id)) if run else 0
 
 
 def _search(

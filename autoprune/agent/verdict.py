@@ -19,7 +19,7 @@ from autoprune.artifacts.export import export_model
 from autoprune.artifacts.result import Checks
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.core.budget import Budget
-from autoprune.core.costs import Costs
+from autoprune.core.costs import Costs, cost_text
 from autoprune.cost.count import count_costs
 from autoprune.errors import VerificationError
 from autoprune.surgery.compare import difference, outputs, randomised
@@ -80,7 +80,7 @@ def judge(
             onnx_max_diff=_onnx(winner, Path(aside), sha256) if onnx else None,
             budget_met=budget.met_by(costs, dense),
         )
-        _require(checks, costs)
+        _require(checks, costs, budget)
         for name in (RESULT, POLICY, REPORT, ONNX, PROGRAM):  # what an earlier winner left
             (folder / name).unlink(missing_ok=True)
         for name in (WEIGHTS, PLAN, *([ONNX] if onnx else [])):
@@ -125,15 +125,16 @@ def _onnx(winner: Winner, folder: Path, weights_sha256: str) -> float:
         ) from err
 
 
-def _require(checks: Checks, costs: Costs) -> None:
-    onnx = checks.onnx_max_diff
+def _require(checks: Checks, costs: Costs, budget: Budget) -> None:
+    onnx, known = checks.onnx_max_diff, costs.as_dict()
+    used = ", ".join(f"{cost} {cost_text(cost, known[cost])}" for cost in budget.limits)
     failed = {
         "the sliced model differs from the masked one": not checks.sliced_equals_masked,
         f"reloading changes outputs by {checks.reload_max_diff:.1e}": not (
             checks.reload_max_diff <= TOLERANCE  # NaN is bad too
         ),
         f"ONNX changes outputs by {onnx or 0:.1e}": not (onnx is None or onnx <= EXPORT_TOLERANCE),
-        f"it costs {dict(costs.as_dict())}, which is over the budget": not checks.budget_met,
+        f"it is over the budget {budget}, for it has {used}": not checks.budget_met,
     }
     problems = [problem for problem, bad in failed.items() if bad]
     if problems:

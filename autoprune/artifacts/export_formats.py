@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import nn
 
-from autoprune.errors import VerificationError
+from autoprune.errors import ConfigError, VerificationError
 from autoprune.formats.fold import BatchNorms
 from autoprune.formats.onnx import export_onnx, opset_of, run_onnx
 from autoprune.formats.program import capture, first_line
@@ -37,14 +37,15 @@ def write_onnx(
     """Write an ONNX file.
 
     Raises:
-        VerificationError: If the model cannot be exported, or not with these operators.
+        VerificationError: If the model cannot be exported.
+        ConfigError: If it cannot be with these operators.
     """
     counts = export_onnx(model, inputs, path, opset, metadata)
     found = opset_of(path)
     if opset not in (None, found):
-        raise VerificationError(
-            f"The model cannot be written with opset {opset}: the exporter kept {found}. "
-            f"Give --opset {found}, or leave it out."
+        raise ConfigError(
+            f"This model cannot be written with --opset {opset}: the exporter kept {found}. "
+            f"Allowed is {found}, or another one that has all of its operators; or leave it out."
         )
     return Written(found, counts)
 

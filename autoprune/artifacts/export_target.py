@@ -10,6 +10,7 @@ from autoprune.artifacts.export_formats import FILES, FORMATS, Format
 from autoprune.errors import ConfigError, OutputError, RunExistsError
 
 IfFileExists = Literal["fail", "overwrite"]
+OLDEST_OPSET = 7  # that PyTorch's exporter knows
 
 
 def check_options(format: str, opset: int | None, if_exists: str) -> None:
@@ -23,8 +24,10 @@ def check_options(format: str, opset: int | None, if_exists: str) -> None:
     if format != "onnx":
         raise ConfigError(f"--opset is for the format onnx. Got {opset!r} for {format}.")
     newest = onnx.defs.onnx_opset_version()
-    if isinstance(opset, bool) or not isinstance(opset, int) or not 1 <= opset <= newest:
-        raise ConfigError(f"--opset must be a whole number from 1 to {newest}. Got {opset!r}.")
+    if type(opset) is not int or not OLDEST_OPSET <= opset <= newest:
+        raise ConfigError(
+            f"--opset must be a whole number from {OLDEST_OPSET} to {newest}. Got {opset!r}."
+        )
 
 
 def target_of(folder: Path, format: Format, out: Path | None) -> Path:

@@ -1,7 +1,8 @@
 """``autoprune latency``: a thin client of `autoprune.latency_api`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,9 +58,10 @@ def build(
     with stdout_to_stderr():
         from autoprune import latency_api
 
-        given = _given(file, targets, error, limit, database)
-        with naming_keys(file):
-            found = latency_api.build_latency(**given)
+        with _interruptible(file, database):
+            given = _given(file, targets, error, limit, database)
+            with naming_keys(file):
+                found = latency_api.build_latency(**given)
     if not _as_json(found, as_json):
         from autoprune.reporting.latency_terminal import print_built
 
@@ -85,9 +87,10 @@ def check(
     with stdout_to_stderr():
         from autoprune import latency_api
 
-        given = _given(file, targets, error, limit, database)
-        with naming_keys(file):
-            found = latency_api.check_latency(**given, policies=policies, draw=seed)
+        with _interruptible(file, database):
+            given = _given(file, targets, error, limit, database)
+            with naming_keys(file):
+                found = latency_api.check_latency(**given, policies=policies, draw=seed)
     if not _as_json(found, as_json):
         from autoprune.reporting.latency_terminal import print_checked
 
@@ -101,6 +104,7 @@ def list_stored(database: Database = None, as_json: AsJson = False) -> None:
         from autoprune import latency_api
 
         found = latency_api.stored_latencies(here(database))
+        _tell_missing(database)
     if not _as_json(found, as_json):
         from autoprune.reporting.latency_terminal import print_stored
 
@@ -118,10 +122,14 @@ def forget(
         from autoprune import latency_api
 
         count = latency_api.forget_latency(target, database=here(database))
+        _tell_missing(database)
     if as_json:
         typer.echo(json.dumps({"target": target, "forgotten": count}, indent=2))
     else:
-        typer.echo(f"{count} measurements of {target} on this device were deleted.")
+        typer.echo(
+            f"{count} latencies of layers and whole models, measured with {target} on this "
+            "device, were deleted."
+        )
 
 
 def _given(
@@ -131,7 +139,7 @@ def _given(
     from autoprune.agent.prepare import example_inputs
     from autoprune.core.numbers import parse_duration, parse_share
     from autoprune.core.target import Target
-    from autoprune.cost.latency.runtimes import find_runtime
+    from autoprune.cost.latency.runtimes import check_measurable
     from autoprune.execution.build import build_model, load_data
     from autoprune.execution.config import load_search_file
     from autoprune.tasks import create_task
@@ -140,7 +148,7 @@ def _given(
     settings = load_search_file(file)
     wanted = [Target.parse(one) for one in targets or ()] or _of_budget(settings)
     for target in wanted:
-        find_runtime(target)
+        check_measurable(target)
     model = build_model(settings)
     with naming_keys(settings.path):
         inputs = example_inputs(create_task(settings.task, load_data(settings)))
@@ -149,6 +157,36 @@ def _given(
         **{"space": settings.reference(settings.space), "seed": settings.seed},
         "database": here(database) or settings.shared_database,
     }
+
+
+@contextmanager
+def _interruptible(file: Path, database: str | None) -> Iterator[None]:
+    """Say on Ctrl-C what is kept and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"autoprune: stopped. {_kept(file, database)}", err=True)
+        raise typer.Exit(130) from None
+
+
+def _kept(file: Path, database: str | None) -> str:
+    from autoprune.execution.config import load_search_file
+    from autoprune.storage.shared import missing_file
+
+    if missing_file(here(database) or load_search_file(file).shared_database):
+        return "Nothing was measured yet."
+    return (
+        "What was measured is kept in the database that runs share; the same command, or a "
+        "search, goes on from there."
+    )
+
+
+def _tell_missing(database: str | None) -> None:
+    from autoprune.storage.shared import missing_file
+
+    missing = missing_file(here(database))
+    if missing is not None:
+        typer.echo(f"autoprune: there is no database {missing}; nothing is stored yet.", err=True)
 
 
 def _of_budget(settings: "SearchFile") -> Sequence[Any]:

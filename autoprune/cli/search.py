@@ -38,7 +38,12 @@ def search(
         ),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Evaluations of the search at most.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Evaluations of the search at most; where every measured model misses a limit on "
+            "latency, up to 125% more, in rounds of 25% that aim lower.",
+        ),
     ] = None,
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="Ask for no new policy after 90s, 10m, 2h.")
@@ -130,6 +135,8 @@ def _show(found: "SearchResult", as_json: bool, quiet: bool) -> None:
 
 def _how_to_resume(out: Path) -> str:
     """Return the sentence for somebody who pressed Ctrl-C; the same command plus one option."""
+    from autoprune.agent.run import kept_evaluations
+
     words: list[str] = []
     skip = False
     for word in sys.argv[1:]:
@@ -137,4 +144,7 @@ def _how_to_resume(out: Path) -> str:
             words.append(word)
         skip = word == "--if-exists"
     command = shlex.join(["autoprune", *words, "--if-exists", "resume"])
-    return f"autoprune: stopped. Finished evaluations are kept in {out}. Go on with: {command}"
+    count = kept_evaluations(out)
+    kept = f"{count} finished evaluation{'s are' if count > 1 else ' is'} kept in {out}"
+    done = f"stopped. {kept}." if count else "stopped before an evaluation was finished."
+    return f"autoprune: {done} Go on with: {command}"

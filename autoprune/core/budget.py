@@ -93,7 +93,7 @@ class Budget:
         return f"Budget({str(self)!r})"
 
     def __str__(self) -> str:
-        return ", ".join(_written(cost, limit) for cost, limit in self.limits.items())
+        return ", ".join(written(cost, limit) for cost, limit in self.limits.items())
 
     def to_dict(self) -> dict[str, str]:
         """Return the limits as text by cost; `parse` gives an equal budget back."""
@@ -133,7 +133,8 @@ class Budget:
         return cls(limits)
 
 
-def _written(cost: str, limit: Limit) -> str:
+def written(cost: str, limit: Limit) -> str:
+    """Return a limit as a user writes it: ``macs=50%``, ``latency=8ms@onnxruntime``."""
     kind, at, target = cost.partition("@")
     return f"{kind}={limit}{at}{target}"
 

@@ -7,6 +7,11 @@ EXACT = ("macs", "params", "size", "memory", "sparse_macs", "sparse_size")
 LATENCY = "latency@"  # starts the name of a latency, which ends with its target
 
 
+def cost_text(name: str, amount: float) -> str:
+    """Return an amount of a cost as messages show it."""
+    return f"{amount:.3g} ms" if name.startswith(LATENCY) else f"{amount:,}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
     """Costs of one model.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["trace", "latency", "importance", "search", "recover", "verify"]
+Stage = Literal["trace", "latency", "importance", "search", "measure", "recover", "verify"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,13 +13,15 @@ class Progress:
 
     Args:
         stage: What the run is doing. ``latency`` measures on the device, ``search``
-            scores policies, ``recover`` fine-tunes finalists.
+            scores policies, ``measure`` runs candidates in pairs with the dense model and counts
+            those inside, ``recover`` fine-tunes finalists.
         done: Steps of this stage that are finished, those of an earlier session included.
         total: Steps this stage will have at most.
         best_quality: Best quality on the search split so far (the task's metric), if any.
         best_loss: Loss on the search split of the best policy so far, if any.
         feasible_macs: MACs of the best policy so far as a share of the dense model, if any.
         seconds_left: Estimated seconds until this stage ends, if it can be told.
+        target: What is measured with, where the stage is about one target.
         note: One short sentence for a person, if there is something to say.
     """
 
@@ -30,6 +32,7 @@ class Progress:
     best_loss: float | None = None
     feasible_macs: float | None = None
     seconds_left: float | None = None
+    target: str | None = None
     note: str | None = None
 
 

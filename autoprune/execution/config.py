@@ -71,7 +71,7 @@ class SearchFile(BaseModel):
         task: Name of the task.
         budget: Limit by cost.
         space: Shipped search space, or ``file:./mine.yaml``.
-        trials: Evaluations of the search at most.
+        trials: Evaluations of the search at most; a limit on latency may take some more.
         timeout: Seconds until the search stops asking for new policies; ``None`` is no limit.
         seed: Makes the run repeatable.
         out: Folder of the result, relative to where the command runs.

@@ -39,6 +39,7 @@ def capture(model: nn.Module, inputs: Inputs) -> Program:
     for part in exported.graph_module.modules():
         for node in part.graph.nodes if isinstance(part, fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)  # paths and code of the machine it was made on
+            node.meta.pop("from_node", None)  # addresses in memory: no two files were the same
     return Program(exported, BatchNorms(before, count_batch_norms(exported.graph_module)))
 
 

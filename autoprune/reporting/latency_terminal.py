@@ -26,19 +26,28 @@ def print_built(found: Sequence[BuiltLatency], console: Console | None = None) -
 
 def _built_rows(one: BuiltLatency) -> list[tuple[str, str]]:
     steps = [str(step) for step in sorted(set(one.steps))]
-    points = f"{one.measured} measured, {one.reused} known before"
+    points = f"{one.measured} measured now, {one.reused} reused that were measured before"
     if one.busy:
         points += f"; {one.busy} while the device was busy, so their medians are less sure"
     return [
         ("device", _device(one.facts)),
         ("fingerprint", one.fingerprint[:_SHORT]),
         ("steps of channels", " and ".join(steps)),
-        ("layers", f"{one.layers}, {one.timed} of them timed alone"),
-        ("points", points),
-        ("tables wrong by", _reached(one)),
-        ("fit", f"to {one.models} whole models; one left out is missed by {one.fit_error:.1%}"),
-        ("time", f"{one.seconds:.{0 if one.seconds >= 10 else 1}f} s"),
+        ("layers of the model", _layers(one)),
+        ("sizes of layers", points),
+        ("expected error of the tables", _reached(one)),
+        (
+            "whole models",
+            f"{one.models} measured, which the tables are fitted to; one that the fit has not "
+            f"seen is missed by {one.fit_error:.1%} on average",
+        ),
+        ("time for all of it", f"{one.seconds:.{0 if one.seconds >= 10 else 1}f} s"),
     ]
+
+
+def _layers(one: BuiltLatency) -> str:
+    text = f"{one.layers}, {one.timed} of them timed alone"
+    return text if one.timed == one.layers else f"{text}; the others count by their multiply-adds"
 
 
 def _reached(one: BuiltLatency) -> str:
@@ -92,8 +101,8 @@ def print_stored(found: Sequence[StoredLatencies], console: Console | None = Non
     if not found:
         console.print("Nothing is stored.")
         return
-    columns = ("target", "measurements", "fingerprint", "", "device")
-    rows = table("Measured", *columns, right=("measurements",))
+    columns = ("target", "stored", "fingerprint", "", "device")
+    rows = table("Latencies of layers and of whole models", *columns, right=("stored",))
     for one in found:
         which = "this device" if one.this_device else ""
         count, device = f"{one.measurements:,}", escape(_device(one.facts))

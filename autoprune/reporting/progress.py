@@ -19,6 +19,7 @@ _LABELS = {
     "latency": "measuring latency",
     "importance": "ranking atoms",
     "search": "scoring policies",
+    "measure": "measuring candidates",
     "recover": "fine-tuning finalists",
     "verify": "checking the result",
 }
@@ -43,6 +44,11 @@ def progress_for(
             yield TerminalProgress(bar)
     else:
         yield PlainProgress(stream, every=every)
+
+
+def label(event: Progress) -> str:
+    """Return what the run is doing, and with which target if it is one."""
+    return _LABELS[event.stage] + (f" on {event.target}" if event.target else "")
 
 
 def summary(event: Progress) -> str:
@@ -71,11 +77,11 @@ class PlainProgress:
     def __call__(self, event: Progress) -> None:
         """Show one event, or leave it out."""
         new_note = event.note is not None and event.note != self._note
-        ends = event.stage != self._stage or event.done >= event.total
+        ends = label(event) != self._stage or event.done >= event.total
         if not (ends or new_note or self._clock() >= self._next):
             return
-        self._stage, self._next = event.stage, self._clock() + self._every
-        known = [f"{_LABELS[event.stage]} {event.done}/{event.total}", summary(event)]
+        self._stage, self._next = label(event), self._clock() + self._every
+        known = [f"{self._stage} {event.done}/{event.total}", summary(event)]
         if new_note:
             self._note = event.note
             known.append(str(event.note))
@@ -97,15 +103,15 @@ class TerminalProgress:
         if event.note is not None and event.note != self._note:
             self._note = event.note
             self._bar.console.print(Text(event.note, style="dim"))
-        if event.stage != self._stage:
-            self._stage = event.stage
-            self._bar.reset(self._task, total=event.total, description=_LABELS[event.stage])
+        if label(event) != self._stage:
+            self._stage = label(event)
+            self._bar.reset(self._task, total=event.total, description=self._stage)
         self._bar.update(self._task, completed=event.done, total=event.total, known=summary(event))
 
 
 def _bar(stream: TextIO) -> Bar:
     return Bar(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn("{task.fields[known]}", markup=False),

@@ -7,7 +7,7 @@ import typer
 
 from autoprune.errors import OutputError
 from autoprune.storage.database import Database
-from autoprune.storage.engine import sqlite_url
+from autoprune.storage.engine import parse_url, sqlite_url
 
 VARIABLE = "AUTOPRUNE_DATABASE"
 
@@ -23,10 +23,10 @@ def shared_database(given: str | None = None) -> Database:
         ConfigError: If the URL cannot be read or used.
         OutputError: If the file or its folder cannot be written.
     """
-    place = given or os.environ.get(VARIABLE)
-    if place and "://" in place:
+    place = _place(given)
+    if isinstance(place, str):
         return Database.open(place)
-    file = Path(place or Path(typer.get_app_dir("autoprune")) / "autoprune.db").expanduser()
+    file = place
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as err:
@@ -35,3 +35,29 @@ def shared_database(given: str | None = None) -> Database:
             f"Name another file or a database URL with --database or {VARIABLE}."
         ) from err
     return Database.open(sqlite_url(file))
+
+
+def missing_file(given: str | None = None) -> Path | None:
+    """Return the file that the shared database would be in, if there is none: nothing is stored.
+
+    Args:
+        given: As for `shared_database`.
+
+    Raises:
+        ConfigError: If the URL cannot be read.
+    """
+    place = _place(given)
+    if isinstance(place, str):
+        url = parse_url(place)
+        if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+            return None
+        place = Path(str(url.database))
+    return None if place.exists() else place
+
+
+def _place(given: str | None) -> str | Path:
+    """Return a URL as it is, else a path."""
+    place = given or os.environ.get(VARIABLE)
+    if place and "://" in place:
+        return place
+    return Path(place or Path(typer.get_app_dir("autoprune")) / "autoprune.db").expanduser()

@@ -2,14 +2,13 @@
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
 from textwrap import shorten
 
 import torch
 from torch import nn
 
 from autoprune.errors import ModelError
-from autoprune.surgery.nested import Inputs, describe, tensors_in
+from autoprune.surgery.nested import Inputs, arguments, describe, tensors_in
 from autoprune.surgery.tensors import state_tensors
 
 _WRAPPERS = ("DistributedDataParallel", "DataParallel")
@@ -56,7 +55,7 @@ def accepted(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
         )
     inner = taken_out(model)
     _check_form(inner)
-    inputs = inputs if isinstance(inputs, Sequence | Mapping) else (inputs,)
+    inputs = arguments(inputs)
     _check_devices(inner, inputs)
     return inner, inputs
 

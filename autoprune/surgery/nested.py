@@ -42,6 +42,11 @@ def _mapped(change: Callable[[torch.Tensor], torch.Tensor], leaf: Any) -> Any:
     return leaf
 
 
+def arguments(inputs: Any) -> Inputs:
+    """Return arguments of one forward; anything but a sequence or a mapping is the only one."""
+    return inputs if isinstance(inputs, Sequence | Mapping) else (inputs,)
+
+
 def call(model: Callable[..., Any], inputs: Inputs) -> Any:
     """Return ``model(*inputs)``, or ``model(**inputs)`` for a mapping."""
     return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)

@@ -171,6 +171,21 @@ def test_a_resumed_run_measures_no_tables_and_proposes_what_it_would_have(
     assert again.result.checks.latency[TARGET].high <= 0.8
 
 
+def test_a_finished_run_that_is_resumed_is_not_measured_again(
+    first: tuple[SearchResult, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    before = {file: file.read_bytes() for file in first[0].folder.iterdir()}
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise AssertionError("a finished run was measured again")
+
+    monkeypatch.setattr(run, "prepare", refused)
+    again = search(folder, if_exists="resume")
+    assert again.result == first[0].result
+    assert {file: file.read_bytes() for file in first[0].folder.iterdir()} == before
+
+
 def test_a_run_is_not_resumed_on_another_device(
     first: tuple[SearchResult, Any], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,7 +195,7 @@ def test_a_run_is_not_resumed_on_another_device(
     yours = Device({**mine.facts, "cpu": "Another"})
     monkeypatch.setattr("autoprune.agent.latency.this_device", lambda target: yours)
     with pytest.raises(ConfigError, match=r"another device.* differ in cpu\.") as caught:
-        search(folder, if_exists="resume", trials=8)
+        search(folder, if_exists="resume", trials=40)
     assert mine.fingerprint[:12] in str(caught.value)
     assert yours.fingerprint[:12] in str(caught.value)
     assert (first[0].folder / "result.json").read_bytes() == before
@@ -223,7 +238,8 @@ def test_a_limit_out_of_reach_names_the_smallest_that_can_be_reached(
     first: tuple[SearchResult, Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
-    with pytest.raises(BudgetError, match=rf"{COST} is limited to .* ms, the smallest .* ms"):
+    told = rf"latency=0\.000001ms@{TARGET}, but the smallest that can be reached is .* ms"
+    with pytest.raises(BudgetError, match=told):
         search(folder, out=tmp_path / "run", budget=f"latency=0.001us@{TARGET}")
 
 

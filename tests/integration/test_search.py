@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from jsonschema import Draft202012Validator
@@ -242,11 +243,63 @@ def test_more_trials_on_resume_go_on(project: Path) -> None:
 def test_a_finished_run_that_is_resumed_gives_the_same_result(project: Path) -> None:
     first = search(project)
     before, evaluations = result_files(project / "run"), scored(project / "run")
-    again = search(project, if_exists="resume")
+    report = (project / "run" / "report.md").stat()
+    events: list[Progress] = []
+    again = search(project, if_exists="resume", progress=events.append)
     assert again.result == first.result
+    assert again.policy == first.policy
     assert same_outputs(again.model, first.model)
     assert result_files(project / "run") == before
+    assert (project / "run" / "report.md").stat().st_mtime_ns == report.st_mtime_ns
     assert scored(project / "run") == evaluations
+    assert "the run was finished before" in str(events[-1].note)
+    assert not [event for event in events if event.stage in ("search", "recover")]
+
+
+def broken(folder: Path) -> None:
+    (folder / "weights.safetensors").write_bytes(b"")
+
+
+def gone(folder: Path) -> None:
+    (folder / "policy.json").unlink()
+
+
+@pytest.mark.parametrize("spoil", [broken, gone])
+def test_a_finished_run_whose_files_were_altered_makes_them_again(
+    project: Path, spoil: Callable[[Path], None]
+) -> None:
+    search(project)
+    before = result_files(project / "run")
+    spoil(project / "run")
+    search(project, if_exists="resume")
+    assert result_files(project / "run") == before
+
+
+def test_a_result_of_fewer_trials_is_not_taken_for_the_one_asked_for(project: Path) -> None:
+    """A resumed run was killed early: its settings are new, its result is the old one."""
+    search(project, trials=3)
+    settings = project / "run" / "run.json"
+    settings.write_text(settings.read_text().replace('"trials": 3', '"trials": 5'))
+    assert search(project, trials=5, if_exists="resume").result.search.evaluations == 5
+
+
+def test_onnx_that_was_not_asked_for_before_is_written(project: Path) -> None:
+    search(project, trials=2)
+    assert not (project / "run" / "model.onnx").exists()
+    found = search(project, trials=2, onnx=True, if_exists="resume")
+    assert found.result.checks.onnx_max_diff is not None
+    assert (project / "run" / "model.onnx").exists()
+    assert found.result.versions["onnxruntime"] == onnxruntime.__version__
+
+
+def test_what_is_kept_is_counted(project: Path) -> None:
+    assert run.kept_evaluations(project / "run") == 0
+    assert not (project / "run").exists()
+    found = search(project, trials=2)
+    assert (
+        run.kept_evaluations(project / "run") == len(scored(project / "run")) + 2
+    )  # two finalists
+    assert "onnxruntime" not in found.result.versions, "it ran nothing"
 
 
 def test_an_existing_run_is_not_touched_unasked(project: Path, first: SearchResult) -> None:

@@ -239,7 +239,18 @@ def test_ctrl_c_says_how_to_go_on(fake: FakeSearch, run: Any, given: list[str]) 
     code, out, err = run("search", "search.yaml", *given, "--out", "a b", "--json")
     assert (code, out) == (130, "")
     command = "autoprune search search.yaml --out 'a b' --json --if-exists resume"
-    assert err.splitlines()[-1].endswith(f"kept in a b. Go on with: {command}")
+    assert err.splitlines()[-1] == (
+        f"autoprune: stopped before an evaluation was finished. Go on with: {command}"
+    )
+
+
+def test_ctrl_c_counts_what_is_kept(
+    fake: FakeSearch, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.error = KeyboardInterrupt()
+    monkeypatch.setattr("autoprune.agent.run.kept_evaluations", lambda folder: 3)
+    err = run("search", "search.yaml", "--out", "a b")[2]
+    assert "stopped. 3 finished evaluations are kept in a b. Go on with: " in err
 
 
 def test_version_and_help(run: Any) -> None:

@@ -5,20 +5,28 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import autoprune
 from autoprune.agent import latency
+from autoprune.agent.pricing import priced
+from autoprune.core.budget import Budget
+from autoprune.core.progress import silent
 from autoprune.core.target import Target
 from autoprune.cost.latency.layers import Call
 from autoprune.cost.latency.observations import Timing
 from autoprune.cost.latency.runtimes import RUNTIMES
+from autoprune.space.loader import load_space
 from autoprune.storage.latencies import Latencies
 from autoprune.storage.records import Latency
 from autoprune.storage.shared import shared_database
+from autoprune.surgery.discover import discover
 
 CODE = """
 import torch
@@ -112,7 +120,7 @@ def test_tables_are_built_once_and_reused(run: Any, runtime: Pretends) -> None:
     assert first["models"] == 6
     assert first["fit_error"] < 0.001
     assert "noise of the import" in err
-    assert "measuring latency 6/6, 0:00 left" in err
+    assert "measuring latency on pretends/threads=1 6/6, 0:00 left" in err
     timed = runtime.timed
     (again,) = json.loads(run(*BUILD, "--json")[1])
     assert runtime.timed == timed
@@ -125,6 +133,11 @@ def test_the_summary_says_what_was_reached(run: Any, runtime: Pretends) -> None:
     assert code == 0
     for part in ("threads 1", "steps of channels", "3, 3 of them timed alone", "3.0% asked"):
         assert part in out
+    assert "6 measured, which the tables are fitted to" in out
+    assert "count by their multiply-adds" not in out
+    _, out, _ = run(*BUILD)
+    assert "0 measured now, " in out
+    assert "reused that were measured before" in out
     assert "time ran out" not in out
     runtime.facts_given = {"pretends": "2"}
     code, out, err = run(*BUILD, "--limit", "0.000001s", "--error", "0.1%")
@@ -215,7 +228,13 @@ def test_what_is_stored_is_listed_and_forgotten(
     run: Any, runtime: Pretends, tmp_path: Path
 ) -> None:
     place = ("--database", "kept/other.db")
-    assert run("latency", "list", *place) == (0, "Nothing is stored.\n", "")
+    words = ("latency", "forget", "--target", "pretends/threads=1", *place)
+    for asked in (("latency", "list", *place), words, ("latency", "list", "--json", *place)):
+        code, out, err = run(*asked)
+        assert code == 0
+        assert out.split()[0] in ("Nothing", "0", "[]")
+        assert f"there is no database {tmp_path / 'kept/other.db'}" in err
+    assert not (tmp_path / "kept").exists(), "who only asks makes no file"
     assert run(*BUILD, *place)[0] == 0
     with shared_database(str(tmp_path / "kept/other.db")) as database:
         target = Target("onnxruntime")
@@ -232,17 +251,88 @@ def test_what_is_stored_is_listed_and_forgotten(
     assert out.count("this device") == 1
     assert listed[0]["fingerprint"][:12] in out
     count = listed[0]["measurements"]
-    words = ("latency", "forget", "--target", "pretends/threads=1", *place)
     code, out, _ = run(*words)
     assert (code, out.split()[0]) == (0, str(count))
     assert json.loads(run(*words, "--json")[1])["forgotten"] == 0
     assert len(json.loads(run("latency", "list", *place, "--json")[1])) == 2
 
 
+def test_a_search_aims_below_its_limit_by_the_error_of_the_fit(
+    runtime: Pretends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def odd(self: Sleeper) -> None:
+        self.clock[0] += GRAPH_S + 1e-8 * self.params + 2e-6 * (self.params % 7)
+
+    monkeypatch.setattr(Sleeper, "run", odd)
+    model = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.Flatten())
+    inputs = (torch.rand(2, 1, 6, 6),)
+    plan = discover(model, inputs, np.random.default_rng(0))
+    request: Any = SimpleNamespace(
+        **{"model": model, "space": load_space("default"), "seed": 0, "progress": silent},
+        **{"budget": Budget.parse("latency=70%@pretends/threads=1")},
+        database=str(tmp_path / "a.db"),
+    )
+    first = priced(request, plan, inputs, {})
+    fitted = first.latencies[0].model
+    assert fitted is not None
+    assert 0.001 < fitted.fit.error < 0.1
+    assert first.projection.tightened == {
+        "latency@pretends/threads=1": pytest.approx(1 - fitted.fit.error)
+    }
+    again = priced(request, plan, inputs, json.loads(json.dumps(first.saved())))
+    assert again.projection.tightened == first.projection.tightened
+
+
+@pytest.mark.parametrize("place", ["", "sqlite:///none.db"])
+def test_ctrl_c_says_what_is_kept(
+    run: Any, runtime: Pretends, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    given = ("--database", place) if place else ()
+    with monkeypatch.context() as patch:
+        patch.setattr("autoprune.cli.latency._given", stop)
+        code, out, err = run(*BUILD, *given)
+    assert (code, out) == (130, "")
+    assert err == "autoprune: stopped. Nothing was measured yet.\n"
+    monkeypatch.setattr(runtime, "open", stop)
+    code, out, err = run(*BUILD, *given)
+    assert (code, out) == (130, "")
+    assert "What was measured is kept" in err.splitlines()[-1]
+    assert runtime.timed
+
+
+@pytest.mark.parametrize("function", ["build_latency", "check_latency"])
+def test_a_single_tensor_is_the_only_argument(
+    runtime: Pretends, tmp_path: Path, function: str
+) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 3))
+    call = getattr(autoprune, function)
+    given = {"targets": "pretends/threads=1", "database": tmp_path / "a.db", "progress": silent}
+    (found,) = call(model, torch.rand(4, 1, 6, 6), **given)
+    assert found.target == "pretends/threads=1"
+
+
+def test_more_threads_than_cores_are_refused_where_they_would_be_measured(
+    run: Any, runtime: Pretends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoprune.cost.latency.runtimes.base.usable_cores", lambda: 2)
+    many = "pretends/threads=64"
+    code, _, err = run(*BUILD[:4], many)
+    assert code == 2
+    assert "'pretends/threads=64' asks for 64 threads, but this process may use 2 cores" in err
+    code, _, err = run("search", "search.yaml", "--budget", f"latency=50%@{many}")
+    assert (code, "may use 2 cores" in err) == (2, True)
+    assert run("latency", "forget", "--target", many)[0] == 0, "what is stored may be deleted"
+    assert runtime.timed == 0
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ([*BUILD[:4], "onnxruntme"], "Unknown runtime 'onnxruntme'. Did you mean 'onnxruntime'?"),
+        ([*BUILD[:4], "onnx"], "Unknown runtime 'onnx'. Did you mean 'onnxruntime'?"),
         ([*BUILD[:4], "pytorch/thread=1"], "Unknown option 'thread' in the target"),
         ([*BUILD[:4], ""], "A target begins with the name of a runtime"),
         ([*BUILD, "--error", "3"], "--error must be above 0 and below 1"),

@@ -105,6 +105,13 @@ def test_a_pt2_is_loaded_with_pytorch_alone(run: Path, tmp_path: Path) -> None:
             assert difference([program(x)], outputs(autoprune.load(run), [x])) < 1e-5
 
 
+def test_a_pt2_is_the_same_file_each_time(run: Path, tmp_path: Path) -> None:
+    first, again = (
+        autoprune.export(run, "torch-export", out=tmp_path / name) for name in ("a.pt2", "b.pt2")
+    )
+    assert first.sha256 == again.sha256
+
+
 def test_a_copy_loads_from_where_it_lies(run: Path, tmp_path: Path) -> None:
     (tmp_path / "far" / "away").mkdir(parents=True)
     found = autoprune.export(run, "safetensors", out=tmp_path / "far" / "away")
@@ -183,8 +190,10 @@ def test_a_run_without_shapes_asks_for_them(tmp_path: Path) -> None:
     [
         ({"format": "tflite"}, ConfigError, "onnx, torch-export, safetensors. Got 'tflite'"),
         ({"if_exists": "resume"}, ConfigError, "'fail' or 'overwrite'. Got 'resume'"),
-        ({"opset": 1000}, ConfigError, "from 1 to .* Got 1000"),
-        ({"opset": True}, ConfigError, "from 1 to .* Got True"),
+        ({"opset": 1000}, ConfigError, "from 7 to .* Got 1000"),
+        ({"opset": 3}, ConfigError, "from 7 to .* Got 3"),
+        ({"opset": 7}, ConfigError, r"cannot be written with --opset 7.* Allowed is \d+"),
+        ({"opset": True}, ConfigError, "from 7 to .* Got True"),
         ({"format": "torch-export", "opset": 18}, ConfigError, "is for the format onnx"),
         ({"out": "missing/model.onnx"}, OutputError, "no folder 'missing' to write into"),
         ({"out": "model.pb"}, OutputError, r"must end with \.onnx"),

@@ -11,7 +11,7 @@ import optuna
 import pytest
 from torch import nn
 
-from autoprune.agent.gate import Gate, Measurement
+from autoprune.agent.gate import Gate, Measurement, exceeded, told_misses
 from autoprune.agent.inside import Inside
 from autoprune.agent.projection import Projection
 from autoprune.core.budget import Budget, Limit
@@ -74,6 +74,21 @@ def test_milliseconds_are_no_excuse_for_a_slower_model() -> None:
     assert found.excess == pytest.approx(1.1)
 
 
+def test_what_was_missed_is_told_in_the_words_of_the_budget() -> None:
+    budget = Budget.parse("latency=60%@fake,latency=8000us@two")
+    ratio, ms = comparison(0.594, width=0.05), comparison(1.01, width=0.1, dense_ms=7.5)
+    share = told_misses({COST: Measurement(ratio, budget.limits[COST])})
+    assert share.startswith(
+        "latency=60%@fake by 4.0% (median 59.4% of the dense model, upper end of its 95% interval "
+        "62.4%: before fine-tuning the upper end must be inside, after it the median)"
+    )
+    time = told_misses({"latency@two": Measurement(ms, budget.limits["latency@two"])})
+    assert time.startswith(
+        "latency=8ms@two by 4.2% (median 7.575 ms, upper end of its 95% interval 8.333 ms, slower "
+        "than the dense model: "
+    )
+
+
 class Pairs:
     """Stands for the dense model, loaded; models tell their ratio themselves."""
 
@@ -97,9 +112,14 @@ def test_the_gate_tells_which_limits_are_missed_and_by_what() -> None:
     pairs = cast(EndToEnd, Pairs([]))
     limits = {COST: Limit(0.6, relative=True), "latency@two": Limit(90.0, relative=False)}
     gate = Gate({COST: pairs, "latency@two": pairs}, limits)
-    assert gate.excess("a", model_of(0.5)) == {}
-    assert gate.excess("b", model_of(0.72)) == {COST: pytest.approx(1.2)}
-    assert gate.excess("c", model_of(0.99)) == {
+
+    def excess(name: str, ratio: float) -> dict[str, float]:
+        missed = exceeded(gate.measure(name, model_of(ratio)))
+        return {cost: one.excess for cost, one in missed.items()}
+
+    assert excess("a", 0.5) == {}
+    assert excess("b", 0.72) == {COST: pytest.approx(1.2)}
+    assert excess("c", 0.99) == {
         COST: pytest.approx(1.65),
         "latency@two": pytest.approx(1.1),
     }
@@ -110,7 +130,7 @@ def test_the_gate_tells_which_limits_are_missed_and_by_what() -> None:
 def test_without_limits_on_latency_the_gate_lets_all_pass() -> None:
     with Gate.open([], Budget.parse("macs=50%")) as gate:
         assert gate.pairs == {}
-        assert gate.excess("a", model_of(3.0)) == {}
+        assert gate.measure("a", model_of(3.0)) == {}
 
 
 # --- from ranked policies to those inside
@@ -218,6 +238,11 @@ def inside(
     yield Inside(gate, cast(Any, loop), cast(Any, evaluations)), built, told
 
 
+def lowered(told: list[Progress]) -> list[str]:
+    """Return the notes that say that the search aims lower."""
+    return [event.note for event in told if event.note and "aims lower" in event.note]
+
+
 def finalists(search: Inside) -> list[Evaluation]:
     return search.winner()[2]
 
@@ -226,7 +251,16 @@ def test_where_the_table_is_right_the_best_few_are_taken() -> None:
     with inside(lambda atoms: 0.999 * atoms / 100, wanted=3) as (search, built, told):
         assert [atoms_of(found) for found in finalists(search)] == [60, 59, 58]
         assert built == [60, 59, 58], "no more is measured than is wanted"
-        assert {event.stage for event in told} == {"recover"}
+        assert {event.stage for event in told} == {"measure", "recover"}
+        notes = [event.note for event in told if event.note]
+        assert notes[0] == (
+            "measured: median 59.9% of the dense model, upper end of its 95% interval 59.9%, for "
+            "latency=60%@fake"
+        )
+        assert len(notes) == 6, "three before they are fine-tuned, three after"
+        begun = [(e.done, e.total) for e in told if e.stage == "measure" and not e.note]
+        assert begun[0] == (0, 3)
+        assert all(done <= total for done, total in begun)
 
 
 def test_the_next_candidate_is_taken_where_the_best_misses() -> None:
@@ -245,8 +279,10 @@ def test_where_all_miss_it_aims_lower_and_goes_on() -> None:
         assert len(loop.limits) == 2, "one correction is enough where all miss alike"
         # the closest, 59 atoms, took 71.39 of 60
         assert loop.limits[1] == {COST: pytest.approx(0.99 / (71.39 / 60))}
-        (note,) = [event.note for event in told if event.note]
-        assert note == f"measured, every policy missed {COST} by 19.0%; the search aims lower now"
+        (note,) = lowered(told)
+        assert note.startswith(
+            "no policy was inside; the closest missed latency=60%@fake by 19.0%"
+        )
 
 
 def test_a_resumed_search_aims_where_it_did() -> None:
@@ -259,7 +295,7 @@ def test_a_resumed_search_aims_where_it_did() -> None:
         again = finalists(search)
         assert loop.limits[0] == aimed
         assert loop.trials == 3
-        assert not any(event.note for event in told)
+        assert not lowered(told)
     assert [e.policy for e in again] == [e.policy for e in first]
 
 
@@ -267,7 +303,9 @@ def test_it_gives_up_and_says_by_how_much() -> None:
     """Pruning does not make it faster, so no aim will do."""
     with (
         inside(lambda atoms: 0.9) as (search, _, told),
-        pytest.raises(BudgetError, match=rf"closest missed {COST} by 50\.0%.*higher limit"),
+        pytest.raises(
+            BudgetError, match=r"closest missed latency=60%@fake by 50\.0%.*higher limit"
+        ),
     ):
         finalists(search)
     assert len(told) >= 3
@@ -276,7 +314,9 @@ def test_it_gives_up_and_says_by_how_much() -> None:
 def test_an_aim_that_cannot_be_reached_says_what_was_measured() -> None:
     with (
         inside(lambda atoms: 3.0) as (search, _, _),
-        pytest.raises(BudgetError, match=rf"closest missed {COST} by 400\.0%.*higher limit"),
+        pytest.raises(
+            BudgetError, match=r"closest missed latency=60%@fake by 400\.0%.*higher limit"
+        ),
     ):
         finalists(search)
 
@@ -307,7 +347,7 @@ def test_a_fine_tuned_model_that_misses_is_followed_by_the_next() -> None:
 
     with inside(lambda atoms: 0.999 * atoms / 100, wanted=2, after=after) as (search, _, told):
         assert [atoms_of(one) for one in finalists(search)] == [59, 58]
-        assert not any(event.note for event in told)
+        assert not lowered(told)
 
 
 def test_where_all_miss_when_measured_again_it_aims_lower_and_goes_on() -> None:
@@ -320,7 +360,7 @@ def test_where_all_miss_when_measured_again_it_aims_lower_and_goes_on() -> None:
         assert atoms_of(best) <= 46
         measured = search.gate.seen[best.policy.fingerprint][COST].comparison.ratio
         assert measured == pytest.approx(1.3 * atoms_of(best) / 100)
-        assert any(event.note for event in told)
+        assert lowered(told)
 
 
 def test_without_limits_on_latency_nothing_is_measured() -> None:

@@ -192,6 +192,31 @@ def test_one_limit_that_is_not_met_is_reason_to_search() -> None:
     assert chain(FOUR, "macs=80,params=17").project({"a": 0, "b": 1}) == {"a": 0, "b": 1}
 
 
+@given(projections(), st.floats(0, 0.1), st.data())
+def test_a_margin_leaves_a_budget_that_can_be_reached(
+    projection: Projection, margin: float, data: st.DataObject
+) -> None:
+    (cost, *_) = projection.budget.limits
+    limit = projection.budget.resolve(projection.cost.dense)[cost]
+    least = projection.price({u: s.levels - 1 for u, s in projection.spaces.items()})
+    projection.keep_away(cost, margin)
+    aim = limit * projection.tightened[cost]
+    assert aim >= (limit + least.as_dict()[cost]) / 2 * (1 - 1e-12)
+    assert limit * (1 - margin) * (1 - 1e-12) <= aim <= limit
+    found = projection.price(projection.project(wish_for(data, projection))).as_dict()[cost]
+    assert found <= aim * (1 + 1e-12)
+
+
+def test_a_margin_is_what_it_was_asked_to_be_where_there_is_room() -> None:
+    projection = chain(FOUR, "macs=62")
+    projection.keep_away("macs", 0.1)
+    assert projection.tightened == {"macs": 0.9}
+    assert projection.price(projection.project({"a": 0, "b": 1})).macs == 48  # 62 is too many now
+    near = chain(FOUR, "macs=8,params=17")
+    near.keep_away("macs", 0.1)
+    assert near.tightened == {"macs": 1}, "the smallest model alone is inside"
+
+
 # --- latency: no limit of it need be monotone
 
 
@@ -278,7 +303,7 @@ def test_after_tightening_the_tighter_limit_is_met(
     try:
         projection.tighten("latency@fake", share)
     except BudgetError as err:
-        assert "latency@fake is limited to" in str(err)  # noqa: PT017
+        assert "ms), but the smallest that can be reached is" in str(err)  # noqa: PT017
         return
     levels = projection.project(wish_for(data, projection))
     limit = projection.budget.resolve(projection.cost.dense)["latency@fake"]
@@ -305,14 +330,14 @@ def test_the_limit_that_binds_is_named_with_the_smallest_that_can_be_reached() -
     with pytest.raises(BudgetError) as caught:
         chain(AB, "latency=7.5ms@fake,macs=50%,params=90%", StairCost)
     message = str(caught.value)
-    assert "latency@fake is limited to 7.5 ms, the smallest that can be reached is 8 ms" in message
+    assert "latency=7.5ms@fake, but the smallest that can be reached is 8 ms. With" in message
     assert "macs is limited" not in message
     assert "params is limited" not in message
     assert "latency@fake 8 ms (25.0% of dense)" in message
 
 
 def test_of_several_that_bind_each_is_named() -> None:
-    with pytest.raises(BudgetError, match=r"macs is limited to 10, .* 24; latency@fake is limit"):
+    with pytest.raises(BudgetError, match=r": macs=10, but .* 24; latency=1ms@fake, but"):
         chain(AB, "latency=1ms@fake,macs=10", StairCost)
 
 
@@ -323,5 +348,5 @@ def test_tightening_twice_multiplies_and_ends_where_nothing_is_left() -> None:
     assert projection.tightened == {"latency@fake": pytest.approx(0.72)}
     levels = projection.project({"a": 0, "b": 0})
     assert projection.price(levels).latency["fake"] <= 0.72 * 24
-    with pytest.raises(BudgetError, match=r"latency@fake is limited to 1\.73 ms"):
+    with pytest.raises(BudgetError, match=r"latency=24ms@fake \(1\.73 ms\), but .* is 8 ms"):
         projection.tighten("latency@fake", 0.1)

@@ -7,10 +7,12 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from autoprune.core.cores import usable_cores
 from autoprune.core.registry import Registry
 from autoprune.core.target import Target
 from autoprune.cost.latency.layers import Call
 from autoprune.cost.latency.observations import Timing
+from autoprune.errors import ConfigError
 from autoprune.surgery.nested import Inputs
 
 PLUG_INS = "autoprune.runtimes"
@@ -93,3 +95,20 @@ def find_runtime(target: Target) -> Runtime:
     runtime = RUNTIMES.get(target.runtime)
     runtime.check(target)
     return runtime
+
+
+def check_measurable(target: Target) -> None:
+    """Make sure, before anything that takes long, that a target can be measured here and now.
+
+    Raises:
+        ConfigError: If there is no such runtime, it cannot run the target here, or the target
+            asks for more threads than there are cores: they would wait for each other.
+    """
+    find_runtime(target)
+    cores = usable_cores()
+    if target.cores > cores:
+        raise ConfigError(
+            f"The target {str(target)!r} asks for {target.threads} threads, but this process may "
+            f"use {cores} core{'s' * (cores > 1)}. Give /threads={cores} or fewer, leave it out "
+            "for every core, or measure on the device that has as many."
+        )

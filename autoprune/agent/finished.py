@@ -1,0 +1,48 @@
+"""A run that is finished and resumed with nothing new to do: its result, as it lies there."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from autoprune.agent.request import Request
+from autoprune.agent.result import SearchResult
+from autoprune.agent.workspace import ONNX, POLICY, RESULT
+from autoprune.artifacts.architecture import Architecture, load
+from autoprune.artifacts.result import Result
+from autoprune.core.policy import Policy
+from autoprune.errors import InputError
+
+
+def finished(request: Request) -> SearchResult | None:
+    """Return the stored result if a resumed run would only come to it again, None otherwise.
+
+    ``result.json`` is written last and taken away first, so where it is, what lies beside it was
+    verified; the weights are compared with their sum. Where more is asked for than was done, or
+    something is missing or was altered, the run goes on.
+
+    Args:
+        request: The request; its settings were found to be those of the run.
+    """
+    folder = request.out
+    if request.if_exists != "resume" or not (folder / RESULT).is_file():
+        return None
+    try:
+        result = Result.model_validate_json((folder / RESULT).read_text(encoding="utf-8"))
+        policy = Policy.from_json((folder / POLICY).read_text(encoding="utf-8"))
+        if _more_is_asked(request, result, folder):
+            return None
+        return SearchResult(folder, result, policy, load(folder, request.model))
+    except (InputError, ValidationError, OSError, UnicodeDecodeError):
+        return None
+
+
+def _more_is_asked(request: Request, result: Result, folder: Path) -> bool:
+    """Tell whether there are trials to come, or a file to be written that is not there."""
+    if result.search.evaluations < request.trials:
+        return True
+    if request.onnx and not (
+        result.checks.onnx_max_diff is not None and (folder / ONNX).is_file()
+    ):
+        return True
+    given = request.constructor
+    return given is not None and Architecture.read(folder).constructor != given.to_dict(folder)
