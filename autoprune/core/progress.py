@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["trace", "latency", "importance", "search", "recover", "verify"]
+Stage = Literal["trace", "latency", "importance", "sensitivity", "search", "recover", "verify"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,8 +12,8 @@ class Progress:
     """One moment of a run.
 
     Args:
-        stage: What the run is doing. ``latency`` measures on the device, ``search``
-            scores policies, ``recover`` fine-tunes finalists.
+        stage: What the run is doing. ``latency`` measures on the device, ``sensitivity`` cuts
+            units one at a time, ``search`` scores policies, ``recover`` fine-tunes finalists.
         done: Steps of this stage that are finished, those of an earlier session included.
         total: Steps this stage will have at most.
         best_quality: Best quality on the search split so far (the task's metric), if any.

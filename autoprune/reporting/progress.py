@@ -18,6 +18,7 @@ _LABELS = {
     "trace": "tracing units",
     "latency": "measuring latency",
     "importance": "ranking atoms",
+    "sensitivity": "probing units",
     "search": "scoring policies",
     "recover": "fine-tuning finalists",
     "verify": "checking the result",
