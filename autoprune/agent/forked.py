@@ -1,6 +1,7 @@
 """Share work among processes that start as copies of this one, with all it has in memory."""
 
 import multiprocessing
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -84,6 +85,8 @@ def _received(
 
 
 def _work(pipe: Connection, job: Callable[[Any], Iterable[Any]], share: Any) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the one that started this one
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     try:
         for item in job(share):

@@ -27,7 +27,7 @@ from autoprune.storage.database import Database
 from autoprune.storage.sensitivities import Sensitivities, StoredProbe
 
 DENSE = Policy({})
-Answer = tuple[str, list[Policy], list[Probed]]  # unit, policies, what they gave
+Answer = tuple[str, list[Point], list[Probed]]  # unit, methods and levels, what they gave
 
 
 def measure_sensitivity(
@@ -56,8 +56,8 @@ def measure_sensitivity(
         progress: Told how it goes on.
 
     Raises:
-        CandidateError: If the dense model's loss is NaN or infinite.
-        InputError: If data or memory fail.
+        DataError: If a loader fails, or the dense model's loss is NaN or infinite.
+        ModelError: If memory runs out.
     """
     probing = probing or Probing()
     store = Sensitivities(database, model_fp, data_fp, probe_fingerprint(scorer, probing))
@@ -102,11 +102,12 @@ class _Table:
         def job(units: Sequence[str]) -> Iterator[Answer]:
             known = dict(self.known)
             for unit in units:
-                while policies := self._due(unit, known):
-                    found = prober.probe(unit, policies)
-                    for policy, one in zip(policies, found, strict=True):
-                        known[policy.fingerprint] = _stored(one, prober.samples)
-                    yield unit, policies, found
+                own = self._points[unit]
+                while points := self._due(unit, known):
+                    found = prober.probe(unit, [own[point][0] for point in points])
+                    for point, one in zip(points, found, strict=True):
+                        known[own[point][1]] = _stored(one, prober.samples)
+                    yield unit, points, found
 
         if workers > 1 and len(missing) > 1 and can_fork(self.scorer.device):
             shares = even_shares(missing, self._work(prober), workers)
@@ -136,13 +137,17 @@ class _Table:
             samples=dense.samples,
             entries=entries,
             probed=self.probed,
+            sparsities={
+                unit: [1 - kept / space.atoms for kept in space.kept]
+                for unit, space in self.spaces.items()
+            },
         )
 
     def _take(self, answers: Iterator[Answer], prober: Prober) -> None:
-        for _, policies, found in answers:
-            for policy, one in zip(policies, found, strict=True):
-                self._keep(policy, one, prober.samples)
-            self.probed += len(policies)
+        for unit, points, found in answers:
+            for point, one in zip(points, found, strict=True):
+                self._keep(self._points[unit][point][0], one, prober.samples)
+            self.probed += len(points)
             self._tell()
 
     def _keep(self, policy: Policy, one: Probed, samples: int) -> None:
@@ -152,19 +157,15 @@ class _Table:
             self.known[policy.fingerprint] = _stored(one, samples)
             self.store.add(policy, self.known[policy.fingerprint])
 
-    def _due(self, unit: str, known: Mapping[str, StoredProbe]) -> list[Policy]:
+    def _due(self, unit: str, known: Mapping[str, StoredProbe]) -> list[Point]:
         """Return what is to be probed next of a unit, given what is known."""
-        points = due(self.spaces[unit], self.probing.levels, self._given_up(unit, known))
-        return [self._points[unit][point][0] for point in points]
+        return due(self.spaces[unit], self.probing.levels, self._given_up(unit, known))
 
     def _given_up(self, unit: str, known: Mapping[str, StoredProbe]) -> dict[Point, float]:
         dense = known.get(DENSE.fingerprint)
         base = dense.loss if dense is not None and dense.loss is not None else 0.0
-        return {
-            point: np.inf if known[key].loss is None else known[key].loss - base
-            for point, (_, key) in self._points[unit].items()
-            if key in known
-        }
+        found = {p: known[key].loss for p, (_, key) in self._points[unit].items() if key in known}
+        return {p: np.inf if loss is None else loss - base for p, loss in found.items()}
 
     def _entries(self, unit: str, dense: float) -> list[Entry]:
         """Return the entries of a unit that its settings ask for; others may be known too."""
@@ -211,9 +212,7 @@ class _Table:
         )
 
 
-def even_shares(
-    units: Sequence[str], work: Callable[[str], float], count: int
-) -> list[list[str]]:
+def even_shares(units: Sequence[str], work: Callable[[str], float], count: int) -> list[list[str]]:
     """Return the units in runs of about the same work; neighbours share most activations."""
     amounts = np.cumsum([work(unit) for unit in units])
     middles = amounts - np.diff(amounts, prepend=0.0) / 2

@@ -24,7 +24,9 @@ class MismatchError(RuntimeError):
 
 
 @contextmanager
-def standing_in(model: nn.Module, made: Mapping[str, Callable[[Forward], Forward]]) -> Iterator[None]:
+def standing_in(
+    model: nn.Module, made: Mapping[str, Callable[[Forward], Forward]]
+) -> Iterator[None]:
     """Replace the forwards of modules, by name, by what is made of them, for a while.
 
     Only ``forward`` is replaced: weights, attributes, children and hooks stay what they are.

@@ -140,4 +140,4 @@ class _Seen(TorchDispatchMode):
 
 def _place(tensor: torch.Tensor) -> int:
     """Return what tells the memory of a tensor from that of others alive."""
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from autoprune.core.fingerprint import fingerprint, seed_from
 from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
 from autoprune.core.user_code import blame
-from autoprune.errors import CandidateError, InputError, ModelError
+from autoprune.errors import CandidateError, DataError, InputError, ModelError
 from autoprune.evaluation.chunks import chunks
 from autoprune.evaluation.forwards import MismatchError, Outputs
 from autoprune.evaluation.measure import to_device
@@ -114,8 +114,7 @@ class Prober:
         limit: Bytes of shared activations that are kept; 0 shares nothing.
 
     Raises:
-        CandidateError: If the dense model's loss is NaN or infinite.
-        DataError: If a loader fails.
+        DataError: If a loader fails, or the dense model's loss is NaN or infinite.
     """
 
     def __init__(self, scorer: Scorer, probing: Probing, limit: int = LIMIT) -> None:
@@ -142,7 +141,10 @@ class Prober:
         with self._ready(scorer.model):
             self._measure([dense], shared=False)
         if dense.reason is not None:
-            raise CandidateError(f"The dense model cannot be probed: {dense.reason}")
+            raise DataError(
+                f"The dense model cannot be measured: {dense.reason} Check the checkpoint, and "
+                "the search split for samples that are not finite."
+            )
         self._dense = np.array(dense.losses)
         self.dense = self._found(dense, 0.0, time.perf_counter() - start)
 
@@ -257,13 +259,20 @@ class Prober:
         return run_after(one.model, batch.inputs, outputs)
 
     def _found(self, one: _Candidate, recorded: float, seconds: float) -> Probed:
-        cost = {"sample_forwards": one.cost + recorded, "seconds": seconds}
+        spent = Probed(
+            loss=None,
+            quality=None,
+            stderr=0.0,
+            reason=one.reason,
+            sample_forwards=one.cost + recorded,
+            seconds=seconds,
+        )
         if one.reason is not None or one.metric is None:
-            return Probed(loss=None, quality=None, stderr=0.0, reason=one.reason, **cost)
+            return spent
         counts = np.array([batch.samples for batch in self._search])
         dense = self._dense if len(one.policy) else np.array(one.losses)
         loss, stderr = _paired(np.array(one.losses), dense, counts)
-        return Probed(loss=loss, quality=one.metric.compute(), stderr=stderr, **cost)
+        return replace(spent, loss=loss, quality=one.metric.compute(), stderr=stderr)
 
     def _taken(self, split: Split, enough: int) -> Iterator[_Batch]:
         samples = 0

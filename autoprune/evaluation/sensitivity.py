@@ -66,6 +66,7 @@ class Sensitivity:
         samples: Samples of the search split that were measured.
         entries: What was measured, in the order in which the units run.
         probed: How many of them were measured now, and not known before.
+        sparsities: Share of the atoms that each level removes, by unit.
     """
 
     dense_loss: float
@@ -78,6 +79,7 @@ class Sensitivity:
     samples: int = 0
     entries: Sequence[Entry] = field(default=())
     probed: int = 0
+    sparsities: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def best_method(self, unit: str) -> str:
         """Return the method that gives up least over all levels of a unit."""
@@ -91,6 +93,7 @@ class Sensitivity:
             **{"dense_loss": self.dense_loss, "dense_quality": self.dense_quality},
             **{"sample_forwards": self.sample_forwards, "seconds": self.seconds},
             "probed": self.probed,
+            "sparsities": {unit: list(own) for unit, own in self.sparsities.items()},
             "errors": _lists(self.errors),
             "noise": _lists(self.noise),
             "entries": [asdict(entry) for entry in self.entries],
@@ -179,7 +182,8 @@ def _isotonic(
     values = np.array([own[level][0] for level in levels])
     stderr = np.array([own[level][1] for level in levels])
     weights = 1 / np.maximum(stderr, _LEAST_NOISE) ** 2
-    fitted = IsotonicRegression(y_min=0.0).fit_transform(at[1:], values, weights / weights.max())
+    rising = IsotonicRegression(y_min=0.0)
+    fitted = rising.fit(at[1:], values, sample_weight=weights / weights.max()).predict(at[1:])
     errors = np.interp(gone, at, np.concatenate([[0.0], fitted]))
     return errors, np.interp(gone, at, np.concatenate([[0.0], stderr]))
 
