@@ -213,11 +213,15 @@ class Prober:
         if not outputs or one.model is None:
             return
         with one.trying():
-            whole = self._run(one, batch, {})
-            again = self._run(one, batch, outputs)
-            pairs = zip(tensors_in(whole), tensors_in(again), strict=True)
-            if not all(_same(a, b) for a, b in pairs):
-                raise MismatchError("A shared forward gives other outputs.")
+            whole = [*tensors_in(self._run(one, batch, {}))]
+        if one.reason is not None:
+            return
+        try:
+            again = [*tensors_in(self._run(one, batch, outputs))]
+        except Exception as err:  # the user's forward may raise anything
+            raise MismatchError(f"A shared forward raises {blame(err)}") from err
+        if len(whole) != len(again) or not all(map(_same, whole, again)):
+            raise MismatchError("A shared forward gives other outputs.")
 
     def _calibrate(self, candidates: Sequence[_Candidate], touched: int) -> None:
         untouched = self.order.over(touched)
