@@ -13,11 +13,13 @@ import pytest
 from torch import nn
 
 from autoprune.agent import profile
+from autoprune.agent.forked import shared_out
 from autoprune.agent.profile import even_shares, measure_sensitivity
 from autoprune.core.probing import Probing
 from autoprune.core.progress import Progress, silent
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
+from autoprune.errors import DataError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.probe import Prober
 from autoprune.evaluation.scorer import Scorer
@@ -182,6 +184,16 @@ def test_shares_are_runs_of_like_work() -> None:
         runs = even_shares("abcdef", work.__getitem__, count)
         assert [unit for run in runs for unit in run] == list("abcdef")
         assert all(runs)
+
+
+def test_an_error_of_the_data_in_a_worker_is_raised_here() -> None:
+    def job(number: int) -> Iterator[int]:
+        if number:
+            raise DataError("wrong targets")
+        yield number
+
+    with pytest.raises(DataError, match="wrong targets"):
+        list(shared_out([0, 1], job))
 
 
 _THREADS = """
