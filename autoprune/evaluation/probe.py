@@ -128,12 +128,15 @@ class Prober:
         self.samples = sum(batch.samples for batch in self._search)
         first = self._search[0]
         few = map_tensors(lambda x: x[:TRACED], first.inputs)
-        self.order = order_of(scorer.model, few)
+        traced = min(TRACED, first.samples)
+        order = order_of(scorer.model, few)
+        # Fused layers have no formula, but the cost model, which takes them apart, counts them.
+        self.order = replace(order, macs=max(order.macs, traced * scorer.cost.dense.macs))
         self._prefix = Prefix(
             scorer.model,
             self.order,
             [(batch.inputs, batch.samples) for batch in (*self._train, *self._search)],
-            min(TRACED, first.samples),
+            traced,
             limit,
         )
         self._alone, self._checked = set[str](), set[str]()  # units that share nothing; that may
