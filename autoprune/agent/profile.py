@@ -10,18 +10,12 @@ from autoprune.agent.forked import can_fork, shared_out
 from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
 from autoprune.core.progress import Progress, ProgressCallback
-from autoprune.evaluation.probe import Probed, Prober, probe_fingerprint
+from autoprune.evaluation.candidate import Probed
+from autoprune.evaluation.monotone import failed_error, fit
+from autoprune.evaluation.points import Point, due, expected
+from autoprune.evaluation.probe import Prober, probe_fingerprint
 from autoprune.evaluation.scorer import Scorer
-from autoprune.evaluation.sensitivity import (
-    Entry,
-    FloatArray,
-    Point,
-    Sensitivity,
-    due,
-    expected,
-    failed_error,
-    fit,
-)
+from autoprune.evaluation.sensitivity import Entry, FloatArray, Sensitivity
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.sensitivities import Sensitivities, StoredProbe

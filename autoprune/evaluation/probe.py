@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from autoprune.core.fingerprint import fingerprint, seed_from
 from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
 from autoprune.core.user_code import blame
-from autoprune.errors import CandidateError, DataError, InputError, ModelError
+from autoprune.errors import CandidateError, DataError
+from autoprune.evaluation.candidate import Batch, Candidate, Probed, paired, same
 from autoprune.evaluation.chunks import chunks
 from autoprune.evaluation.forwards import MismatchError, Outputs
 from autoprune.evaluation.measure import to_device
@@ -27,35 +28,12 @@ from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import map_tensors, tensors_in
 from autoprune.surgery.units import inside
-from autoprune.tasks.base import Metric, Split
+from autoprune.tasks.base import Split
 
 PROBE_VERSION = 1
 TOGETHER = 8  # models that are held at once
 CHUNK = 32  # samples that one loss is taken on: the spread of those tells the noise
 TRACED = 2  # samples that the course of the model is seen on
-SAME = 1e-5  # share of the largest output by which a shared forward may differ from a whole one
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probed:
-    """What one probe found.
-
-    Args:
-        loss: Mean loss; None if the probe failed.
-        quality: The task's metric; None if the probe failed.
-        stderr: Standard error of the mean difference of the loss to the dense model's, paired
-            by samples.
-        reason: Why the probe failed, if it did.
-        sample_forwards: Cost, in forwards of one sample by the dense model.
-        seconds: Cost, in seconds of wall clock.
-    """
-
-    loss: float | None
-    quality: float | None
-    stderr: float
-    reason: str | None = None
-    sample_forwards: float = 0.0
-    seconds: float = 0.0
 
 
 def probe_fingerprint(scorer: Scorer, probing: Probing) -> str:
@@ -63,43 +41,6 @@ def probe_fingerprint(scorer: Scorer, probing: Probing) -> str:
     batches = scorer.recovery.calibration_batches
     way = [PROBE_VERSION, probing.samples, probing.calibration, batches, scorer.seed]
     return fingerprint(way)
-
-
-@dataclass(frozen=True)
-class _Batch:
-    content: Any
-    inputs: tuple[Any, ...]
-    samples: int
-
-
-@dataclass
-class _Candidate:
-    """A model under probe: what was gathered of it so far, or why it failed."""
-
-    policy: Policy
-    share: float
-    model: nn.Module | None = None
-    metric: Metric | None = None
-    losses: list[float] = field(default_factory=list)
-    reason: str | None = None
-    cost: float = 0.0
-
-    @contextmanager
-    def trying(self) -> Iterator[None]:
-        """Keep what the user's forward raises as the reason why this candidate failed."""
-        try:
-            yield
-        except (InputError, MismatchError):
-            raise
-        except (MemoryError, torch.OutOfMemoryError) as err:
-            raise ModelError(
-                f"Memory ran out while a unit was probed: {blame(err)} Lower the batch size of "
-                "the loaders. What was probed before is kept."
-            ) from err
-        except CandidateError as err:
-            self.reason = str(err)
-        except Exception as err:  # the user's forward may raise anything
-            self.reason = blame(err)
 
 
 class Prober:
@@ -140,7 +81,7 @@ class Prober:
             limit,
         )
         self._alone, self._checked = set[str](), set[str]()  # units that share nothing; that may
-        dense = _Candidate(Policy({}), 1.0, scorer.model, self._task.metric())
+        dense = Candidate(Policy({}), 1.0, scorer.model, self._task.metric())
         with self._ready(scorer.model):
             self._measure([dense], shared=False)
         if dense.reason is not None:
@@ -196,10 +137,10 @@ class Prober:
         seconds = (time.perf_counter() - start) / len(candidates)
         return [self._found(one, recorded, seconds) for one in candidates]
 
-    def _candidate(self, policy: Policy) -> _Candidate:
+    def _candidate(self, policy: Policy) -> Candidate:
         cost = self._scorer.cost
         share = cost.price(self._scorer.kept(policy)).macs / max(cost.dense.macs, 1)
-        one = _Candidate(policy, share, metric=self._task.metric())
+        one = Candidate(policy, share, metric=self._task.metric())
         with one.trying():
             one.model = self._scorer.build(policy).eval()
         return one
@@ -209,7 +150,7 @@ class Prober:
         with isolated(self._seed), evaluating(model), torch.no_grad():
             yield
 
-    def _check(self, one: _Candidate) -> None:
+    def _check(self, one: Candidate) -> None:
         """Raise `MismatchError` if a shared forward gives something else than a whole one."""
         number, batch = len(self._train), self._search[0]
         outputs = self._prefix.outputs(number)
@@ -223,10 +164,10 @@ class Prober:
             again = [*tensors_in(self._run(one, batch, outputs))]
         except Exception as err:  # the user's forward may raise anything
             raise MismatchError(f"A shared forward raises {blame(err)}") from err
-        if len(whole) != len(again) or not all(map(_same, whole, again)):
+        if len(whole) != len(again) or not all(map(same, whole, again)):
             raise MismatchError("A shared forward gives other outputs.")
 
-    def _calibrate(self, candidates: Sequence[_Candidate], touched: int) -> None:
+    def _calibrate(self, candidates: Sequence[Candidate], touched: int) -> None:
         untouched = self.order.over(touched)
         with ExitStack() as stack:
             reset = False
@@ -240,7 +181,7 @@ class Prober:
                     with one.trying():
                         self._run(one, batch, outputs)
 
-    def _measure(self, candidates: Sequence[_Candidate], *, shared: bool) -> None:
+    def _measure(self, candidates: Sequence[Candidate], *, shared: bool) -> None:
         for number, batch in enumerate(self._search, start=len(self._train)):
             for one, outputs in self._each(candidates, number, shared=shared):
                 with one.trying():
@@ -253,19 +194,19 @@ class Prober:
                     one.metric.update(out, batch.content)
 
     def _each(
-        self, candidates: Sequence[_Candidate], number: int, *, shared: bool = True
-    ) -> Iterator[tuple[_Candidate, Outputs]]:
+        self, candidates: Sequence[Candidate], number: int, *, shared: bool = True
+    ) -> Iterator[tuple[Candidate, Outputs]]:
         alive = [one for one in candidates if one.reason is None]
         outputs = self._prefix.outputs(number) if shared and alive else {}
         yield from ((one, outputs) for one in alive)
 
-    def _run(self, one: _Candidate, batch: _Batch, outputs: Outputs) -> Any:
+    def _run(self, one: Candidate, batch: Batch, outputs: Outputs) -> Any:
         assert one.model is not None
         torch.manual_seed(self._seed)  # a forward may draw: what it draws depends on no other
         one.cost += batch.samples * max(one.share - self._prefix.share(outputs), 0.0)
         return run_after(one.model, batch.inputs, outputs)
 
-    def _found(self, one: _Candidate, recorded: float, seconds: float) -> Probed:
+    def _found(self, one: Candidate, recorded: float, seconds: float) -> Probed:
         spent = Probed(
             loss=None,
             quality=None,
@@ -278,10 +219,10 @@ class Prober:
             return spent
         counts = np.array([batch.samples for batch in self._search])
         dense = self._dense if len(one.policy) else np.array(one.losses)
-        loss, stderr = _paired(np.array(one.losses), dense, counts)
+        loss, stderr = paired(np.array(one.losses), dense, counts)
         return replace(spent, loss=loss, quality=one.metric.compute(), stderr=stderr)
 
-    def _taken(self, split: Split, enough: int) -> Iterator[_Batch]:
+    def _taken(self, split: Split, enough: int) -> Iterator[Batch]:
         samples = 0
         for raw in self._task.batches(split):
             batch = self._batch(to_device(raw, self._scorer.device))
@@ -290,33 +231,9 @@ class Prober:
             if samples >= enough:
                 return
 
-    def _parts(self, batch: _Batch, samples: int) -> list[_Batch]:
+    def _parts(self, batch: Batch, samples: int) -> list[Batch]:
         size = max(1, min(CHUNK, samples // 4))
         return [self._batch(part) for part in chunks(batch.content, batch.samples, size)]
 
-    def _batch(self, content: Any) -> _Batch:
-        return _Batch(content, self._task.inputs(content), self._task.samples(content))
-
-
-def _paired(losses: Any, dense: Any, counts: Any) -> tuple[float, float]:
-    """Return the mean loss, and the standard error of its mean difference to the dense loss.
-
-    Where there is one batch only, nobody knows the noise: it is taken to be as large as the
-    difference.
-    """
-    weights = counts / counts.sum()
-    gaps = losses - dense
-    mean = float(weights @ gaps)
-    if len(gaps) == 1:
-        return float(losses[0]), abs(mean)
-    spread = float((weights**2) @ (gaps - mean) ** 2) * len(gaps) / (len(gaps) - 1)
-    return float(weights @ losses), math.sqrt(spread)
-
-
-def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if one.shape != other.shape:
-        return False
-    if not one.is_floating_point():
-        return torch.equal(one, other)
-    largest = float(one.abs().nan_to_num(0, 0, 0).max()) if one.numel() else 0.0
-    return torch.allclose(one, other, rtol=0, atol=SAME * largest, equal_nan=True)
+    def _batch(self, content: Any) -> Batch:
+        return Batch(content, self._task.inputs(content), self._task.samples(content))

@@ -14,9 +14,10 @@ from autoprune.core.probing import Probing
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError, DataError
+from autoprune.evaluation.candidate import Probed
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure
-from autoprune.evaluation.probe import CHUNK, Probed, Prober, probe_fingerprint
+from autoprune.evaluation.probe import CHUNK, Prober, probe_fingerprint
 from autoprune.evaluation.recover import recalibrate
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.discover import discover
@@ -255,7 +256,7 @@ def test_noise_is_that_of_paired_differences() -> None:
     with torch.no_grad():
         both = (model, scorer.model)
         losses = [[float(F.cross_entropy(m(x), y)) for x, y in parts] for m in both]
-    gaps = np.subtract(*losses)
+    gaps = np.subtract(losses[0], losses[1])
     assert found.stderr == pytest.approx(gaps.std(ddof=1) / len(gaps) ** 0.5, rel=1e-3)
 
 
