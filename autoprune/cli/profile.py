@@ -63,7 +63,14 @@ def profile(
 
         place = out or Path(f"{load_search_file(file).out}-sensitivity")
         _check_writable(place)
-        found = _profile(file, samples, levels, workers, database)
+        try:
+            found = _profile(file, samples, levels, workers, database)
+        except KeyboardInterrupt:
+            typer.echo(
+                "autoprune: stopped. Probes that were made are kept; the same command goes on.",
+                err=True,
+            )
+            raise typer.Exit(130) from None
         _write(found, place)
     if as_json:
         typer.echo(json.dumps(found.to_dict() | {"folder": str(place)}, indent=2))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import autoprune
+from autoprune import profile_api
 from autoprune.core.imports import load_object
 from autoprune.core.progress import silent
 from autoprune.errors import ConfigError
@@ -82,6 +83,18 @@ def test_bad_input_is_told(
     assert (code, out) == (2, "")
     assert message in err
     assert "Traceback" not in err
+
+
+def test_ctrl_c_says_how_to_go_on(
+    project: Path, run_autoprune: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(profile_api, "measure_sensitivity", interrupt)
+    code, out, err = run_autoprune("profile", "search.yaml")
+    assert (code, out) == (130, "")
+    assert err.endswith("Probes that were made are kept; the same command goes on.\n")
 
 
 def test_bad_arguments_are_told(project: Path) -> None:
