@@ -15,6 +15,7 @@ from autoprune.errors import OutputError
 
 if TYPE_CHECKING:
     from autoprune.evaluation.sensitivity import Sensitivity
+    from autoprune.execution.config import SearchFile
 
 TABLE, PLOT = "sensitivity.json", "sensitivity.html"
 
@@ -61,10 +62,11 @@ def profile(
     with stdout_to_stderr():
         from autoprune.execution.config import load_search_file
 
-        place = out or Path(f"{load_search_file(file).out}-sensitivity")
+        settings = load_search_file(file)
+        place = out or Path(f"{settings.out}-sensitivity")
         _check_writable(place)
         try:
-            found = _profile(file, samples, levels, workers, database)
+            found = _profile(settings, samples, levels, workers, here(database))
         except KeyboardInterrupt:
             typer.echo(
                 "autoprune: stopped. Probes that were made are kept; the same command goes on.",
@@ -82,15 +84,17 @@ def profile(
 
 
 def _profile(
-    file: Path, samples: int, levels: Levels, workers: int | None, database: str | None
+    settings: "SearchFile",
+    samples: int,
+    levels: Levels,
+    workers: int | None,
+    database: str | None,
 ) -> "Sensitivity":
     from autoprune import profile_api
     from autoprune.execution.build import build_model, load_data
-    from autoprune.execution.config import load_search_file
     from autoprune.reporting.progress import progress_for
     from autoprune.tasks import create_task
 
-    settings = load_search_file(file)
     model = build_model(settings)
     with naming_keys(settings.path), progress_for() as progress:
         return profile_api.profile(
@@ -103,7 +107,7 @@ def _profile(
             seed=settings.seed,
             recovery=settings.recovery,
             runner=settings.reference(settings.runner),
-            database=here(database) or settings.shared_database,
+            database=database or settings.shared_database,
             progress=progress,
         )
 

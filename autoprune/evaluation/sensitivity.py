@@ -41,7 +41,7 @@ class Entry:
     reason: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sensitivity:
     """Loss given up by unit, method and level, each unit cut alone and not trained.
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.probing import Probing
@@ -216,6 +217,18 @@ def test_a_memory_for_part_of_the_batches_changes_no_number() -> None:
     whole, part = probes(scorer), probes(scorer, limit=40_000)
     assert numbers(part) == numbers(whole)
     assert cost(whole) < cost(part) < cost(probes(scorer, limit=0))
+
+
+@pytest.mark.parametrize("limit", [0, 40_000, 2**29])
+@pytest.mark.parametrize("make", [Dense, Mobile, Twice])
+def test_the_cost_is_what_really_ran(make: Callable[[], nn.Module], limit: int) -> None:
+    scorer = scorer_of(make())
+    with FlopCounterMode(display=False) as counted:
+        found = probes(scorer, limit)
+    dense = Prober(scorer, PROBING, limit).dense.sample_forwards
+    traced = 2  # samples of the forward that the course was seen on
+    ran = counted.get_total_flops() / 2 / scorer.cost.dense.macs
+    assert cost(found) + dense + traced == pytest.approx(ran)
 
 
 def test_a_probe_is_a_cut_recalibrated_and_measured() -> None:
