@@ -14,8 +14,8 @@ class Probing:
     """Settings of the sensitivity table.
 
     Args:
-        samples: Samples of the search split that loss and metric are taken on; all of them if
-            the split has fewer.
+        samples: Samples of the search split that loss and metric are taken on, in whole parts
+            of at most 32; all of them if the split has fewer.
         calibration: Training samples that norms are recalibrated on, in whole batches.
         levels: ``full`` measures every method at every level; ``quick`` every method at the
             middle level, and the best of them at a few others.

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,15 +40,6 @@ class Probed:
     reason: str | None = None
     sample_forwards: float = 0.0
     seconds: float = 0.0
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A batch as it was drawn, what the model gets of it, and how many samples it has."""
-
-    content: Any
-    inputs: tuple[Any, ...]
-    samples: int
 
 
 @dataclass

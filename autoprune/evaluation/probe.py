@@ -16,10 +16,9 @@ from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
 from autoprune.core.user_code import blame
 from autoprune.errors import CandidateError, DataError
-from autoprune.evaluation.candidate import Batch, Candidate, Probed, paired, same
-from autoprune.evaluation.chunks import chunks
+from autoprune.evaluation.candidate import Candidate, Probed, paired, same
+from autoprune.evaluation.drawn import Batch, drawn
 from autoprune.evaluation.forwards import MismatchError, Outputs
-from autoprune.evaluation.measure import to_device
 from autoprune.evaluation.order import order_of
 from autoprune.evaluation.prefix import LIMIT, Prefix, run_after
 from autoprune.evaluation.randomness import isolated
@@ -28,11 +27,9 @@ from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import map_tensors, tensors_in
 from autoprune.surgery.units import inside
-from autoprune.tasks.base import Split
 
 PROBE_VERSION = 1
 TOGETHER = 8  # models that are held at once
-CHUNK = 32  # samples that one loss is taken on: the spread of those tells the noise
 TRACED = 2  # samples that the course of the model is seen on
 
 
@@ -62,10 +59,7 @@ class Prober:
         start = time.perf_counter()
         self._scorer, self._task = scorer, scorer.task
         self._seed = seed_from(scorer.seed, "probe")
-        with isolated(self._seed, self._task.loader("train"), self._task.loader("search")):
-            search = list(self._taken("search", probing.samples))
-            self._train = list(self._taken("train", probing.calibration))
-        self._search = [part for batch in search for part in self._parts(batch, probing.samples)]
+        self._train, self._search = drawn(self._task, probing, self._seed, scorer.device)
         self.samples = sum(batch.samples for batch in self._search)
         first = self._search[0]
         few = map_tensors(lambda x: x[:TRACED], first.inputs)
@@ -83,7 +77,7 @@ class Prober:
         self._alone, self._checked = set[str](), set[str]()  # units that share nothing; that may
         dense = Candidate(Policy({}), 1.0, scorer.model, self._task.metric())
         with self._ready(scorer.model):
-            self._measure([dense], shared=False)
+            self._measure([dense])
         if dense.reason is not None:
             raise DataError(
                 f"The dense model cannot be measured: {dense.reason} Check the checkpoint, and "
@@ -132,7 +126,7 @@ class Prober:
                 self._check(candidates[0])
                 self._checked.add(unit)
             self._calibrate(candidates, touched)
-            self._measure(candidates, shared=shared)
+            self._measure(candidates)
         recorded = (self._prefix.sample_forwards - before) / len(candidates)
         seconds = (time.perf_counter() - start) / len(candidates)
         return [self._found(one, recorded, seconds) for one in candidates]
@@ -181,9 +175,9 @@ class Prober:
                     with one.trying():
                         self._run(one, batch, outputs)
 
-    def _measure(self, candidates: Sequence[Candidate], *, shared: bool) -> None:
+    def _measure(self, candidates: Sequence[Candidate]) -> None:
         for number, batch in enumerate(self._search, start=len(self._train)):
-            for one, outputs in self._each(candidates, number, shared=shared):
+            for one, outputs in self._each(candidates, number):
                 with one.trying():
                     out = self._run(one, batch, outputs)
                     loss = float(self._task.loss(out, batch.content))
@@ -194,10 +188,10 @@ class Prober:
                     one.metric.update(out, batch.content)
 
     def _each(
-        self, candidates: Sequence[Candidate], number: int, *, shared: bool = True
+        self, candidates: Sequence[Candidate], number: int
     ) -> Iterator[tuple[Candidate, Outputs]]:
         alive = [one for one in candidates if one.reason is None]
-        outputs = self._prefix.outputs(number) if shared and alive else {}
+        outputs = self._prefix.outputs(number) if alive else {}
         yield from ((one, outputs) for one in alive)
 
     def _run(self, one: Candidate, batch: Batch, outputs: Outputs) -> Any:
@@ -221,19 +215,3 @@ class Prober:
         dense = self._dense if len(one.policy) else np.array(one.losses)
         loss, stderr = paired(np.array(one.losses), dense, counts)
         return replace(spent, loss=loss, quality=one.metric.compute(), stderr=stderr)
-
-    def _taken(self, split: Split, enough: int) -> Iterator[Batch]:
-        samples = 0
-        for raw in self._task.batches(split):
-            batch = self._batch(to_device(raw, self._scorer.device))
-            samples += batch.samples
-            yield batch
-            if samples >= enough:
-                return
-
-    def _parts(self, batch: Batch, samples: int) -> list[Batch]:
-        size = max(1, min(CHUNK, samples // 4))
-        return [self._batch(part) for part in chunks(batch.content, batch.samples, size)]
-
-    def _batch(self, content: Any) -> Batch:
-        return Batch(content, self._task.inputs(content), self._task.samples(content))

@@ -16,9 +16,10 @@ from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError, DataError
 from autoprune.evaluation.candidate import Probed
+from autoprune.evaluation.drawn import CHUNK
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure
-from autoprune.evaluation.probe import CHUNK, Prober, probe_fingerprint
+from autoprune.evaluation.probe import Prober, probe_fingerprint
 from autoprune.evaluation.recover import recalibrate
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.discover import discover
@@ -349,6 +350,9 @@ def test_samples_are_as_many_as_asked_for_or_as_there_are() -> None:
     scorer = scorer_of(Twice())
     assert Prober(scorer, Probing(samples=8, calibration=8)).samples == 8
     assert Prober(scorer, Probing(samples=512)).samples == 24
+    # in whole parts: batches of 8 come apart to 2, 3 and 3 samples
+    assert Prober(scorer, Probing(samples=13)).samples == 8 + 2 + 3
+    assert Prober(scorer, Probing(samples=14)).samples == 8 + 2 + 3 + 3
 
 
 def test_ways_of_probing_that_differ_have_other_fingerprints() -> None:
