@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from autoprune.core.policy import Choice as Choice
     from autoprune.core.policy import Policy as Policy
     from autoprune.core.recovery import Recovery as Recovery
+    from autoprune.evaluation.sensitivity import Sensitivity as Sensitivity
     from autoprune.latency_api import build_latency as build_latency
     from autoprune.latency_api import check_latency as check_latency
     from autoprune.latency_api import forget_latency as forget_latency
     from autoprune.latency_api import stored_latencies as stored_latencies
+    from autoprune.profile_api import profile as profile
     from autoprune.reporting.inventory import Inventory as Inventory
     from autoprune.tasks.classification import Classification as Classification
 
@@ -37,12 +39,14 @@ _HOMES = {
     "Policy": "autoprune.core.policy",
     "Recovery": "autoprune.core.recovery",
     "SearchResult": "autoprune.agent.result",
+    "Sensitivity": "autoprune.evaluation.sensitivity",
     "StoredLatencies": "autoprune.agent.latency_stored",
     "build_latency": "autoprune.latency_api",
     "check_latency": "autoprune.latency_api",
     "export": "autoprune.api",
     "forget_latency": "autoprune.latency_api",
     "load": "autoprune.api",
+    "profile": "autoprune.profile_api",
     "search": "autoprune.api",
     "stored_latencies": "autoprune.latency_api",
     "units": "autoprune.api",

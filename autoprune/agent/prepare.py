@@ -1,6 +1,6 @@
 """Everything a search needs before its first proposal, checked against each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,9 @@ from autoprune.agent.request import Request
 from autoprune.artifacts.architecture import Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.progress import Progress
+from autoprune.core.recovery import Recovery
 from autoprune.core.user_code import blame
+from autoprune.cost.model import CostModel
 from autoprune.errors import CandidateError, DataError, ModelError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure, to_device
@@ -81,25 +83,15 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
     model = request.model.to(request.device)
     request.progress(Progress(stage="importance", done=0, total=1))
     dense_quality = _dense_quality(model, request)
-    with isolated(request.seed, request.task.loader("train")):
-        importance = rank_atoms(
-            model,
-            plan,
-            request.task,
-            request.space.all_methods,
-            request.recovery.calibration_batches,
-            request.device,
-            request.seed,
-        )
-    scorer = Scorer(
-        model=model,
-        plan=plan,
-        importance=importance,
-        cost=pricing.projection.cost,
-        task=request.task,
-        recovery=request.recovery,
-        seed=request.seed,
-        device=request.device,
+    scorer = ranked(
+        model,
+        plan,
+        pricing.projection.cost,
+        request.task,
+        request.space.all_methods,
+        request.recovery,
+        request.seed,
+        request.device,
     )
     return Prepared(
         plan=plan,
@@ -107,8 +99,29 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
         scorer=scorer,
         pricing=pricing,
         dense_quality=dense_quality,
-        sample_forwards=float(TRAINING_FORWARDS * importance.samples),
+        sample_forwards=float(TRAINING_FORWARDS * scorer.importance.samples),
     )
+
+
+def ranked(
+    model: nn.Module,
+    plan: Plan,
+    cost: CostModel,
+    task: Task,
+    methods: Iterable[str],
+    recovery: Recovery,
+    seed: int,
+    device: str,
+) -> Scorer:
+    """Rank the atoms of a dense model, which is on ``device``, and return what scores policies.
+
+    Raises:
+        ConfigError: If a method does not exist, or does not give finite numbers.
+    """
+    with isolated(seed, task.loader("train")):
+        batches = recovery.calibration_batches
+        importance = rank_atoms(model, plan, task, methods, batches, device, seed)
+    return Scorer(model, plan, importance, cost, task, recovery, seed, device)
 
 
 def check_trainable(request: Request) -> None:

@@ -11,11 +11,7 @@ from autoprune.agent.anchors import anchors
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finished import finished
 from autoprune.agent.gate import Gate
-from autoprune.agent.identity import (
-    data_fingerprint,
-    forward_fingerprint,
-    model_fingerprint,
-)
+from autoprune.agent.identity import data_fingerprint, dense_fingerprint
 from autoprune.agent.inside import Inside
 from autoprune.agent.loop import Loop
 from autoprune.agent.prepare import (
@@ -30,7 +26,6 @@ from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.sampler import ProjectedSampler
 from autoprune.agent.workspace import CONFIG, DATABASE, Workspace
 from autoprune.artifacts.result import SearchCost
-from autoprune.core.fingerprint import fingerprint
 from autoprune.core.progress import Progress
 from autoprune.cost.latency.runtimes import check_measurable
 from autoprune.evaluation.randomness import isolated
@@ -59,8 +54,7 @@ def run_search(request: Request) -> SearchResult:
     with workspace.hold(), isolated(request.seed, *loaders):
         check_data(request.model, request.task)
         check_constructor(request.model, request.constructor)
-        forward = forward_fingerprint(request.model, example_inputs(request.task))
-        model_fp = fingerprint([model_fingerprint(request.model), forward])
+        model_fp = dense_fingerprint(request.model, example_inputs(request.task))
         data_fp = data_fingerprint(request.task)
         config = request.config(model_fp, data_fp)
         workspace.check(config)

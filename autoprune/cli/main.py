@@ -8,6 +8,7 @@ import typer
 from autoprune import __version__
 from autoprune.cli.export import export
 from autoprune.cli.latency import latency
+from autoprune.cli.profile import profile
 from autoprune.cli.search import search
 from autoprune.cli.spaces import spaces
 from autoprune.cli.units import units
@@ -22,6 +23,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(search)
+app.command()(profile)
 app.command()(units)
 app.command()(export)
 app.add_typer(spaces, name="spaces")

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Stage = Literal["trace", "latency", "importance", "search", "measure", "recover", "verify"]
+Stage = Literal[
+    "trace", "latency", "importance", "sensitivity", "search", "measure", "recover", "verify"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,9 +14,9 @@ class Progress:
     """One moment of a run.
 
     Args:
-        stage: What the run is doing. ``latency`` measures on the device, ``search``
-            scores policies, ``measure`` runs candidates in pairs with the dense model and counts
-            those inside, ``recover`` fine-tunes finalists.
+        stage: What the run is doing. ``latency`` measures on the device, ``sensitivity`` cuts
+            units one at a time, ``search`` scores policies, ``measure`` runs candidates in pairs
+            with the dense model and counts those inside, ``recover`` fine-tunes finalists.
         done: Steps of this stage that are finished, those of an earlier session included.
         total: Steps this stage will have at most.
         best_quality: Best quality on the search split so far (the task's metric), if any.

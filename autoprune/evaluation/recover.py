@@ -1,7 +1,8 @@
 """Bring a pruned model back: statistics of norms first, then some training."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -23,23 +24,40 @@ def recalibrate(model: nn.Module, task: Task, batches: int, device: str) -> int:
     Li et al. 2020, EagleEye, arXiv:2007.02491. Returns the number of samples used, 0 if the
     model has no batch norm with statistics.
     """
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = norms_of(model)
     if not norms:
         return 0
-    momenta = [norm.momentum for norm in norms]
     samples = 0
-    with evaluating(model), torch.no_grad():
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # a cumulative mean
-            norm.training = True
+    with evaluating(model), averaging(norms.values()), torch.no_grad():
         for raw in islice(task.batches("train"), batches):
             batch = to_device(raw, device)
             call(model, task.inputs(batch))
             samples += task.samples(batch)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
     return samples
+
+
+def norms_of(model: nn.Module) -> dict[str, _BatchNorm]:
+    """Return the batch norms with running statistics by name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, _BatchNorm) and module.track_running_stats
+    }
+
+
+@contextmanager
+def averaging(norms: Iterable[_BatchNorm]) -> Iterator[None]:
+    """Let batch norms start afresh and take means over what runs; they end in eval mode."""
+    momenta = [(norm, norm.momentum) for norm in norms]
+    try:
+        for norm, _ in momenta:
+            norm.reset_running_stats()
+            norm.momentum = None  # a cumulative mean
+            norm.training = True
+        yield
+    finally:
+        for norm, momentum in momenta:
+            norm.momentum, norm.training = momentum, False
 
 
 def fine_tune(

@@ -18,6 +18,7 @@ _LABELS = {
     "trace": "tracing units",
     "latency": "measuring latency",
     "importance": "ranking atoms",
+    "sensitivity": "probing units",
     "search": "scoring policies",
     "measure": "measuring candidates",
     "recover": "fine-tuning finalists",

@@ -119,3 +119,25 @@ class LatencyRow(Base):
     low: Mapped[float]
     high: Mapped[float]
     created_at: Mapped[datetime]
+
+
+class SensitivityRow(Base):
+    """A policy that cuts one unit alone, or the dense model, and what it was found to give."""
+
+    __tablename__ = "ap_sensitivity"
+    __table_args__ = (UniqueConstraint("model_fp", "data_fp", "policy_fp", "probe_fp"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_fp: Mapped[str]
+    data_fp: Mapped[str]
+    policy_fp: Mapped[str]
+    probe_fp: Mapped[str]
+    policy: Mapped[dict[str, Any]]
+    loss: Mapped[float | None]
+    quality: Mapped[float | None]
+    stderr: Mapped[float]
+    samples: Mapped[int]
+    reason: Mapped[str | None]
+    sample_forwards: Mapped[float]
+    seconds: Mapped[float]
+    created_at: Mapped[datetime]

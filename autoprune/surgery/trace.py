@@ -111,12 +111,11 @@ def _apply_rule(op: Op, func: Any) -> None:
 
 
 def _count(op: Op, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-    formula = flop_registry.get(func.overloadpacket) or _FORMULAS.get(op.name)
-    if formula is None:
+    macs = macs_of(func, args, kwargs, out)
+    if macs is None:
         if op.name.startswith(_UNCOUNTED) or func.namespace not in _KNOWN:
             op.record.uncounted.add(op.name)
         return
-    macs = formula(*args, **kwargs, out_val=out) // 2
     whole = sum(share for share, _ in op.parts) or 1
     module = op.record.modules[-1] if op.record.modules else ""
     operands, weight, settings = op.operands(), op.weight, op.settings
@@ -126,6 +125,12 @@ def _count(op: Op, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         terms.append(MacTerm(op.name, part, factors, module, weight, operands, settings))
         operands = ()
     op.record.terms.append(tuple(terms))
+
+
+def macs_of(func: Any, args: Any, kwargs: Any, out: Any) -> int | None:
+    """Return the multiply-adds of an op that was run, None if nobody has a formula for it."""
+    formula = flop_registry.get(func.overloadpacket) or _FORMULAS.get(str(func.overloadpacket))
+    return None if formula is None else int(formula(*args, **kwargs, out_val=out)) // 2
 
 
 def start_record(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:

@@ -12,15 +12,27 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
+from autoprune.core.policy import Choice, Policy
 from autoprune.core.target import Target
 from autoprune.errors import ConfigError
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
-from autoprune.storage.latencies import Latencies
+from autoprune.storage.latencies import Latencies, devices
 from autoprune.storage.migrate import CONTEXT_OPTIONS
 from autoprune.storage.models import Base
 from autoprune.storage.records import Latency
+from autoprune.storage.sensitivities import Sensitivities, StoredProbe
 from autoprune.storage.study import close_study, open_study
+
+PROBE = StoredProbe(
+    loss=1.5,
+    quality=0.5,
+    stderr=0.1,
+    samples=64,
+    reason=None,
+    sample_forwards=96.0,
+    seconds=0.1,
+)
 
 
 @pytest.fixture
@@ -111,6 +123,35 @@ def test_a_database_of_the_first_revision_gets_the_latencies_and_keeps_its_runs(
         latencies.add("linear", (8, 4), Latency(2e-3, 1e-3, 3e-3))
         assert latencies.known("linear") == {(8, 4): 2e-3}
     assert {"ap_device", "ap_latency"} <= _tables(url)
+
+
+def test_a_database_with_latencies_gets_the_sensitivities_and_keeps_them(url: str) -> None:
+    _migrate(url, command.upgrade, "r0002")
+    before = _tables(url)
+    assert "ap_sensitivity" not in before
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO ap_device (fingerprint, facts, created_at) "
+                "VALUES ('f', '{}', '2026-01-01 00:00:00')"
+            )
+        )
+    engine.dispose()
+    policy = Policy({"u": Choice("channel.l1", 0.5)})
+    with Database.open(url) as database:
+        stored = Sensitivities(database, "m", "d", "p")
+        stored.add(policy, PROBE)
+        assert stored.known() == {policy.fingerprint: PROBE}
+        assert set(devices(database)) == {"f"}
+    assert _tables(url) == before | {"ap_sensitivity"}
+
+
+def test_the_sensitivities_can_be_taken_out_again(url: str) -> None:
+    _use_ours(url)
+    _migrate(url, command.downgrade, "r0002")
+    assert "ap_sensitivity" not in _tables(url)
+    assert "ap_latency" in _tables(url)
 
 
 def test_the_latencies_can_be_taken_out_again(url: str) -> None:

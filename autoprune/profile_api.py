@@ -1,0 +1,111 @@
+"""The public function that measures what each unit of a model gives up when it alone is cut."""
+
+from contextlib import closing, nullcontext
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from autoprune.agent.identity import data_fingerprint, dense_fingerprint
+from autoprune.agent.prepare import check_data, example_inputs, ranked
+from autoprune.agent.profile import measure_sensitivity
+from autoprune.agent.tables import allowed
+from autoprune.core.cores import usable_cores
+from autoprune.core.fingerprint import MAX_SEED
+from autoprune.core.numbers import check_at_least
+from autoprune.core.probing import Levels, Probing
+from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.core.recovery import Recovery
+from autoprune.cost.model import CostModel
+from autoprune.errors import ConfigError
+from autoprune.evaluation.randomness import isolated
+from autoprune.evaluation.sensitivity import Sensitivity
+from autoprune.execution.runner import Runner, load_runner
+from autoprune.methods import find_method
+from autoprune.reporting.progress import progress_for
+from autoprune.space.loader import load_space
+from autoprune.space.schema import SearchSpace
+from autoprune.storage.shared import shared_database
+from autoprune.surgery.accept import taken_out
+from autoprune.surgery.discover import discover
+from autoprune.surgery.tensors import copied
+from autoprune.tasks import Task
+from autoprune.tasks.base import SPLITS
+
+
+def profile(
+    model: nn.Module,
+    *,
+    task: Task,
+    space: str | SearchSpace = "default",
+    samples: int = Probing().samples,
+    levels: Levels = "quick",
+    workers: int | None = None,
+    seed: int = 0,
+    recovery: Recovery | None = None,
+    runner: str | Runner = "local",
+    database: str | Path | None = None,
+    progress: ProgressCallback | None = None,
+) -> Sensitivity:
+    """Measure what each unit gives up when it alone is cut, by method and level, untrained.
+
+    What the database knows of the model, the data and these settings is not measured again, by
+    this function or by a search.
+
+    Args:
+        model: A trained model; it is left as it is.
+        task: Data, loss and metric, for instance ``autoprune.Classification(loaders)``.
+        space: A shipped search space, ``"file:PATH"``, or the object.
+        samples: Samples of the search split that are measured, or all if it has fewer.
+        levels: ``full`` probes every method at every level; ``quick`` every method at the middle
+            level and the best of them at a few more.
+        workers: Processes that probe on the CPU, one thread each; None for one on each core. On a
+            GPU there is one.
+        seed: Seed of the samples, and of methods that draw at random.
+        recovery: Its ``calibration_batches`` say what atoms are ranked on.
+        runner: A shipped runner, ``"file:PATH"``, or the object: which device.
+        database: URL or file of the database that runs share; None for ``$AUTOPRUNE_DATABASE``,
+            else a file in your settings folder.
+        progress: Called with every `Progress`; None shows a bar on standard error.
+
+    Raises:
+        InputError: If anything given cannot be used.
+    """
+    probing = Probing(samples=samples, levels=levels)
+    workers = usable_cores() if workers is None else workers
+    check_at_least("workers", workers, 1, int)
+    check_at_least("seed", seed, 0, int)
+    if seed > MAX_SEED:
+        raise ConfigError(f"seed must be at most {MAX_SEED}. Got {seed!r}.")
+    found = load_space(space) if isinstance(space, str) else space
+    for method in found.all_methods:
+        find_method(method)
+    place = load_runner(runner) if isinstance(runner, str) else runner
+    model = copied(taken_out(model)).cpu()
+    shown = progress_for() if progress is None else nullcontext(progress)
+    loaders = (task.loader(split) for split in SPLITS)
+    with (
+        shown as told,
+        place.applied() as device,
+        isolated(seed, *loaders),
+        closing(shared_database(None if database is None else str(database))) as opened,
+    ):
+        check_data(model, task)
+        inputs = example_inputs(task)
+        model_fp, data_fp = dense_fingerprint(model, inputs), data_fingerprint(task)
+        told(Progress(stage="trace", done=0, total=1))
+        plan = discover(model, inputs, np.random.default_rng(seed))
+        spaces, cost = allowed(found, plan), CostModel(model, plan)
+        told(Progress(stage="importance", done=0, total=1))
+        methods, recovery = found.all_methods, recovery or Recovery()
+        model = model.to(device)
+        return measure_sensitivity(
+            ranked(model, plan, cost, task, methods, recovery, seed, device),
+            spaces,
+            model_fp=model_fp,
+            data_fp=data_fp,
+            database=opened,
+            probing=probing,
+            workers=workers,
+            progress=told,
+        )
