@@ -82,6 +82,7 @@ class Evaluations:
             score.seconds,
             path.name,
             sha256,
+            score.score,
         )
 
     def _score(self, policy: Policy, steps: int) -> Evaluation:
@@ -92,7 +93,13 @@ class Evaluations:
         except Exception as err:  # the user's forward may raise anything
             return Evaluation(policy, f"{FAILED}: {blame(err)}", None, None, 0.0, 0.0)
         return Evaluation(
-            policy, SCORED, score.loss, score.quality, score.sample_forwards, score.seconds
+            policy,
+            SCORED,
+            score.loss,
+            score.quality,
+            score.sample_forwards,
+            score.seconds,
+            score=score.score,
         )
 
     def _train(self, policy: Policy, steps: int) -> tuple[nn.Module, Score]:

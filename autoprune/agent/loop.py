@@ -43,7 +43,7 @@ class Loop:
         """Go on from where the study stands until there is nothing left to do.
 
         Returns:
-            What was scored without failing, lowest loss first.
+            What was scored without failing, best score first.
 
         Raises:
             ModelError: If every policy failed.
@@ -74,8 +74,8 @@ class Loop:
             self._report(pace)
 
     def ranked(self) -> list[Evaluation]:
-        """Return what was scored without failing, lowest loss first."""
-        fine = [(e.loss, fp, e) for fp, e in self.scored.items() if e.loss is not None]
+        """Return what was scored without failing, best score first."""
+        fine = [(e.score, fp, e) for fp, e in self.scored.items() if e.score is not None]
         return [evaluation for _, _, evaluation in sorted(fine, key=lambda entry: entry[:2])]
 
     @property
@@ -97,10 +97,10 @@ class Loop:
         for name, value in {"outcome": found.outcome, "quality": found.quality}.items():
             trial.set_user_attr(name, value)
         trial.set_user_attr("costs", dict(costs.as_dict()))
-        if found.loss is None:
+        if found.score is None:
             self.study.tell(trial, state=TrialState.FAIL)
         else:
-            self.study.tell(trial, found.loss)
+            self.study.tell(trial, found.score)
         return True
 
     def _keep(self, evaluation: Evaluation) -> None:

@@ -6,6 +6,8 @@ from typing import Any, Literal, get_args
 from autoprune.errors import ConfigError
 
 Schedule = Literal["linear", "constant", "cosine"]
+ScoreBy = Literal["loss", "metric", "kl"]
+_CHOICES = {"shrink_schedule": get_args(Schedule), "score_by": get_args(ScoreBy)}
 _LEAST = {
     "score_steps": 0,
     "recover_steps": 0,
@@ -23,6 +25,8 @@ class Recovery:
 
     Args:
         score_steps: Training steps before a candidate is scored.
+        score_by: What ranks candidates on the search split: the ``loss``, the ``metric``, or
+            ``kl``, the divergence of their outputs from the dense model's.
         recover_steps: Training steps of each finalist.
         finalists: How many of the best candidates are recovered.
         learning_rate: Learning rate at the start.
@@ -41,6 +45,7 @@ class Recovery:
     """
 
     score_steps: int = 30
+    score_by: ScoreBy = "loss"
     recover_steps: int = 200
     finalists: int = 3
     learning_rate: float = 0.02
@@ -52,7 +57,7 @@ class Recovery:
     shrink_schedule: Schedule = "linear"
 
     def __post_init__(self) -> None:
-        for field in (field for field in fields(self) if field.name != "shrink_schedule"):
+        for field in (field for field in fields(self) if field.name not in _CHOICES):
             value, low = getattr(self, field.name), _LEAST.get(field.name, 0)
             whole = field.name in _LEAST and not isinstance(value, int)
             if isinstance(value, bool) or whole or not low <= value < float("inf"):
@@ -62,11 +67,12 @@ class Recovery:
                 )
         if self.momentum >= 1:
             raise ConfigError(f"recovery.momentum must be below 1. Got {self.momentum!r}.")
-        if self.shrink_schedule not in get_args(Schedule):
-            raise ConfigError(
-                f"recovery.shrink_schedule must be one of {', '.join(get_args(Schedule))}. "
-                f"Got {self.shrink_schedule!r}."
-            )
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(
+                    f"recovery.{name} must be one of {', '.join(allowed)}. "
+                    f"Got {getattr(self, name)!r}."
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by name."""

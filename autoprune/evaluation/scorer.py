@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import nn
 
@@ -9,10 +10,11 @@ from autoprune.core.fingerprint import fingerprint, seed_from
 from autoprune.core.policy import Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
+from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate
 from autoprune.evaluation.importance import Importance
-from autoprune.evaluation.measure import measure
-from autoprune.evaluation.randomness import isolated
-from autoprune.evaluation.recover import fine_tune, recalibrate
+from autoprune.evaluation.randomness import Randomness, isolated
+from autoprune.evaluation.recover import FineTuning, recalibrate
+from autoprune.evaluation.search_split import SearchSplit
 from autoprune.evaluation.shrink import penalties, shrink
 from autoprune.evaluation.sparsify import sparsify
 from autoprune.surgery.apply import apply
@@ -20,8 +22,9 @@ from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Task
 
-EVALUATOR_VERSION = 2
-TRAINING_FORWARDS = 3  # forward, and a backward that costs two
+EVALUATOR_VERSION = 3
+# What says how many are scored, and for how long, but not how one of them is.
+_NO_PART = ("score_steps", "recover_steps", "finalists")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,14 @@ class Score:
         quality: The task's metric on the search split after recovery.
         sample_forwards: Cost, in forwards of one sample by the dense model.
         seconds: Cost, in seconds of wall clock.
+        score: What ranks candidates, lower is better.
     """
 
     loss: float
     quality: float
     sample_forwards: float
     seconds: float
+    score: float
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class Scorer:
 
     def fingerprint(self, steps: int) -> str:
         """Identity of this way of scoring with ``steps`` training steps."""
-        settings = self.recovery.to_dict() | {"score_steps": 0, "recover_steps": 0, "finalists": 0}
+        settings = self.recovery.to_dict() | dict.fromkeys(_NO_PART, 0)
         return fingerprint([EVALUATOR_VERSION, steps, settings, self.seed])
 
     def score(self, policy: Policy, steps: int) -> tuple[nn.Module, Score]:
@@ -92,20 +97,38 @@ class Scorer:
             CandidateError: If the loss is NaN or infinite.
             DataError: If a loader fails.
         """
+        candidate = self.candidate(policy, steps)
+        found = candidate.reach(steps)
+        return candidate.model, Score(
+            found.loss, found.quality, candidate.sample_forwards, candidate.seconds, found.score
+        )
+
+    def candidate(self, policy: Policy, steps: int) -> Candidate:
+        """Build and recalibrate the model of a policy, to be trained for ``steps`` in the end."""
         start = time.perf_counter()
         dense, shrunk = self._shrunk(policy)
-        seed = seed_from(self.seed, steps)  # all candidates see the same batches
         share = self.cost.price(self.kept(policy)).macs / self.cost.dense.macs
-        with isolated(seed, self.task.loader("train"), self.task.loader("search")):
+        # all candidates see the same batches
+        randomness = Randomness(seed_from(self.seed, steps), self.task.loader("train"))
+        with randomness.running():
             model = self._built(dense, policy)
             batches = self.recovery.calibration_batches
             calibrated = recalibrate(model, self.task, batches, self.device)
-            trained = fine_tune(model, self.task, steps, self.recovery, self.device)
-            found = measure(model, self.task, "search", self.device)
-        forwards = share * (calibrated + TRAINING_FORWARDS * trained + found.samples)
-        forwards += TRAINING_FORWARDS * shrunk
-        seconds = time.perf_counter() - start
-        return model, Score(found.loss, found.quality, forwards, seconds)
+        return Candidate(
+            model=model,
+            training=FineTuning(model, self.task, steps, self.recovery, self.device),
+            randomness=randomness,
+            split=self.search_split,
+            share=share,
+            sample_forwards=share * calibrated + TRAINING_FORWARDS * shrunk,
+            seconds=time.perf_counter() - start,
+        )
+
+    @cached_property
+    def search_split(self) -> SearchSplit:
+        """The search split, the same batches for every candidate."""
+        seed = seed_from(self.seed, "search")
+        return SearchSplit(self.task, self.model, self.recovery.score_by, seed, self.device)
 
     def _shrunk(self, policy: Policy) -> tuple[nn.Module, int]:
         """Return the dense model after regularised training, if asked for, and samples used."""
