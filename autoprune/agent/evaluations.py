@@ -11,11 +11,11 @@ from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.core.policy import Policy
 from autoprune.core.user_code import blame
 from autoprune.errors import CandidateError, InputError, ModelError
-from autoprune.evaluation.scorer import Score, Scorer
+from autoprune.evaluation.scorer import Score, Scorer, Watch
 from autoprune.storage.database import Database
 from autoprune.storage.records import Evaluation, EvaluationKey
 
-SCORED, RECOVERED, FAILED = "scored", "recovered", "failed"
+SCORED, RECOVERED, STOPPED, FAILED = "scored", "recovered", "stopped", "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +38,27 @@ class Evaluations:
     data_fp: str
     folder: Path
 
-    def score(self, policy: Policy) -> Evaluation:
-        """Return the score of a policy; ``outcome`` tells if it failed."""
+    def score(self, policy: Policy, watch: Watch | None = None) -> Evaluation:
+        """Return the score of a policy; ``outcome`` tells if it failed or was stopped early.
+
+        One that was stopped is scored anew where ``watch`` would not stop it any more.
+
+        Args:
+            policy: What is scored.
+            watch: Says after each stage why to stop, or None. Without it a stored evaluation is
+                taken as it is, and a new one is not stopped.
+        """
         steps = self.scorer.recovery.score_steps
         key = self._key(policy, steps)
         known = self.database.find_evaluation(key)
-        if known is not None:
+        if known is None:
+            found = self._score(policy, steps, watch)
+            return self.database.record_evaluation(self.run_id, key, found)
+        if not is_stopped(known) or watch is None or _stops(watch, known):
             return known
-        return self.database.record_evaluation(self.run_id, key, self._score(policy, steps))
+        found = self._score(policy, steps, watch)
+        self.database.replace_evaluation(self.run_id, key, found)
+        return found
 
     def recover(self, policy: Policy) -> tuple[nn.Module, Evaluation]:
         """Return the fine-tuned model of a finalist and what it was found to be worth.
@@ -85,27 +98,30 @@ class Evaluations:
             score.score,
         )
 
-    def _score(self, policy: Policy, steps: int) -> Evaluation:
+    def _score(self, policy: Policy, steps: int, watch: Watch | None) -> Evaluation:
         try:
-            _, score = self._train(policy, steps)
+            _, score = self._train(policy, steps, watch)
         except InputError:
             raise
         except Exception as err:  # the user's forward may raise anything
             return Evaluation(policy, f"{FAILED}: {blame(err)}", None, None, 0.0, 0.0)
         return Evaluation(
             policy,
-            SCORED,
+            SCORED if score.stopped is None else f"{STOPPED}: early stop, {score.stopped}",
             score.loss,
             score.quality,
             score.sample_forwards,
             score.seconds,
             score=score.score,
+            stages=score.stages,
         )
 
-    def _train(self, policy: Policy, steps: int) -> tuple[nn.Module, Score]:
+    def _train(
+        self, policy: Policy, steps: int, watch: Watch | None = None
+    ) -> tuple[nn.Module, Score]:
         """Score a policy; memory that runs out is not the policy's fault."""
         try:
-            return self.scorer.score(policy, steps)
+            return self.scorer.score(policy, steps, watch)
         except (MemoryError, torch.OutOfMemoryError) as err:
             raise ModelError(
                 f"Memory ran out while a candidate was trained: {blame(err)} Lower the batch size "
@@ -126,3 +142,13 @@ class Evaluations:
     def _key(self, policy: Policy, steps: int) -> EvaluationKey:
         way = self.scorer.fingerprint(steps)
         return EvaluationKey(self.model_fp, self.data_fp, policy.fingerprint, way)
+
+
+def is_stopped(evaluation: Evaluation) -> bool:
+    """Tell whether an evaluation was stopped early."""
+    return evaluation.outcome.startswith(STOPPED)
+
+
+def _stops(watch: Watch, known: Evaluation) -> bool:
+    """Tell whether an evaluation that was stopped would be stopped again, by what is known now."""
+    return any(watch(known.stages[: at + 1]) is not None for at in range(len(known.stages)))

@@ -1,6 +1,7 @@
 """How a pruned candidate is brought back before it is judged."""
 
 from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 from autoprune.errors import ConfigError
@@ -8,6 +9,7 @@ from autoprune.errors import ConfigError
 Schedule = Literal["linear", "constant", "cosine"]
 ScoreBy = Literal["loss", "metric", "kl"]
 _CHOICES = {"shrink_schedule": get_args(Schedule), "score_by": get_args(ScoreBy)}
+Shares = tuple[tuple[float, float], ...]
 _LEAST = {
     "score_steps": 0,
     "recover_steps": 0,
@@ -27,6 +29,9 @@ class Recovery:
         score_steps: Training steps before a candidate is scored.
         score_by: What ranks candidates on the search split: the ``loss``, the ``metric``, or
             ``kl``, the divergence of their outputs from the dense model's.
+        stages: Where scoring looks whether to go on: pairs of the share of ``score_steps`` trained
+            and the share of the search split measured by then. Neither falls, the last pair is
+            (1, 1); a single one, or none, scores every candidate to the end.
         recover_steps: Training steps of each finalist.
         finalists: How many of the best candidates are recovered.
         learning_rate: Learning rate at the start.
@@ -46,6 +51,7 @@ class Recovery:
 
     score_steps: int = 30
     score_by: ScoreBy = "loss"
+    stages: Shares = ((1 / 3, 1 / 4), (1, 1 / 4), (1, 1))
     recover_steps: int = 200
     finalists: int = 3
     learning_rate: float = 0.02
@@ -57,7 +63,9 @@ class Recovery:
     shrink_schedule: Schedule = "linear"
 
     def __post_init__(self) -> None:
-        for field in (field for field in fields(self) if field.name not in _CHOICES):
+        object.__setattr__(self, "stages", _stages(self.stages))
+        others = {*_CHOICES, "stages"}
+        for field in (field for field in fields(self) if field.name not in others):
             value, low = getattr(self, field.name), _LEAST.get(field.name, 0)
             whole = field.name in _LEAST and not isinstance(value, int)
             if isinstance(value, bool) or whole or not low <= value < float("inf"):
@@ -77,3 +85,24 @@ class Recovery:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by name."""
         return asdict(self)
+
+
+def _stages(given: Any) -> Shares:
+    """Return checked stages as tuples; none is one at the end."""
+    stages = given if isinstance(given, list | tuple) else [given]
+    if not stages:
+        return ((1.0, 1.0),)
+    fine = all(isinstance(one, list | tuple) and len(one) == 2 for one in stages)
+    if fine and all(map(_is_share, (share for one in stages for share in one))):
+        rising = all(a <= c and b <= d for (a, b), (c, d) in pairwise(stages))
+        if rising and tuple(stages[-1]) == (1, 1):
+            return tuple((float(steps), float(split)) for steps, split in stages)
+    raise ConfigError(
+        "recovery.stages must be pairs [share of score_steps, share of the search split], shares "
+        "above 0 and at most 1, neither falling from one pair to the next, and the last [1, 1]. "
+        f"Got {given!r}. For instance [[0.33, 0.25], [1, 0.25], [1, 1]], or [] for no stages."
+    )
+
+
+def _is_share(given: Any) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool) and 0 < given <= 1

@@ -1,6 +1,7 @@
 """Score a policy: shrink, apply, recalibrate, recover briefly, measure on the search split."""
 
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,6 +10,7 @@ from torch import nn
 from autoprune.core.fingerprint import fingerprint, seed_from
 from autoprune.core.policy import Policy
 from autoprune.core.recovery import Recovery
+from autoprune.core.stages import Stage
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate
 from autoprune.evaluation.importance import Importance
@@ -24,7 +26,8 @@ from autoprune.tasks import Task
 
 EVALUATOR_VERSION = 3
 # What says how many are scored, and for how long, but not how one of them is.
-_NO_PART = ("score_steps", "recover_steps", "finalists")
+_NO_PART = ("score_steps", "recover_steps", "finalists", "stages")
+Watch = Callable[[Sequence[Stage]], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +35,22 @@ class Score:
     """What a policy was found to be worth.
 
     Args:
-        loss: Mean loss on the search split after recovery.
-        quality: The task's metric on the search split after recovery.
+        loss: Mean loss on the search split after recovery; None if it was stopped early.
+        quality: The task's metric on the search split after recovery; None likewise.
         sample_forwards: Cost, in forwards of one sample by the dense model.
         seconds: Cost, in seconds of wall clock.
-        score: What ranks candidates, lower is better.
+        score: What ranks candidates, lower is better; None if it was stopped early.
+        stages: What was found on the way.
+        stopped: Why it was stopped early, None if it was not.
     """
 
-    loss: float
-    quality: float
+    loss: float | None
+    quality: float | None
     sample_forwards: float
     seconds: float
-    score: float
+    score: float | None
+    stages: tuple[Stage, ...] = ()
+    stopped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,18 +97,49 @@ class Scorer:
         settings = self.recovery.to_dict() | dict.fromkeys(_NO_PART, 0)
         return fingerprint([EVALUATOR_VERSION, steps, settings, self.seed])
 
-    def score(self, policy: Policy, steps: int) -> tuple[nn.Module, Score]:
-        """Build, recover for ``steps`` and measure; return the model and its score.
+    def score(
+        self, policy: Policy, steps: int, watch: Watch | None = None
+    ) -> tuple[nn.Module, Score]:
+        """Build, recover for ``steps`` and measure, in stages; return the model and its score.
+
+        Args:
+            policy: What is scored.
+            steps: Training steps to the end.
+            watch: Given the stages so far after each but the last, returns why to stop, or None.
+                If it is left out, nothing is measured before the end.
 
         Raises:
             CandidateError: If the loss is NaN or infinite.
             DataError: If a loader fails.
         """
         candidate = self.candidate(policy, steps)
-        found = candidate.reach(steps)
+        stopped = None
+        *early, (_, whole) = self.recovery.stages
+        for done, share in self._aims(steps, early if watch else ()):
+            candidate.reach(done, share)
+            stopped = watch(candidate.stages) if watch else None
+            if stopped is not None:
+                break
+        found = candidate.reach(steps, whole) if stopped is None else None
         return candidate.model, Score(
-            found.loss, found.quality, candidate.sample_forwards, candidate.seconds, found.score
+            loss=found.loss if found else None,
+            quality=found.quality if found else None,
+            sample_forwards=candidate.sample_forwards,
+            seconds=candidate.seconds,
+            score=found.score if found else None,
+            stages=tuple(candidate.stages),
+            stopped=stopped,
         )
+
+    def _aims(self, steps: int, shares: Iterable[tuple[float, float]]) -> list[tuple[int, float]]:
+        """Return steps and shares of the split, without stages that the last one is alike."""
+        batches = self.search_split.batches
+        aims = {
+            (done, batches(share)): (done, share)
+            for done, share in ((round(part * steps), share) for part, share in shares)
+            if done < steps or batches(share) < batches(1)
+        }
+        return list(aims.values())
 
     def candidate(self, policy: Policy, steps: int) -> Candidate:
         """Build and recalibrate the model of a policy, to be trained for ``steps`` in the end."""

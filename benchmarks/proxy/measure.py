@@ -63,18 +63,20 @@ def judge(
 
 def _cheap(scorer: Scorer, policy: Policy, steps: int) -> Facts:
     """Return the three scores after ``steps``, lower is better, and their common cost."""
-    _, score = scorer.score(policy, steps)
+    candidate = scorer.candidate(policy, steps)
+    found = candidate.reach(steps)
     return {
-        f"loss@{steps}": score.loss,
-        f"metric@{steps}": -score.quality,
-        f"kl@{steps}": score.score,
-        f"forwards@{steps}": score.sample_forwards,
-        f"seconds@{steps}": score.seconds,
+        f"loss@{steps}": found.loss,
+        f"metric@{steps}": -found.quality,
+        f"kl@{steps}": found.score,
+        f"forwards@{steps}": candidate.sample_forwards,
+        f"seconds@{steps}": candidate.seconds,
     }
 
 
 def _full(scorer: Scorer, policy: Policy, steps: int) -> Facts:
     """Return what the recovered model is worth on images that no score has seen."""
-    model, score = scorer.score(policy, steps)
-    tested = measure(model, scorer.task, "test", scorer.device)
-    return {"loss": tested.loss, "quality": tested.quality, "seconds": score.seconds}
+    candidate = scorer.candidate(policy, steps)
+    candidate.reach(steps)
+    tested = measure(candidate.model, scorer.task, "test", scorer.device)
+    return {"loss": tested.loss, "quality": tested.quality, "seconds": candidate.seconds}

@@ -41,8 +41,8 @@ def searched(group: Group, steps: int, count: int) -> list[Policy]:
     study = optuna.create_study(sampler=ProjectedSampler(group.projection, steps))
     for _ in range(SEARCH_TRIALS):
         trial = study.ask(distributions(spaces))
-        _, score = group.scorer.score(policy_of(trial.params, spaces), steps)
-        study.tell(trial, score.loss)
+        candidate = group.scorer.candidate(policy_of(trial.params, spaces), steps)
+        study.tell(trial, candidate.reach(steps).loss)
     ended = study.get_trials(states=(TrialState.COMPLETE,))
     best = sorted(ended, key=lambda trial: trial.value or 0.0)
     return [policy_of(trial.params, spaces) for trial in best[:count]]

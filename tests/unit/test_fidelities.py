@@ -71,7 +71,7 @@ def test_scores_are_lower_for_the_better_whatever_they_are_made_of(scorer: Score
     score = scorer.score(POLICY, 3)[1]
     assert score.score == score.loss
     metric = by(scorer, "metric").score(POLICY, 3)[1]
-    assert metric.score == -metric.quality
+    assert metric.score == -(metric.quality or 0.0)
     assert (metric.loss, metric.quality) == (score.loss, score.quality)
 
 
@@ -81,6 +81,7 @@ def test_the_dense_model_diverges_from_itself_by_nothing(scorer: Scorer) -> None
     scorer.search_split.extend(dense, scorer.model, 1.0)
     assert dense.found().score == pytest.approx(0, abs=1e-7)
     pruned, score = scorer.score(POLICY, 0)
+    assert score.score is not None
     assert score.score > 1e-3
     images, dense_logits, logits = [], [], []
     for batch in scorer.task.batches("search"):  # in any order: the mean is the same

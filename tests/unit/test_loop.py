@@ -22,7 +22,7 @@ from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, CandidateError, DataError, ModelError
 from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.scorer import Score, Scorer
+from autoprune.evaluation.scorer import Score, Scorer, Watch
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -40,12 +40,14 @@ class Counting(Scorer):
     asked: list[tuple[str, int]] = field(default_factory=list)
     fail: Callable[[Policy, int], Exception | None] = lambda policy, steps: None
 
-    def score(self, policy: Policy, steps: int) -> tuple[nn.Module, Score]:
+    def score(
+        self, policy: Policy, steps: int, watch: Watch | None = None
+    ) -> tuple[nn.Module, Score]:
         self.asked.append((policy.fingerprint, steps))
         error = self.fail(policy, steps)
         if error is not None:
             raise error
-        return super().score(policy, steps)
+        return super().score(policy, steps, watch)
 
 
 @pytest.fixture
@@ -219,7 +221,8 @@ def make_loop(
     projection = Projection(cost, spaces, Budget.parse("macs=60%"))
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=ProjectedSampler(projection, 0))
+    sampler = ProjectedSampler(projection, 0)
+    study = optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner())
 
     def make(evaluations: Evaluations = evaluations, trials: int = 5, **more: object) -> Loop:
         given = {"timeout": None, "progress": silent} | more
