@@ -175,3 +175,46 @@ def test_the_values_of_batches_have_the_score_as_their_mean(scorer: Scorer) -> N
     assert np.mean(stage.values) == pytest.approx(found.score, rel=1e-5)
     assert stage.value == found.score
     assert all(value == float(f"{value:.6g}") for value in stage.values)
+
+
+# --- settings
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        [[0.5, 0.5]],
+        [[0.0, 0.5], [1, 1]],
+        [[0.5, 1.1], [1, 1]],
+        [[0.5, 0.5], [0.4, 1], [1, 1]],
+        [[0.5, 0.5], [0.6, 0.4], [1, 1]],
+        [[0.5], [1, 1]],
+        [[True, 1], [1, 1]],
+        [["a", 1], [1, 1]],
+        0.5,
+    ],
+)
+def test_stages_that_make_no_sense_are_refused(stages: Any) -> None:
+    with pytest.raises(ConfigError, match=r"recovery.stages must be pairs .*Got .*or \[\] for no"):
+        Recovery(stages=stages)
+
+
+def test_no_stages_are_one_at_the_end() -> None:
+    assert Recovery(stages=()).stages == Recovery(stages=((1, 1),)).stages == ((1.0, 1.0),)
+    fine: Any = [[0.5, 0.25], [1, 1]]
+    assert Recovery(stages=fine).stages == ((0.5, 0.25), (1.0, 1.0))
+
+
+def test_stages_are_no_part_of_what_a_score_is(scorer: Scorer) -> None:
+    def told(stages: Any, steps: int = 6) -> tuple[list[tuple[int, int]], Any]:
+        own = replace(scorer, recovery=replace(scorer.recovery, stages=stages))
+        seen: list[tuple[int, int]] = []
+        score = own.score(POLICY, steps, lambda found: seen.append(found[-1].place))[1]
+        assert own.fingerprint(6) == scorer.fingerprint(6)
+        return seen, (score.loss, score.quality, score.score, score.stages[-1])
+
+    seen, staged = told(((1 / 3, 1 / 4), (1, 1 / 4), (1, 1)))
+    assert seen == [(2, 16), (6, 16)]
+    assert told(()) == ([], staged)
+    assert told(((0.5, 0.25), (0.51, 0.25), (1, 0.99), (1, 1)))[0] == [(3, 16)], "none is alike"
+    assert told(((1 / 3, 1 / 4), (1, 1 / 4), (1, 1)), steps=0)[0] == [(0, 16)]
