@@ -8,8 +8,9 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from autoprune.agent.encoding import distributions, levels_of, policy_of
-from autoprune.agent.evaluations import Evaluations, is_stopped
+from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.judge import LEAST, Watcher, verdict
+from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.projection import Projection
 from autoprune.agent.sampler import finished_trials
 from autoprune.core.progress import Progress, ProgressCallback

@@ -77,6 +77,8 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
     check_trainable(request)
     if request.recovery.score_by == "kl":
         need_logits(request.task, "recovery.score_by 'kl'")
+    if request.recovery.distill > 0:
+        need_logits(request.task, "recovery.distill")
     request.progress(Progress(stage="trace", done=0, total=1))
     inputs = example_inputs(request.task)
     rng = np.random.default_rng(request.seed)

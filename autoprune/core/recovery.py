@@ -33,7 +33,11 @@ class Recovery:
             and the share of the search split measured by then. Neither falls, the last pair is
             (1, 1); a single one, or none, scores every candidate to the end.
         recover_steps: Training steps of each finalist.
-        finalists: How many of the best candidates are recovered.
+        finalists: How many of the best candidates begin to be recovered; the better half of them
+            goes on, again and again, until one is left.
+        distill: Weight of the divergence from the dense model's outputs in the loss that finalists
+            are trained with, 0 for none.
+        distill_temperature: What outputs are softened by for it, at least 1.
         learning_rate: Learning rate at the start.
         momentum: Momentum, in ``[0, 1)``.
         weight_decay: L2 penalty.
@@ -54,6 +58,8 @@ class Recovery:
     stages: Shares = ((1 / 3, 1 / 4), (1, 1 / 4), (1, 1))
     recover_steps: int = 200
     finalists: int = 3
+    distill: float = 0.0
+    distill_temperature: float = 2.0
     learning_rate: float = 0.02
     momentum: float = 0.9
     weight_decay: float = 5e-4
@@ -75,6 +81,11 @@ class Recovery:
                 )
         if self.momentum >= 1:
             raise ConfigError(f"recovery.momentum must be below 1. Got {self.momentum!r}.")
+        if self.distill_temperature < 1:
+            raise ConfigError(
+                "recovery.distill_temperature must be at least 1 (softens nothing); up to 4 is "
+                f"usual. Got {self.distill_temperature!r}."
+            )
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ConfigError(

@@ -15,22 +15,30 @@ class Stage:
         value: The score over them.
         values: One value per batch in the order of the split, to 6 digits. Each is weighted by
             the samples of its batch, so that their mean is ``value``.
+        quality: The task's metric over the samples, higher is better.
     """
 
     steps: int
     samples: int
     value: float
     values: tuple[float, ...]
+    quality: float | None = None
 
     @classmethod
     def of(
-        cls, steps: int, means: Sequence[float], counts: Sequence[int], value: float
+        cls,
+        steps: int,
+        means: Sequence[float],
+        counts: Sequence[int],
+        value: float,
+        quality: float,
     ) -> "Stage":
         """Return the stage of batches with these means and numbers of samples."""
         samples = sum(counts)
         size = samples / len(counts)
         shares = (mean * count / size for mean, count in zip(means, counts, strict=True))
-        return cls(steps, samples, value, tuple(float(f"{share:.6g}") for share in shares))
+        values = tuple(float(f"{share:.6g}") for share in shares)
+        return cls(steps, samples, value, values, quality)
 
     @property
     def place(self) -> tuple[int, int]:
@@ -44,9 +52,10 @@ class Stage:
             "samples": self.samples,
             "value": self.value,
             "values": list(self.values),
+            "quality": self.quality,
         }
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Stage":
         """Return what `to_dict` was called on."""
-        return cls(stored["steps"], stored["samples"], stored["value"], tuple(stored["values"]))
+        return cls(**{**stored, "values": tuple(stored["values"])})

@@ -27,6 +27,7 @@ class Candidate:
         randomness: What training draws from.
         split: The search split.
         share: What one of its forwards costs, in forwards of the dense model.
+        training_forwards: What training costs for a sample, in forwards of the dense model.
         sample_forwards: Cost so far, in forwards of one sample by the dense model.
         seconds: Cost so far, in seconds of wall clock.
         stages: Where it was measured.
@@ -37,6 +38,7 @@ class Candidate:
     randomness: Randomness
     split: SearchSplit
     share: float
+    training_forwards: float
     sample_forwards: float
     seconds: float
     stages: list[Stage] = field(default_factory=list)
@@ -56,10 +58,12 @@ class Candidate:
             self._reading = None
             with self.randomness.running():
                 trained = self.training.advance(steps)
-            self.sample_forwards += self.share * TRAINING_FORWARDS * trained
+            self.sample_forwards += self.training_forwards * trained
         self._reading = self._reading or self.split.reading()
         measured = self.split.extend(self._reading, self.model, share)
         self.sample_forwards += self.share * measured
-        self.stages.append(self._reading.stage(self.training.done))
+        stage = self._reading.stage(self.training.done)
+        if not self.stages or self.stages[-1].place != stage.place:
+            self.stages.append(stage)
         self.seconds += time.perf_counter() - start
         return self._reading.found()

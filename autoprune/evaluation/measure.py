@@ -92,7 +92,8 @@ class Reading:
 
     def stage(self, steps: int) -> Stage:
         """Return what was found so far as a stage after ``steps`` training steps."""
-        return Stage.of(steps, self._means, self._counts, self.found().score)
+        found = self.found()
+        return Stage.of(steps, self._means, self._counts, found.score, found.quality)
 
 
 def to_device(batch: Any, device: str) -> Any:

@@ -12,10 +12,11 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from autoprune.core.recovery import Recovery
 from autoprune.errors import CandidateError
+from autoprune.evaluation.divergence import divergence
 from autoprune.evaluation.measure import to_device
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import call
-from autoprune.tasks import Task
+from autoprune.tasks import Task, need_logits
 
 After = Callable[[int, float], None]
 
@@ -57,6 +58,7 @@ class FineTuning:
         falling: Whether the learning rate falls along a cosine over all steps; else it stays.
         after: Called after each step of the optimiser with the number of the step, from 0, and
             its learning rate.
+        teacher: The dense model, whose outputs are learned from too, in eval mode; None for none.
     """
 
     def __init__(
@@ -69,8 +71,10 @@ class FineTuning:
         *,
         falling: bool = True,
         after: After = lambda step, rate: None,
+        teacher: nn.Module | None = None,
     ) -> None:
         self._model, self._task, self._device = model, task, device
+        self._recovery, self._teacher = recovery, teacher
         self._falling, self._after = falling, after
         self.done = 0
         if steps:  # nothing may be trainable otherwise
@@ -96,7 +100,8 @@ class FineTuning:
         return samples
 
     def _step(self, batch: Any) -> None:
-        loss = self._task.loss(call(self._model, self._task.inputs(batch)), batch)
+        outputs = call(self._model, self._task.inputs(batch))
+        loss = self._task.loss(outputs, batch) + self._distilled(outputs, batch)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise CandidateError(f"The training loss became {value}.")
@@ -107,6 +112,16 @@ class FineTuning:
         if self._falling:
             self._schedule.step()
         self.done += 1
+
+    def _distilled(self, outputs: Any, batch: Any) -> torch.Tensor | float:
+        """Return what the divergence from the teacher adds to the loss."""
+        if self._teacher is None:
+            return 0.0
+        task = need_logits(self._task, "recovery.distill")
+        with evaluating(self._teacher), torch.no_grad():
+            taught = task.logits(call(self._teacher, self._task.inputs(batch)))
+        softened = divergence(task.logits(outputs), taught, self._recovery.distill_temperature)
+        return self._recovery.distill * softened
 
 
 def fine_tune(

@@ -9,7 +9,7 @@ from torch import nn
 
 from autoprune.core.fingerprint import fingerprint, seed_from
 from autoprune.core.policy import Policy
-from autoprune.core.recovery import Recovery
+from autoprune.core.recovery import Recovery, ScoreBy
 from autoprune.core.stages import Stage
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate
@@ -93,8 +93,10 @@ class Scorer:
         return {unit: self.plan.units[unit].atoms - len(atoms) for unit, atoms in gone.items()}
 
     def fingerprint(self, steps: int) -> str:
-        """Identity of this way of scoring with ``steps`` training steps."""
-        settings = self.recovery.to_dict() | dict.fromkeys(_NO_PART, 0)
+        """Identity of this way of scoring with ``steps`` training steps; below 0 of a finalist."""
+        distils = steps < 0 and self.recovery.distill > 0
+        idle = _NO_PART if distils else (*_NO_PART, "distill", "distill_temperature")
+        settings = self.recovery.to_dict() | dict.fromkeys(idle, 0)
         return fingerprint([EVALUATOR_VERSION, steps, settings, self.seed])
 
     def score(
@@ -141,8 +143,14 @@ class Scorer:
         }
         return list(aims.values())
 
-    def candidate(self, policy: Policy, steps: int) -> Candidate:
-        """Build and recalibrate the model of a policy, to be trained for ``steps`` in the end."""
+    def candidate(self, policy: Policy, steps: int, *, final: bool = False) -> Candidate:
+        """Build and recalibrate the model of a policy.
+
+        Args:
+            policy: What is applied.
+            steps: Training steps to the end.
+            final: Whether it is a finalist: distilled if that is asked for, and scored by loss.
+        """
         start = time.perf_counter()
         dense, shrunk = self._shrunk(policy)
         share = self.cost.price(self.kept(policy)).macs / self.cost.dense.macs
@@ -152,12 +160,16 @@ class Scorer:
             model = self._built(dense, policy)
             batches = self.recovery.calibration_batches
             calibrated = recalibrate(model, self.task, batches, self.device)
+        teacher = self.model if final and self.recovery.distill > 0 else None
         return Candidate(
             model=model,
-            training=FineTuning(model, self.task, steps, self.recovery, self.device),
+            training=FineTuning(
+                model, self.task, steps, self.recovery, self.device, teacher=teacher
+            ),
             randomness=randomness,
-            split=self.search_split,
+            split=self._split("loss") if final else self.search_split,
             share=share,
+            training_forwards=share * TRAINING_FORWARDS + (teacher is not None),
             sample_forwards=share * calibrated + TRAINING_FORWARDS * shrunk,
             seconds=time.perf_counter() - start,
         )
@@ -165,8 +177,11 @@ class Scorer:
     @cached_property
     def search_split(self) -> SearchSplit:
         """The search split, the same batches for every candidate."""
+        return self._split(self.recovery.score_by)
+
+    def _split(self, score_by: ScoreBy) -> SearchSplit:
         seed = seed_from(self.seed, "search")
-        return SearchSplit(self.task, self.model, self.recovery.score_by, seed, self.device)
+        return SearchSplit(self.task, self.model, score_by, seed, self.device)
 
     def _shrunk(self, policy: Policy) -> tuple[nn.Module, int]:
         """Return the dense model after regularised training, if asked for, and samples used."""

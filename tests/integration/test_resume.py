@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import autoprune
-from autoprune.agent.evaluations import is_stopped
+from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.result import SearchResult
 from autoprune.artifacts.files import sha256_of
 from autoprune.core.imports import load_object
@@ -87,7 +87,7 @@ def before(place, name, chosen):
 def arm(moment):
     import optuna
     from autoprune import api
-    from autoprune.agent import evaluations, result
+    from autoprune.agent import finalist, result
     from autoprune.evaluation.scorer import Scorer
     from autoprune.storage.database import Database
     stops = {
@@ -103,7 +103,7 @@ def arm(moment):
     elif words[1] == "score":
         before(optuna.Study, "tell", lambda s, trial, *_: trial.number == int(words[2]) - 1)
     elif "finalist's" in words:
-        after(evaluations, "save_weights", 1)
+        after(finalist, "save_weights", 1)
     elif words[0] == "while":
         after(os, "replace", 1, lambda a, b: ".verdict" in str(a) and ".verdict" not in str(b))
     elif "result.json" in words:
