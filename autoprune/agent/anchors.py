@@ -23,7 +23,7 @@ def _params(plan: Plan, spaces: Mapping[str, UnitSpace], method: str, spared: fl
     params: Params = {}
     whole = plan.of("block").keys() | plan.weights.keys()
     for name, space in spaces.items():
-        share = 0.5 * (spared if _coupled(plan, name) else 1.0) * (name not in whole)
+        share = 0.5 * (spared if coupled(plan, name) else 1.0) * (name not in whole)
         aim = space.atoms * (1 - share)
         level = min(range(space.levels), key=lambda at: abs(space.kept[at] - aim))
         params[f"level:{name}"] = level
@@ -32,7 +32,7 @@ def _params(plan: Plan, spaces: Mapping[str, UnitSpace], method: str, spared: fl
     return params
 
 
-def _coupled(plan: Plan, unit: str) -> bool:
+def coupled(plan: Plan, unit: str) -> bool:
     """Tell whether the filters of several dense layers make one atom together."""
     found = plan.units.get(unit)
     shapes = [plan.shapes[part.tensor] for part in found.makers] if found else []

@@ -3,19 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import nn
-
-from autoprune.artifacts.files import sha256_of
-from autoprune.artifacts.weights import load_weights, save_weights
+from autoprune.agent.finalist import Finalist
+from autoprune.agent.outcomes import FAILED, SCORED, STOPPED, candidate_errors, is_stopped
 from autoprune.core.policy import Policy
 from autoprune.core.user_code import blame
-from autoprune.errors import CandidateError, InputError, ModelError
-from autoprune.evaluation.scorer import Score, Scorer
+from autoprune.errors import CandidateError
+from autoprune.evaluation.scorer import Scorer, Watch
 from autoprune.storage.database import Database
 from autoprune.storage.records import Evaluation, EvaluationKey
-
-SCORED, RECOVERED, FAILED = "scored", "recovered", "failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,84 +33,62 @@ class Evaluations:
     data_fp: str
     folder: Path
 
-    def score(self, policy: Policy) -> Evaluation:
-        """Return the score of a policy; ``outcome`` tells if it failed."""
+    def score(self, policy: Policy, watch: Watch | None = None) -> Evaluation:
+        """Return the score of a policy; ``outcome`` tells if it failed or was stopped early.
+
+        One that was stopped is scored anew where ``watch`` would not stop it any more.
+
+        Args:
+            policy: What is scored.
+            watch: Says after each stage why to stop, or None. Without it a stored evaluation is
+                taken as it is, and a new one is not stopped.
+        """
         steps = self.scorer.recovery.score_steps
         key = self._key(policy, steps)
         known = self.database.find_evaluation(key)
-        if known is not None:
+        if known is None:
+            found = self._score(policy, steps, watch)
+            return self.database.record_evaluation(self.run_id, key, found)
+        if not is_stopped(known) or watch is None or _stops(watch, known):
             return known
-        return self.database.record_evaluation(self.run_id, key, self._score(policy, steps))
+        found = self._score(policy, steps, watch)
+        self.database.replace_evaluation(self.run_id, key, found)
+        return found
 
-    def recover(self, policy: Policy) -> tuple[nn.Module, Evaluation]:
-        """Return the fine-tuned model of a finalist and what it was found to be worth.
-
-        Raises:
-            CandidateError: If it raises, or its loss becomes NaN or infinite.
-        """
+    def finalist(self, policy: Policy) -> Finalist:
+        """Return a policy as a finalist, with what an earlier session found of it."""
         steps = self.scorer.recovery.recover_steps
         key = self._key(policy, -1 - steps)
         known = self.database.find_evaluation(key)
-        if known is not None:
-            model = self._stored(known)
-            if model is not None:
-                return model, known
-        model, found = self._recover(policy, steps)
-        self.database.record_evaluation(self.run_id, key, found)
-        return model, found
 
-    def _recover(self, policy: Policy, steps: int) -> tuple[nn.Module, Evaluation]:
+        def keep(found: Evaluation) -> None:
+            self.database.replace_evaluation(self.run_id, key, found)
+
+        return Finalist(self.scorer, policy, steps, self.folder, keep, known)
+
+    def _score(self, policy: Policy, steps: int, watch: Watch | None) -> Evaluation:
         try:
-            model, score = self._train(policy, steps)
-        except (InputError, CandidateError):
-            raise
-        except Exception as err:  # the user's forward may raise anything
-            raise CandidateError(blame(err)) from err
-        path = self.folder / f"finalist-{policy.fingerprint[:12]}.safetensors"
-        sha256 = save_weights(model, path)
-        return model, Evaluation(
+            with candidate_errors():
+                _, score = self.scorer.score(policy, steps, watch)
+        except CandidateError as err:
+            cause = err.__cause__ or err
+            return Evaluation(policy, f"{FAILED}: {blame(cause)}", None, None, 0.0, 0.0)
+        return Evaluation(
             policy,
-            RECOVERED,
+            SCORED if score.stopped is None else f"{STOPPED}: early stop, {score.stopped}",
             score.loss,
             score.quality,
             score.sample_forwards,
             score.seconds,
-            path.name,
-            sha256,
+            score=score.score,
+            stages=score.stages,
         )
-
-    def _score(self, policy: Policy, steps: int) -> Evaluation:
-        try:
-            _, score = self._train(policy, steps)
-        except InputError:
-            raise
-        except Exception as err:  # the user's forward may raise anything
-            return Evaluation(policy, f"{FAILED}: {blame(err)}", None, None, 0.0, 0.0)
-        return Evaluation(
-            policy, SCORED, score.loss, score.quality, score.sample_forwards, score.seconds
-        )
-
-    def _train(self, policy: Policy, steps: int) -> tuple[nn.Module, Score]:
-        """Score a policy; memory that runs out is not the policy's fault."""
-        try:
-            return self.scorer.score(policy, steps)
-        except (MemoryError, torch.OutOfMemoryError) as err:
-            raise ModelError(
-                f"Memory ran out while a candidate was trained: {blame(err)} Lower the batch size "
-                "of the loaders. What was scored before is kept."
-            ) from err
-
-    def _stored(self, known: Evaluation) -> nn.Module | None:
-        """Return a finalist of an earlier session, if its weights are still as recorded."""
-        path = self.folder / str(known.weights)
-        if known.weights is None or not path.is_file():
-            return None
-        if sha256_of(path) != known.weights_sha256:
-            return None
-        model = self.scorer.build(known.policy)
-        load_weights(model, path, sha256_of(path))
-        return model.eval()
 
     def _key(self, policy: Policy, steps: int) -> EvaluationKey:
         way = self.scorer.fingerprint(steps)
         return EvaluationKey(self.model_fp, self.data_fp, policy.fingerprint, way)
+
+
+def _stops(watch: Watch, known: Evaluation) -> bool:
+    """Tell whether an evaluation that was stopped would be stopped again, by what is known now."""
+    return any(watch(known.stages[: at + 1]) is not None for at in range(len(known.stages)))

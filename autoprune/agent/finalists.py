@@ -1,77 +1,166 @@
-"""The best few by score are fine-tuned for longer; the best of those wins."""
+"""The best few by score are fine-tuned, fewer and fewer of them for longer; the best one wins."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from math import ceil
 
 from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.finalist import Finalist
 from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.core.stages import Stage
 from autoprune.errors import BudgetError, CandidateError, ModelError
 from autoprune.storage.records import Evaluation
+
+Accepts = Callable[[Evaluation, nn.Module], bool]
 
 
 def recover_finalists(
     ranked: Iterable[Evaluation],
     evaluations: Evaluations,
     progress: ProgressCallback,
-    accepts: Callable[[Evaluation, nn.Module], bool] = lambda evaluation, model: True,
+    accepts: Accepts = lambda evaluation, model: True,
 ) -> tuple[nn.Module, Evaluation, list[Evaluation]]:
-    """Fine-tune the best few, and return the best model, its evaluation, and all of them.
+    """Fine-tune the best few by successive halving; return the best model and what was found.
 
-    Quality on the search split decides, then loss. Finalists that diverge, or are not accepted
-    once they are fine-tuned, are replaced by the next in line.
+    All go a part of the way, the better half of them twice as far, and so on to the end (Jamieson
+    and Talwalkar 2016, arXiv:1502.07943). Quality on the search split decides, then loss. Each
+    follows the one learning rate schedule of the whole way, so to stop early costs nothing that
+    another way would have saved.
+
+    A finalist that diverges at the start is replaced by the next in line. Where the winner is not
+    accepted, those that got furthest follow, then the next in line.
+
+    Returns:
+        The model, its evaluation, and the evaluations of all finalists, those that were stopped
+        early included.
 
     Raises:
-        ModelError: If all of them are.
-        BudgetError: If all that could be fine-tuned were not accepted.
+        ModelError: If none could be fine-tuned.
+        BudgetError: If all that could be were not accepted.
     """
-    wanted = evaluations.scorer.recovery.finalists
-    recovered: list[tuple[nn.Module, Evaluation]] = []
-    problem, missed, tried = "", False, 0
-    start = time.monotonic()
-    for candidate in ranked:
-        tried += 1
+    race = _Race(iter(ranked), evaluations, progress)
+    missed = False
+    for finalist in race.order():
         try:
-            model, found = evaluations.recover(candidate.policy)
+            model, found = finalist.finish()
         except CandidateError as err:
-            problem = str(err)
+            race.problem = str(err)
             continue
-        if not accepts(found, model):
-            missed = True
-            continue
-        recovered.append((model, found))
-        best = max(recovered, key=_merit)[1]
-        pace = (time.monotonic() - start) / len(recovered)
-        progress(
-            Progress(
-                stage="recover",
-                done=len(recovered),
-                total=wanted,
-                best_quality=best.quality,
-                best_loss=best.loss,
-                seconds_left=pace * (wanted - len(recovered)),
-            )
-        )
-        if len(recovered) == wanted:
-            break
-    if not recovered and missed:
+        if accepts(found, model):
+            return model, found, [one.leave() for one in race.started]
+        missed = True
+    if missed:
         raise BudgetError(
             "Every pruned model that was fine-tuned missed a limit when it was measured once "
             "more, though it was inside before. What was scored is kept: resume when the device "
             "is less busy, or start afresh with a higher limit."
         )
-    if not recovered:
-        raise ModelError(
-            f"None of the {tried} pruned models that were scored could be fine-tuned. The "
-            f"last problem: {problem} Lower recovery.learning_rate and start afresh."
+    raise ModelError(
+        f"None of the {race.tried} pruned models that were scored could be fine-tuned. The "
+        f"last problem: {race.problem} Lower recovery.learning_rate and start afresh."
+    )
+
+
+def rungs(steps: int, finalists: int) -> list[int]:
+    """Return after how many training steps half of those left stop, the end included."""
+    halvings = (finalists - 1).bit_length()
+    return sorted({max(steps >> left, min(steps, 1)) for left in range(halvings + 1)})
+
+
+@dataclass
+class _Race:
+    """Who is how far.
+
+    Args:
+        line: Candidates, best first.
+        evaluations: What trains them.
+        progress: Told of each who reaches a rung.
+        started: Everybody who got somewhere.
+        tried: How many were taken from the line.
+        problem: Why the last one who could not be trained could not.
+    """
+
+    line: Iterator[Evaluation]
+    evaluations: Evaluations
+    progress: ProgressCallback
+    started: list[Finalist] = field(default_factory=list)
+    tried: int = 0
+    problem: str = ""
+    _reached: list[Stage] = field(default_factory=list)
+    _start: float = field(default_factory=time.monotonic)
+
+    def order(self) -> Iterator[Finalist]:
+        """Run the race, and yield who comes first, second and so on; then who stands in line."""
+        recovery = self.evaluations.scorer.recovery
+        first, *later = rungs(recovery.recover_steps, recovery.finalists)
+        running = sorted(self._entrants(first, recovery.finalists), key=_merit)
+        out: list[Finalist] = []
+        for rung in later:
+            half = ceil(len(running) / 2)
+            out = [one for one, _ in running[half:]] + out
+            for one, _ in running[half:]:
+                one.leave()
+            able = ((one, self._reach(one, rung)) for one, _ in running[:half])
+            running = sorted(((one, at) for one, at in able if at is not None), key=_merit)
+        yield from (one for one, _ in running)
+        yield from out
+        for one, _ in self._entrants(first, None):
+            yield one
+
+    def _entrants(self, rung: int, count: int | None) -> Iterator[tuple[Finalist, Stage]]:
+        """Yield those in line who get to the first rung, ``count`` at most."""
+        if count == 0:
+            return
+        for candidate in self.line:
+            self.tried += 1
+            finalist = self.evaluations.finalist(candidate.policy)
+            stage = self._reach(finalist, rung)
+            if stage is not None:
+                self.started.append(finalist)
+                yield finalist, stage
+                if count is not None and len(self.started) == count:
+                    return
+
+    def _reach(self, finalist: Finalist, rung: int) -> Stage | None:
+        try:
+            stage = finalist.reach(rung)
+        except CandidateError as err:
+            self.problem = str(err)
+            return None
+        self._reached.append(stage)
+        self._tell()
+        return stage
+
+    def _tell(self) -> None:
+        recovery = self.evaluations.scorer.recovery
+        done, total = len(self._reached), _visits(recovery.recover_steps, recovery.finalists)
+        best = min(self._reached, key=_worth)
+        pace = (time.monotonic() - self._start) / done
+        self.progress(
+            Progress(
+                stage="recover",
+                done=done,
+                total=max(total, done),
+                best_quality=best.quality,
+                best_loss=best.value,
+                seconds_left=pace * max(total - done, 0),
+            )
         )
-    model, winner = max(recovered, key=_merit)
-    return model, winner, [evaluation for _, evaluation in recovered]
 
 
-def _merit(entry: tuple[nn.Module, Evaluation]) -> tuple[float, float]:
-    quality, loss = entry[1].quality, entry[1].loss
-    assert quality is not None
-    assert loss is not None
-    return quality, -loss
+def _visits(steps: int, finalists: int) -> int:
+    """Return how often a finalist reaches a rung, if none fails."""
+    return sum(ceil(finalists / 2**at) for at in range(len(rungs(steps, finalists))))
+
+
+def _worth(stage: Stage) -> tuple[float, float]:
+    """Return what sorts the best first: quality, then loss."""
+    assert stage.quality is not None
+    return -stage.quality, stage.value
+
+
+def _merit(entry: tuple[Finalist, Stage]) -> tuple[float, float]:
+    return _worth(entry[1])

@@ -1,6 +1,7 @@
 """Ask, evaluate, tell: the loop that scores policies until the trials or the time are used up."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -8,9 +9,12 @@ from optuna.trial import Trial, TrialState
 
 from autoprune.agent.encoding import distributions, levels_of, policy_of
 from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.judge import LEAST, Watcher, verdict
+from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.projection import Projection
 from autoprune.agent.sampler import finished_trials
 from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.core.stages import Stage
 from autoprune.errors import ModelError
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import ABANDONED
@@ -43,7 +47,7 @@ class Loop:
         """Go on from where the study stands until there is nothing left to do.
 
         Returns:
-            What was scored without failing, lowest loss first.
+            What was scored to the end, best score first.
 
         Raises:
             ModelError: If every policy failed.
@@ -74,8 +78,8 @@ class Loop:
             self._report(pace)
 
     def ranked(self) -> list[Evaluation]:
-        """Return what was scored without failing, lowest loss first."""
-        fine = [(e.loss, fp, e) for fp, e in self.scored.items() if e.loss is not None]
+        """Return what was scored to the end, neither failed nor stopped, best score first."""
+        fine = [(e.score, fp, e) for fp, e in self.scored.items() if e.score is not None]
         return [evaluation for _, _, evaluation in sorted(fine, key=lambda entry: entry[:2])]
 
     @property
@@ -91,17 +95,27 @@ class Loop:
             trial.set_user_attr("outcome", ABANDONED)
             self.study.tell(trial, state=TrialState.FAIL)
             return False
-        found = self.evaluations.score(policy)
+        watcher = Watcher(trial, self._verdict)
+        found = self.evaluations.score(policy, watcher)
+        watcher.tell(found.stages)
         self._keep(found)
         costs = self.projection.price(levels_of(trial.params, self.projection.spaces))
         for name, value in {"outcome": found.outcome, "quality": found.quality}.items():
             trial.set_user_attr(name, value)
         trial.set_user_attr("costs", dict(costs.as_dict()))
-        if found.loss is None:
-            self.study.tell(trial, state=TrialState.FAIL)
+        if found.score is not None:
+            self.study.tell(trial, found.score)
         else:
-            self.study.tell(trial, found.loss)
+            state = TrialState.PRUNED if is_stopped(found) else TrialState.FAIL
+            self.study.tell(trial, state=state)
         return True
+
+    def _verdict(self, stages: Sequence[Stage]) -> str | None:
+        """Return why a candidate is stopped: the best is one inside what is aimed at now."""
+        ranked = self.ranked()
+        best = next((one for one in ranked if self.projection.aims_at(one.policy)), None)
+        least = max(LEAST, self.evaluations.scorer.recovery.finalists)
+        return verdict(stages, best, ranked, least)
 
     def _keep(self, evaluation: Evaluation) -> None:
         self.scored[evaluation.policy.fingerprint] = evaluation

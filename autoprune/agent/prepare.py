@@ -18,10 +18,11 @@ from autoprune.core.recovery import Recovery
 from autoprune.core.user_code import blame
 from autoprune.cost.model import CostModel
 from autoprune.errors import CandidateError, DataError, ModelError
+from autoprune.evaluation.candidate import TRAINING_FORWARDS
 from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.measure import measure, to_device
+from autoprune.evaluation.measure import Measurement, measure, to_device
 from autoprune.evaluation.randomness import isolated
-from autoprune.evaluation.scorer import TRAINING_FORWARDS, Scorer
+from autoprune.evaluation.scorer import Scorer
 from autoprune.methods import find_method
 from autoprune.methods.regularised import penalty
 from autoprune.surgery.discover import discover
@@ -29,7 +30,7 @@ from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import call, describe, map_tensors
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.units import Cut
-from autoprune.tasks import Task
+from autoprune.tasks import Task, need_logits
 from autoprune.tasks.base import SPLITS
 from autoprune.tasks.splits import check_separate
 
@@ -45,7 +46,8 @@ class Prepared:
         inputs: Positional arguments of one forward of `TRACED_SAMPLES` samples, on the CPU.
         scorer: What scores a policy.
         pricing: What is feasible, and what latency is priced by.
-        sample_forwards: What ranking the atoms cost, in forwards of one sample.
+        sample_forwards: What ranking the atoms cost, and the dense model's outputs where scores
+            need them, in forwards of one sample.
         dense_quality: The dense model's metric on the search split.
     """
 
@@ -75,6 +77,10 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
     for method in request.space.all_methods:
         find_method(method)
     check_trainable(request)
+    if request.recovery.score_by == "kl":
+        need_logits(request.task, "recovery.score_by 'kl'")
+    if request.recovery.distill > 0:
+        need_logits(request.task, "recovery.distill")
     request.progress(Progress(stage="trace", done=0, total=1))
     inputs = example_inputs(request.task)
     rng = np.random.default_rng(request.seed)
@@ -82,7 +88,8 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
     pricing = priced(request, plan, inputs, latency)
     model = request.model.to(request.device)
     request.progress(Progress(stage="importance", done=0, total=1))
-    dense_quality = _dense_quality(model, request)
+    measured = _measured(model, request)
+    outputs = measured.samples if request.recovery.score_by == "kl" else 0
     scorer = ranked(
         model,
         plan,
@@ -98,8 +105,8 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
         inputs=inputs,
         scorer=scorer,
         pricing=pricing,
-        dense_quality=dense_quality,
-        sample_forwards=float(TRAINING_FORWARDS * scorer.importance.samples),
+        dense_quality=measured.quality,
+        sample_forwards=float(TRAINING_FORWARDS * scorer.importance.samples + outputs),
     )
 
 
@@ -143,10 +150,10 @@ def check_trainable(request: Request) -> None:
         )
 
 
-def _dense_quality(model: nn.Module, request: Request) -> float:
+def _measured(model: nn.Module, request: Request) -> Measurement:
     try:
         with isolated(request.seed, request.task.loader("search")):
-            return measure(model, request.task, "search", request.device).quality
+            return measure(model, request.task, "search", request.device)
     except CandidateError as err:
         raise DataError(
             f"The dense model cannot be measured: {err} Check the checkpoint, and the search "

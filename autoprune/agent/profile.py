@@ -10,10 +10,10 @@ from autoprune.agent.forked import can_fork, shared_out
 from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
 from autoprune.core.progress import Progress, ProgressCallback
-from autoprune.evaluation.candidate import Probed
 from autoprune.evaluation.monotone import failed_error, fit
 from autoprune.evaluation.points import Point, due, expected
 from autoprune.evaluation.probe import Prober, probe_fingerprint
+from autoprune.evaluation.probed import Probed
 from autoprune.evaluation.scorer import Scorer
 from autoprune.evaluation.sensitivity import Entry, FloatArray, Sensitivity
 from autoprune.space.schema import UnitSpace

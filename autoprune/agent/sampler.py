@@ -29,7 +29,8 @@ def tpe(seed: int) -> BaseSampler:
 
 def finished_trials(study: Study) -> list[FrozenTrial]:
     """Return the trials that came to an end by themselves, oldest first."""
-    ended = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+    states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    ended = study.get_trials(deepcopy=False, states=states)
     return [trial for trial in ended if trial.user_attrs.get("outcome") != ABANDONED]
 
 

@@ -1,4 +1,4 @@
-"""Loss and metric of a model on one split."""
+"""Loss, metric and score of a model on one split."""
 
 import math
 from dataclasses import dataclass
@@ -7,25 +7,93 @@ from typing import Any
 import torch
 from torch import nn
 
+from autoprune.core.recovery import ScoreBy
+from autoprune.core.stages import Stage
 from autoprune.errors import CandidateError
+from autoprune.evaluation.divergence import divergence
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import call, map_tensors
-from autoprune.tasks import Split, Task
+from autoprune.tasks import Split, Task, need_logits
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one pass over a split gave.
+    """What was found on a split, or on the batches of it that were seen.
 
     Args:
         loss: Mean loss per sample.
         quality: The task's metric, higher is better.
         samples: Number of samples seen.
+        score: What ranks candidates, lower is better.
     """
 
     loss: float
     quality: float
     samples: int
+    score: float
+
+
+class Reading:
+    """Gathers what the batches of a split say about one model, which does not change meanwhile.
+
+    Args:
+        task: Loss and metric.
+        split: Name of the split, for errors.
+        score_by: What the score is made of.
+    """
+
+    def __init__(self, task: Task, split: Split, score_by: ScoreBy = "loss") -> None:
+        self._task, self._split, self._score_by = task, split, score_by
+        self._metric = task.metric()
+        self._loss = 0.0
+        self._counts: list[int] = []
+        self._means: list[float] = []  # of the score, by batch
+
+    @property
+    def batches(self) -> int:
+        """Number of batches taken in."""
+        return len(self._counts)
+
+    def add(self, outputs: Any, batch: Any, dense: torch.Tensor | None = None) -> None:
+        """Take in one batch; ``dense`` are the dense model's logits, for a score by ``kl``."""
+        count = self._task.samples(batch)
+        mean = float(self._task.loss(outputs, batch))
+        self._loss += mean * count
+        self._metric.update(outputs, batch)
+        self._counts.append(count)
+        self._means.append(mean if self._score_by == "loss" else self._mean(outputs, batch, dense))
+
+    def _mean(self, outputs: Any, batch: Any, dense: torch.Tensor | None) -> float:
+        if self._score_by == "kl":
+            assert dense is not None
+            logits = need_logits(self._task, "recovery.score_by 'kl'").logits(outputs)
+            return float(divergence(logits, dense.to(logits.device)))
+        own = self._task.metric()
+        own.update(outputs, batch)
+        return -own.compute()
+
+    def found(self) -> Measurement:
+        """Return what was found so far.
+
+        Raises:
+            CandidateError: If the loss or the score is NaN or infinite.
+        """
+        samples = sum(self._counts)
+        loss, quality = self._loss / samples, self._metric.compute()
+        if not math.isfinite(loss):
+            raise CandidateError(f"The loss on the {self._split} split is {loss}.")
+        score = {"loss": loss, "metric": -quality}.get(self._score_by)
+        if score is None:
+            pairs = zip(self._means, self._counts, strict=True)
+            score = sum(mean * count for mean, count in pairs) / samples
+        if not math.isfinite(score):
+            raise CandidateError(f"The {self._score_by} on the {self._split} split is {score}.")
+        return Measurement(loss, quality, samples, score)
+
+    def stage(self, steps: int) -> Stage:
+        """Return what was found so far as a stage after ``steps`` training steps."""
+        found = self.found()
+        return Stage.of(steps, self._means, self._counts, found.score, found.quality)
 
 
 def to_device(batch: Any, device: str) -> Any:
@@ -34,22 +102,15 @@ def to_device(batch: Any, device: str) -> Any:
 
 
 def measure(model: nn.Module, task: Task, split: Split, device: str) -> Measurement:
-    """Measure ``model`` (already on ``device``) on a whole split, in eval mode.
+    """Measure ``model`` (already on ``device``) on a whole split, in eval mode, score by loss.
 
     Raises:
         CandidateError: If the loss is NaN or infinite.
         DataError: If the loader fails.
     """
-    metric, total, samples = task.metric(), 0.0, 0
+    reading = Reading(task, split)
     with evaluating(model), torch.no_grad():
         for raw in task.batches(split):
             batch = to_device(raw, device)
-            outputs = call(model, task.inputs(batch))
-            count = task.samples(batch)
-            total += float(task.loss(outputs, batch)) * count
-            samples += count
-            metric.update(outputs, batch)
-    loss = total / samples
-    if not math.isfinite(loss):
-        raise CandidateError(f"The loss on the {split} split is {loss}.")
-    return Measurement(loss, metric.compute(), samples)
+            reading.add(call(model, task.inputs(batch)), batch)
+    return reading.found()

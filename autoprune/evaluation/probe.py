@@ -16,11 +16,11 @@ from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
 from autoprune.core.user_code import blame
 from autoprune.errors import CandidateError, DataError
-from autoprune.evaluation.candidate import Candidate, Probed, paired, same
 from autoprune.evaluation.drawn import Batch, drawn
 from autoprune.evaluation.forwards import MismatchError, Outputs
 from autoprune.evaluation.order import order_of
 from autoprune.evaluation.prefix import LIMIT, Prefix, run_after
+from autoprune.evaluation.probed import Candidate, Probed, paired, same
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.recover import averaging, norms_of
 from autoprune.evaluation.scorer import Scorer

@@ -1,48 +1,94 @@
 """Randomness that depends on a seed only, and leaves no trace outside."""
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
 
-@contextmanager
-def isolated(seed: int, *loaders: Any) -> Iterator[None]:
+class Randomness:
+    """Every source that user code may draw from, seeded once, left and taken up again.
+
+    Args:
+        seed: Any 32-bit number.
+        loaders: Loaders whose own generators, if they have some, are seeded too.
+    """
+
+    def __init__(self, seed: int, *loaders: Any) -> None:
+        self._seed, self._loaders = seed, loaders
+        self._own: _States | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Go on where the last block ended, and put all back as it was outside afterwards."""
+        outside = _States(self._loaders)
+        _renew(self._loaders)  # persistent workers would go on with older seeds
+        self._seed_all() if self._own is None else self._own.restore()
+        try:
+            yield
+        finally:
+            self._own = _States(self._loaders)
+            outside.restore()
+            _renew(self._loaders)
+
+    def _seed_all(self) -> None:
+        torch.manual_seed(self._seed)
+        random.seed(self._seed)
+        np.random.seed(self._seed)
+        for generator in _generators(self._loaders):
+            generator.manual_seed(self._seed)
+
+
+def isolated(seed: int, *loaders: Any) -> AbstractContextManager[None]:
     """Seed every source that user code may draw from, and put all back afterwards.
 
     Args:
         seed: Any 32-bit number.
         loaders: Loaders whose own generators, if they have some, are seeded too.
     """
+    return Randomness(seed, *loaders).running()
+
+
+class _States:
+    """Where all sources stand now, with the workers that loaders keep."""
+
+    def __init__(self, loaders: Sequence[Any]) -> None:
+        self._python, self._numpy = random.getstate(), np.random.get_state()
+        self._torch = torch.get_rng_state()
+        self._cuda = [torch.cuda.get_rng_state(at) for at in range(torch.cuda.device_count())]
+        self._generators = [(one, one.get_state()) for one in _generators(loaders)]
+        self._workers = [(loader, getattr(loader, "_iterator", None)) for loader in loaders]
+
+    def restore(self) -> None:
+        random.setstate(self._python)
+        np.random.set_state(self._numpy)
+        torch.set_rng_state(self._torch)
+        for at, state in enumerate(self._cuda):
+            torch.cuda.set_rng_state(state, at)
+        for generator, state in self._generators:
+            generator.set_state(state)
+        for loader, workers in self._workers:
+            if workers is not None:
+                loader._iterator = workers
+
+
+def _renew(loaders: Sequence[Any]) -> None:
+    """Have loaders start new workers."""
     for loader in loaders:
         if getattr(loader, "_iterator", None) is not None:
-            loader._iterator = None  # persistent workers would go on with older seeds
-    devices = list(range(torch.cuda.device_count()))
-    own = {id(g): g for loader in loaders for g in _generators(loader)}
-    states = {key: generator.get_state() for key, generator in own.items()}
-    python, numpy = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed)
-        for generator in own.values():
-            generator.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
-            for key, generator in own.items():
-                generator.set_state(states[key])
+            loader._iterator = None
 
 
-def _generators(loader: Any) -> Iterator[torch.Generator]:
-    batches = getattr(loader, "batch_sampler", None)
-    samplers = (getattr(holder, "sampler", None) for holder in (loader, batches))
-    for holder in (loader, batches, *samplers):
-        generator = getattr(holder, "generator", None)
-        if isinstance(generator, torch.Generator):
-            yield generator
+def _generators(loaders: Sequence[Any]) -> list[torch.Generator]:
+    found: dict[int, torch.Generator] = {}
+    for loader in loaders:
+        batches = getattr(loader, "batch_sampler", None)
+        samplers = (getattr(holder, "sampler", None) for holder in (loader, batches))
+        for holder in (loader, batches, *samplers):
+            generator = getattr(holder, "generator", None)
+            if isinstance(generator, torch.Generator):
+                found[id(generator)] = generator
+    return list(found.values())

@@ -1,18 +1,22 @@
 """Score a policy: shrink, apply, recalibrate, recover briefly, measure on the search split."""
 
 import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import nn
 
 from autoprune.core.fingerprint import fingerprint, seed_from
 from autoprune.core.policy import Policy
-from autoprune.core.recovery import Recovery
+from autoprune.core.recovery import Recovery, ScoreBy
+from autoprune.core.stages import Stage
 from autoprune.cost.model import CostModel
+from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate
 from autoprune.evaluation.importance import Importance
-from autoprune.evaluation.measure import measure
-from autoprune.evaluation.randomness import isolated
-from autoprune.evaluation.recover import fine_tune, recalibrate
+from autoprune.evaluation.randomness import Randomness, isolated
+from autoprune.evaluation.recover import FineTuning, recalibrate
+from autoprune.evaluation.search_split import SearchSplit
 from autoprune.evaluation.shrink import penalties, shrink
 from autoprune.evaluation.sparsify import sparsify
 from autoprune.surgery.apply import apply
@@ -20,8 +24,10 @@ from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Task
 
-EVALUATOR_VERSION = 2
-TRAINING_FORWARDS = 3  # forward, and a backward that costs two
+EVALUATOR_VERSION = 3
+# What says how many are scored, and for how long, but not how one of them is.
+_NO_PART = ("score_steps", "recover_steps", "finalists", "stages")
+Watch = Callable[[Sequence[Stage]], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +35,22 @@ class Score:
     """What a policy was found to be worth.
 
     Args:
-        loss: Mean loss on the search split after recovery.
-        quality: The task's metric on the search split after recovery.
+        loss: Mean loss on the search split after recovery; None if it was stopped early.
+        quality: The task's metric on the search split after recovery; None likewise.
         sample_forwards: Cost, in forwards of one sample by the dense model.
         seconds: Cost, in seconds of wall clock.
+        score: What ranks candidates, lower is better; None if it was stopped early.
+        stages: What was found on the way.
+        stopped: Why it was stopped early, None if it was not.
     """
 
-    loss: float
-    quality: float
+    loss: float | None
+    quality: float | None
     sample_forwards: float
     seconds: float
+    score: float | None
+    stages: tuple[Stage, ...] = ()
+    stopped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,31 +93,95 @@ class Scorer:
         return {unit: self.plan.units[unit].atoms - len(atoms) for unit, atoms in gone.items()}
 
     def fingerprint(self, steps: int) -> str:
-        """Identity of this way of scoring with ``steps`` training steps."""
-        settings = self.recovery.to_dict() | {"score_steps": 0, "recover_steps": 0, "finalists": 0}
+        """Identity of this way of scoring with ``steps`` training steps; below 0 of a finalist."""
+        distils = steps < 0 and self.recovery.distill > 0
+        idle = _NO_PART if distils else (*_NO_PART, "distill", "distill_temperature")
+        settings = self.recovery.to_dict() | dict.fromkeys(idle, 0)
         return fingerprint([EVALUATOR_VERSION, steps, settings, self.seed])
 
-    def score(self, policy: Policy, steps: int) -> tuple[nn.Module, Score]:
-        """Build, recover for ``steps`` and measure; return the model and its score.
+    def score(
+        self, policy: Policy, steps: int, watch: Watch | None = None
+    ) -> tuple[nn.Module, Score]:
+        """Build, recover for ``steps`` and measure, in stages; return the model and its score.
+
+        Args:
+            policy: What is scored.
+            steps: Training steps to the end.
+            watch: Given the stages so far after each but the last, returns why to stop, or None.
+                If it is left out, nothing is measured before the end.
 
         Raises:
             CandidateError: If the loss is NaN or infinite.
             DataError: If a loader fails.
         """
+        candidate = self.candidate(policy, steps)
+        stopped = None
+        *early, (_, whole) = self.recovery.stages
+        for done, share in self._aims(steps, early if watch else ()):
+            candidate.reach(done, share)
+            stopped = watch(candidate.stages) if watch else None
+            if stopped is not None:
+                break
+        found = candidate.reach(steps, whole) if stopped is None else None
+        return candidate.model, Score(
+            loss=found.loss if found else None,
+            quality=found.quality if found else None,
+            sample_forwards=candidate.sample_forwards,
+            seconds=candidate.seconds,
+            score=found.score if found else None,
+            stages=tuple(candidate.stages),
+            stopped=stopped,
+        )
+
+    def _aims(self, steps: int, shares: Iterable[tuple[float, float]]) -> list[tuple[int, float]]:
+        """Return steps and shares of the split, without stages that the last one is alike."""
+        batches = self.search_split.batches
+        aims = {
+            (done, batches(share)): (done, share)
+            for done, share in ((round(part * steps), share) for part, share in shares)
+            if done < steps or batches(share) < batches(1)
+        }
+        return list(aims.values())
+
+    def candidate(self, policy: Policy, steps: int, *, final: bool = False) -> Candidate:
+        """Build and recalibrate the model of a policy.
+
+        Args:
+            policy: What is applied.
+            steps: Training steps to the end.
+            final: Whether it is a finalist: distilled if that is asked for, and scored by loss.
+        """
         start = time.perf_counter()
         dense, shrunk = self._shrunk(policy)
-        seed = seed_from(self.seed, steps)  # all candidates see the same batches
         share = self.cost.price(self.kept(policy)).macs / self.cost.dense.macs
-        with isolated(seed, self.task.loader("train"), self.task.loader("search")):
+        # all candidates see the same batches
+        randomness = Randomness(seed_from(self.seed, steps), self.task.loader("train"))
+        with randomness.running():
             model = self._built(dense, policy)
             batches = self.recovery.calibration_batches
             calibrated = recalibrate(model, self.task, batches, self.device)
-            trained = fine_tune(model, self.task, steps, self.recovery, self.device)
-            found = measure(model, self.task, "search", self.device)
-        forwards = share * (calibrated + TRAINING_FORWARDS * trained + found.samples)
-        forwards += TRAINING_FORWARDS * shrunk
-        seconds = time.perf_counter() - start
-        return model, Score(found.loss, found.quality, forwards, seconds)
+        teacher = self.model if final and self.recovery.distill > 0 else None
+        return Candidate(
+            model=model,
+            training=FineTuning(
+                model, self.task, steps, self.recovery, self.device, teacher=teacher
+            ),
+            randomness=randomness,
+            split=self._split("loss") if final else self.search_split,
+            share=share,
+            training_forwards=share * TRAINING_FORWARDS + (teacher is not None),
+            sample_forwards=share * calibrated + TRAINING_FORWARDS * shrunk,
+            seconds=time.perf_counter() - start,
+        )
+
+    @cached_property
+    def search_split(self) -> SearchSplit:
+        """The search split, the same batches for every candidate."""
+        return self._split(self.recovery.score_by)
+
+    def _split(self, score_by: ScoreBy) -> SearchSplit:
+        seed = seed_from(self.seed, "search")
+        return SearchSplit(self.task, self.model, score_by, seed, self.device)
 
     def _shrunk(self, policy: Policy) -> tuple[nn.Module, int]:
         """Return the dense model after regularised training, if asked for, and samples used."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -98,6 +98,14 @@ class Database:
                 raise
             return stored
         return evaluation
+
+    def replace_evaluation(
+        self, run_id: int | None, key: EvaluationKey, evaluation: Evaluation
+    ) -> None:
+        """Store an evaluation in place of the one of that key, if there is one."""
+        with self.transaction() as session:
+            session.execute(delete(EvaluationRow).filter_by(**key_columns(key)))
+            session.add(evaluation_row(run_id, key, evaluation))
 
     def evaluations(self, run_id: int) -> list[Evaluation]:
         """Return what this run stored, oldest first; what it found stored is not among it."""

@@ -51,6 +51,7 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: UtcDateTime,
         dict[str, Any]: JSON,
+        list[dict[str, Any]]: JSON,
         str: String,
         float: Double,
     }
@@ -87,6 +88,8 @@ class EvaluationRow(Base):
     outcome: Mapped[str]
     loss: Mapped[float | None]
     quality: Mapped[float | None]
+    score: Mapped[float | None]
+    stages: Mapped[list[dict[str, Any]] | None]
     sample_forwards: Mapped[float]
     seconds: Mapped[float]
     weights: Mapped[str | None]

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from autoprune.core.policy import Policy
+from autoprune.core.stages import Stage
 from autoprune.errors import ArtifactError, CandidateError
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -58,13 +59,16 @@ class Evaluation:
 
     Args:
         policy: What was applied.
-        outcome: How it ended: ``scored``, ``recovered``, or ``failed:`` and the reason.
+        outcome: How it ended: ``scored``, ``recovered``, or ``stopped:`` or ``failed:`` and the
+            reason.
         loss: Loss on the search split, if it was reached.
         quality: The task's metric on the search split (higher is better), if it was reached.
         sample_forwards: Cost, in forwards of one sample by the dense model.
         seconds: Cost, in seconds of wall clock.
         weights: Name of the weights file in the run's own folder, if it was kept.
         weights_sha256: SHA-256 of that file, 64 hex digits.
+        score: What ranks it, lower is better, if the end was reached; the loss if not given.
+        stages: What was found on the way.
 
     Raises:
         CandidateError: If a number is NaN or infinite.
@@ -79,9 +83,13 @@ class Evaluation:
     seconds: float
     weights: str | None = None
     weights_sha256: str | None = None
+    score: float | None = None
+    stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("loss", "quality", "sample_forwards", "seconds"):
+        if self.score is None:
+            object.__setattr__(self, "score", self.loss)
+        for name in ("loss", "quality", "score", "sample_forwards", "seconds"):
             number = getattr(self, name)
             if number is not None and not math.isfinite(number):
                 raise CandidateError(

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from autoprune.core.policy import Policy
+from autoprune.core.stages import Stage
 from autoprune.storage.models import EvaluationRow, RunRow
 from autoprune.storage.records import Evaluation, EvaluationKey, Run
 
@@ -36,6 +37,8 @@ def evaluation_row(
         outcome=evaluation.outcome,
         loss=_float(evaluation.loss),
         quality=_float(evaluation.quality),
+        score=_float(evaluation.score),
+        stages=[stage.to_dict() for stage in evaluation.stages],
         sample_forwards=float(evaluation.sample_forwards),
         seconds=float(evaluation.seconds),
         weights=evaluation.weights,
@@ -55,6 +58,8 @@ def to_evaluation(row: EvaluationRow) -> Evaluation:
         seconds=row.seconds,
         weights=row.weights,
         weights_sha256=row.weights_sha256,
+        score=row.score,
+        stages=tuple(Stage.from_dict(stage) for stage in row.stages or ()),
     )
 
 

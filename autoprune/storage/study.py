@@ -32,6 +32,7 @@ def open_study(
     *,
     direction: Literal["minimize", "maximize"] = "minimize",
     sampler: optuna.samplers.BaseSampler | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
 ) -> optuna.Study:
     """Open the study ``name`` in the database at ``url``; make both if they are missing.
 
@@ -40,6 +41,7 @@ def open_study(
         name: Name of the study.
         direction: Whether lower or higher values are better.
         sampler: What proposes parameters; None for Optuna's default. It is not stored.
+        pruner: What stops trials early by what they report; None stops none. It is not stored.
 
     Raises:
         ConfigError: If the URL cannot be read or used, if another version of Optuna wrote the
@@ -55,6 +57,7 @@ def open_study(
                 study_name=name,
                 direction=direction,
                 sampler=sampler,
+                pruner=pruner or optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )
         except StorageInternalError as err:

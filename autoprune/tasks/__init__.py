@@ -1,6 +1,23 @@
 """Tasks: what is learned, how it is judged, and the data for both."""
 
-from autoprune.tasks.base import TASKS, Metric, Split, Task, create_task
+from autoprune.tasks.base import (
+    TASKS,
+    HasLogits,
+    Metric,
+    Split,
+    Task,
+    create_task,
+    need_logits,
+)
 from autoprune.tasks.classification import Classification
 
-__all__ = ["TASKS", "Classification", "Metric", "Split", "Task", "create_task"]
+__all__ = [
+    "TASKS",
+    "Classification",
+    "HasLogits",
+    "Metric",
+    "Split",
+    "Task",
+    "create_task",
+    "need_logits",
+]

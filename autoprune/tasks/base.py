@@ -1,11 +1,12 @@
 """What a task is, and the registry of them."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 
 from autoprune.core.registry import Registry
+from autoprune.errors import ConfigError
 
 Split = Literal["train", "search", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -68,6 +69,34 @@ class Task(Protocol):
     def check_outputs(self, outputs: Any, batch: Any) -> None:
         """Raise `DataError` if the model's outputs do not fit the task or the targets."""
         ...
+
+
+@runtime_checkable
+class HasLogits(Protocol):
+    """A task whose outputs are distributions, so that two models can be compared by them."""
+
+    def logits(self, outputs: Any) -> torch.Tensor:
+        """Return the model's outputs as logits, ``... x classes``."""
+        ...
+
+
+def need_logits(task: Task, why: str) -> HasLogits:
+    """Return the task, if it knows the logits in its model's outputs.
+
+    Args:
+        task: The task.
+        why: The setting that needs them, for the message.
+
+    Raises:
+        ConfigError: If it does not.
+    """
+    if not isinstance(task, HasLogits):
+        raise ConfigError(
+            f"{why} compares outputs with the dense model's, and the task {task.name!r} does not "
+            "say where its logits are. Give it a method 'logits(outputs)' that returns a tensor "
+            "[..., classes], or leave that setting as it is."
+        )
+    return task
 
 
 TASKS: Registry[Callable[[Any], Task]] = Registry("task")

@@ -75,6 +75,11 @@ class Classification:
             self.check_outputs(outputs, batch)
             raise
 
+    def logits(self, outputs: Any) -> torch.Tensor:
+        """Return the outputs, ``samples x classes``; see `HasLogits.logits`."""
+        assert isinstance(outputs, torch.Tensor)
+        return outputs
+
     def metric(self) -> Top1:
         """Return a fresh accuracy; see `Task.metric`."""
         return Top1()

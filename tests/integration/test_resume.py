@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import autoprune
+from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.result import SearchResult
 from autoprune.artifacts.files import sha256_of
 from autoprune.core.imports import load_object
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress
-from autoprune.evaluation.scorer import Score, Scorer
+from autoprune.evaluation.scorer import Score, Scorer, Watch
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
@@ -52,7 +53,8 @@ def run(project, out, progress):
         budget="macs=50%", trials={TRIALS}, onnx=False, constructor="code.py:net", out=out,
         if_exists="resume", runner=f"file:{{project / 'runner.yaml'}}", progress=progress,
         recovery=autoprune.Recovery(
-            score_steps=4, recover_steps=12, finalists=2, calibration_batches=2
+            score_steps=4, recover_steps=12, finalists=2, calibration_batches=2,
+            stages=((0.5, 1), (1, 1)),
         ),
     )
 """
@@ -85,7 +87,7 @@ def before(place, name, chosen):
 def arm(moment):
     import optuna
     from autoprune import api
-    from autoprune.agent import evaluations, result
+    from autoprune.agent import finalist, result
     from autoprune.evaluation.scorer import Scorer
     from autoprune.storage.database import Database
     stops = {
@@ -101,7 +103,7 @@ def arm(moment):
     elif words[1] == "score":
         before(optuna.Study, "tell", lambda s, trial, *_: trial.number == int(words[2]) - 1)
     elif "finalist's" in words:
-        after(evaluations, "save_weights", 1)
+        after(finalist, "save_weights", 1)
     elif words[0] == "while":
         after(os, "replace", 1, lambda a, b: ".verdict" in str(a) and ".verdict" not in str(b))
     elif "result.json" in words:
@@ -159,7 +161,7 @@ def stored(folder: Path) -> list[Evaluation]:
     with Database.open(sqlite_url(folder / "autoprune.db")) as database:
         run = database.find_run("autoprune")
         found = database.evaluations(run.id) if run else []
-    return [evaluation for evaluation in found if evaluation.outcome == "scored"]
+    return [one for one in found if one.outcome == "scored" or is_stopped(one)]
 
 
 def summary(folder: Path) -> dict[str, Any]:
@@ -182,10 +184,12 @@ def test_a_killed_run_ends_as_if_undisturbed(
     events: list[Progress] = []
     score = Scorer.score
 
-    def counted(self: Scorer, policy: Policy, steps: int) -> tuple[torch.nn.Module, Score]:
+    def counted(
+        self: Scorer, policy: Policy, steps: int, watch: Watch | None = None
+    ) -> tuple[torch.nn.Module, Score]:
         if steps == 4:
             asked.append(policy)
-        return score(self, policy, steps)
+        return score(self, policy, steps, watch)
 
     monkeypatch.chdir(killed)
     monkeypatch.setattr(Scorer, "score", counted)

@@ -20,7 +20,7 @@ from autoprune.storage.engine import sqlite_url
 from autoprune.storage.latencies import Latencies, devices
 from autoprune.storage.migrate import CONTEXT_OPTIONS
 from autoprune.storage.models import Base
-from autoprune.storage.records import Latency
+from autoprune.storage.records import EvaluationKey, Latency
 from autoprune.storage.sensitivities import Sensitivities, StoredProbe
 from autoprune.storage.study import close_study, open_study
 
@@ -154,6 +154,27 @@ def test_the_sensitivities_can_be_taken_out_again(url: str) -> None:
     assert "ap_latency" in _tables(url)
 
 
+def test_evaluations_of_before_there_were_stages_stay_and_rank_by_loss(url: str) -> None:
+    _migrate(url, command.upgrade, "r0002")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO ap_evaluation (model_fp, data_fp, policy_fp, evaluator_fp, policy, "
+                "outcome, loss, quality, sample_forwards, seconds, created_at) VALUES "
+                "('m', 'd', 'p', 'e', '{}', 'scored', 0.25, 0.9, 1, 1, '2026-01-01 00:00:00')"
+            )
+        )
+    engine.dispose()
+    with Database.open(url) as database:
+        found = database.find_evaluation(EvaluationKey("m", "d", "p", "e"))
+    assert found is not None
+    assert (found.score, found.stages) == (0.25, ())
+    _migrate(url, command.downgrade, "r0002")
+    with Database.open(url) as database:
+        assert database.find_evaluation(EvaluationKey("m", "d", "p", "e")) == found
+
+
 def test_the_latencies_can_be_taken_out_again(url: str) -> None:
     _use_ours(url)
     _migrate(url, command.downgrade, "r0001")
@@ -178,7 +199,7 @@ def test_tables_of_a_newer_autoprune_are_refused_and_left_alone(url: str) -> Non
 _OPEN = """
 import sys, time
 from autoprune.storage.database import Database
-from autoprune.storage.records import Latency
+from autoprune.storage.records import EvaluationKey, Latency
 from autoprune.storage.study import open_study
 
 time.sleep(max(0.0, float(sys.argv[2]) - time.time()))

@@ -21,8 +21,9 @@ from autoprune.core.progress import Progress, silent
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, CandidateError, DataError, ModelError
+from autoprune.evaluation.candidate import Candidate
 from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.scorer import Score, Scorer
+from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -40,12 +41,12 @@ class Counting(Scorer):
     asked: list[tuple[str, int]] = field(default_factory=list)
     fail: Callable[[Policy, int], Exception | None] = lambda policy, steps: None
 
-    def score(self, policy: Policy, steps: int) -> tuple[nn.Module, Score]:
+    def candidate(self, policy: Policy, steps: int, *, final: bool = False) -> Candidate:
         self.asked.append((policy.fingerprint, steps))
         error = self.fail(policy, steps)
         if error is not None:
             raise error
-        return super().score(policy, steps)
+        return super().candidate(policy, steps, final=final)
 
 
 @pytest.fixture
@@ -136,9 +137,9 @@ def test_what_the_user_can_mend_stops_the_search(evaluations: Evaluations) -> No
 
 
 def test_a_finalist_is_recovered_once(evaluations: Evaluations, tmp_path: Path) -> None:
-    model, found = evaluations.recover(POLICIES[0])
+    model, found = evaluations.finalist(POLICIES[0]).finish()
     assert (found.outcome, asked(evaluations)) == ("recovered", [(POLICIES[0].fingerprint, 2)])
-    again, stored = evaluations.recover(POLICIES[0])
+    again, stored = evaluations.finalist(POLICIES[0]).finish()
     assert stored == found
     assert len(asked(evaluations)) == 1
     assert not again.training
@@ -151,10 +152,10 @@ def test_a_finalist_is_recovered_once(evaluations: Evaluations, tmp_path: Path) 
 def test_a_finalist_whose_weights_are_not_as_recorded_is_recovered_again(
     evaluations: Evaluations, tmp_path: Path, harm: str
 ) -> None:
-    found = evaluations.recover(POLICIES[0])[1]
+    found = evaluations.finalist(POLICIES[0]).finish()[1]
     path = tmp_path / str(found.weights)
     path.write_bytes(b"x" + path.read_bytes()[1:]) if harm == "alter" else path.unlink()
-    again = evaluations.recover(POLICIES[0])[1]
+    again = evaluations.finalist(POLICIES[0]).finish()[1]
     assert len(asked(evaluations)) == 2
     assert (again.loss, again.weights_sha256) == (found.loss, found.weights_sha256)
 
@@ -162,15 +163,15 @@ def test_a_finalist_whose_weights_are_not_as_recorded_is_recovered_again(
 def test_the_best_by_quality_then_loss_wins(evaluations: Evaluations) -> None:
     events: list[Progress] = []
     ranked = [evaluations.score(policy) for policy in POLICIES[:3]]
-    model, winner, recovered = recover_finalists(ranked, evaluations, events.append)
-    assert [found.policy for found in recovered] == POLICIES[:2]
-    best = max(recovered, key=lambda e: (e.quality or 0, -(e.loss or 0)))
-    assert winner == best
+    model, winner, found = recover_finalists(ranked, evaluations, events.append)
+    assert [one.policy for one in found] == POLICIES[:2]
+    halfway = [one.stages[0] for one in found]
+    best = max(range(2), key=lambda at: (halfway[at].quality or 0, -halfway[at].value))
+    assert winner == found[best]
     kept = evaluations.scorer.kept(winner.policy)["stem"]
     assert model.get_parameter("stem.weight").shape[0] == kept
     assert [(event.stage, event.done, event.total) for event in events] == [
-        ("recover", 1, 2),
-        ("recover", 2, 2),
+        ("recover", at, 3) for at in (1, 2, 3)
     ]
 
 
@@ -196,11 +197,12 @@ def test_a_finalist_that_is_not_accepted_is_replaced_by_the_next(
     evaluations: Evaluations,
 ) -> None:
     ranked = [evaluations.score(policy) for policy in POLICIES[:4]]
-    refused = [POLICIES[0], POLICIES[2]]
-    recovered = recover_finalists(
+    refused = POLICIES[:3]
+    _, winner, found = recover_finalists(
         ranked, evaluations, silent, lambda found, model: found.policy not in refused
-    )[2]
-    assert [found.policy for found in recovered] == [POLICIES[1], POLICIES[3]]
+    )
+    assert winner.policy == POLICIES[3]
+    assert [one.policy for one in found] == [POLICIES[at] for at in (0, 1, 2, 3)]
 
 
 def test_where_no_finalist_is_accepted_the_limit_is_named(evaluations: Evaluations) -> None:
@@ -219,7 +221,8 @@ def make_loop(
     projection = Projection(cost, spaces, Budget.parse("macs=60%"))
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(sampler=ProjectedSampler(projection, 0))
+    sampler = ProjectedSampler(projection, 0)
+    study = optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner())
 
     def make(evaluations: Evaluations = evaluations, trials: int = 5, **more: object) -> Loop:
         given = {"timeout": None, "progress": silent} | more

@@ -15,11 +15,11 @@ from autoprune.core.probing import Probing
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError, DataError
-from autoprune.evaluation.candidate import Probed
 from autoprune.evaluation.drawn import CHUNK
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.probe import Prober, probe_fingerprint
+from autoprune.evaluation.probed import Probed
 from autoprune.evaluation.recover import recalibrate
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.discover import discover

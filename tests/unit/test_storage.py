@@ -16,6 +16,7 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from autoprune.core.policy import Choice, Policy
+from autoprune.core.stages import Stage
 from autoprune.errors import (
     ArtifactError,
     CandidateError,
@@ -311,3 +312,20 @@ def test_a_killed_process_leaves_a_study_that_goes_on(url: str) -> None:
     study.tell(trial, 0.0)
     assert study.best_trial.number == 2
     close_study(study)
+
+
+def test_a_row_without_a_score_is_ranked_by_its_loss(database: Database) -> None:
+    """Databases of before there were scores."""
+    database.record_evaluation(None, KEY, replace(SCORED, score=7.0))
+    with database._engine.begin() as connection:
+        connection.execute(text("UPDATE ap_evaluation SET score = NULL, stages = NULL"))
+    found = database.find_evaluation(KEY)
+    assert found is not None
+    assert (found.score, found.stages) == (SCORED.loss, ())
+
+
+def test_stages_are_kept_exactly(database: Database) -> None:
+    stages = (Stage(10, 64, 1 / 3, (0.333333, 0.1)), Stage(30, 128, 0.1 + 0.2, (0.3, 0.3)))
+    evaluation = replace(SCORED, score=-0.9, stages=stages)
+    database.record_evaluation(None, KEY, evaluation)
+    assert database.find_evaluation(KEY) == evaluation

@@ -1,0 +1,121 @@
+"""One finalist: fine-tuned as far as it gets, and kept where it got to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from autoprune.agent.outcomes import RECOVERED, STOPPED, candidate_errors
+from autoprune.artifacts.files import sha256_of
+from autoprune.artifacts.weights import load_weights, save_weights
+from autoprune.core.policy import Policy
+from autoprune.core.stages import Stage
+from autoprune.evaluation.candidate import Candidate
+from autoprune.evaluation.scorer import Scorer
+from autoprune.storage.records import Evaluation
+
+
+@dataclass
+class Finalist:
+    """A policy in the last round; what was found before is not found again.
+
+    Where it has to go on from a step whose weights were not kept, it is trained from the start:
+    that gives the same numbers.
+
+    Args:
+        scorer: Builds and trains its model.
+        policy: The policy.
+        steps: Training steps to the end.
+        folder: Where weights are kept.
+        keep: Stores an evaluation in place of an older one.
+        known: What an earlier session stored.
+    """
+
+    scorer: Scorer
+    policy: Policy
+    steps: int
+    folder: Path
+    keep: Callable[[Evaluation], None]
+    known: Evaluation | None
+    _candidate: Candidate | None = None
+
+    def reach(self, steps: int) -> Stage:
+        """Train until ``steps`` are done, and return what it is worth there.
+
+        Raises:
+            CandidateError: If it raises, or a loss becomes NaN or infinite.
+        """
+        if self._candidate is None and self.known is not None:
+            for stage in self.known.stages:
+                if stage.steps == steps:
+                    return stage
+        with candidate_errors():
+            candidate = self._candidate = self._candidate or self._begun()
+            candidate.reach(steps)
+        return candidate.stages[-1]
+
+    def finish(self) -> tuple[nn.Module, Evaluation]:
+        """Train to the end, keep the weights, and return the model and what it is worth.
+
+        Raises:
+            CandidateError: If it raises, or a loss becomes NaN or infinite.
+        """
+        model = self._stored()
+        if model is not None and self.known is not None:
+            return model, self.known
+        with candidate_errors():
+            candidate = self._candidate = self._candidate or self._begun()
+            found = candidate.reach(self.steps)
+        path = self.folder / f"finalist-{self.policy.fingerprint[:12]}.safetensors"
+        sha256 = save_weights(candidate.model, path)
+        self.known = Evaluation(
+            self.policy,
+            RECOVERED,
+            found.loss,
+            found.quality,
+            candidate.sample_forwards,
+            candidate.seconds,
+            path.name,
+            sha256,
+            found.score,
+            tuple(candidate.stages),
+        )
+        self.keep(self.known)
+        return candidate.model, self.known
+
+    def leave(self) -> Evaluation:
+        """Keep how far it got, and return that."""
+        candidate, known = self._candidate, self.known
+        if candidate is not None and (known is None or not _covers(known, candidate)):
+            self.known = Evaluation(
+                self.policy,
+                f"{STOPPED}: early stop after {candidate.training.done} of {self.steps} steps of "
+                "the last round",
+                None,
+                None,
+                candidate.sample_forwards,
+                candidate.seconds,
+                stages=tuple(candidate.stages),
+            )
+            self.keep(self.known)
+        assert self.known is not None
+        return self.known
+
+    def _begun(self) -> Candidate:
+        return self.scorer.candidate(self.policy, self.steps, final=True)
+
+    def _stored(self) -> nn.Module | None:
+        """Return the model of an earlier session, if its weights are still as recorded."""
+        if self.known is None or self.known.weights is None:
+            return None
+        path = self.folder / self.known.weights
+        if not path.is_file() or sha256_of(path) != self.known.weights_sha256:
+            return None
+        model = self.scorer.build(self.policy)
+        load_weights(model, path, sha256_of(path))
+        return model.eval()
+
+
+def _covers(known: Evaluation, candidate: Candidate) -> bool:
+    return known.outcome == RECOVERED or known.stages == tuple(candidate.stages)

@@ -1,0 +1,112 @@
+"""Whether a candidate in the making is worth going on with."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from optuna.trial import Trial
+from scipy import stats
+
+from autoprune.core.stages import Stage
+from autoprune.storage.records import Evaluation
+
+ALPHA = 0.01  # chance of stopping a candidate that is as good as the best, at each look
+COVERAGE = 0.95
+LEAST = 8  # evaluations that must have come to their end before any is stopped
+
+
+def verdict(
+    stages: Sequence[Stage],
+    incumbent: Evaluation | None,
+    completed: Sequence[Evaluation],
+    least: int = LEAST,
+) -> str | None:
+    """Return why a candidate is stopped after the last of ``stages``, or None if it goes on.
+
+    It is stopped if a one-sided paired t-test on the same batches says that it is worse than the
+    incumbent was at the same stage, and, while training is not over, if what completed
+    evaluations teach about the way from here to the end does not let it catch up.
+
+    Args:
+        stages: Where the candidate was measured.
+        incumbent: The best evaluation so far, None if there is none.
+        completed: Evaluations that came to their end.
+        least: How many of them there must be.
+    """
+    if incumbent is None or incumbent.score is None or len(completed) < max(least, 3):
+        return None
+    stage, end = stages[-1], incumbent.stages[-1].steps if incumbent.stages else 0
+    if not worse(stage, _at(stage, incumbent)):
+        return None
+    if stage.steps < end:
+        reached = [(at.value, one.score) for one in completed if (at := _at(stage, one))]
+        known = [(value, score) for value, score in reached if score is not None]
+        if len(known) < least or not lowest(stage.value, known) > incumbent.score:
+            return None
+    return (
+        f"worse than the best so far on the same {stage.samples} samples after {stage.steps} of "
+        f"{end} steps (paired test, p below {ALPHA:g})"
+    )
+
+
+def worse(stage: Stage, best: Stage | None) -> bool:
+    """Tell whether a one-sided paired t-test over the batches says so, at level `ALPHA`."""
+    if best is None or len(stage.values) != len(best.values) or len(stage.values) < 2:
+        return False
+    gaps = np.subtract(stage.values, best.values)
+    error = float(gaps.std(ddof=1)) / math.sqrt(len(gaps))
+    return float(gaps.mean()) > float(stats.t.ppf(1 - ALPHA, len(gaps) - 1)) * error
+
+
+def lowest(value: float, known: Iterable[tuple[float, float]]) -> float:
+    """Return the lower end of the prediction interval of a final score, by linear regression.
+
+    Args:
+        value: What the candidate has reached.
+        known: Values reached at that stage and final scores, at least 3 pairs.
+
+    Returns:
+        Minus infinity if nothing can be said, as all reached the same.
+    """
+    reached, final = np.array(list(known), float).T
+    count, centre = len(reached), reached.mean()
+    spread = float(np.square(reached - centre).sum())
+    if spread <= 1e-12 * max(centre**2, 1e-300) * count:
+        return -math.inf
+    slope = float(((reached - centre) * final).sum()) / spread
+    expected = final.mean() + slope * (reached - centre)
+    noise = math.sqrt(float(np.square(final - expected).sum()) / (count - 2))
+    away = 1 + 1 / count + (value - centre) ** 2 / spread
+    reach = float(stats.t.ppf((1 + COVERAGE) / 2, count - 2)) * noise * math.sqrt(away)
+    return float(final.mean() + slope * (value - centre) - reach)
+
+
+class Watcher:
+    """Tells a trial's pruner and our own judge of each stage; either may stop the candidate.
+
+    Args:
+        trial: The trial.
+        judge: What says why to stop, or None.
+    """
+
+    def __init__(self, trial: Trial, judge: Callable[[Sequence[Stage]], str | None]) -> None:
+        self._trial, self._judge = trial, judge
+        self._told = 0
+
+    def __call__(self, stages: Sequence[Stage]) -> str | None:
+        """Return why to stop after the last of ``stages``, or None."""
+        self.tell(stages)
+        if self._trial.should_prune():
+            return f"{type(self._trial.study.pruner).__name__} of the study said so"
+        return self._judge(stages)
+
+    def tell(self, stages: Sequence[Stage]) -> None:
+        """Report the stages that were not reported before."""
+        for step in range(self._told, len(stages)):
+            self._trial.report(stages[step].value, step)
+        self._told = max(self._told, len(stages))
+
+
+def _at(stage: Stage, evaluation: Evaluation) -> Stage | None:
+    """Return where an evaluation stood at the same stage, if it was measured there."""
+    return next((one for one in evaluation.stages if one.place == stage.place), None)

@@ -1,0 +1,38 @@
+"""How an evaluation may end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from autoprune.core.user_code import blame
+from autoprune.errors import CandidateError, InputError, ModelError
+from autoprune.storage.records import Evaluation
+
+SCORED, RECOVERED, STOPPED, FAILED = "scored", "recovered", "stopped", "failed"
+
+
+def is_stopped(evaluation: Evaluation) -> bool:
+    """Tell whether an evaluation was stopped early."""
+    return evaluation.outcome.startswith(STOPPED)
+
+
+@contextmanager
+def candidate_errors() -> Iterator[None]:
+    """Blame the candidate for whatever its training raises, unless the user can mend it.
+
+    Raises:
+        CandidateError: If the user's forward, which may raise anything, did so.
+        ModelError: If memory ran out, which is not the candidate's fault.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as err:
+        raise ModelError(
+            f"Memory ran out while a candidate was trained: {blame(err)} Lower the batch size "
+            "of the loaders. What was scored before is kept."
+        ) from err
+    except (InputError, CandidateError):
+        raise
+    except Exception as err:
+        raise CandidateError(blame(err)) from err

@@ -1,0 +1,61 @@
+"""What an evaluation found on its way: kept, since later ones are compared with it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A measurement after some of the training, on some of the search split; lower is better.
+
+    Args:
+        steps: Training steps so far.
+        samples: Samples measured.
+        value: The score over them.
+        values: One value per batch in the order of the split, to 6 digits. Each is weighted by
+            the samples of its batch, so that their mean is ``value``.
+        quality: The task's metric over the samples, higher is better.
+    """
+
+    steps: int
+    samples: int
+    value: float
+    values: tuple[float, ...]
+    quality: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        steps: int,
+        means: Sequence[float],
+        counts: Sequence[int],
+        value: float,
+        quality: float,
+    ) -> "Stage":
+        """Return the stage of batches with these means and numbers of samples."""
+        samples = sum(counts)
+        size = samples / len(counts)
+        shares = (mean * count / size for mean, count in zip(means, counts, strict=True))
+        values = tuple(float(f"{share:.6g}") for share in shares)
+        return cls(steps, samples, value, values, quality)
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What two stages have in common whose batches are the same."""
+        return self.steps, self.samples
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "steps": self.steps,
+            "samples": self.samples,
+            "value": self.value,
+            "values": list(self.values),
+            "quality": self.quality,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Stage":
+        """Return what `to_dict` was called on."""
+        return cls(**{**stored, "values": tuple(stored["values"])})

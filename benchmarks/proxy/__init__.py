@@ -1,0 +1,1 @@
+"""Which cheap score tells what a policy is worth after full recovery."""

@@ -1,0 +1,264 @@
+"""Successive halving: less training, the same numbers, and nothing lost when it is cut."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.finalists import recover_finalists, rungs
+from autoprune.core.policy import Choice, Policy
+from autoprune.core.progress import silent
+from autoprune.core.recovery import Recovery
+from autoprune.cost.model import CostModel
+from autoprune.errors import CandidateError, ConfigError
+from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.recover import FineTuning, fine_tune
+from autoprune.evaluation.scorer import Scorer
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+from autoprune.storage.records import Evaluation
+from autoprune.surgery.plan import Plan
+from autoprune.tasks import Classification
+
+POLICIES = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in range(1, 6)]
+RECOVERY = Recovery(score_steps=0, recover_steps=8, finalists=4, calibration_batches=1)
+
+
+@pytest.fixture
+def evaluations(
+    net: nn.Module, plan: Plan, cost: CostModel, task: Classification, tmp_path: Path
+) -> Iterator[Evaluations]:
+    importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
+    scorer = Scorer(net, plan, importance, cost, task, RECOVERY, seed=0, device="cpu")
+    with Database.open(sqlite_url(tmp_path / "autoprune.db")) as database:
+        yield Evaluations(
+            database=database,
+            run_id=database.start_run("run", {}, "model", "data"),
+            scorer=scorer,
+            model_fp="model",
+            data_fp="data",
+            folder=tmp_path,
+        )
+
+
+@pytest.fixture
+def ranked(evaluations: Evaluations) -> list[Evaluation]:
+    return [evaluations.score(policy) for policy in POLICIES]
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets an entry for each training step."""
+    taken: list[int] = []
+    step = FineTuning._step
+
+    def counted(self: FineTuning, batch: Any) -> None:
+        step(self, batch)
+        taken.append(self.done)
+
+    monkeypatch.setattr(FineTuning, "_step", counted)
+    return taken
+
+
+def with_recovery(evaluations: Evaluations, **change: Any) -> Evaluations:
+    recovery = replace(evaluations.scorer.recovery, **change)
+    return replace(evaluations, scorer=replace(evaluations.scorer, recovery=recovery))
+
+
+def lasting(evaluation: Evaluation) -> Evaluation:
+    return replace(evaluation, seconds=0.0)
+
+
+@pytest.mark.parametrize(
+    ("total", "finalists", "expected"),
+    [
+        (200, 1, [200]),
+        (200, 2, [100, 200]),
+        (200, 3, [50, 100, 200]),
+        (200, 4, [50, 100, 200]),
+        (200, 5, [25, 50, 100, 200]),
+        (1, 4, [1]),
+        (2, 4, [1, 2]),
+        (0, 4, [0]),
+    ],
+)
+def test_rungs_halve_to_the_first(total: int, finalists: int, expected: list[int]) -> None:
+    assert rungs(total, finalists) == expected
+
+
+def test_halving_trains_half_as_much(
+    evaluations: Evaluations, ranked: list[Evaluation], steps: list[int]
+) -> None:
+    model, winner, found = recover_finalists(ranked, evaluations, silent)
+    assert len(steps) == 4 * 2 + 2 * 2 + 1 * 4, "of 32 without halving"
+    assert [one.policy for one in found] == POLICIES[:4]
+    outcomes = sorted(one.outcome for one in found)
+    assert outcomes[0] == "recovered"
+    assert outcomes[1] == "stopped: early stop after 2 of 8 steps of the last round"
+    assert outcomes[3] == "stopped: early stop after 4 of 8 steps of the last round"
+    assert sum(one.sample_forwards for one in found) > winner.sample_forwards
+    assert not model.training
+
+
+def test_the_winner_is_trained_as_if_it_ran_alone(
+    evaluations: Evaluations, ranked: list[Evaluation]
+) -> None:
+    model, winner, _ = recover_finalists(ranked, evaluations, silent)
+    candidate = evaluations.scorer.candidate(winner.policy, 8, final=True)
+    found = candidate.reach(8)
+    assert (found.loss, found.quality) == (winner.loss, winner.quality)
+    state = model.state_dict()
+    alone = candidate.model.state_dict()
+    assert all(torch.equal(state[name], alone[name]) for name in alone)
+
+
+def test_a_single_finalist_is_not_halved(
+    evaluations: Evaluations, ranked: list[Evaluation], steps: list[int]
+) -> None:
+    _, winner, found = recover_finalists(ranked, with_recovery(evaluations, finalists=1), silent)
+    assert (found, winner.policy, len(steps)) == ([winner], POLICIES[0], 8)
+
+
+def test_without_training_the_best_is_found_all_the_same(
+    evaluations: Evaluations, ranked: list[Evaluation], steps: list[int]
+) -> None:
+    own = with_recovery(evaluations, recover_steps=0)
+    _, winner, found = recover_finalists(ranked, own, silent)
+    best = max(ranked[:4], key=lambda one: (one.quality or 0.0, -(one.loss or 0.0)))
+    assert (winner.policy, len(found), steps) == (best.policy, 4, [])
+
+
+def test_what_is_over_is_not_done_again(
+    evaluations: Evaluations, ranked: list[Evaluation], steps: list[int]
+) -> None:
+    _, winner, found = recover_finalists(ranked, evaluations, silent)
+    steps.clear()
+    _, again, stored = recover_finalists(ranked, evaluations, silent)
+    assert steps == []
+    assert (again, stored) == (winner, found)
+
+
+@pytest.mark.parametrize("kill", [1, 5, 8, 10, 12, 15])
+def test_a_race_that_is_cut_ends_as_if_nobody_had_cut_it(
+    evaluations: Evaluations,
+    ranked: list[Evaluation],
+    steps: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    kill: int,
+) -> None:
+    whole = recover_finalists(ranked, replace(evaluations, data_fp="other"), silent)[2]
+    steps.clear()
+    step = FineTuning._step
+
+    def until(self: FineTuning, batch: Any) -> None:
+        if len(steps) == kill:
+            raise KeyboardInterrupt
+        step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FineTuning, "_step", until)
+        with pytest.raises(KeyboardInterrupt):
+            recover_finalists(ranked, evaluations, silent)
+    _, winner, found = recover_finalists(ranked, evaluations, silent)
+    assert list(map(lasting, found)) == list(map(lasting, whole))
+    assert winner.outcome == "recovered"
+
+
+def test_where_the_winner_is_refused_the_one_that_got_furthest_follows(
+    evaluations: Evaluations, ranked: list[Evaluation], steps: list[int]
+) -> None:
+    order: list[Policy] = []
+
+    def accepts(found: Evaluation, model: nn.Module) -> bool:
+        order.append(found.policy)
+        return len(order) == 5
+
+    _, winner, found = recover_finalists(ranked, evaluations, silent, accepts)
+    assert winner.policy == order[-1] == POLICIES[4], "the next in line is last"
+    assert len(order) == len(set(map(str, order))) == len(found) == 5
+    assert len(steps) == 5 * 8, "each goes on where it was"
+    whole = recover_finalists(ranked, replace(evaluations, data_fp="other"), silent)
+    assert order[0] == whole[1].policy
+    furthest = {one.policy.fingerprint: len(one.stages) for one in whole[2]}
+    assert [furthest[policy.fingerprint] for policy in order[:4]] == [3, 2, 1, 1]
+
+
+def test_who_diverges_on_the_way_leaves_the_race(
+    evaluations: Evaluations, ranked: list[Evaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, winner, _ = recover_finalists(ranked, replace(evaluations, data_fp="other"), silent)
+    advance = FineTuning.advance
+    model_of: Callable[[Policy], Any] = evaluations.scorer.kept
+
+    def diverging(self: FineTuning, to: int) -> int:
+        kept = self._model.get_parameter("stem.weight").shape[0]
+        if to == 8 and kept == model_of(winner.policy)["stem"]:
+            raise CandidateError("It diverged.")
+        return advance(self, to)
+
+    monkeypatch.setattr(FineTuning, "advance", diverging)
+    _, other, found = recover_finalists(ranked, evaluations, silent)
+    assert other.policy != winner.policy
+    assert len(found) == 4
+
+
+# --- distillation
+
+
+def test_distillation_draws_outputs_to_the_dense_models(evaluations: Evaluations) -> None:
+    def divergence_after(weight: float) -> float:
+        recovery = {"distill": weight, "recover_steps": 30, "score_by": "kl"}
+        scorer = with_recovery(evaluations, **recovery).scorer
+        candidate = scorer.candidate(POLICIES[3], 30, final=True)
+        candidate.reach(30)
+        reading = scorer.search_split.reading()
+        scorer.search_split.extend(reading, candidate.model, 1.0)
+        return reading.found().score
+
+    assert divergence_after(5.0) < 0.9 * divergence_after(0.0)
+
+
+def test_the_teacher_is_counted_and_left_alone(evaluations: Evaluations) -> None:
+    before = {n: t.clone() for n, t in evaluations.scorer.model.state_dict().items()}
+    costs = []
+    for weight in (0.0, 1.0):
+        candidate = with_recovery(evaluations, distill=weight).scorer.candidate(
+            POLICIES[0], 8, final=True
+        )
+        candidate.reach(8)
+        costs.append(candidate.sample_forwards)
+    assert costs[1] - costs[0] == pytest.approx(8 * 8)  # 8 steps of 8 samples, once each
+    after = evaluations.scorer.model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_distillation_is_for_finalists_alone(evaluations: Evaluations) -> None:
+    own = with_recovery(evaluations, distill=1.0)
+    assert own.scorer.fingerprint(8) == evaluations.scorer.fingerprint(8)
+    assert own.scorer.fingerprint(-9) != evaluations.scorer.fingerprint(-9)
+    warmer = with_recovery(evaluations, distill_temperature=4.0)
+    assert warmer.scorer.fingerprint(-9) == evaluations.scorer.fingerprint(-9)
+    assert own.score(POLICIES[0]) == evaluations.score(POLICIES[0])
+
+
+def test_a_task_without_logits_cannot_be_distilled(net: nn.Module, task: Classification) -> None:
+    class Bare:
+        name, metric_name = "bare", "none"
+        batches, loader, inputs = task.batches, task.loader, task.inputs
+        samples, loss, metric = task.samples, task.loss, task.metric
+        check_outputs = task.check_outputs
+
+    recovery = Recovery(distill=1.0)
+    with pytest.raises(ConfigError, match=r"recovery.distill compares.*'bare'.*logits"):
+        fine_tune(net, Bare(), 1, recovery, "cpu", teacher=net)
+
+
+@pytest.mark.parametrize("wrong", [{"distill": -1.0}, {"distill_temperature": 0.5}])
+def test_distillation_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Recovery(**wrong)  # type: ignore[arg-type]
