@@ -11,6 +11,7 @@ from torch import nn
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult
 from autoprune.agent.run import run_search
+from autoprune.agent.samplers.names import DEFAULT
 from autoprune.agent.workspace import REPORT, IfExists
 from autoprune.artifacts.architecture import load as load_folder
 from autoprune.artifacts.constructor import Constructor
@@ -57,6 +58,8 @@ def search(
     runner: str | Runner = "local",
     onnx: bool = True,
     database: str | Path | None = None,
+    sampler: str = DEFAULT,
+    sensitivity: bool = True,
     progress: ProgressCallback | None = None,
 ) -> SearchResult:
     """Search the best pruned model inside a budget, and write it with its evidence.
@@ -81,6 +84,11 @@ def search(
         onnx: Whether the result is exported to ONNX as well.
         database: URL or file of the database that runs share, for what was measured of this
             device; None for ``$AUTOPRUNE_DATABASE``, else a file in your settings folder.
+        sampler: What proposes policies: ``budgeted`` (ours), ``spdy``, an Optuna sampler under
+            the same budget (``tpe``, ``cmaes``, ``nsga2``, ``random``), or a single allocation
+            as a baseline (``minimax``, ``uniform``).
+        sensitivity: Whether ``budgeted``, ``spdy`` and ``minimax`` start from the sensitivity
+            table, which is measured if the database does not know it.
         progress: Called with every `Progress`; None shows a bar on standard error.
 
     Raises:
@@ -114,6 +122,8 @@ def search(
                 onnx=onnx,
                 database=None if database is None else str(database),
                 progress=told,
+                sampler=sampler,
+                sensitivity=sensitivity,
             )
         )
     if not (found.folder / REPORT).exists():  # a run that was finished before keeps its own

@@ -1,12 +1,19 @@
-"""The first proposals: plain allocations every search should have tried."""
+"""The first proposals: allocations every search should have tried."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from autoprune.agent.allocation import Allocator
+from autoprune.agent.encoding import Encoding, Floats, Params
+from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.pool import Pool
 from autoprune.space.schema import UnitSpace
 from autoprune.surgery.plan import Plan
 
-Params = dict[str, Any]
+# Errors add up only roughly: to a power, many small cuts or few deep ones look better.
+_POWERS = (1.0, 0.5, 2.0)
+_SPARED = (1.0, 0.25)  # share of the others' sparsity that coupled units get
 
 
 def anchors(plan: Plan, spaces: Mapping[str, UnitSpace]) -> list[Params]:
@@ -16,7 +23,28 @@ def anchors(plan: Plan, spaces: Mapping[str, UnitSpace]) -> list[Params]:
     good policies keep them wide, and random draws rarely do. Blocks and single weights stay.
     """
     methods = sorted({method for space in spaces.values() for method in space.methods})
-    return [_params(plan, spaces, method, spared) for spared in (1.0, 0.25) for method in methods]
+    return [_params(plan, spaces, method, spared) for spared in _SPARED for method in methods]
+
+
+def allocations(plan: Plan, projection: Projection, errors: Floats) -> list[Params]:
+    """Return what gives up least by the sensitivity table, the best first.
+
+    Dynamic programming at several powers of the errors, minimax, then `anchors` with the method
+    that gives up least for each unit.
+
+    Args:
+        plan: What surgery may do.
+        projection: What is feasible.
+        errors: What is given up, ``units x methods x levels``.
+    """
+    encoding = Encoding(projection.spaces)
+    pool, allocator = Pool(projection, encoding, errors), Allocator(projection)
+    found = [allocator.spdy([own**power for own in pool.least]) for power in _POWERS]
+    found.append(allocator.minimax(pool.least))
+    plain = [_params(plan, projection.spaces, "", spared) for spared in _SPARED]
+    found += [encoding.split(encoding.row(params))[0] for params in plain]
+    rows = [encoding.join(levels, pool.best_methods(levels)) for levels in found]
+    return _distinct([encoding.params(row) for row in rows])
 
 
 def _params(plan: Plan, spaces: Mapping[str, UnitSpace], method: str, spared: float) -> Params:
@@ -25,11 +53,15 @@ def _params(plan: Plan, spaces: Mapping[str, UnitSpace], method: str, spared: fl
     for name, space in spaces.items():
         share = 0.5 * (spared if coupled(plan, name) else 1.0) * (name not in whole)
         aim = space.atoms * (1 - share)
-        level = min(range(space.levels), key=lambda at: abs(space.kept[at] - aim))
+        level = int(np.argmin([abs(kept - aim) for kept in space.kept]))
         params[f"level:{name}"] = level
         if len(space.methods) > 1:
             params[f"method:{name}"] = method if method in space.methods else space.methods[0]
     return params
+
+
+def _distinct(many: Sequence[Params]) -> list[Params]:
+    return list({tuple(sorted(params.items())): params for params in many}.values())
 
 
 def coupled(plan: Plan, unit: str) -> bool:

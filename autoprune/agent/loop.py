@@ -5,19 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import optuna
-from optuna.trial import Trial, TrialState
+from optuna.trial import Trial
 
-from autoprune.agent.encoding import distributions, levels_of, policy_of
+from autoprune.agent.encoding import Params, levels_of, policy_of
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.judge import LEAST, Watcher, verdict
-from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.projection import Projection
-from autoprune.agent.sampler import finished_trials
+from autoprune.agent.samplers.base import PolicySampler
+from autoprune.agent.trials import abandon, ask, ended, tell
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.stages import Stage
 from autoprune.errors import ModelError
 from autoprune.storage.records import Evaluation
-from autoprune.storage.study import ABANDONED
 
 
 @dataclass(kw_only=True)
@@ -25,9 +24,9 @@ class Loop:
     """Scores policies; all that were scored, in earlier sessions too, end up in ``scored``.
 
     Args:
-        study: The Optuna study; its sampler proposes feasible policies only.
+        study: The Optuna study.
+        sampler: What proposes policies: feasible ones only.
         evaluations: What scores a policy, or knows its score.
-        projection: What is feasible.
         trials: Evaluations to end with, those of earlier sessions included.
         timeout: Seconds after which no more is asked for, None for no limit. One evaluation is
             always made.
@@ -35,8 +34,8 @@ class Loop:
     """
 
     study: optuna.Study
+    sampler: PolicySampler
     evaluations: Evaluations
-    projection: Projection
     trials: int
     timeout: float | None
     progress: ProgressCallback
@@ -64,14 +63,13 @@ class Loop:
         return ranked
 
     def _run(self) -> None:
-        spaces = self.projection.spaces
-        for trial in finished_trials(self.study):
-            self._keep(self.evaluations.score(policy_of(trial.params, spaces)))
+        for trial in ended(self.study):
+            self._keep(self.evaluations.score(policy_of(trial.params, self.projection.spaces)))
         before, began = len(self.scored), time.monotonic()
         self._start = self._start or began
         self._report(None)
         while len(self.scored) < self.trials and not self.late:
-            if not self._step(self.study.ask(distributions(spaces))):
+            if not self._step(*ask(self.study, self.sampler)):
                 self._report(None, note="no policy was found that was not tried before")
                 return
             pace = (time.monotonic() - began) / (len(self.scored) - before)
@@ -88,26 +86,23 @@ class Loop:
         used = time.monotonic() - self._start
         return self.timeout is not None and bool(self.scored) and used >= self.timeout
 
-    def _step(self, trial: Trial) -> bool:
+    @property
+    def projection(self) -> Projection:
+        """What is feasible."""
+        return self.sampler.projection
+
+    def _step(self, trial: Trial, params: Params) -> bool:
         """Evaluate and tell one trial; False if the sampler found no policy it had not tried."""
-        policy = policy_of(trial.params, self.projection.spaces)
+        policy = policy_of(params, self.projection.spaces)
         if policy.fingerprint in self.scored:
-            trial.set_user_attr("outcome", ABANDONED)
-            self.study.tell(trial, state=TrialState.FAIL)
+            abandon(trial)
             return False
         watcher = Watcher(trial, self._verdict)
         found = self.evaluations.score(policy, watcher)
         watcher.tell(found.stages)
         self._keep(found)
-        costs = self.projection.price(levels_of(trial.params, self.projection.spaces))
-        for name, value in {"outcome": found.outcome, "quality": found.quality}.items():
-            trial.set_user_attr(name, value)
-        trial.set_user_attr("costs", dict(costs.as_dict()))
-        if found.score is not None:
-            self.study.tell(trial, found.score)
-        else:
-            state = TrialState.PRUNED if is_stopped(found) else TrialState.FAIL
-            self.study.tell(trial, state=state)
+        costs = self.projection.price(levels_of(params, self.projection.spaces))
+        tell(trial, found, costs.as_dict())
         return True
 
     def _verdict(self, stages: Sequence[Stage]) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from autoprune.agent.samplers.names import DEFAULT
 from autoprune.agent.workspace import IfExists
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.budget import Budget
@@ -33,6 +34,8 @@ class Request:
         constructor: What builds the dense architecture, so that the result can be loaded.
         device: Where to compute, ``cpu`` or ``cuda:0``.
         onnx: Whether the result is exported to ONNX.
+        sampler: Name of what proposes policies.
+        sensitivity: Whether samplers that use the sensitivity table get one.
         database: URL or file of the database that runs share; None for the user's own.
         progress: Told what happens.
     """
@@ -52,6 +55,8 @@ class Request:
     onnx: bool
     database: str | None
     progress: ProgressCallback
+    sampler: str = DEFAULT
+    sensitivity: bool = True
 
     def config(self, model_fp: str, data_fp: str) -> dict[str, Any]:
         """Return what a resumed run is compared with, as plain JSON types."""
@@ -65,4 +70,6 @@ class Request:
             "seed": self.seed,
             "recovery": self.recovery.to_dict(),
             "onnx": self.onnx,
+            "sampler": self.sampler,
+            "sensitivity": self.sensitivity,
         }

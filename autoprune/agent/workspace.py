@@ -18,11 +18,12 @@ CONFIG, DATABASE, RESULT, POLICY, ONNX = (
     *("run.json", "autoprune.db", "result.json", "policy.json", "model.onnx"),
 )
 REPORT, PROGRAM, LATENCY = "report.md", "model.pt2", "latency.json"
+SENSITIVITY = "sensitivity.json"
 _HALF_DONE = ".*.partial"
 # In the order they are deleted: until its settings are gone, what is left is still the old run's.
 _OURS = (
     *(RESULT, POLICY, ONNX, PROGRAM, REPORT, PLAN, WEIGHTS),
-    *(f"{DATABASE}*", LATENCY, "finalist-*.safetensors", _HALF_DONE, CONFIG),
+    *(f"{DATABASE}*", LATENCY, SENSITIVITY, "finalist-*.safetensors", _HALF_DONE, CONFIG),
 )
 _MAY_CHANGE = {"trials", "onnx"}
 
@@ -114,9 +115,13 @@ class Workspace:
             raise OutputError(f"{path} holds no settings of a search. Choose another --out.")
         return stored
 
-    def latency(self) -> dict[str, Any]:
-        """Return what the run that is resumed priced latency by; empty if it has not yet."""
-        path = self.folder / LATENCY
+    def kept(self, name: str) -> dict[str, Any]:
+        """Return what a run that is resumed kept in a JSON file; empty if it has not yet.
+
+        Raises:
+            OutputError: If the file cannot be read.
+        """
+        path = self.folder / name
         if self._if_exists != "resume" or not path.is_file():
             return {}
         try:
@@ -128,10 +133,10 @@ class Workspace:
             ) from err
         return found
 
-    def keep_latency(self, saved: Mapping[str, Any]) -> None:
-        """Keep what latency is priced by, so that a resumed run prices as this one."""
-        if saved:
-            write_text(self.folder / LATENCY, json.dumps(saved) + "\n")
+    def keep(self, name: str, content: Mapping[str, Any]) -> None:
+        """Keep what decides proposals in a JSON file, so that a resumed run proposes alike."""
+        if content:
+            write_text(self.folder / name, json.dumps(content) + "\n")
 
     def _refuse_foreign(self) -> None:
         known = {path for name in (*_OURS, "run.lock") for path in self._glob(name)}

@@ -63,13 +63,33 @@ class UnitCut(_Record):
     method: str | None
 
 
+class Predictions(_Record):
+    """What predictions were worth that were made before the scores: in the order of trials.
+
+    ``spearman``: rank correlation of expected and measured scores; ``coverage``: share of scores
+    inside their 90% interval; null where there were too few to tell.
+    """
+
+    count: int = 0
+    spearman: float | None = None
+    coverage: float | None = None
+
+
 class SearchCost(_Record):
-    """What the search cost; ``sample_forwards`` are forwards of one sample by the dense model."""
+    """What the search cost; ``sample_forwards`` are forwards of one sample by the dense model.
+
+    Of them ``sensitivity_forwards`` were for the sensitivity table. ``stopped``: evaluations
+    that were stopped early.
+    """
 
     evaluations: int
     sample_forwards: float
     seconds: float
     seed: int
+    sampler: str = "tpe"
+    sensitivity_forwards: float = 0.0
+    stopped: int = 0
+    predictions: Predictions = Predictions()
 
 
 class Checks(_Record):

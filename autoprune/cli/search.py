@@ -53,6 +53,21 @@ def search(
         Path | None, typer.Option(metavar="DIR", help="Folder of the run and its result.")
     ] = None,
     database: Database = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What proposes policies: budgeted (default), spdy, tpe, cmaes, nsga2, random, or "
+            "a single allocation: minimax, uniform.",
+        ),
+    ] = None,
+    sensitivity: Annotated[
+        bool | None,
+        typer.Option(
+            "--sensitivity/--no-sensitivity",
+            help="Whether budgeted, spdy and minimax start from the sensitivity table.",
+        ),
+    ] = None,
     if_exists: Annotated[
         IfExists, typer.Option(help="What to do if DIR holds a run already.")
     ] = IfExists.fail,
@@ -70,6 +85,7 @@ def search(
     """
     given: dict[str, Any] = {"budget": budget, "trials": trials, "timeout": timeout}
     given |= {"seed": seed, "out": out, "database": here(database)}
+    given |= {"sampler": sampler, "sensitivity": sensitivity}
     with stdout_to_stderr():
         settings = _settings(file, given)
         try:
@@ -117,6 +133,8 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
             runner=settings.reference(settings.runner),
             onnx=settings.onnx,
             database=settings.shared_database,
+            sampler=settings.sampler,
+            sensitivity=settings.sensitivity,
             progress=progress,
         )
 

@@ -79,6 +79,9 @@ class SearchFile(BaseModel):
         runner: Shipped runner, or ``file:./mine.yaml``.
         onnx: Whether the result is exported to ONNX as well.
         database: URL or file of the database that runs share, for what was measured of devices.
+        sampler: What proposes policies: budgeted, spdy, tpe, cmaes, nsga2, random, minimax or
+            uniform.
+        sensitivity: Whether budgeted, spdy and minimax start from the sensitivity table.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -97,6 +100,8 @@ class SearchFile(BaseModel):
     runner: str = "local"
     onnx: Annotated[bool, Field(strict=True)] = True
     database: Annotated[str, Field(min_length=1)] | None = None
+    sampler: str = "budgeted"
+    sensitivity: Annotated[bool, Field(strict=True)] = True
     _path: Path = PrivateAttr(default=Path("search.yaml"))
 
     @property

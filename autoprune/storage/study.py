@@ -4,15 +4,16 @@ import logging
 import random
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState, create_trial
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from autoprune.errors import ConfigError
@@ -73,6 +74,29 @@ def open_study(
             "Open it as it is stored or choose another name."
         )
     return study
+
+
+def start_trial(
+    study: optuna.Study,
+    params: Mapping[str, Any],
+    distributions: Mapping[str, BaseDistribution],
+    attributes: Mapping[str, Any],
+) -> Trial:
+    """Begin a trial in one transaction; Optuna's own ``ask`` commits once per parameter.
+
+    Args:
+        study: The study.
+        params: Value by name.
+        distributions: What each was drawn from, by name.
+        attributes: User attributes.
+    """
+    template = create_trial(
+        state=TrialState.RUNNING,
+        params=dict(params),
+        distributions=dict(distributions),
+        user_attrs=dict(attributes),
+    )
+    return Trial(study, study._storage.create_new_trial(study._study_id, template))
 
 
 def close_study(study: optuna.Study) -> None:

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from autoprune.agent.anchors import anchors, coupled
 from autoprune.agent.encoding import distributions, levels_of, policy_of
-from autoprune.agent.sampler import ProjectedSampler
+from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.core.policy import Policy
 from autoprune.evaluation.totals import Totals
 from autoprune.methods import find_method

@@ -18,7 +18,8 @@ from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.judge import lowest, verdict, worse
 from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
-from autoprune.agent.sampler import ProjectedSampler, finished_trials
+from autoprune.agent.samplers.projected import ProjectedSampler
+from autoprune.agent.trials import ended as finished_trials
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import silent

@@ -14,7 +14,7 @@ from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import recover_finalists
 from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
-from autoprune.agent.sampler import ProjectedSampler
+from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Progress, silent

@@ -10,7 +10,8 @@ from optuna.trial import Trial, TrialState
 
 from autoprune.agent.encoding import distributions, levels_of, policy_of
 from autoprune.agent.projection import Projection
-from autoprune.agent.sampler import ProjectedSampler, finished_trials
+from autoprune.agent.samplers.projected import ProjectedSampler
+from autoprune.agent.trials import ended as finished_trials
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
 from autoprune.space.schema import SearchSpace

@@ -1,0 +1,84 @@
+"""The sensitivity table of a search: measured once, kept with the run."""
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from autoprune.agent.encoding import Encoding, Floats
+from autoprune.agent.prepare import Prepared
+from autoprune.agent.profile import measure_sensitivity
+from autoprune.agent.request import Request
+from autoprune.agent.samplers.names import USE_ERRORS
+from autoprune.agent.samplers.pool import padded
+from autoprune.agent.workspace import SENSITIVITY, Workspace
+from autoprune.storage.shared import shared_database
+
+
+@dataclass(frozen=True)
+class Sensed:
+    """What each unit gives up, and what it cost to find out.
+
+    Args:
+        errors: Loss given up by unit, method and level; empty where nothing was measured.
+        sample_forwards: Cost, in forwards of one sample by the dense model.
+        seconds: Cost, in seconds.
+    """
+
+    errors: Mapping[str, Mapping[str, list[float]]]
+    sample_forwards: float = 0.0
+    seconds: float = 0.0
+
+    def padded(self, encoding: Encoding) -> Floats | None:
+        """Return the errors as samplers take them, None where nothing was measured."""
+        if not self.errors:
+            return None
+        arrays = {u: {m: np.array(e) for m, e in own.items()} for u, own in self.errors.items()}
+        return padded(encoding, arrays)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {
+            "errors": {unit: dict(own) for unit, own in self.errors.items()},
+            "sample_forwards": self.sample_forwards,
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def of(
+        cls,
+        request: Request,
+        prepared: Prepared,
+        workspace: Workspace,
+        model_fp: str,
+        data_fp: str,
+    ) -> Self:
+        """Return the table that the run kept, else measure it and keep it.
+
+        Args:
+            request: The request.
+            prepared: What the search starts from.
+            workspace: The run's folder.
+            model_fp: Fingerprint of the dense model.
+            data_fp: Fingerprint of the data.
+        """
+        if request.sampler not in USE_ERRORS or not request.sensitivity:
+            return cls({})
+        kept = workspace.kept(SENSITIVITY)
+        if kept:
+            return cls(**kept)
+        with closing(shared_database(request.database)) as database:
+            table = measure_sensitivity(
+                prepared.scorer,
+                prepared.projection.spaces,
+                model_fp=model_fp,
+                data_fp=data_fp,
+                database=database,
+                progress=request.progress,
+            )
+        errors = {u: {m: e.tolist() for m, e in own.items()} for u, own in table.errors.items()}
+        found = cls(errors, table.sample_forwards, table.seconds)
+        workspace.keep(SENSITIVITY, found.to_dict())
+        return found
