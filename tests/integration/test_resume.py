@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 import autoprune
+from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.result import SearchResult
 from autoprune.artifacts.files import sha256_of
 from autoprune.core.imports import load_object
@@ -24,7 +24,6 @@ from autoprune.storage.records import Evaluation
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
 
-STOPPED = re.compile("stopped: early stop, worse than")  # a finalist is stopped in other words
 TRIALS = 12  # TPE starts to learn after 10
 # Where to kill -> evaluations that are stored then
 MOMENTS = {
@@ -162,7 +161,7 @@ def stored(folder: Path) -> list[Evaluation]:
     with Database.open(sqlite_url(folder / "autoprune.db")) as database:
         run = database.find_run("autoprune")
         found = database.evaluations(run.id) if run else []
-    return [one for one in found if one.outcome == "scored" or STOPPED.match(one.outcome)]
+    return [one for one in found if one.outcome == "scored" or is_stopped(one)]
 
 
 def summary(folder: Path) -> dict[str, Any]:
