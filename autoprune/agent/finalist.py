@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from autoprune.agent.outcomes import RECOVERED, STOPPED, candidate_errors
+from autoprune.agent.outcomes import OUTRUN, RECOVERED, candidate_errors
 from autoprune.artifacts.files import sha256_of
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.core.policy import Policy
@@ -90,8 +90,7 @@ class Finalist:
         if candidate is not None and (known is None or not _covers(known, candidate)):
             self.known = Evaluation(
                 self.policy,
-                f"{STOPPED}: early stop after {candidate.training.done} of {self.steps} steps of "
-                "the last round",
+                f"{OUTRUN}: early stop after {candidate.training.done} of {self.steps} steps",
                 None,
                 None,
                 candidate.sample_forwards,

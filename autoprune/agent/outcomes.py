@@ -9,7 +9,8 @@ from autoprune.core.user_code import blame
 from autoprune.errors import CandidateError, InputError, ModelError
 from autoprune.storage.records import Evaluation
 
-SCORED, RECOVERED, STOPPED, FAILED = "scored", "recovered", "stopped", "failed"
+SCORED, STOPPED, FAILED = "scored", "stopped", "failed"  # of candidates
+RECOVERED, OUTRUN = "recovered", "outrun"  # of finalists
 
 
 def is_stopped(evaluation: Evaluation) -> bool:

@@ -59,8 +59,8 @@ class Evaluation:
 
     Args:
         policy: What was applied.
-        outcome: How it ended: ``scored``, ``recovered``, or ``stopped:`` or ``failed:`` and the
-            reason.
+        outcome: How it ended: a candidate ``scored``, or ``stopped:`` or ``failed:`` and the
+            reason; a finalist ``recovered``, or ``outrun:`` and where.
         loss: Loss on the search split, if it was reached.
         quality: The task's metric on the search split (higher is better), if it was reached.
         sample_forwards: Cost, in forwards of one sample by the dense model.
