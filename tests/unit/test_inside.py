@@ -268,7 +268,7 @@ def test_where_the_table_is_right_the_best_few_are_taken() -> None:
             "measured: median 59.9% of the dense model, upper end of its 95% interval 59.9%, for "
             "latency=60%@fake"
         )
-        assert len(notes) == 6, "three before they are fine-tuned, three after"
+        assert len(notes) == 4, "three before they are fine-tuned, the winner after"
         begun = [(e.done, e.total) for e in told if e.stage == "measure" and not e.note]
         assert begun[0] == (0, 3)
         assert all(done <= total for done, total in begun)

@@ -192,9 +192,10 @@ def make(
             folder=tmp_path,
         )
         url = sqlite_url(tmp_path / "a.db")
-        study = open_study(url, "s", sampler=ProjectedSampler(projection, 0), pruner=pruner)
+        sampler = ProjectedSampler(projection, 0)
+        study = open_study(url, "s", sampler=sampler, pruner=pruner)
         given: dict[str, Any] = {"trials": 10, "timeout": None, "progress": silent} | more
-        return Loop(study=study, evaluations=evaluations, projection=projection, **given)
+        return Loop(study=study, sampler=sampler, evaluations=evaluations, **given)
 
     return make
 

@@ -228,8 +228,8 @@ def make_loop(
         given = {"timeout": None, "progress": silent} | more
         return Loop(
             study=study,
+            sampler=sampler,
             evaluations=evaluations,
-            projection=projection,
             trials=trials,
             **given,  # type: ignore[arg-type]
         )

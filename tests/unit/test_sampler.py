@@ -126,7 +126,9 @@ def test_anchors_come_first_and_are_projected(projection: Projection) -> None:
     for proposed, anchor in ((first, dense), (second, small)):
         levels = projection.project(levels_of(anchor, projection.spaces))
         assert levels_of(proposed, projection.spaces) == levels
-        assert {name: proposed[name] for name in whole} == whole
+        named = {f"level:{unit}": level for unit, level in levels.items()}
+        spaces = projection.spaces
+        assert policy_of(proposed, spaces) == policy_of(anchor | named, spaces)
     assert third not in (first, second)
 
 
