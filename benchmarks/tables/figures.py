@@ -1,5 +1,6 @@
 """What a table is like, and whether it tells samplers apart."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,9 +33,14 @@ def figures(objective: TableObjective) -> dict[str, Any]:
 
 
 def gaps(objective: TableObjective) -> dict[str, Any]:
-    """Return how far below the optimum plain searches of a whole table end, in points."""
+    """Return how far below the optimum plain searches of a whole table end, in points.
+
+    The floor is where a search ends that saw every policy, by loss and by quality of one seed.
+    """
+    everything = objective.policies
     drawn = [_at_random(objective, np.random.default_rng(seed)) for seed in range(DRAWS)]
     return {
+        "floor_gap_points": [round(_gap(objective, everything, by), 2) for by in (0, 1)],
         "uniform_gap_points": [round(gap, 2) for gap in _uniform(objective)],
         "random_gap_points": _quartiles([_gap(objective, one, 0) for one in drawn]),
         "random_gap_points_by_quality": _quartiles([_gap(objective, one, 1) for one in drawn]),
@@ -67,7 +73,7 @@ def _at_random(objective: TableObjective, rng: np.random.Generator) -> list[Poli
     return list(found)
 
 
-def _gap(objective: TableObjective, policies: list[Policy], by: int) -> float:
+def _gap(objective: TableObjective, policies: Sequence[Policy], by: int) -> float:
     """Return the gap of the best of ``policies`` by loss (0) or by quality (1)."""
     sign = (1, -1)[by]
     return objective.gap_points(min(policies, key=lambda one: sign * objective.score(one)[by]))

@@ -108,7 +108,7 @@ class TableObjective:
     def optimum(self) -> Policy:
         """Return the truly best of the policies that every seed scored."""
         known = ~np.isnan(self.table.quality).any(axis=1)
-        return self._policies[int(np.argmax(np.where(known, self.truth, -np.inf)))]
+        return self.policies[int(np.argmax(np.where(known, self.truth, -np.inf)))]
 
     def gap_points(self, policy: Policy) -> float:
         """Return how many points a policy is below the optimum; see `row`.
@@ -119,10 +119,11 @@ class TableObjective:
         return 100 * float(best - self.truth[self.row(policy)])
 
     @cached_property
-    def _policies(self) -> list[Policy]:
+    def policies(self) -> list[Policy]:
+        """Every policy of the table, row by row."""
         rows = zip(self.table.levels, self.table.codes, strict=True)
         return [policy_of(self.spaces, levels, codes) for levels, codes in rows]
 
     @cached_property
     def _rows(self) -> dict[Policy, int]:
-        return {policy: at for at, policy in enumerate(self._policies)}
+        return {policy: at for at, policy in enumerate(self.policies)}
