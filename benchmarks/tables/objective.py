@@ -110,13 +110,19 @@ class TableObjective:
         known = ~np.isnan(self.table.quality).any(axis=1)
         return self.policies[int(np.argmax(np.where(known, self.truth, -np.inf)))]
 
-    def gap_points(self, policy: Policy) -> float:
-        """Return how many points a policy is below the optimum; see `row`.
+    def gap_points(self, policy: Policy, *, seen: bool = False) -> float:
+        """Return how many points a policy is below the best; see `row`.
 
-        A policy that one seed scored may come out above it, by luck of that seed.
+        Args:
+            policy: A policy of the table.
+            seen: Compare what the first seed found with the best that it found, which a search
+                by quality can reach; else compare the truth with that of `optimum`, which only
+                luck can: seeds disagree about the last tenths. There a policy that one seed
+                scored may come out above the optimum.
         """
-        best = self.truth[self.row(self.optimum())]
-        return 100 * float(best - self.truth[self.row(policy)])
+        known = self.table.quality[:, 0] if seen else self.truth
+        best = known.max() if seen else known[self.row(self.optimum())]
+        return 100 * float(best - known[self.row(policy)])
 
     @cached_property
     def policies(self) -> list[Policy]:

@@ -127,7 +127,10 @@ def test_nothing_that_all_seeds_scored_beats_the_optimum(objective: TableObjecti
 
 def test_tables_tell_plain_searches_from_the_optimum(objective: TableObjective) -> None:
     found = figures(objective) | gaps(objective)
-    assert found["random_gap_points"][1] > 0.5
+    for by in ("loss", "quality"):
+        for of in (f"gap_points_by_{by}", f"gap_points_by_{by}_seen"):
+            assert found[f"random_{of}"][1] > 0.2 + max(found[f"floor_{of}"], 0)
+    assert found["floor_gap_points_by_quality_seen"] == 0
     assert max(found["uniform_gap_points"]) > 0.5
     assert found["noise_points"] < found["spread_points"] / 3
     assert found["policies_close"] < found["policies"] / 50
