@@ -11,6 +11,7 @@ from autoprune.agent.projection import Projection
 from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError
 from autoprune.space.schema import UnitSpace, kept_atoms
+from benchmarks.tables.make import BEST
 from benchmarks.tables.network import Network
 from benchmarks.tables.policies import policy_of
 from benchmarks.tables.recipes import RECIPES
@@ -64,15 +65,34 @@ class TableObjective:
 
     @cached_property
     def truth(self) -> Floats:
-        """Quality of each policy of the table: the mean over its seeds."""
-        found: Floats = np.nanmean(self.table.quality, axis=1)
+        """Quality of each policy of the table: the mean over its seeds, at the first one's level.
+
+        Seeds are better or worse for all policies together, by their batches. What they differ by
+        among the best policies is taken off, or those that one seed scored could not be compared.
+        """
+        found: Floats = np.nanmean(self.table.quality - self._effects, axis=1)
         return found
 
     @property
     def noise(self) -> float:
-        """Standard deviation of quality between seeds of one policy, in points."""
+        """Standard deviation between seeds of one policy among the best, in points.
+
+        What seeds differ by for all of them together is left out.
+        """
+        rest = self._best - self._effects
+        return 100 * float(np.sqrt(rest.var(axis=1, ddof=1).mean()))
+
+    @cached_property
+    def _best(self) -> Floats:
+        """Quality of the best policies of those that every seed scored, ``policies x seeds``."""
         known = self.table.quality[~np.isnan(self.table.quality).any(axis=1)]
-        return 100 * float(np.sqrt(known.var(axis=1, ddof=1).mean()))
+        return known[np.argsort(-known.mean(axis=1))[:BEST]]
+
+    @property
+    def _effects(self) -> Floats:
+        """What seeds add to the first one's quality, ``seeds``."""
+        means: Floats = self._best.mean(axis=0)
+        return means - means[0]
 
     def row(self, policy: Policy) -> int:
         """Return the row of a policy.
