@@ -1,0 +1,1 @@
+"""Tables of small real networks: every policy that a projected sampler can propose, scored."""
