@@ -72,12 +72,16 @@ class Encoding:
 
     def row(self, params: Mapping[str, Any]) -> Rows:
         """Return the row of parameters."""
+        return self.join(*self.split(self.wish(params)))
+
+    def wish(self, params: Mapping[str, Any]) -> Rows:
+        """Return the row of parameters, with methods of untouched units: they may be cut yet."""
         levels, methods = [], []
         for unit, space in self.spaces.items():
             levels.append(int(params[f"level:{unit}"]))
             chosen = params.get(f"method:{unit}", space.methods[0])
             methods.append(space.methods.index(chosen))
-        return self.join(np.array(levels), np.array(methods))
+        return np.array(levels + methods, np.int64)
 
     def params(self, row: Rows) -> Params:
         """Return the parameters of a row."""
@@ -94,9 +98,9 @@ class Encoding:
         return policy_of(self.params(row), self.spaces)
 
     def random(self, rng: np.random.Generator, count: int) -> Rows:
-        """Return rows drawn evenly, inside the budget or not."""
-        levels = rng.integers(self.levels, size=(count, self.units))
-        return self.join(levels, rng.integers(self.methods, size=(count, self.units)))
+        """Return wishes drawn evenly, inside the budget or not."""
+        most = np.concatenate([self.levels, self.methods])
+        return rng.integers(most, size=(count, 2 * self.units))
 
     def removed(self, rows: Rows) -> Floats:
         """Return the share of atoms that is removed, ``policies x units``."""

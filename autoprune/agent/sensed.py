@@ -11,7 +11,7 @@ from autoprune.agent.encoding import Encoding, Floats
 from autoprune.agent.prepare import Prepared
 from autoprune.agent.profile import measure_sensitivity
 from autoprune.agent.request import Request
-from autoprune.agent.samplers.names import USE_ERRORS
+from autoprune.agent.samplers.names import SAMPLERS
 from autoprune.agent.samplers.pool import padded
 from autoprune.agent.workspace import SENSITIVITY, Workspace
 from autoprune.storage.shared import shared_database
@@ -64,7 +64,7 @@ class Sensed:
             model_fp: Fingerprint of the dense model.
             data_fp: Fingerprint of the data.
         """
-        if request.sampler not in USE_ERRORS or not request.sensitivity:
+        if not (request.sensitivity and SAMPLERS.get(request.sampler).uses_errors):
             return cls({})
         kept = workspace.kept(SENSITIVITY)
         if kept:

@@ -1,6 +1,7 @@
 """Two networks trained on Fashion-MNIST, and the data that their pruned copies are judged by."""
 
 import hashlib
+import inspect
 import os
 from pathlib import Path
 from typing import Any
@@ -36,20 +37,33 @@ def task() -> Classification:
 
 
 def dense(name: str) -> nn.Module:
-    """Return a trained network in eval mode; it is trained once and kept in the cache."""
+    """Return a trained network in eval mode; it is trained once and kept in the cache.
+
+    Args:
+        name: ``resnet14`` (the example's), ``resnet20`` or ``mobilenet_v2``.
+    """
     if name == "resnet14":
         network: nn.Module = load_object("model.py:resnet", base=_EXAMPLE)()
         path: Path = load_object("train.py:checkpoint", base=_EXAMPLE)()
     else:
-        network = _mobilenet()
-        recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
-        path = cache_dir() / f"fashion-mnist-{name}-{recipe}.safetensors"
+        network = _mobilenet() if name == "mobilenet_v2" else _resnet20()
+        recipe = inspect.getsource(_trained) + inspect.getsource(_mobilenet)
+        digest = hashlib.sha256(recipe.encode()).hexdigest()[:12]
+        path = cache_dir() / f"fashion-mnist-{name}-{digest}.safetensors"
         if not path.exists():
             unfinished = path.with_suffix(f".{os.getpid()}.tmp")
             save_file(_trained(network).state_dict(), unfinished)
             unfinished.replace(path)
     network.load_state_dict(load_file(path))
     return network.eval()
+
+
+def _resnet20() -> nn.Module:
+    """Return the example's network with three blocks in each stage."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network: nn.Module = load_object("model.py:resnet", base=_EXAMPLE)(blocks=3)
+    return network
 
 
 def _mobilenet() -> nn.Module:

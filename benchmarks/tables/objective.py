@@ -110,6 +110,10 @@ class TableObjective:
             )
         return found
 
+    def __contains__(self, policy: Policy) -> bool:
+        """Tell whether the table has a policy."""
+        return policy in self._rows
+
     def score(self, policy: Policy) -> tuple[float, float]:
         """Return loss and quality as the first seed found them; see `row`."""
         at = self.row(policy)

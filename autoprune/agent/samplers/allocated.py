@@ -14,6 +14,7 @@ from autoprune.agent.samplers.base import PolicySampler, Proposal
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
 
+Rule = Literal["uniform", "minimax"]
 _DRAWN = 100  # coefficients drawn evenly before the best ones are changed
 _CHANGED = 0.1  # share of them
 _TRIES = 16
@@ -90,7 +91,7 @@ class AllocationSampler(PolicySampler):
         self,
         projection: Projection,
         seed: int,
-        rule: Literal["uniform", "minimax"],
+        rule: Rule,
         errors: Floats | None = None,
     ) -> None:
         super().__init__(projection, seed)

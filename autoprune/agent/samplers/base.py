@@ -56,7 +56,7 @@ class PolicySampler(BaseSampler, ABC):
         self.space = distributions(projection.spaces)
         self._seed = seed
         self._history = History(self.encoding)
-        self._anchors = [self._projected(self.encoding.row(params)) for params in anchors]
+        self._anchors = [self._projected(self.encoding.wish(params)) for params in anchors]
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial

@@ -17,6 +17,7 @@ from autoprune.agent.samplers.pool import Pool
 Parts = Mapping[str, Sequence[Rows]]
 _INCUMBENTS = 5
 _ALLOCATED, _SWITCHED, _CROSSED, _RANDOM = 6, 128, 32, 32
+_LOOKED_AT = 24  # candidates, best first, that are filled up to find a new one
 _DOUBT = 0.5  # spread of the logarithm of coefficients of which scores tell nothing
 
 
@@ -70,8 +71,7 @@ class BudgetedSampler(PolicySampler):
         parts = {name: rows for name, rows in parts.items() if rows}
         if not parts:
             return None
-        row, source = self._chosen(parts, belief, rng)
-        row = self._filled(row, tried)
+        row, source = self._new(self._ordered(parts, belief, rng), tried)
         if belief is None:
             return Proposal(row, source)
         return Proposal(row, source, *belief.interval(row))
@@ -93,21 +93,28 @@ class BudgetedSampler(PolicySampler):
             return rng.lognormal(0.0, _DOUBT, self.encoding.units)
         return belief.coefficients(rng)
 
-    def _chosen(
+    def _ordered(
         self, parts: Parts, belief: Belief | None, rng: np.random.Generator
-    ) -> tuple[Rows, str]:
-        if "random" in parts and rng.random() < self._exploration:
-            return parts["random"][0], "random"
-        if belief is None:
-            name = str(rng.choice(sorted(parts)))
-            return parts[name][int(rng.integers(len(parts[name])))], name
-        names = [name for name, rows in parts.items() for _ in rows]
-        rows = np.stack([row for own in parts.values() for row in own])
-        at = int(np.argmax(belief.improvement(rows)))
-        return rows[at], names[at]
+    ) -> list[tuple[Rows, str]]:
+        """Return candidates and their sources, the one to propose first."""
+        explored = rng.random() < self._exploration
+        every = [(row, name) for name, rows in parts.items() for row in rows]
+        if belief is None or explored:
+            order = rng.permutation(len(every))
+            if explored:  # even draws first
+                order = sorted(order, key=lambda at: every[at][1] != "random")
+            return [every[at] for at in order]
+        gains = belief.improvement(np.stack([row for row, _ in every]))
+        return [every[at] for at in np.argsort(-gains, kind="stable")]
 
-    def _filled(self, row: Rows, tried: set[bytes]) -> Rows:
-        """Spend what is left of the budget, unless that gives a policy that was tried."""
-        levels, methods = self.encoding.split(row)
-        filled = self.encoding.join(self.projection.filled(levels), methods)
-        return row if filled.tobytes() in tried else filled
+    def _new(self, ordered: Sequence[tuple[Rows, str]], tried: set[bytes]) -> tuple[Rows, str]:
+        """Return the first that is new with what it leaves of the budget spent.
+
+        Where all that are looked at were tried so, the first one goes as it is.
+        """
+        for row, source in ordered[:_LOOKED_AT]:
+            levels, methods = self.encoding.split(row)
+            filled = self.encoding.join(self.projection.filled(levels), methods)
+            if filled.tobytes() not in tried:
+                return filled, source
+        return ordered[0]

@@ -3,13 +3,14 @@
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler
 
 from autoprune.agent.encoding import Floats, Params
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.allocated import AllocationSampler, SpdySampler
+from autoprune.agent.samplers.allocated import AllocationSampler, Rule, SpdySampler
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.projected import ProjectedSampler, tpe
@@ -35,7 +36,20 @@ class Start:
     errors: Floats | None = None
 
 
-SAMPLERS: Registry[Callable[[Start], PolicySampler]] = Registry("sampler")
+@dataclass(frozen=True)
+class Kind:
+    """A sampler that can be chosen by name.
+
+    Args:
+        make: Makes one.
+        uses_errors: Whether it wants the sensitivity table.
+    """
+
+    make: Callable[[Start], PolicySampler]
+    uses_errors: bool = False
+
+
+SAMPLERS: Registry[Kind] = Registry("sampler")
 
 
 def make_sampler(name: str, start: Start) -> PolicySampler:
@@ -44,11 +58,22 @@ def make_sampler(name: str, start: Start) -> PolicySampler:
     Raises:
         ConfigError: If there is none.
     """
-    return SAMPLERS.get(name)(start)
+    return SAMPLERS.get(name).make(start)
 
 
-def _inner(make: Callable[[int], BaseSampler]) -> Callable[[Start], PolicySampler]:
-    return lambda s: ProjectedSampler(s.projection, s.seed, s.anchors, make)
+def budgeted(**options: Any) -> Kind:
+    """Return our sampler, with options of `BudgetedSampler`."""
+    return Kind(
+        lambda s: BudgetedSampler(s.projection, s.seed, s.anchors, s.errors, **options), True
+    )
+
+
+def _allocation(rule: Rule, uses_errors: bool) -> Kind:
+    return Kind(lambda s: AllocationSampler(s.projection, s.seed, rule, s.errors), uses_errors)
+
+
+def _inner(make: Callable[[int], BaseSampler]) -> Kind:
+    return Kind(lambda s: ProjectedSampler(s.projection, s.seed, s.anchors, make))
 
 
 def _cmaes(seed: int) -> BaseSampler:
@@ -57,12 +82,11 @@ def _cmaes(seed: int) -> BaseSampler:
         return CmaEsSampler(seed=seed, warn_independent_sampling=False)
 
 
-SAMPLERS.add("budgeted", lambda s: BudgetedSampler(s.projection, s.seed, s.anchors, s.errors))
-SAMPLERS.add("spdy", lambda s: SpdySampler(s.projection, s.seed, s.anchors, s.errors))
-SAMPLERS.add("uniform", lambda s: AllocationSampler(s.projection, s.seed, "uniform", s.errors))
-SAMPLERS.add("minimax", lambda s: AllocationSampler(s.projection, s.seed, "minimax", s.errors))
+SAMPLERS.add("budgeted", budgeted())
+SAMPLERS.add("spdy", Kind(lambda s: SpdySampler(s.projection, s.seed, s.anchors, s.errors), True))
+SAMPLERS.add("uniform", _allocation("uniform", False))
+SAMPLERS.add("minimax", _allocation("minimax", True))
 SAMPLERS.add("tpe", _inner(tpe))
 SAMPLERS.add("cmaes", _inner(_cmaes))
 SAMPLERS.add("nsga2", _inner(lambda seed: NSGAIISampler(seed=seed)))
 SAMPLERS.add("random", _inner(lambda seed: RandomSampler(seed=seed)))
-USE_ERRORS = frozenset({"budgeted", "spdy", "minimax"})

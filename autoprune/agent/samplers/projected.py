@@ -54,7 +54,7 @@ class ProjectedSampler(PolicySampler):
         assert trial is not None
         inner = self._inner(int(rng.integers(2**31)))
         drawn = self.encoding.params(self.encoding.random(rng, 1)[0])
-        wish = self.encoding.row(drawn | inner.sample_relative(study, trial, self.space))
+        wish = self.encoding.wish(drawn | inner.sample_relative(study, trial, self.space))
         tried = known.tried
         for _ in range(_TRIES):
             row = self._projected(wish)

@@ -1,0 +1,1 @@
+"""How many evaluations, and how much compute, samplers need for the same score."""

@@ -1,0 +1,81 @@
+"""``python -m benchmarks.search``: samplers against each other, on tables and on networks."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from autoprune.artifacts.files import write_text
+from benchmarks.command import Only, Quick, ReuseOf, State, run
+from benchmarks.provenance import code_of
+from benchmarks.search import live, tabled
+from benchmarks.search.ablated import WITHOUT
+from benchmarks.search.figures import figures
+from benchmarks.tasks import Results, Task
+
+LIMIT = 3600.0  # seconds of processor time between two evaluations
+TABLES = ("digits_chain", "digits_residual", "fashion_methods")
+SAMPLERS = ("budgeted", "tpe", "cmaes", "nsga2", "random", "spdy", "minimax", "uniform")
+SETTINGS = tuple((m, s) for m in ("resnet20", "mobilenet_v2") for s in (0.5, 0.25))
+TRIALS = {"tpe": 400, "budgeted": 120}
+ABLATIONS: Mapping[str, Mapping[str, Any]] = {
+    **{name: {"sampler": name} for name in WITHOUT},
+    "no_sensitivity": {"sampler": "budgeted", "sensitivity": False},
+    "no_stages": {"sampler": "budgeted", "stages": False},
+}
+FIRST = 0  # seeds from 100 on were for development
+
+
+def tasks(*, quick: bool) -> Iterator[Task]:
+    """Yield every task of the benchmark, those that tell most first."""
+    ours = code_of("autoprune/agent", "autoprune/predictor", "autoprune/evaluation", "benchmarks")
+    scoring = code_of("autoprune/evaluation", "autoprune/surgery", "benchmarks/search/live.py")
+
+    def task(kind: str, name: str, job: Any, code: str = ours, **arguments: Any) -> Task:
+        return Task(kind=kind, name=name, job=job, arguments=arguments, limit=LIMIT, code=code)
+
+    for table in TABLES[1:2] if quick else TABLES:
+        for sampler in ("budgeted", "tpe") if quick else SAMPLERS:
+            many: dict[str, Any] = {"seeds": 3 if quick else 20, "trials": 40 if quick else 100}
+            given: dict[str, Any] = {"table": table, "sampler": sampler, "first": FIRST, **many}
+            yield task("table", f"{table}.{sampler}", tabled.search, **given)
+    if quick:
+        return
+    for model in dict.fromkeys(model for model, _ in SETTINGS):
+        yield task("dense", model, live.prepare, scoring, model=model)
+    for seed in range(FIRST, FIRST + 3):
+        for model, share in SETTINGS:
+            common: dict[str, Any] = {"model": model, "share": share, "seed": seed}
+            for sampler, trials in TRIALS.items():
+                name = f"{model}.{share:.0%}.{sampler}.{seed}"
+                given = {**common, "sampler": sampler, "trials": trials}
+                if sampler == "tpe":  # as it is without what is ours
+                    given["stages"] = False
+                code = scoring if sampler == "tpe" else ours
+                yield task("live", name, live.search, code, **given)
+    for name, options in ABLATIONS.items():
+        for model, share in SETTINGS[::3]:
+            given = {"model": model, "share": share, "seed": FIRST, "trials": 80, **options}
+            yield task("ablation", f"{model}.{share:.0%}.{name}", live.search, **given)
+
+
+def write(path: Path, results: Results, last: Mapping[str, Any]) -> None:
+    """Write ``last`` (figures, machine, commit) with the facts behind it; replaces the file."""
+    write_text(path, json.dumps({**last, "results": results}, indent=1) + "\n")
+
+
+def main(
+    quick: Quick = False, state: State = None, reuse: ReuseOf = "same", only: Only = ""
+) -> None:
+    """Measure what samplers need, in evaluations on tables and in compute on networks.
+
+    The last line is JSON; the full run writes benchmarks/results/search.json.
+    """
+    given: dict[str, Any] = {"quick": quick, "state": state, "reuse": reuse, "only": only}
+    run("search", tasks(quick=quick), figures, write, **given)
+
+
+if __name__ == "__main__":
+    typer.run(main)

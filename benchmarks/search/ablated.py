@@ -1,0 +1,16 @@
+"""Our sampler with one part taken out."""
+
+from autoprune.agent.samplers.names import SAMPLERS, budgeted
+
+WITHOUT = {
+    "no_predictor": budgeted(predicts=False),
+    "no_coefficients": budgeted(coefficients=False),
+    "no_exploration": budgeted(exploration=0.0),
+}
+
+
+def register() -> None:
+    """Make the ablated samplers known by name in this process."""
+    for name, kind in WITHOUT.items():
+        if name not in list(SAMPLERS):
+            SAMPLERS.add(name, kind)

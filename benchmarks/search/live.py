@@ -1,0 +1,107 @@
+"""Whole searches on Fashion-MNIST: what was reached after how much compute."""
+
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import autoprune
+from autoprune.agent.run import STUDY
+from autoprune.agent.workspace import DATABASE
+from autoprune.space.schema import SearchSpace
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+from autoprune.storage.records import Evaluation
+from benchmarks.isolated import Note
+from benchmarks.proxy.models import dense, task
+from benchmarks.search.ablated import register
+
+SCORE_STEPS = 30
+SPACE = SearchSpace.model_validate(
+    {
+        "schema": 1,
+        "methods": ["channel.l1", "channel.l2", "channel.taylor", "block.drop"],
+        "sparsities": [at / 16 for at in range(1, 15)],
+    }
+)
+
+
+def prepare(note: Note, model: str) -> None:
+    """Train a dense network, if that was not done before.
+
+    Args:
+        note: Told when it is there.
+        model: Its name.
+    """
+    note(stage="train")
+    dense(model)
+    note(stage="trained")
+
+
+def search(
+    note: Note, model: str, share: float, sampler: str, seed: int, trials: int, **options: Any
+) -> None:
+    """Search, and tell after how much compute each better score was found.
+
+    Args:
+        note: Told the facts: ``trace``, a list of evaluations, sample forwards, score and
+            quality of each evaluation that was the best so far, the sensitivity table's cost
+            included; and totals.
+        model: Name of the network.
+        share: Limit on MACs, as a share of the dense ones.
+        sampler: Name of the sampler.
+        seed: Seed of the search.
+        trials: Policies scored.
+        options: ``sensitivity`` and ``stages``, where they differ from the default.
+    """
+    register()
+    stages = {} if options.get("stages", True) else {"stages": ()}
+    recovery = autoprune.Recovery(
+        score_steps=SCORE_STEPS,
+        recover_steps=0,
+        finalists=1,
+        **stages,  # type: ignore[arg-type]
+    )
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        found = autoprune.search(
+            dense(model),
+            task=task(),
+            budget=f"macs={share:.0%}",
+            space=SPACE,
+            trials=trials,
+            seed=seed,
+            out=out,
+            recovery=recovery,
+            onnx=False,
+            database=str(Path(folder) / "shared.db"),
+            sampler=sampler,
+            sensitivity=bool(options.get("sensitivity", True)),
+            progress=lambda event: note(stage=event.stage, done=event.done),
+        )
+        with closing(Database.open(sqlite_url(out / DATABASE))) as database:
+            run = database.find_run(STUDY)
+            assert run is not None
+            made = [e for e in database.evaluations(run.id) if not e.outcome.startswith("recov")]
+    cost = found.result.search
+    note(trace=trace(made, cost.sensitivity_forwards), units=len(found.result.cuts))
+    note(
+        evaluations=len(made),
+        stopped=cost.stopped,
+        sensitivity_forwards=cost.sensitivity_forwards,
+        sample_forwards=cost.sensitivity_forwards + sum(e.sample_forwards for e in made),
+        predictions=cost.predictions.model_dump(),
+        scoring_s=sum(e.seconds for e in made),
+    )
+
+
+def trace(made: list[Evaluation], before: float) -> list[list[float | None]]:
+    """Return number, sample forwards, score and quality of each evaluation that was a new best."""
+    found: list[list[float | None]] = []
+    best = float("inf")
+    for count, evaluation in enumerate(made, 1):
+        before += evaluation.sample_forwards
+        if evaluation.score is not None and evaluation.score < best:
+            best = evaluation.score
+            found.append([count, before, best, evaluation.quality])
+    return found

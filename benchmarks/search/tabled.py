@@ -1,0 +1,101 @@
+"""Searches whose evaluations are look-ups in exhaustive tables: many seeds, no network runs."""
+
+import logging
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from autoprune.agent.anchors import allocations, anchors
+from autoprune.agent.encoding import Encoding, Floats
+from autoprune.agent.samplers.base import PolicySampler
+from autoprune.agent.samplers.names import SAMPLERS, Start, make_sampler
+from autoprune.agent.samplers.pool import padded
+from autoprune.agent.trials import ask
+from benchmarks.isolated import Note
+from benchmarks.search.ablated import register
+from benchmarks.tables.objective import TableObjective
+
+CLOSE = 0.2  # points below the best that count as found
+
+
+def search(note: Note, table: str, sampler: str, seeds: int, trials: int, first: int) -> None:
+    """Search a table with several seeds.
+
+    Args:
+        note: Told the facts: ``needed``, evaluations by seed until a policy within 0.2 points of
+            the best quality was found (null: never), and ``gap``, points below it in the end.
+            Both as the table's first seed has it, for that is what is searched: a second seed
+            agrees no better than the table's noise.
+        table: Name of the table.
+        sampler: Name of the sampler.
+        seeds: How many seeds.
+        trials: Evaluations of each search.
+        first: The first seed.
+    """
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    register()
+    objective = TableObjective.load(table)
+    errors = _errors(objective) if SAMPLERS.get(sampler).uses_errors else None
+    needed: list[int | None] = []
+    gaps: list[float] = []
+    for seed in range(first, first + seeds):
+        gap = _gaps(objective, _sampler(objective, sampler, seed, errors), trials)
+        close = np.flatnonzero(np.array(gap) <= CLOSE)
+        needed.append(int(close[0]) + 1 if len(close) else None)
+        gaps.append(gap[-1])
+        note(needed=needed, gap=gaps, probes=len(objective.table.single))
+
+
+def _gaps(objective: TableObjective, sampler: PolicySampler, trials: int) -> list[float]:
+    """Return by how many points the best policy by loss is below the best, after each trial."""
+    study = optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner())
+    best, gaps = np.inf, list[float]()
+    tried = set[bytes]()
+    while len(gaps) < trials:
+        trial, params = ask(study, sampler)
+        row = sampler.encoding.row(params)
+        if row.tobytes() in tried:
+            study.tell(trial, state=TrialState.FAIL)
+            return gaps + gaps[-1:] * (trials - len(gaps))
+        tried.add(row.tobytes())
+        policy = sampler.encoding.policy(row)
+        if policy not in objective:  # it leaves slack: all beside it were tried
+            study.tell(trial, state=TrialState.FAIL)
+            gaps += gaps[-1:]
+            continue
+        _, quality = objective.score(policy)
+        study.tell(trial, -quality)
+        best = min(best, objective.gap_points(policy, seen=True))
+        gaps.append(best)
+    return gaps
+
+
+def _sampler(
+    objective: TableObjective, name: str, seed: int, errors: Floats | None
+) -> PolicySampler:
+    projection, plan = objective.projection, objective.network.plan
+    first = anchors(plan, projection.spaces)
+    if errors is not None:
+        first = allocations(plan, projection, errors)
+    return make_sampler(
+        name, Start(projection=projection, seed=seed, anchors=first, errors=errors)
+    )
+
+
+def _errors(objective: TableObjective) -> Floats:
+    """Return the sensitivity table that was made with the table: untrained, never falling."""
+    encoding, table = Encoding(objective.spaces), objective.table
+    dense = float(table.facts["dense"]["loss"][0])
+    errors = {
+        unit: {method: np.zeros(space.levels) for method in space.methods}
+        for unit, space in encoding.spaces.items()
+    }
+    units = list(encoding.spaces)
+    for (number, level, code), losses in zip(table.single, table.single_loss, strict=True):
+        space = encoding.spaces[units[number]]
+        errors[units[number]][space.methods[code]][level] = losses[0] - dense
+    for own in errors.values():
+        for method, given_up in own.items():
+            own[method] = np.maximum.accumulate(np.maximum(given_up, 0.0))
+    return padded(encoding, errors)
