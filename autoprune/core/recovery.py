@@ -95,7 +95,7 @@ class Recovery:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by name."""
-        return asdict(self)
+        return asdict(self) | {"stages": [list(stage) for stage in self.stages]}
 
 
 def _stages(given: Any) -> Shares:

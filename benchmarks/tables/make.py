@@ -45,6 +45,8 @@ class Maker:
         found = self.state.get(key)
         if found is None:
             _, score = replace(self.scorer, seed=seed).score(policy, steps)
+            assert score.loss is not None  # nothing stops it
+            assert score.quality is not None
             found = self.state.put(
                 key,
                 loss=score.loss,

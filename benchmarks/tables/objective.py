@@ -92,7 +92,8 @@ class TableObjective:
     def _effects(self) -> Floats:
         """What seeds add to the first one's quality, ``seeds``."""
         means: Floats = self._best.mean(axis=0)
-        return means - means[0]
+        effects: Floats = means - means[0]
+        return effects
 
     def row(self, policy: Policy) -> int:
         """Return the row of a policy.

@@ -303,7 +303,11 @@ RESULT = {
     "policy": {"u": {"method": "channel.l1", "sparsity": 0.5}},
     "cuts": [{"unit": "u", "atoms": 2, "kept": 1, "method": "channel.l1"}],
     "budget": {"macs": "50%"},
-    "search": {"evaluations": 7, "sample_forwards": 1.0, "seconds": 1.0, "seed": 0},
+    "search": {
+        **{"evaluations": 7, "sample_forwards": 1.0, "seconds": 1.0, "seed": 0},
+        **{"sampler": "budgeted", "sensitivity_forwards": 0.0, "stopped": 1},
+        "predictions": {"count": 3, "spearman": 0.5, "coverage": 1.0},
+    },
     "checks": {
         **{"sliced_equals_masked": True, "budget_met": True},
         **{"reload_max_diff": 0.0, "onnx_max_diff": None, "latency": {}},

@@ -100,10 +100,8 @@ class BudgetedSampler(PolicySampler):
         explored = rng.random() < self._exploration
         every = [(row, name) for name, rows in parts.items() for row in rows]
         if belief is None or explored:
-            order = rng.permutation(len(every))
-            if explored:  # even draws first
-                order = sorted(order, key=lambda at: every[at][1] != "random")
-            return [every[at] for at in order]
+            shuffled = [every[at] for at in rng.permutation(len(every))]
+            return sorted(shuffled, key=lambda one: explored and one[1] != "random")
         gains = belief.improvement(np.stack([row for row, _ in every]))
         return [every[at] for at in np.argsort(-gains, kind="stable")]
 
