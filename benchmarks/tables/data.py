@@ -45,11 +45,14 @@ Splits = dict[Split, Batches]
 Data = Callable[[], Splits]
 
 
-def digits() -> Splits:
+def digits(batch_size: int = 64) -> Splits:
     """Return scikit-learn's 1,797 digits, ``1 x 8 x 8``, each moved and blurred by noise.
 
     Every scan comes several times, turned, shifted and scaled in other ways, so that networks
     err and accuracy is fine-grained; all of one scan are in the same split.
+
+    Args:
+        batch_size: Of training; larger ones make short recoveries depend less on the seed.
     """
     scans = load_digits()
     images = torch.tensor(scans.images, dtype=torch.float32).unsqueeze(1) / 16
@@ -62,7 +65,7 @@ def digits() -> Splits:
         "train": (train, 8), "search": (search, 3), "test": (test, 3)
     }  # fmt: skip
     return {
-        split: _batches(split, moved(images[c], copies, rng), labels[c].repeat(copies))
+        split: _batches(split, moved(images[c], copies, rng), labels[c].repeat(copies), batch_size)
         for split, (c, copies) in parts.items()
     }
 
@@ -94,6 +97,6 @@ def fashion() -> Splits:
     return found
 
 
-def _batches(split: Split, images: Tensor, labels: Tensor) -> Batches:
+def _batches(split: Split, images: Tensor, labels: Tensor, batch_size: int = 64) -> Batches:
     train = split == "train"
-    return Batches(images, labels, 64 if train else 450, shuffle=train)
+    return Batches(images, labels, batch_size if train else 450, shuffle=train)

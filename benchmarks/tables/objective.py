@@ -86,13 +86,13 @@ class TableObjective:
     def _best(self) -> Floats:
         """Quality of the best policies of those that every seed scored, ``policies x seeds``."""
         known = self.table.quality[~np.isnan(self.table.quality).any(axis=1)]
-        return known[np.argsort(-known.mean(axis=1))[:BEST]]
+        best: Floats = known[np.argsort(-known.mean(axis=1))[:BEST]]
+        return best
 
     @property
     def _effects(self) -> Floats:
         """What seeds add to the first one's quality, ``seeds``."""
-        means: Floats = self._best.mean(axis=0)
-        effects: Floats = means - means[0]
+        effects: Floats = (self._best - self._best[:, :1]).mean(axis=0)
         return effects
 
     def row(self, policy: Policy) -> int:
