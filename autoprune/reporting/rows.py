@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from autoprune.artifacts.result import LatencyCheck, Result, UnitCut
+from autoprune.artifacts.result import LatencyCheck, Predictions, Result, UnitCut
 from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
 from autoprune.reporting.text import change_text, count_text, quality_text, share_text
@@ -121,7 +121,19 @@ def bar(cut: UnitCut, width: int = 20) -> str:
 def effort_line(result: Result) -> str:
     """Return what the search cost, in one sentence."""
     cost = result.search
+    stopped = f" ({cost.stopped} stopped early)" if cost.stopped else ""
     return (
-        f"{cost.evaluations} evaluations, {count_text(round(cost.sample_forwards))} sample "
-        f"forwards, {cost.seconds:.0f} s, seed {cost.seed}."
+        f"{cost.evaluations} evaluations{stopped}, {count_text(round(cost.sample_forwards))} "
+        f"sample forwards, {cost.seconds:.0f} s, sampler {cost.sampler}, seed {cost.seed}."
+        f"{_predictions(cost.predictions)}"
+    )
+
+
+def _predictions(found: Predictions) -> str:
+    """Return what predictions were worth, as a sentence after another; nothing if none were made."""
+    if found.spearman is None or found.coverage is None:
+        return ""
+    return (
+        f" Of {found.count} predicted scores, {found.coverage:.0%} fell inside their 90% interval; "
+        f"rank correlation {found.spearman:.2f}."
     )
