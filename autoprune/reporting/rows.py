@@ -130,10 +130,10 @@ def effort_line(result: Result) -> str:
 
 
 def _predictions(found: Predictions) -> str:
-    """Return what predictions were worth, as a sentence after another; nothing if none were made."""
+    """Return what predictions were worth, a sentence; nothing if none were made."""
     if found.spearman is None or found.coverage is None:
         return ""
     return (
-        f" Of {found.count} predicted scores, {found.coverage:.0%} fell inside their 90% interval; "
-        f"rank correlation {found.spearman:.2f}."
+        f" Of {found.count} predicted scores, {found.coverage:.0%} fell inside their 90% "
+        f"interval; rank correlation {found.spearman:.2f}."
     )
