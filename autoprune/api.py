@@ -82,8 +82,8 @@ def search(
             ``"file.py:name"``; with it `load` needs no model.
         runner: A shipped runner, ``"file:PATH"``, or the object: which device, how many threads.
         onnx: Whether the result is exported to ONNX as well.
-        database: URL or file of the database that runs share, for what was measured of this
-            device; None for ``$AUTOPRUNE_DATABASE``, else a file in your settings folder.
+        database: URL or file of the database that runs share, for latencies and sensitivity
+            tables; None for ``$AUTOPRUNE_DATABASE``, else a file in your settings folder.
         sampler: What proposes policies: ``budgeted`` (ours), ``spdy``, an Optuna sampler under
             the same budget (``tpe``, ``cmaes``, ``nsga2``, ``random``), or a single allocation
             as a baseline (``minimax``, ``uniform``).
