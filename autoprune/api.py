@@ -38,6 +38,7 @@ from autoprune.surgery.accept import taken_out
 from autoprune.surgery.discover import discover
 from autoprune.surgery.nested import Inputs
 from autoprune.tasks import Task
+from autoprune.tasks.base import check_task
 
 BudgetLike = Budget | str | Iterable[str] | Mapping[str, Any]
 
@@ -95,6 +96,7 @@ def search(
         InputError: If anything given cannot be used.
         VerificationError: If the winner fails a check; nothing is written as a result then.
     """
+    check_task(task)
     if if_exists not in get_args(IfExists):
         raise ConfigError(f"if_exists must be one of {get_args(IfExists)}. Got {if_exists!r}.")
     check_at_least("trials", trials, 1, int)
