@@ -38,6 +38,7 @@ from autoprune.surgery.accept import taken_out
 from autoprune.surgery.discover import discover
 from autoprune.surgery.nested import Inputs
 from autoprune.tasks import Task
+from autoprune.tasks.base import check_task
 
 BudgetLike = Budget | str | Iterable[str] | Mapping[str, Any]
 
@@ -82,8 +83,8 @@ def search(
             ``"file.py:name"``; with it `load` needs no model.
         runner: A shipped runner, ``"file:PATH"``, or the object: which device, how many threads.
         onnx: Whether the result is exported to ONNX as well.
-        database: URL or file of the database that runs share, for what was measured of this
-            device; None for ``$AUTOPRUNE_DATABASE``, else a file in your settings folder.
+        database: URL or file of the database that runs share, for latencies and sensitivity
+            tables; None for ``$AUTOPRUNE_DATABASE``, else a file in your settings folder.
         sampler: What proposes policies: ``budgeted`` (ours), ``spdy``, an Optuna sampler under
             the same budget (``tpe``, ``cmaes``, ``nsga2``, ``random``), or a single allocation
             as a baseline (``minimax``, ``uniform``).
@@ -95,6 +96,7 @@ def search(
         InputError: If anything given cannot be used.
         VerificationError: If the winner fails a check; nothing is written as a result then.
     """
+    check_task(task)
     if if_exists not in get_args(IfExists):
         raise ConfigError(f"if_exists must be one of {get_args(IfExists)}. Got {if_exists!r}.")
     check_at_least("trials", trials, 1, int)

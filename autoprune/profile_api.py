@@ -30,7 +30,7 @@ from autoprune.surgery.accept import taken_out
 from autoprune.surgery.discover import discover
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Task
-from autoprune.tasks.base import SPLITS
+from autoprune.tasks.base import SPLITS, check_task
 
 
 def profile(
@@ -71,6 +71,7 @@ def profile(
     Raises:
         InputError: If anything given cannot be used.
     """
+    check_task(task)
     probing = Probing(samples=samples, levels=levels)
     workers = usable_cores() if workers is None else workers
     check_at_least("workers", workers, 1, int)

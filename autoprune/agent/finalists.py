@@ -137,7 +137,8 @@ class _Race:
     def _tell(self) -> None:
         recovery = self.evaluations.scorer.recovery
         done, total = len(self._reached), _visits(recovery.recover_steps, recovery.finalists)
-        best = min(self._reached, key=_worth)
+        furthest = max(stage.steps for stage in self._reached)
+        best = min((stage for stage in self._reached if stage.steps == furthest), key=_worth)
         pace = (time.monotonic() - self._start) / done
         self.progress(
             Progress(

@@ -70,7 +70,7 @@ class Loop:
         self._report(None)
         while len(self.scored) < self.trials and not self.late:
             if not self._step(*ask(self.study, self.sampler)):
-                self._report(None, note="no policy was found that was not tried before")
+                self._report(None, note="the sampler has no policy left that was not tried")
                 return
             pace = (time.monotonic() - began) / (len(self.scored) - before)
             self._report(pace)

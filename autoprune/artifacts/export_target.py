@@ -42,8 +42,8 @@ def target_of(folder: Path, format: Format, out: Path | None) -> Path:
     suffix = Path(FILES[format]).suffix
     if format == "safetensors" and target.name != WEIGHTS:
         raise OutputError(
-            f"A copy that can be loaded is a folder with {WEIGHTS} and {PLAN}. Give a folder, or "
-            f"a file of that name. Got {str(target)!r}."
+            f"A copy that can be loaded is a folder with {WEIGHTS} and {PLAN}. Give a "
+            f"folder that is there, or a file {WEIGHTS} in one. Got {str(target)!r}."
         )
     if target.suffix != suffix:
         raise OutputError(f"The name of the file must end with {suffix}. Got {str(target)!r}.")

@@ -9,8 +9,8 @@ Database = Annotated[
     str | None,
     typer.Option(
         metavar="URL|FILE",
-        help="Where what was measured of devices is kept: a database URL or a SQLite file. If "
-        "left out, $AUTOPRUNE_DATABASE, else a file in your settings folder.",
+        help="Where latencies and sensitivity tables are kept, for all runs: a database URL or a "
+        "SQLite file. If left out, $AUTOPRUNE_DATABASE, else a file in your settings folder.",
     ),
 ]
 

@@ -78,7 +78,8 @@ class SearchFile(BaseModel):
         recovery: How long and how pruned models are fine-tuned.
         runner: Shipped runner, or ``file:./mine.yaml``.
         onnx: Whether the result is exported to ONNX as well.
-        database: URL or file of the database that runs share, for what was measured of devices.
+        database: URL or file of the database that runs share, for latencies and
+            sensitivity tables.
         sampler: What proposes policies: budgeted, spdy, tpe, cmaes, nsga2, random, minimax or
             uniform.
         sensitivity: Whether budgeted, spdy and minimax start from the sensitivity table.

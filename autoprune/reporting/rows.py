@@ -118,6 +118,9 @@ def bar(cut: UnitCut, width: int = 20) -> str:
     return "█" * full + "░" * (width - full)
 
 
+_ENOUGH = 10  # predictions that are worth a sentence
+
+
 def effort_line(result: Result) -> str:
     """Return what the search cost, in one sentence."""
     cost = result.search
@@ -130,8 +133,8 @@ def effort_line(result: Result) -> str:
 
 
 def _predictions(found: Predictions) -> str:
-    """Return what predictions were worth, a sentence; nothing if none were made."""
-    if found.spearman is None or found.coverage is None:
+    """Return what predictions were worth, a sentence; nothing if there were too few to tell."""
+    if found.count < _ENOUGH or found.spearman is None or found.coverage is None:
         return ""
     return (
         f" Of {found.count} predicted scores, {found.coverage:.0%} fell inside their 90% "

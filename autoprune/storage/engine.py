@@ -104,7 +104,7 @@ def explain(url: URL, err: BaseException) -> InputError:
         return OutputError(
             f"The database file {url.database!r} cannot be used ({reason}). Its folder must "
             "exist, be writable and have free space, and a file that is there must be a SQLite "
-            "database. Mend that or choose another output folder."
+            "database. Mend that, or name another file or folder."
         )
     return ConfigError(
         f"The database {redact(_text(url))!r} cannot be used ({reason}). "

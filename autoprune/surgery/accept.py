@@ -30,7 +30,16 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def taken_out(model: nn.Module) -> nn.Module:
-    """Return the model without its wrapper, and warn if it had one."""
+    """Return the model without its wrapper, and warn if it had one.
+
+    Raises:
+        ModelError: If it is no module, for instance the function that builds one.
+    """
+    if not isinstance(model, nn.Module):
+        raise ModelError(
+            f"model must be a torch.nn.Module. Got {getattr(model, '__name__', '')!r} of type "
+            f"{type(model).__name__}. If it builds the model, call it first."
+        )
     inner = unwrapped(model)
     if inner is not model:
         warnings.warn(

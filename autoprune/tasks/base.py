@@ -12,6 +12,15 @@ Split = Literal["train", "search", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
+def check_task(task: object) -> None:
+    """Raise `ConfigError` if ``task`` is no task, for instance the loaders themselves."""
+    if not hasattr(task, "check_outputs"):
+        raise ConfigError(
+            "task must be an object like autoprune.Classification({'train': ..., 'search': ..., "
+            f"'test': ...}}). Got {type(task).__name__}."
+        )
+
+
 class Metric(Protocol):
     """Gathers a metric over the batches of a split; higher is better."""
 

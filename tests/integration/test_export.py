@@ -82,6 +82,7 @@ def test_shape_opset_and_model_may_be_given(finished: Path, run: Run, tmp_path: 
         (["run", "--format", "tflite"], "'tflite' is not one of"),
         (["run", "--format", "onnx"], "exists already. Add --if-exists overwrite"),
         (["run", "--format", "onnx", "--out", "no/model.onnx"], "There is no folder 'no'"),
+        (["run", "--format", "safetensors", "--out", "no"], "Give a folder that is there, or"),
         (["run", "--format", "onnx", "--args", "width=8"], "Give --model as well"),
         (["run", "--format", "torch-export", "--opset", "18"], "is for the format onnx"),
         (["run", "--format", "torch-export", "--input", "2,x"], "--input must be a shape"),
