@@ -1,4 +1,4 @@
-"""Search spaces and budgets without a network: layers in a row, whose costs anyone can work out."""
+"""Search spaces and budgets without a network: layers in a row, whose costs are simple."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast

@@ -27,6 +27,7 @@ from autoprune.testing.chains import chain
 from benchmarks.isolated import Note
 
 METHODS = ("channel.l1", "channel.l2", "channel.taylor")
+SIZES = (100, 1_000, 10_000)  # trials that a study holds already
 WARM = 2  # trials before time is taken: the first reads what is stored and fits variances
 
 
@@ -34,7 +35,7 @@ def measure(
     note: Note,
     units: int = 50,
     levels: int = 15,
-    sizes: Sequence[int] = (100, 1_000, 10_000),
+    sizes: Sequence[int] = SIZES,
     trials: int = 30,
     sampler: str = "budgeted",
 ) -> None:
