@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json, json_to
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import TrialModel, TrialParamModel
 from optuna.trial import FrozenTrial
+from sqlalchemy import insert
 
 
 class QuickStorage(RDBStorage):
@@ -34,16 +35,18 @@ class QuickStorage(RDBStorage):
         slow.params = {n: v for n, v in template_trial.params.items() if n not in known}
         slow.distributions = {n: d for n, d in drawn.items() if n not in known}
         trial = super()._get_prepared_new_trial(study_id, slow, session)
-        session.add_all(
-            TrialParamModel(
-                trial_id=trial.trial_id,
-                param_name=name,
-                param_value=drawn[name].to_internal_repr(value),
-                distribution_json=distribution_to_json(drawn[name]),
-            )
+        rows = [
+            {
+                "trial_id": trial.trial_id,
+                "param_name": name,
+                "param_value": drawn[name].to_internal_repr(value),
+                "distribution_json": distribution_to_json(drawn[name]),
+            }
             for name, value in template_trial.params.items()
             if name in known
-        )
+        ]
+        if rows:
+            session.execute(insert(TrialParamModel), rows)
         self._checked |= {(study_id, name): one for name, one in slow.distributions.items()}
         return trial
 

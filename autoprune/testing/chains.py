@@ -34,7 +34,7 @@ class ChainCost:
 
     def price(self, kept: Mapping[str, int]) -> Costs:
         """Return the costs where units keep so many atoms."""
-        found = {name: int(one[0]) for name, one in self.price_many(self.row(kept)).items()}
+        found: Any = {name: int(one[0]) for name, one in self.price_many(self.row(kept)).items()}
         return Costs(**found)
 
     def row(self, kept: Mapping[str, int]) -> Ids:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -16,6 +17,8 @@ from autoprune.agent.trials import abandon, ask
 from autoprune.testing.chains import chain
 
 _METHODS = ("channel.l1", "channel.l2")
+Direction = Literal["minimize", "maximize"]
+_DIRECTIONS: tuple[Direction, Direction] = ("minimize", "maximize")
 _TRIALS = 24  # some learn after ten
 
 
@@ -143,7 +146,7 @@ class SamplerContract:
         assert all(projection.meets(_levels(projection, row)[None])[0] for row in rows)
 
     def test_it_works_in_any_study_in_both_directions(self) -> None:
-        for direction in ("minimize", "maximize"):
+        for direction in _DIRECTIONS:
             sampler = self.make(mixed())
             study = study_of(sampler, direction)
             study.optimize(partial(self._objective, sampler), n_trials=_TRIALS)
@@ -155,7 +158,7 @@ class SamplerContract:
 
     def test_a_score_turned_round_is_a_score_to_maximise(self) -> None:
         found = []
-        for direction, sign in (("minimize", 1.0), ("maximize", -1.0)):
+        for direction, sign in zip(_DIRECTIONS, (1.0, -1.0), strict=True):
             study = study_of(self.make(mixed()), direction)
             found.append(_bytes([step(study, at, sign) for at in range(_TRIALS)]))
         assert found[0] == found[1] or self._sampler(study).needs_trial
@@ -176,7 +179,7 @@ class SamplerContract:
         return study.sampler
 
 
-def study_of(sampler: PolicySampler, direction: str = "minimize") -> optuna.Study:
+def study_of(sampler: PolicySampler, direction: Direction = "minimize") -> optuna.Study:
     """Return an empty study in memory."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -137,7 +137,7 @@ class PolicySampler(BaseSampler, ABC):
         return np.stack(found)
 
     def _spent(self, row: Rows, tried: set[bytes]) -> Rows:
-        """Let single units of a new row take back what the budget leaves, as far as that is new."""
+        """Let single units of a new row take back what the budget leaves, while that is new."""
         levels, methods = self.encoding.split(row)
         filled = self.encoding.join(self.projection.filled(levels), methods)
         if filled.tobytes() not in tried:
@@ -158,7 +158,8 @@ class PolicySampler(BaseSampler, ABC):
         if len(known.rows):
             inside = self.projection.meets(self.encoding.split(known.rows)[0])
             if inside.any():
-                return known.rows[inside][-1]
+                found: Rows = known.rows[inside][-1]
+                return found
         return self._uniform()
 
     def _projected(self, row: Rows) -> Rows:
