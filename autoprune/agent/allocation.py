@@ -129,8 +129,8 @@ class Marginal:
             # Before `b` parts are saved with a level that saves `step`, `b - step` are.
             before = np.arange(_BINS + 1) - steps[:, None]
             options = np.where(before >= 0, least[np.maximum(before, 0)], np.inf) + own[:, None]
-            tails = np.array([least[_BINS - step :].min() for step in steps]) + own
-            options[:, _BINS] = tails  # more than is needed is as good
+            tails = np.minimum.accumulate(least[::-1])  # least from so many parts off the end on
+            options[:, _BINS] = tails[steps] + own  # more than is needed is as good
             choices.append((options.argmin(axis=0), steps, least))
             least = options.min(axis=0)
         return _traced_back(choices)

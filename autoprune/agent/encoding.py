@@ -70,6 +70,16 @@ class Encoding:
         """Return the rows of levels and methods."""
         return np.concatenate([levels, np.where(levels > 0, methods, 0)], axis=-1)
 
+    def holds(self, params: Mapping[str, Any]) -> bool:
+        """Tell whether parameters stand for a policy of these spaces; others may be among them."""
+        for unit, space in self.spaces.items():
+            level = params.get(f"level:{unit}")
+            if not isinstance(level, int) or not 0 <= level < space.levels:
+                return False
+            if params.get(f"method:{unit}", space.methods[0]) not in space.methods:
+                return False
+        return True
+
     def row(self, params: Mapping[str, Any]) -> Rows:
         """Return the row of parameters."""
         return self.join(*self.split(self.wish(params)))

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from autoprune.errors import ConfigError
 from autoprune.storage.engine import engine_options, explain, parse_url, readable_errors
+from autoprune.storage.quick import QuickStorage
 
 ABANDONED = "abandoned"
 _ATTEMPTS = 50  # each failure means that another process got further
@@ -130,12 +131,12 @@ def _open_storage(url: str, options: dict[str, Any]) -> RDBStorage:
     literal = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it as a template
     for _ in range(_ATTEMPTS):
         try:
-            return RDBStorage(literal, engine_kwargs=dict(options))
+            return QuickStorage(literal, engine_kwargs=dict(options))
         except (IntegrityError, ProgrammingError, OperationalError) as err:
             if isinstance(err, OperationalError) and "already exists" not in str(err.orig):
                 raise
         time.sleep(random.uniform(0.01, 0.1))
-    return RDBStorage(literal, engine_kwargs=dict(options))
+    return QuickStorage(literal, engine_kwargs=dict(options))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import typer
 from autoprune.artifacts.files import write_text
 from benchmarks.command import Only, Quick, ReuseOf, State, run
 from benchmarks.provenance import code_of
-from benchmarks.search import live, tabled
+from benchmarks.search import live, overhead, tabled
 from benchmarks.search.ablated import WITHOUT
 from benchmarks.search.figures import figures
 from benchmarks.tasks import Results, Task
@@ -41,6 +41,9 @@ def tasks(*, quick: bool) -> Iterator[Task]:
             many: dict[str, Any] = {"seeds": 3 if quick else 20, "trials": 40 if quick else 100}
             given: dict[str, Any] = {"table": table, "sampler": sampler, "first": FIRST, **many}
             yield task("table", f"{table}.{sampler}", tabled.search, **given)
+    sizes = overhead.SIZES[:2] if quick else overhead.SIZES
+    storing = code_of("autoprune/agent", "autoprune/predictor", "autoprune/storage", "benchmarks")
+    yield task("overhead", "budgeted", overhead.measure, storing, sizes=sizes)
     if quick:
         return
     for model in dict.fromkeys(model for model, _ in SETTINGS):

@@ -21,7 +21,13 @@ def figures(results: Results) -> dict[str, Any]:
         "cost_ratio_tpe_pairs": len(ratios),
         "table_gap_points": max(gaps.values(), default=None),
         "table_evaluations": {name: _needed(facts) for name, facts in _tables(results).items()},
+        "overhead_ms_per_trial": max(_overheads(results), default=None),
     }
+
+
+def _overheads(results: Results) -> list[float]:
+    """Return what a trial cost beside its evaluation, by the size of the study."""
+    return [ms for facts in results.get("overhead", {}).values() for ms in facts.get("ms", [])]
 
 
 def _pairs(live: Mapping[str, Facts]) -> list[str]:

@@ -1,7 +1,7 @@
 """Samplers that allocate by errors alone: SPDY's search over coefficients, and two baselines."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from optuna import Study
@@ -60,9 +60,11 @@ class SpdySampler(PolicySampler):
     def _coefficients(self, known: Known) -> Floats:
         """Return the coefficients of the next proposal: worked out anew, for none are stored."""
         used: list[Floats] = []
+        scores = known.values.copy()
+        scores[: len(self._anchors)] = np.nan  # no coefficients led to those
         for count in range(len(known.rows) + len(known.pending) + 1):
             rng = np.random.default_rng([self._seed, count])
-            values = known.values[:count]
+            values = scores[:count]
             if count < _DRAWN or not np.isfinite(values).any():
                 used.append(rng.random(self.encoding.units))
             else:
@@ -86,6 +88,8 @@ class AllocationSampler(PolicySampler):
             as in FastNAS.
         errors: As for `Pool`; ``uniform`` does not look at them.
     """
+
+    goes_on: ClassVar[bool] = False
 
     def __init__(
         self,

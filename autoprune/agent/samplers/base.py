@@ -40,7 +40,7 @@ class PolicySampler(BaseSampler, ABC):
     """Proposes policies inside the budget, none twice; works in any Optuna study.
 
     A proposal is a function of the seed and the trials so far, so a resumed search goes on as if
-    it had never stopped. Where nothing new is found, something that was tried is proposed.
+    it had never stopped. Where nothing new is left, something that was tried is proposed.
 
     Args:
         projection: What is feasible.
@@ -49,6 +49,7 @@ class PolicySampler(BaseSampler, ABC):
     """
 
     needs_trial: ClassVar[bool] = False  # whether it writes to the trial it proposes for
+    goes_on: ClassVar[bool] = True  # whether it proposes all that is feasible before it repeats
 
     def __init__(self, projection: Projection, seed: int, anchors: Sequence[Params] = ()) -> None:
         self.projection = projection
@@ -78,7 +79,7 @@ class PolicySampler(BaseSampler, ABC):
         param_distribution: BaseDistribution,
     ) -> Any:
         """Draw a parameter that is no part of a policy at random."""
-        sampler = RandomSampler(seed_from(self._seed, trial.number))
+        sampler = RandomSampler(seed_from(self._seed, trial.number, param_name))
         return sampler.sample_independent(study, trial, param_name, param_distribution)
 
     def propose(self, study: Study, trial: FrozenTrial | None = None) -> Proposal:
@@ -95,15 +96,71 @@ class PolicySampler(BaseSampler, ABC):
                 return Proposal(row, "anchor")
         rng = np.random.default_rng(seed_from(self._seed, started))
         found = self._next(study, trial, known, rng)
-        if found is not None:
-            return found
-        return Proposal(known.rows[-1] if len(known.rows) else self._uniform(), "tried")
+        if found is None and self.goes_on:
+            found = self._neighbour(known, rng)
+        return found or Proposal(self._repeated(known), "tried")
 
     @abstractmethod
     def _next(
         self, study: Study, trial: FrozenTrial | None, known: Known, rng: np.random.Generator
     ) -> Proposal | None:
         """Return a feasible policy that was not tried yet, None if none is found."""
+
+    def _neighbour(self, known: Known, rng: np.random.Generator) -> Proposal | None:
+        """Return a feasible policy beside one that was tried, None if there is none.
+
+        Where costs never rise as more is cut, this finds one for as long as there is any: all
+        that is feasible hangs together, by way of the smallest model.
+        """
+        for start in (*known.rows[::-1], *known.pending):
+            near = self._beside(start)
+            levels, methods = self.encoding.split(near)
+            near = self.encoding.join(levels, methods)[self.projection.meets(levels)]
+            new = [row for row in near if row.tobytes() not in known.tried]
+            if new:
+                return Proposal(
+                    self._spent(new[int(rng.integers(len(new)))], known.tried), "neighbour"
+                )
+        return None
+
+    def _beside(self, row: Rows) -> Rows:
+        """Return rows that differ in the level or the method of one unit."""
+        most = np.concatenate([self.encoding.levels, self.encoding.methods])
+        levels = np.arange(2 * self.encoding.units) < self.encoding.units
+        found = [row]
+        for column in range(len(row)):
+            values = (row[column] - 1, row[column] + 1) if levels[column] else range(most[column])
+            for value in values:
+                if 0 <= value < most[column] and value != row[column]:
+                    found.append(row.copy())
+                    found[-1][column] = value
+        return np.stack(found)
+
+    def _spent(self, row: Rows, tried: set[bytes]) -> Rows:
+        """Let single units of a new row take back what the budget leaves, while that is new."""
+        levels, methods = self.encoding.split(row)
+        filled = self.encoding.join(self.projection.filled(levels), methods)
+        if filled.tobytes() not in tried:
+            return filled
+        while True:
+            levels, _ = self.encoding.split(row)
+            units = np.flatnonzero(~self.projection.free & (levels > 0))
+            lower = levels - np.eye(len(levels), dtype=np.int64)[units]
+            fits = lower[self.projection.meets(lower)] if len(units) else lower
+            rows = self.encoding.join(fits, np.broadcast_to(methods, fits.shape))
+            new = [one for one in rows if one.tobytes() not in tried]
+            if not new:
+                return row
+            row = new[0]
+
+    def _repeated(self, known: Known) -> Rows:
+        """Return what ended last inside the budget."""
+        if len(known.rows):
+            inside = self.projection.meets(self.encoding.split(known.rows)[0])
+            if inside.any():
+                found: Rows = known.rows[inside][-1]
+                return found
+        return self._uniform()
 
     def _projected(self, row: Rows) -> Rows:
         levels, methods = self.encoding.split(row)

@@ -64,22 +64,14 @@ class Forecaster:
     """
 
     pool: Pool
-    _kernels: dict[int, Any] = field(default_factory=dict)
+    _kernels: dict[tuple[int, bool], Any] = field(default_factory=dict)
 
     def belief(self, known: Known) -> Belief | None:
         """Return what is expected, None where too little is known."""
         if np.isfinite(known.values).sum() < _LEAST:
             return None
-        logarithmic = bool(np.nanmin(known.values) > 0)
-        first = _LEAST
-        while first * _GROWTH <= len(known.values):
-            first = math.ceil(first * _GROWTH)
-        if first not in self._kernels:
-            model = ScorePredictor(self.pool.encoding.units)
-            self._kernels = {
-                first: model.fit(*self._data(known.first(first), logarithmic)).kernel_
-            }
-        model = ScorePredictor(self.pool.encoding.units, self._kernels[first])
+        logarithmic = bool(np.nanmin(known.final) > 0)
+        model = ScorePredictor(self.pool.encoding.units, self._kernel(known, logarithmic))
         rows, values, noise = self._data(known, logarithmic)
         model.fit(rows, values, noise)
         if len(known.pending):
@@ -90,14 +82,37 @@ class Forecaster:
             model.fit(rows, values, np.concatenate([noise, np.zeros(len(pending))]))
         return Belief(self.pool, model, float(model.predict(rows).min()), logarithmic)
 
+    def _kernel(self, known: Known, logarithmic: bool) -> Any:
+        """Return the variances fitted last: to what was known then, so a resume finds the same."""
+        first = _first(known)
+        if (first, logarithmic) not in self._kernels:
+            model = ScorePredictor(self.pool.encoding.units)
+            model.fit(*self._data(known.first(first), logarithmic))
+            self._kernels = {(first, logarithmic): model.kernel_}
+        return self._kernels[first, logarithmic]
+
     def _data(self, known: Known, logarithmic: bool) -> tuple[Floats, Floats, Floats]:
         """Return features, values and their noise; what failed is as bad as the worst."""
         chosen = known.chosen(_MOST)
         values = np.where(np.isfinite(known.values), known.values, np.nanmax(known.values))[chosen]
         noise = known.noise[chosen]
         if logarithmic:
+            # What was stopped may be expected below zero; it was stopped as no better than all.
+            values = np.maximum(values, np.nanmin(known.final))
             values, noise = np.log(values), noise / values
         return features(self.pool, known.rows[chosen]), values, noise
+
+
+def _first(known: Known) -> int:
+    """Return how many policies had ended when variances were fitted last.
+
+    Counted are scores: failures tell nothing of variances.
+    """
+    ended = np.flatnonzero(np.isfinite(known.final))
+    count = _LEAST
+    while count * _GROWTH <= len(ended):
+        count = math.ceil(count * _GROWTH)
+    return int(ended[count - 1]) + 1
 
 
 def features(pool: Pool, rows: Rows) -> Floats:

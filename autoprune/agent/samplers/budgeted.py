@@ -108,11 +108,12 @@ class BudgetedSampler(PolicySampler):
     def _new(self, ordered: Sequence[tuple[Rows, str]], tried: set[bytes]) -> tuple[Rows, str]:
         """Return the first that is new with what it leaves of the budget spent.
 
-        Where all that are looked at were tried so, the first one goes as it is.
+        Where all that are looked at were tried so, the first one spends less.
         """
         for row, source in ordered[:_LOOKED_AT]:
             levels, methods = self.encoding.split(row)
             filled = self.encoding.join(self.projection.filled(levels), methods)
             if filled.tobytes() not in tried:
                 return filled, source
-        return ordered[0]
+        row, source = ordered[0]
+        return self._spent(row, tried), source

@@ -1,6 +1,11 @@
 """What a study knows of policies, read once however often it is asked for."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from threading import Lock
 
 import numpy as np
 from optuna import Study
@@ -14,26 +19,42 @@ ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
 _ENOUGH = 8  # trials that went on to the end, before early stops tell what they would have come to
 
 
+Reports = Sequence[Mapping[int, float]]
+
+
 @dataclass(frozen=True)
 class Known:
-    """Policies that were scored, oldest first, and those that others score at this moment.
+    """Policies that came to an end, oldest first, and those that others score at this moment.
 
     Args:
         rows: Policies, ``policies x columns``, as of an `Encoding`.
-        values: Their scores, lower is better; NaN where scoring failed.
-        noise: Standard deviation of a score beyond that of all: early stops tell less.
+        final: Scores of those that went on to the end, lower is better; NaN for the others.
+        reports: What those that were stopped early and those that were scored told on the way,
+            lower is better, by stage.
+        stopped: Numbers of those that were stopped early.
         pending: Policies being scored, ``policies x columns``.
+        tried: Both as bytes: what need not be proposed any more.
     """
 
     rows: Rows
-    values: Floats
-    noise: Floats
+    final: Floats
+    reports: Reports
+    stopped: Sequence[int]
     pending: Rows
+    tried: set[bytes]
 
     @property
-    def tried(self) -> set[bytes]:
-        """What need not be proposed any more."""
-        return {row.tobytes() for row in (*self.rows, *self.pending)}
+    def values(self) -> Floats:
+        """Scores, lower is better; NaN where scoring failed.
+
+        What was stopped early counts by what it would have come to.
+        """
+        return self._expected[0]
+
+    @property
+    def noise(self) -> Floats:
+        """Standard deviation of a score beyond that of all: early stops tell less."""
+        return self._expected[1]
 
     def best(self, count: int) -> Rows:
         """Return the policies with the lowest scores, lowest first."""
@@ -41,8 +62,10 @@ class Known:
         return self.rows[np.argsort(self.values, kind="stable")[: min(count, fine)]]
 
     def first(self, count: int) -> "Known":
-        """Return what was known when so many policies were scored."""
-        return Known(self.rows[:count], self.values[:count], self.noise[:count], self.pending[:0])
+        """Return what was known when so many policies had come to an end."""
+        stopped = [at for at in self.stopped if at < count]
+        past = (self.rows[:count], self.final[:count], self.reports[:count], stopped)
+        return Known(*past, self.pending[:0], self.tried)
 
     def chosen(self, most: int) -> Rows:
         """Return the numbers of the best half and the latest half, ``most`` at most, in order."""
@@ -51,6 +74,32 @@ class Known:
             return np.arange(count)
         best = np.argsort(self.values, kind="stable")[:half]
         return np.union1d(best, np.arange(count - half, count))
+
+    @cached_property
+    def _expected(self) -> tuple[Floats, Floats]:
+        values, noise = self.final.copy(), np.zeros(len(self.final))
+        lines: dict[int, tuple[float, float, float] | None] = {}
+        for at in self.stopped:
+            stage = max(self.reports[at])
+            if stage not in lines:
+                lines[stage] = self._line(stage)
+            if (line := lines[stage]) is not None:
+                slope, start, noise[at] = line
+                values[at] = slope * self.reports[at][stage] + start
+        return values, noise
+
+    def _line(self, stage: int) -> tuple[float, float, float] | None:
+        """Return slope and start of final scores over those of a stage, and their spread."""
+        pairs = [
+            (told[stage], final)
+            for told, final in zip(self.reports, self.final.tolist(), strict=True)
+            if stage in told and final == final and math.isfinite(told[stage])
+        ]
+        if len(pairs) < _ENOUGH:
+            return None
+        early, late = np.array(pairs).T
+        slope, start = np.polyfit(early, late, 1) if early.std() > 0 else (0.0, late.mean())
+        return float(slope), float(start), float(np.std(late - slope * early - start))
 
 
 @dataclass
@@ -63,65 +112,73 @@ class History:
 
     encoding: Encoding
     _study: Study | None = None
-    _ended: dict[int, FrozenTrial] = field(default_factory=dict)
-    _rows: dict[int, Rows] = field(default_factory=dict)
+    _seen: set[int] = field(default_factory=set)
+    _order: list[tuple[datetime, int]] = field(default_factory=list)
+    _rows: Rows = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    _final: list[float] = field(default_factory=list)
+    _reports: list[Mapping[int, float]] = field(default_factory=list)
+    _stopped: list[int] = field(default_factory=list)
+    _bytes: set[bytes] = field(default_factory=set)
+    _lock: Lock = field(default_factory=Lock)  # studies may be optimised by several threads
 
     def read(self, study: Study) -> Known:
-        """Return what the study knows now."""
+        """Return what the study knows now.
+
+        Trials are in the order in which they came to an end, which no later one changes.
+        """
+        with self._lock:
+            return self._read(study)
+
+    def _read(self, study: Study) -> Known:
         if self._study is not study:
-            self._study, self._ended, self._rows = study, {}, {}
-        pending = []
+            self._forget(study)
+        pending, fresh = [], []
         for trial in study.get_trials(deepcopy=False):
-            if trial.number in self._ended or not self._is_policy(trial):
+            if trial.number in self._seen:
                 continue
-            if trial.state == TrialState.RUNNING:
+            if trial.state == TrialState.RUNNING and self._is_policy(trial):
                 pending.append(self.encoding.row(trial.params))
             elif trial.state in ENDED:
-                self._ended[trial.number] = trial
-                self._rows[trial.number] = self.encoding.row(trial.params)
-        numbers = sorted(self._ended)
-        values, noise = _values(study, [self._ended[number] for number in numbers])
-        return Known(
-            self._stack([self._rows[number] for number in numbers]),
-            *(values, noise, self._stack(pending)),
-        )
+                self._seen.add(trial.number)
+                if self._is_policy(trial):
+                    fresh.append(trial)
+        fresh.sort(key=_when)
+        if fresh and self._order and _when(fresh[0]) < self._order[-1]:
+            self._forget(study)  # another process ended one that was not read in time
+            return self._read(study)
+        self._add(fresh, -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0)
+        told = (self._rows, np.array(self._final), self._reports[:], self._stopped[:])
+        tried = self._bytes | {row.tobytes() for row in pending}
+        return Known(*told, self._stack(pending), tried)
+
+    def _add(self, trials: list[FrozenTrial], sign: float) -> None:
+        if not trials:
+            return
+        rows = self._stack([self.encoding.row(trial.params) for trial in trials])
+        for trial in trials:
+            told = {at: sign * value for at, value in trial.intermediate_values.items()}
+            if trial.state == TrialState.PRUNED and told and math.isfinite(told[max(told)]):
+                self._stopped.append(len(self._order))
+            scored = trial.state == TrialState.COMPLETE and trial.value is not None
+            value = sign * trial.value if scored and trial.value is not None else math.nan
+            self._final.append(value if math.isfinite(value) else math.nan)
+            self._reports.append(told)
+            self._order.append(_when(trial))
+        self._rows = np.concatenate([self._rows, rows])
+        self._bytes.update(row.tobytes() for row in rows)
+
+    def _forget(self, study: Study) -> None:
+        self._study, self._rows = study, self._stack([])
+        self._seen, self._bytes = set(), set()
+        self._order, self._final, self._reports, self._stopped = [], [], [], []
 
     def _is_policy(self, trial: FrozenTrial) -> bool:
-        known = all(f"level:{unit}" in trial.params for unit in self.encoding.spaces)
+        known = self.encoding.holds(trial.params)
         return known and trial.user_attrs.get("outcome") != ABANDONED
 
     def _stack(self, rows: list[Rows]) -> Rows:
         return np.stack(rows) if rows else np.zeros((0, 2 * self.encoding.units), np.int64)
 
 
-def _values(study: Study, trials: list[FrozenTrial]) -> tuple[Floats, Floats]:
-    """Return scores to minimise, and how uncertain they are because of early stops."""
-    sign = -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0
-    values, noise = np.full(len(trials), np.nan), np.zeros(len(trials))
-    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    for at, trial in enumerate(trials):
-        if trial.state == TrialState.COMPLETE and trial.value is not None:
-            values[at] = sign * trial.value
-        elif trial.state == TrialState.PRUNED and trial.intermediate_values:
-            values[at], noise[at] = _expected(trial, done, sign)
-    return values, noise
-
-
-def _expected(trial: FrozenTrial, done: list[FrozenTrial], sign: float) -> tuple[float, float]:
-    """Return what a trial that was stopped early would have come to, and how sure that is.
-
-    A line through the trials that went on: their final score over that of the same stage.
-    """
-    stage = max(trial.intermediate_values)
-    reached = sign * trial.intermediate_values[stage]
-    pairs = [
-        (sign * t.intermediate_values[stage], sign * t.value)
-        for t in done
-        if stage in t.intermediate_values and t.value is not None
-    ]
-    if len(pairs) < _ENOUGH:
-        return np.nan, 0.0
-    early, late = np.array(pairs).T
-    slope, start = np.polyfit(early, late, 1) if early.std() > 0 else (1.0, 0.0)
-    spread = float(np.std(late - slope * early - start))
-    return float(slope * reached + start), spread
+def _when(trial: FrozenTrial) -> tuple[datetime, int]:
+    return trial.datetime_complete or datetime.min, trial.number

@@ -17,6 +17,7 @@ from autoprune.agent.samplers.projected import ProjectedSampler, tpe
 from autoprune.core.registry import Registry
 
 DEFAULT = "budgeted"
+PLUG_INS = "autoprune.samplers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,9 @@ class Start:
 class Kind:
     """A sampler that can be chosen by name.
 
+    Other packages add one by an entry point of the group ``autoprune.samplers`` whose name is the
+    sampler's and which leads to a `Kind`; `autoprune.testing.samplers` tests it.
+
     Args:
         make: Makes one.
         uses_errors: Whether it wants the sensitivity table.
@@ -49,7 +53,7 @@ class Kind:
     uses_errors: bool = False
 
 
-SAMPLERS: Registry[Kind] = Registry("sampler")
+SAMPLERS: Registry[Kind] = Registry("sampler", PLUG_INS, ("make", "uses_errors"))
 
 
 def make_sampler(name: str, start: Start) -> PolicySampler:

@@ -1,0 +1,237 @@
+"""What every sampler of policies promises; built-in ones pass the same tests."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import optuna
+from optuna.distributions import IntDistribution
+from optuna.trial import Trial, TrialState, create_trial
+
+from autoprune.agent.encoding import Rows
+from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.base import PolicySampler
+from autoprune.agent.samplers.names import Kind, Start
+from autoprune.agent.trials import abandon, ask
+from autoprune.testing.chains import chain
+
+_METHODS = ("channel.l1", "channel.l2")
+Direction = Literal["minimize", "maximize"]
+_DIRECTIONS: tuple[Direction, Direction] = ("minimize", "maximize")
+_TRIALS = 24  # some learn after ten
+
+
+def mixed() -> Projection:
+    """Return units with one and two methods, and one that is kept or left out."""
+    kept = {f"u{at}": range(16, 2, -2) for at in range(4)} | {"block": (8, 0)}
+    methods = dict.fromkeys(kept, _METHODS) | {"u1": _METHODS[:1], "block": ("block.l1",)}
+    return chain(kept, "macs=50%", methods)
+
+
+def single() -> Projection:
+    """Return one unit with one method."""
+    return chain({"u": range(40, 0, -1)}, "params=60%")
+
+
+def pair() -> Projection:
+    """Return two units under two limits."""
+    kept = {"a": range(12, 0, -1), "b": range(16, 0, -2)}
+    return chain(kept, "macs=60%,params=70%", _METHODS)
+
+
+CASES: tuple[Callable[[], Projection], ...] = (mixed, single, pair)
+
+
+class SamplerContract:
+    """Subclass it, return your sampler from `kind`, and let pytest collect the subclass.
+
+    >>> class TestMine(SamplerContract):
+    ...     def kind(self) -> Kind:
+    ...         return Kind(lambda start: Mine(start.projection, start.seed))
+
+    Attributes:
+        draws: Whether anything depends on the seed.
+    """
+
+    draws = True
+
+    def kind(self) -> Kind:
+        """Return what makes the sampler."""
+        raise NotImplementedError
+
+    def make(self, projection: Projection, seed: int = 0) -> PolicySampler:
+        """Return the sampler, for a projection."""
+        return self.kind().make(Start(projection=projection, seed=seed))
+
+    def test_what_is_proposed_is_feasible_and_spends_the_budget(self) -> None:
+        for projection in (case() for case in CASES):
+            tried = set[bytes]()
+            for row in self._rows(self.make(projection)):
+                assert projection.meets(_levels(projection, row)[None])[0], f"{row} is outside"
+                for less in _lower(projection, row):
+                    assert less.tobytes() in tried | {row.tobytes()}, f"{row} leaves {less}"
+                tried.add(row.tobytes())
+
+    def test_nothing_is_proposed_twice_while_there_is_something_new(self) -> None:
+        for case in CASES:
+            sampler = self.make(case())
+            rows = [row.tobytes() for row in self._rows(sampler)]
+            count = feasible(case())
+            if sampler.goes_on:
+                assert len(set(rows)) == min(len(rows), count), case.__name__
+            first = len(set(rows))
+            assert len(set(rows[:first])) == first, "it repeats itself before it is through"
+
+    def test_a_seed_decides(self) -> None:
+        first, again = (_bytes(self._rows(self.make(mixed()))) for _ in range(2))
+        assert first == again, "the same seed proposes the same"
+        other = _bytes(self._rows(self.make(mixed(), seed=1)))
+        assert (first != other) == self.draws, "another seed proposes something else if it draws"
+
+    def test_a_resumed_search_goes_on_as_if_it_had_never_stopped(self) -> None:
+        whole = _bytes(self._rows(self.make(mixed())))
+        study = study_of(self.make(mixed()))
+        found = list[bytes]()
+        for number in range(_TRIALS):
+            if number in (1, 3, 11, 17):
+                study.sampler = self.make(mixed())
+            found += _bytes([step(study, number)])
+        assert found == whole
+
+    def test_parallel_trials_get_different_policies(self) -> None:
+        study = study_of(self.make(mixed()))
+        for number in range(5):
+            step(study, number)
+        sampler = self._sampler(study)
+        rows = _bytes([sampler.encoding.row(ask(study, sampler)[1]) for _ in range(8)])
+        assert len(set(rows)) == 8 or not sampler.goes_on, "two work on the same policy"
+
+    def test_an_abandoned_trial_changes_nothing(self) -> None:
+        whole = _bytes(self._rows(self.make(mixed())))
+        study, found = study_of(self.make(mixed())), list[bytes]()
+        for number in range(_TRIALS):
+            if number % 4 == 0:
+                abandon(ask(study, self._sampler(study))[0])
+            found += _bytes([step(study, number)])
+        inner = self._sampler(study).needs_trial  # it may count trials in its own way
+        assert inner or found == whole
+
+    def test_failures_and_early_stops_alone_do_no_harm(self) -> None:
+        for state in (TrialState.FAIL, TrialState.PRUNED):
+            study, fresh = study_of(self.make(mixed())), list[bytes]()
+            sampler = self._sampler(study)
+            for number in range(40):
+                trial, params = ask(study, sampler)
+                fresh.append(sampler.encoding.row(params).tobytes())
+                if state == TrialState.PRUNED:
+                    trial.report(float(number % 7), 1)
+                ended = state if number < 30 else TrialState.COMPLETE
+                study.tell(trial, None if number < 30 else float(number), state=ended)
+            assert len(set(fresh)) == 40 or not sampler.goes_on, f"after {state.name}"
+
+    def test_trials_of_others_do_no_harm(self) -> None:
+        projection = mixed()
+        sampler = self.make(projection)
+        study = study_of(sampler)
+        some = sampler.encoding.params(sampler.encoding.random(np.random.default_rng(0), 1)[0])
+        wide = {"level:u0": IntDistribution(0, 99)}
+        for foreign in ({}, {"level:u0": 1}, some | {"level:u0": 99}):
+            names = {n: (sampler.space | wide)[n] for n in foreign}
+            study.add_trial(create_trial(params=foreign, distributions=names, value=1.0))
+            study.add_trial(
+                create_trial(params=foreign, distributions=names, state=TrialState.FAIL)
+            )
+        rows = [step(study, number, fixed=False) for number in range(_TRIALS)]
+        assert all(projection.meets(_levels(projection, row)[None])[0] for row in rows)
+
+    def test_it_works_in_any_study_in_both_directions(self) -> None:
+        for direction in _DIRECTIONS:
+            sampler = self.make(mixed())
+            study = study_of(sampler, direction)
+            study.optimize(partial(self._objective, sampler), n_trials=_TRIALS)
+            rows = [sampler.encoding.row(trial.params) for trial in study.trials]
+            assert sampler.projection.meets(_levels(sampler.projection, np.stack(rows))).all()
+            rates = {round(trial.params["rate"], 9) for trial in study.trials}
+            assert len(rates) == _TRIALS, "a parameter beside the policy is drawn anew each time"
+            assert all(trial.params["rate"] != trial.params["other"] for trial in study.trials)
+
+    def test_a_score_turned_round_is_a_score_to_maximise(self) -> None:
+        found = []
+        for direction, sign in zip(_DIRECTIONS, (1.0, -1.0), strict=True):
+            study = study_of(self.make(mixed()), direction)
+            found.append(_bytes([step(study, at, sign) for at in range(_TRIALS)]))
+        assert found[0] == found[1] or self._sampler(study).needs_trial
+
+    def _objective(self, sampler: PolicySampler, trial: Trial) -> float:
+        for name, one in sampler.space.items():
+            trial._suggest(name, one)
+        return _score(sampler.encoding.row(trial.params)) + 0 * (
+            trial.suggest_float("rate", 0, 1) + trial.suggest_float("other", 0, 1)
+        )
+
+    def _rows(self, sampler: PolicySampler) -> list[Rows]:
+        study = study_of(sampler)
+        return [step(study, number) for number in range(_TRIALS)]
+
+    def _sampler(self, study: optuna.Study) -> PolicySampler:
+        assert isinstance(study.sampler, PolicySampler)
+        return study.sampler
+
+
+def study_of(sampler: PolicySampler, direction: Direction = "minimize") -> optuna.Study:
+    """Return an empty study in memory."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=sampler, direction=direction)
+    optuna.logging.set_verbosity(before)
+    return study
+
+
+def step(study: optuna.Study, number: int, sign: float = 1.0, *, fixed: bool = True) -> Rows:
+    """Ask, and tell a score; of ``fixed`` ones every fifth fails, every seventh is stopped."""
+    sampler = study.sampler
+    assert isinstance(sampler, PolicySampler)
+    trial, params = ask(study, sampler)
+    row = sampler.encoding.row(params)
+    trial.report(sign * (_score(row) + number % 3), 1)
+    if fixed and number % 5 == 4:
+        study.tell(trial, state=TrialState.FAIL)
+    elif fixed and number % 7 == 6:
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, sign * _score(row))
+    return row
+
+
+def _score(row: Rows) -> float:
+    return float((np.arange(1, len(row) + 1) * row**2).sum() % 101)
+
+
+def _bytes(rows: Sequence[Rows]) -> list[bytes]:
+    return [row.tobytes() for row in rows]
+
+
+def _levels(projection: Projection, rows: Rows) -> Rows:
+    return rows[..., : len(projection.spaces)]
+
+
+def _lower(projection: Projection, row: Rows) -> list[Rows]:
+    """Return the feasible rows in which one unit took back a level."""
+    found = []
+    for unit in np.flatnonzero(~projection.free & (_levels(projection, row) > 0)):
+        less = row.copy()
+        less[unit] -= 1
+        if less[unit] == 0:
+            less[len(projection.spaces) + unit] = 0
+        if projection.meets(_levels(projection, less)[None])[0]:
+            found.append(less)
+    return found
+
+
+def feasible(projection: Projection) -> int:
+    """Return how many policies are feasible."""
+    spaces = projection.spaces.values()
+    grid = np.indices([space.levels for space in spaces]).reshape(len(projection.spaces), -1).T
+    methods = np.array([len(space.methods) for space in spaces])
+    return int(np.where(grid > 0, methods, 1).prod(axis=1)[projection.meets(grid)].sum())

@@ -1,0 +1,145 @@
+"""What proposing costs: the time from one score to the next evaluation, by trials so far."""
+
+import logging
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import distribution_to_json as json_of
+from optuna.storages._rdb.models import TrialModel, TrialParamModel
+from optuna.storages._rdb.models import TrialValueModel as ValueModel
+from optuna.trial import TrialState
+
+from autoprune.agent.encoding import Encoding, Rows
+from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.base import PolicySampler
+from autoprune.agent.samplers.names import Start, make_sampler
+from autoprune.agent.trials import ask, tell
+from autoprune.storage.engine import sqlite_url
+from autoprune.storage.records import Evaluation
+from autoprune.storage.study import close_study, open_study
+from autoprune.testing.chains import chain
+from benchmarks.isolated import Note
+
+METHODS = ("channel.l1", "channel.l2", "channel.taylor")
+SIZES = (100, 1_000, 10_000)  # trials that a study holds already
+WARM = 2  # trials before time is taken: the first reads what is stored and fits variances
+
+
+def measure(
+    note: Note,
+    units: int = 50,
+    levels: int = 15,
+    sizes: Sequence[int] = SIZES,
+    trials: int = 30,
+    sampler: str = "budgeted",
+) -> None:
+    """Measure what a trial costs beside its evaluation, in a study in a SQLite file.
+
+    Args:
+        note: Told the facts, lists by size: ``sizes``; ``ms``, the mean of asking and telling;
+            ``worst_ms``, of the slowest trial; ``first_ms``, of the first trial after the study
+            was opened, which reads all that is stored and fits the predictor's variances.
+        units: Layers of a chain.
+        levels: Levels of each.
+        sizes: Trials that the study holds already.
+        trials: Trials measured at each size.
+        sampler: Name of the sampler.
+    """
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    projection = _projection(units, levels)
+    facts: dict[str, list[float]] = {"sizes": [], "ms": [], "worst_ms": [], "first_ms": []}
+    for size in sizes:
+        took = [1e3 * seconds for seconds in _timed(projection, sampler, size, trials)]
+        found = (size, float(np.mean(took[WARM:])), max(took[WARM:]), took[0])
+        for name, value in zip(facts, found, strict=True):
+            facts[name].append(value)
+        note(**facts)
+
+
+def _projection(units: int, levels: int) -> Projection:
+    width = 4 * (levels + 1)
+    kept = {f"u{number}": range(width, width - 4 * levels, -4) for number in range(units)}
+    return chain(kept, "macs=50%", METHODS)
+
+
+def _timed(projection: Projection, name: str, size: int, trials: int) -> list[float]:
+    """Return the seconds that each trial took beside its evaluation."""
+    sampler = make_sampler(name, Start(projection=projection, seed=0))
+    rng = np.random.default_rng(0)
+    with TemporaryDirectory() as folder:
+        study = open_study(sqlite_url(Path(folder) / "study.db"), "overhead", sampler=sampler)
+        _fill(study, sampler, rng, size)
+        found = [_step(study, sampler, rng) for _ in range(WARM + trials)]
+        close_study(study)
+    return found
+
+
+def _step(study: optuna.Study, sampler: PolicySampler, rng: np.random.Generator) -> float:
+    start = time.perf_counter()
+    trial, params = ask(study, sampler)
+    asked = time.perf_counter() - start
+    row = sampler.encoding.row(params)
+    score = _score(sampler.encoding, row, rng)
+    policy = sampler.encoding.policy(row)
+    found = Evaluation(policy, "scored", score, -score, 0.0, 0.0)
+    start = time.perf_counter()
+    levels = sampler.projection.levels(sampler.encoding.split(row)[0])
+    tell(trial, found, sampler.projection.price(levels).as_dict())
+    return asked + time.perf_counter() - start
+
+
+def _fill(
+    study: optuna.Study, sampler: PolicySampler, rng: np.random.Generator, size: int
+) -> None:
+    """Store trials that ended, a tenth failed; ``study.add_trials`` would take an hour of 10,000.
+
+    Args:
+        study: An empty study in a SQLite file.
+        sampler: What says which parameters there are.
+        rng: Draws them.
+        size: How many trials.
+    """
+    encoding, written = sampler.encoding, {n: json_of(d) for n, d in sampler.space.items()}
+    tables: dict[Any, list[dict[str, Any]]] = {TrialModel: [], TrialParamModel: [], ValueModel: []}
+    began = datetime(2026, 1, 1)
+    for number, row in enumerate(_feasible(sampler, rng, size)):
+        trial, failed = {"trial_id": number + 1}, rng.random() < 0.1
+        when = {"datetime_start": began, "datetime_complete": began + timedelta(seconds=number)}
+        state = TrialState.FAIL if failed else TrialState.COMPLETE
+        about = {"number": number, "study_id": study._study_id, "state": state}
+        tables[TrialModel].append(trial | about | when)
+        for name, value in encoding.params(row).items():
+            stored = sampler.space[name].to_internal_repr(value)
+            one = {"param_name": name, "param_value": stored, "distribution_json": written[name]}
+            tables[TrialParamModel].append(trial | one)
+        if not failed:
+            score = {"objective": 0, "value": _score(encoding, row, rng)}
+            tables[ValueModel].append(
+                trial | score | {"value_type": ValueModel.TrialValueType.FINITE}
+            )
+    storage: Any = study._storage
+    with storage._backend.engine.begin() as connection:
+        for model, rows in tables.items():
+            connection.execute(model.__table__.insert(), rows)
+
+
+def _feasible(sampler: PolicySampler, rng: np.random.Generator, size: int) -> Rows:
+    encoding = sampler.encoding
+    levels, methods = encoding.split(encoding.random(rng, size))
+    deep = np.maximum(levels, rng.integers(2, 10, (size, 1)))
+    deep[~sampler.projection.meets(deep)] += 2
+    deep = np.minimum(deep, encoding.levels - 1)
+    return encoding.join(deep, methods)
+
+
+def _score(encoding: Encoding, row: Rows, rng: np.random.Generator) -> float:
+    """Return a score: squares of what is removed, by unit, and noise."""
+    removed = encoding.removed(row[None])[0]
+    weights = 1 + np.arange(encoding.units) % 7
+    return float((weights * removed**2).sum() / encoding.units + 0.05 * rng.random() + 0.1)
