@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from autoprune.agent.samplers.names import SAMPLERS
 from autoprune.core.registry import Registry
 from autoprune.errors import ConfigError
 from autoprune.methods import CRITERIA, find_method, method_names
@@ -137,3 +138,12 @@ def test_a_registry_without_a_group_knows_its_own_alone(install: Installer) -> N
     assert registry.get("one") == 1
     with pytest.raises(ConfigError, match="There is a number 'one' already"):
         registry.add("one", 2)
+
+
+def test_samplers_are_plug_ins_too(install: Installer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "GROUP", "autoprune.samplers")
+    module = "from autoprune.agent.samplers.names import budgeted\nmine = budgeted()\n"
+    install("fake_sampler", module, "mine = fake_sampler:mine")
+    assert "mine" in SAMPLERS
+    assert SAMPLERS.get("mine").uses_errors
+    assert SAMPLERS.origin("mine") == "fake_sampler 1.2"

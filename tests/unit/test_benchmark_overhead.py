@@ -1,0 +1,17 @@
+"""The benchmark of what proposing costs: every size is measured, the worst is the figure."""
+
+from typing import Any
+
+from benchmarks.search.figures import figures
+from benchmarks.search.overhead import measure
+
+
+def test_every_size_is_measured_and_the_worst_is_the_figure() -> None:
+    facts: dict[str, Any] = {}
+    measure(lambda **new: facts.update(new), units=4, levels=5, sizes=(12, 20), trials=2)
+    assert facts["sizes"] == [12, 20]
+    for name in ("ms", "worst_ms", "first_ms"):
+        assert len(facts[name]) == 2
+        assert all(took > 0 for took in facts[name])
+    assert figures({"overhead": {"budgeted": facts}})["overhead_ms_per_trial"] == max(facts["ms"])
+    assert figures({})["overhead_ms_per_trial"] is None
