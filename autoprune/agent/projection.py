@@ -129,7 +129,7 @@ class Projection:
         feasible = self.meets(rows)
         feasible[-1] = True  # the smallest model, which was checked to be inside
         found = self._spend(rows[int(np.argmax(feasible))], wanted)
-        return np.where(self._free, wanted, found)
+        return np.where(self.free, wanted, found)
 
     def filled(self, levels: Rows) -> Rows:
         """Return feasible levels after single units took back what the budget leaves."""
@@ -180,7 +180,8 @@ class Projection:
         return frozenset(self.spaces.keys() - moving)
 
     @cached_property
-    def _free(self) -> npt.NDArray[np.bool_]:
+    def free(self) -> npt.NDArray[np.bool_]:
+        """Units on which nothing limited depends, in the order of ``spaces``."""
         return np.array([unit in self._costless for unit in self.spaces])
 
     def _kept(self, rows: Rows) -> Rows:
@@ -202,7 +203,7 @@ class Projection:
     def _spend(self, levels: Rows, wanted: Rows) -> Rows:
         """Lower levels one at a time, those furthest above the wish first, while it fits."""
         while True:
-            units = np.flatnonzero(~self._free & (levels > 0))
+            units = np.flatnonzero(~self.free & (levels > 0))
             lower = levels - np.eye(len(levels), dtype=np.int64)[units]
             fits = self.meets(lower) if len(units) else np.zeros(0, bool)
             if not fits.any():
