@@ -45,7 +45,8 @@ class Allocator:
         )
         inside = self.projection.meets(rows)
         wanted = rows[int(np.argmax(inside))] if inside.any() else rows[-1]
-        return self.projection.project_row(wanted)
+        # What saves nothing need not give up anything.
+        return self.projection.project_row(np.where(self.projection.free, 0, wanted))
 
     def spdy(self, errors: Sequence[Floats]) -> Rows:
         """Return levels whose errors add up to as little as was found.
@@ -54,7 +55,11 @@ class Allocator:
         arXiv:2201.13096). Costs are exact here: those of a layer depend on the units on both its
         sides, so they are taken anew at the levels found until nothing changes; pairs of levels
         are switched at last. With several limits the one that binds is counted.
+
+        Args:
+            errors: As for `minimax`; levels of infinite error are used if nothing else fits.
         """
+        errors = _finite(errors)
         found = [self._settled(errors, self.projection.project_row(self._at(d))) for d in _STARTS]
         return self.switched(errors, min(found, key=lambda levels: _total(errors, levels)))
 
@@ -64,6 +69,7 @@ class Allocator:
 
     def switched(self, errors: Sequence[Floats], levels: Rows) -> Rows:
         """Cut one unit more and another less for as long as that gives up less."""
+        errors = _finite(errors)
         for _ in range(_SWITCHES):
             gains, moved = _switches(errors, levels, self._tops)
             better = np.argsort(gains, kind="stable")[: int((gains < -_SAME).sum())]
@@ -158,6 +164,12 @@ def _switches(errors: Sequence[Floats], levels: Rows, tops: Rows) -> tuple[Float
         for unit, step in pair:
             moved[number, unit] += step
     return np.array([change[a] + change[b] for a, b in pairs]), moved
+
+
+def _finite(errors: Sequence[Floats]) -> list[Floats]:
+    """Return errors with more than all others together for infinite ones, which have no sums."""
+    most = 1 + sum(float(own[np.isfinite(own)].max(initial=0.0)) for own in errors)
+    return [np.where(np.isfinite(own), own, most) for own in errors]
 
 
 def _total(errors: Sequence[Floats], levels: Rows) -> float:

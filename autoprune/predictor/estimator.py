@@ -95,16 +95,22 @@ class ScorePredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no
         return np.asarray(np.clip(found, 0.0, None) * self.scale_ / self.unit_)
 
     def _inputs(self, X: Floats) -> Floats:
-        """Return the sum of the prior columns, these themselves, and all columns alike."""
-        own = X[:, : self.prior_] / self.unit_
-        alike = (X - self.center_) / (self.spread_ * X.shape[1] ** 0.5)
+        """Return the sum of the prior columns, these themselves, and all columns alike.
+
+        All are centered as the scores are: the linear part needs no intercept then, for which
+        it would have to call on the smooth part.
+        """
+        around = X - self.center_
+        own = around[:, : self.prior_] / self.unit_
+        alike = around / (self.spread_ * X.shape[1] ** 0.5)
         return np.hstack([own.sum(axis=1, keepdims=True), own, alike])
 
 
 def _kernel(prior: int, columns: int) -> Kernel:
     linear, ends = DotProduct(0.0, sigma_0_bounds="fixed"), 1 + prior
     slope = ConstantKernel(1.0, (1e-3, 1e2)) * Columns(linear, 0, 1)
-    each = ConstantKernel(0.1, (1e-5, 1e1)) * Columns(linear, 1, ends)
+    # Not less: the smooth part would take the place of coefficients, which nobody can read off it.
+    each = ConstantKernel(0.3, (1e-1, 1e1)) * Columns(linear, 1, ends)
     length = RBF(2.0, (0.3, 30.0))
     smooth = ConstantKernel(0.3, (1e-3, 1e1)) * Columns(length, ends, ends + columns)
     return slope + each + smooth + WhiteKernel(0.1, (1e-4, 1e0))

@@ -88,6 +88,8 @@ class Pool:
     def nearest(self, wanted: Rows) -> Rows:
         """Return feasible levels near to many wanted ones; slack that rounding leaves is kept.
 
+        Units on which nothing limited depends stay at what was wanted.
+
         Args:
             wanted: Levels, ``policies x units``.
         """
@@ -109,7 +111,7 @@ class Pool:
         inside = self.projection.meets(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape[:2])
         inside[-1] = True
         found: Rows = rows[inside.argmax(axis=0), np.arange(len(wanted))]
-        return found
+        return np.where(self.projection.free, wanted, found)
 
     @property
     def least(self) -> list[Floats]:

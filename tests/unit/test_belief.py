@@ -1,0 +1,167 @@
+"""What is expected depends on what is known alone."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import Trial, TrialState
+
+from autoprune.agent.encoding import Encoding, Floats, Rows, distributions
+from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.belief import COVERAGE, Belief, Forecaster, features
+from autoprune.agent.samplers.known import History, Known
+from autoprune.agent.samplers.pool import Pool
+from autoprune.core.budget import Budget
+from autoprune.cost.model import CostModel
+from autoprune.space.schema import SearchSpace
+from autoprune.surgery.plan import Plan
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)
+
+
+@pytest.fixture
+def pool(cost: CostModel, plan: Plan) -> Pool:
+    given = {
+        "methods": ["channel.l1", "channel.l2"],
+        "sparsities": [at / 12 for at in range(1, 12)],
+    }
+    atoms = {name: unit.atoms for name, unit in plan.units.items()}
+    spaces = SearchSpace.model_validate(given).resolve(atoms)
+    projection = Projection(cost, spaces, Budget.parse("macs=70%"))
+    return Pool.of(projection, Encoding(spaces), None)
+
+
+class Told:
+    """A study that is told scores of policies drawn from a pool."""
+
+    def __init__(self, pool: Pool, seed: int = 0) -> None:
+        self.pool = pool
+        self.study = optuna.create_study()
+        self.rng = np.random.default_rng(seed)
+        self.space = distributions(pool.encoding.spaces)
+
+    def begin(self) -> tuple[Trial, float]:
+        """Return a trial, and a score that depends on its policy."""
+        row = self.pool.random(self.rng, 1)[0]
+        params = self.pool.encoding.params(row)
+        self.study.enqueue_trial(params)
+        trial = self.study.ask(self.space)
+        return trial, 0.5 + float(self.pool.given_up(row[None])[0] @ (3.0, 1.0))
+
+    def tell(self, count: int, shift: float = 0.0) -> None:
+        for _ in range(count):
+            trial, score = self.begin()
+            self.study.tell(trial, score + shift + 0.01 * self.rng.normal())
+
+    def known(self) -> Known:
+        return History(self.pool.encoding).read(self.study)
+
+
+def looked_at(belief: Belief | None, rows: Rows) -> Floats:
+    assert belief is not None
+    intervals = np.array([belief.interval(row) for row in rows])
+    draw = belief.coefficients(np.random.default_rng(0))
+    return np.concatenate([intervals.ravel(), belief.improvement(rows), draw])
+
+
+@pytest.fixture
+def rows(pool: Pool) -> Rows:
+    return pool.random(np.random.default_rng(99), 12)
+
+
+def test_of_less_than_four_scores_nothing_is_expected(pool: Pool) -> None:
+    told, forecaster = Told(pool), Forecaster(pool)
+    assert forecaster.belief(told.known()) is None
+    told.tell(3)
+    for _ in range(9):
+        told.study.tell(told.begin()[0], state=TrialState.FAIL)
+    assert forecaster.belief(told.known()) is None
+    told.tell(1)
+    assert forecaster.belief(told.known()) is not None
+
+
+def test_it_does_not_matter_when_it_was_asked(pool: Pool, rows: Rows) -> None:
+    told, often = Told(pool), Forecaster(pool)
+    for number in range(30):
+        told.tell(1)
+        if number % 4 == 3:
+            told.study.tell(told.begin()[0], state=TrialState.FAIL)
+        known = told.known()
+        found, fresh = often.belief(known), Forecaster(pool).belief(known)
+        if fresh is not None and number % 3 == 0:
+            assert np.array_equal(looked_at(found, rows), looked_at(fresh, rows))
+
+
+def test_scores_are_learned(pool: Pool, rows: Rows) -> None:
+    told = Told(pool)
+    told.tell(30)
+    belief = Forecaster(pool).belief(told.known())
+    assert belief is not None
+    exact = 0.5 + pool.given_up(rows) @ (3.0, 1.0)
+    found = np.array([belief.interval(row) for row in rows])
+    assert found[:, 0] == pytest.approx(exact, rel=0.1)
+    assert np.mean((found[:, 1] <= exact) & (exact <= found[:, 2])) >= 0.8
+    assert (found[:, 1] < found[:, 0]).all()
+    assert (found[:, 0] < found[:, 2]).all()
+    assert (found[:, 1] > 0).all(), "scores that are all positive stay so"
+    gains = belief.improvement(rows)
+    assert (gains >= 0).all()
+    assert gains.max() > 0
+    assert COVERAGE == 0.9
+
+
+def test_scores_of_either_sign_are_predicted_as_they_are(pool: Pool, rows: Rows) -> None:
+    told = Told(pool)
+    told.tell(20, shift=-1.0)
+    belief = Forecaster(pool).belief(told.known())
+    assert belief is not None
+    assert not belief.logarithmic
+    exact = pool.given_up(rows) @ (3.0, 1.0) - 0.5
+    assert [belief.interval(row)[0] for row in rows] == pytest.approx(exact, abs=0.2)
+
+
+def test_what_failed_is_expected_to_be_bad(pool: Pool) -> None:
+    told = Told(pool)
+    told.tell(12)
+    before = Forecaster(pool).belief(told.known())
+    best = told.known().best(1)[0]
+    for _ in range(3):
+        told.study.enqueue_trial(pool.encoding.params(best))
+        told.study.tell(told.study.ask(told.space), state=TrialState.FAIL)
+    after = Forecaster(pool).belief(told.known())
+    assert before is not None
+    assert after is not None
+    assert after.interval(best)[0] > before.interval(best)[0]
+
+
+def test_nobody_goes_where_others_are(pool: Pool) -> None:
+    told = Told(pool)
+    told.tell(8)
+    alone = Forecaster(pool).belief(told.known())
+    assert alone is not None
+    candidates = pool.random(np.random.default_rng(5), 60)
+    first = candidates[alone.improvement(candidates).argmax()]
+    told.study.enqueue_trial(pool.encoding.params(first))
+    told.study.ask(told.space)
+    known = told.known()
+    assert len(known.pending) == 1
+    beside = Forecaster(pool).belief(known)
+    assert beside is not None
+    assert beside.improvement(first[None])[0] < 0.7 * alone.improvement(first[None])[0]
+    low, high = beside.interval(first)[1:]
+    assert high - low < alone.interval(first)[2] - alone.interval(first)[1]
+
+
+def test_features_are_errors_and_shares(pool: Pool, rows: Rows) -> None:
+    found = features(pool, rows)
+    assert found.shape == (len(rows), 2 + 2 + 2)
+    assert np.array_equal(found[:, :2], pool.given_up(rows))
+    assert np.array_equal(found[:, 2:4], pool.encoding.removed(rows))
+    assert found[:, 4:].sum(axis=1) == pytest.approx(found[:, 2:4].mean(axis=1))

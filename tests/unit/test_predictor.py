@@ -1,0 +1,228 @@
+"""The predictor of scores: what it recovers, how sure it is, and that nothing breaks it."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy.stats import norm, spearmanr
+from sklearn.exceptions import NotFittedError, SkipTestWarning
+from sklearn.gaussian_process.kernels import RBF
+from sklearn.utils.estimator_checks import check_estimator
+
+from autoprune.predictor.estimator import ScorePredictor
+from autoprune.predictor.kernels import Columns
+from autoprune.predictor.prequential import Prediction, Reliability
+
+Floats = npt.NDArray[np.float64]
+WEIGHTS = np.linspace(0.3, 3.0, 10)
+NEAR_90 = norm.ppf(0.95)
+
+
+def additive(levels: Floats) -> Floats:
+    return np.asarray(levels @ WEIGHTS)
+
+
+def bent(levels: Floats) -> Floats:
+    """What is given up together is more than the sum, and two units depend on each other."""
+    total = levels @ WEIGHTS
+    return np.asarray(total + 0.15 * total**2 + 2 * levels[:, 0] * levels[:, 1])
+
+
+def steep(levels: Floats) -> Floats:
+    return np.exp(0.4 * additive(levels))
+
+
+def drawn(
+    score: Callable[[Floats], Floats], seed: int, rows: int = 40, noise: float = 0.05
+) -> tuple[Floats, Floats]:
+    """Return features and scores whose noise is a share of their deviation."""
+    rng = np.random.default_rng(seed)
+    X = rng.random((rows, len(WEIGHTS)))
+    exact = score(X)
+    return X, exact + noise * exact.std() * rng.normal(size=rows)
+
+
+@pytest.mark.slow
+def test_it_is_an_estimator_as_scikit_learn_has_them() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SkipTestWarning)
+        found = check_estimator(ScorePredictor(), on_fail=None)
+    assert [one for one in found if one["status"] in ("failed", "xfail")] == []
+    assert sum(one["status"] == "passed" for one in found) > 30
+
+
+@pytest.mark.parametrize("noise", [0.001, 0.05, 0.3])
+@pytest.mark.parametrize("seed", range(3))
+def test_coefficients_of_an_additive_score_are_recovered(seed: int, noise: float) -> None:
+    found = ScorePredictor().fit(*drawn(additive, seed, noise=noise)).coefficients()
+    assert np.corrcoef(found, WEIGHTS)[0, 1] > 0.85
+    assert 0.5 < np.std(found) / np.std(WEIGHTS) < 1.3
+    if noise < 0.01:
+        assert found == pytest.approx(WEIGHTS, abs=0.1)
+
+
+@pytest.mark.parametrize("score", [bent, steep])
+@pytest.mark.parametrize("seed", range(3))
+def test_coefficients_differ_though_the_smooth_part_could_tell_it_all(
+    score: Callable[[Floats], Floats], seed: int
+) -> None:
+    found = ScorePredictor().fit(*drawn(score, seed)).coefficients()
+    assert spearmanr(found, WEIGHTS).statistic > 0.7
+    assert np.std(found) > 0.15 * np.mean(found)
+
+
+def test_draws_of_coefficients_spread_around_their_mean() -> None:
+    model = ScorePredictor().fit(*drawn(additive, 0, rows=15, noise=0.3))
+    rng = np.random.default_rng(0)
+    draws = np.stack([model.coefficients(rng) for _ in range(400)])
+    assert (draws >= 0).all()
+    assert (draws.std(axis=0) > 0).all()
+    inside = model.coefficients() > 2 * draws.std(axis=0)  # of the others the cut moves the mean
+    assert inside.any()
+    expected = model.coefficients()[inside]
+    error = draws[:, inside].std(axis=0) / 400**0.5
+    assert (abs(draws[:, inside].mean(axis=0) - expected) < 5 * error).all()
+    again = model.coefficients(np.random.default_rng(0))
+    assert np.array_equal(again, draws[0])
+
+
+@pytest.mark.parametrize("score", [additive, bent, steep])
+def test_intervals_hold_what_they_say(score: Callable[[Floats], Floats]) -> None:
+    held = []
+    for seed in range(8):
+        X, y = drawn(score, seed, rows=240, noise=0.1)
+        mean, std = ScorePredictor().fit(X[:40], y[:40]).predict(X[40:], return_std=True)
+        held.append(np.mean(abs(y[40:] - mean) < NEAR_90 * std))
+        assert spearmanr(mean, y[40:]).statistic > 0.9
+    assert 0.80 <= np.mean(held) <= 0.97
+
+
+def test_noise_is_found() -> None:
+    X, y = drawn(additive, 0, rows=100, noise=0.2)
+    found = ScorePredictor().fit(X, y).noise_
+    assert found == pytest.approx(0.2 * additive(X).std(), rel=0.3)
+
+
+def test_scores_of_more_noise_count_less() -> None:
+    X, y = drawn(additive, 1, noise=0.02)
+    wrong = y.copy()
+    wrong[:10] += 5.0
+    doubt = np.where(np.arange(40) < 10, 50.0, 0.0)
+    fresh, exact = drawn(additive, 2, rows=100, noise=0.0)
+    errors = [
+        np.abs(ScorePredictor().fit(X, wrong, noise).predict(fresh) - exact).mean()
+        for noise in (None, doubt)
+    ]
+    assert errors[1] < 0.3 * errors[0]
+    plain, none = (ScorePredictor().fit(X, y, n).predict(fresh) for n in (None, np.zeros(40)))
+    assert np.array_equal(plain, none)
+
+
+def test_variances_of_a_fit_can_be_kept() -> None:
+    X, y = drawn(bent, 0)
+    first = ScorePredictor(5).fit(X, y)
+    kept = ScorePredictor(5, first.kernel_).fit(X, y)
+    assert kept.kernel_ == first.kernel_
+    assert kept.predict(X) == pytest.approx(first.predict(X))
+    assert ScorePredictor(5, first.kernel_).fit(X[:9], y[:9]).kernel_ == first.kernel_
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6])
+def test_the_unit_of_scores_does_not_matter(scale: float) -> None:
+    X, y = drawn(bent, 3)
+    plain, scaled = ScorePredictor().fit(X, y), ScorePredictor().fit(X, scale * y + 7 * scale)
+    assert scaled.predict(X) == pytest.approx(scale * (plain.predict(X) + 7), rel=1e-3)
+    assert scaled.coefficients() == pytest.approx(scale * plain.coefficients(), rel=1e-2)
+
+
+def odd_cases() -> dict[str, tuple[Floats, Floats]]:
+    X, y = drawn(additive, 0, rows=12)
+    one = np.ones_like(X)
+    return {
+        "one row": (X[:1], y[:1]),
+        "two rows": (X[:2], y[:2]),
+        "three rows": (X[:3], y[:3]),
+        "constant scores": (X, np.full(12, 3.0)),
+        "scores of zero": (X, np.zeros(12)),
+        "a constant column": (np.where(np.arange(10) == 4, 1.0, X), y),
+        "constant columns": (one, y),
+        "columns of zero": (0 * one, y),
+        "all constant": (one, np.full(12, -2.0)),
+        "a row twenty times": (np.repeat(X[:1], 20, axis=0), np.repeat(y[:1], 20)),
+        "a row with other scores": (np.repeat(X[:1], 20, axis=0), np.arange(20.0)),
+        "scores that are huge": (X, 1e12 * y),
+        "scores that are tiny": (X, 1e-13 * y),
+        "one outlier": (X, np.where(np.arange(12) == 0, 1e6, y)),
+        "a column that is huge": (X * np.where(np.arange(10) == 0, 1e9, 1), y),
+    }
+
+
+@pytest.mark.parametrize("case", odd_cases())
+@pytest.mark.parametrize("prior", [None, 4, 99])
+def test_nothing_is_ever_nan(case: str, prior: int | None) -> None:
+    X, y = odd_cases()[case]
+    model = ScorePredictor(prior).fit(X, y)
+    mean, std = model.predict(np.vstack([X, 2 * X, 0 * X]), return_std=True)
+    assert np.isfinite(mean).all()
+    assert np.isfinite(std).all()
+    assert (std >= 0).all()
+    assert np.isfinite(model.noise_)
+    rng = np.random.default_rng(0)
+    for found in (model.coefficients(), model.coefficients(rng)):
+        assert found.shape == (min(prior or 10, 10),)
+        assert np.isfinite(found).all()
+        assert (found >= 0).all()
+    if np.ptp(y) == 0:
+        assert model.predict(X) == pytest.approx(y)
+
+
+def test_without_a_fit_nothing_is_predicted() -> None:
+    for ask in (lambda m: m.predict(np.zeros((1, 2))), lambda m: m.coefficients()):
+        with pytest.raises(NotFittedError):
+            ask(ScorePredictor())
+
+
+def test_a_kernel_of_some_columns_is_the_kernel_of_those() -> None:
+    X = np.random.default_rng(0).random((6, 5))
+    own, some = RBF(0.7), Columns(RBF(0.7), 1, 3)
+    value, slope = some(X, eval_gradient=True)
+    expected, steps = own(X[:, 1:3], eval_gradient=True)
+    assert np.array_equal(value, expected)
+    assert np.array_equal(slope, steps)
+    assert np.array_equal(some(X[:2], X[2:]), own(X[:2, 1:3], X[2:, 1:3]))
+    assert np.array_equal(some.diag(X), np.ones(6))
+    assert some == some.clone_with_theta(some.theta)
+    assert some != some.clone_with_theta(some.theta + 1)
+    assert some != Columns(RBF(0.7), 1, 4)
+    assert some.is_stationary()
+
+
+# --- prequential
+
+
+def made(*numbers: float) -> Prediction:
+    return Prediction(*numbers)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "expected"),
+    [
+        ([], Reliability(0, None, None)),
+        ([made(1, 0, 2, 1.5)], Reliability(1, None, 1.0)),
+        ([made(1, 0, 2, 3), made(2, 1, 3, 2)], Reliability(2, None, 0.5)),
+        # ranks 1 2 3 4 against 1 3 2 4: 1 - 6 x 2 / (4 x 15)
+        (
+            [made(1, 0, 2, 0), made(2, 1, 3, 5), made(3, 2, 4, 4), made(4, 3, 5, 6)],
+            Reliability(4, pytest.approx(0.8), 0.5),  # 0 and 4 lie at ends of their intervals
+        ),
+        ([made(1, 0, 2, n) for n in range(4)], Reliability(4, None, 0.75)),
+        ([made(n, 0, 2, 1) for n in range(4)], Reliability(4, None, 1.0)),
+        ([made(n, n, n, -n) for n in range(4)], Reliability(4, pytest.approx(-1), 0.25)),
+    ],
+)
+def test_what_predictions_were_worth_by_hand(predictions: list[Prediction], expected: Any) -> None:
+    assert Reliability.of(predictions) == expected
+    assert Reliability.of(predictions[::-1]) == expected
