@@ -1,6 +1,7 @@
 """What a study knows: the same however often it was read before."""
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -27,7 +28,7 @@ def _quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(before)
 
 
-def a_study(direction: str = "minimize") -> optuna.Study:
+def a_study(direction: Literal["minimize", "maximize"] = "minimize") -> optuna.Study:
     return optuna.create_study(direction=direction, sampler=optuna.samplers.RandomSampler(seed=0))
 
 

@@ -1,6 +1,6 @@
 """Candidates for the next proposal, all inside the budget."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,7 +32,7 @@ class Pool:
         """Make a pool; without errors the square of the share removed stands for them."""
         return cls(projection, encoding, plain_errors(encoding) if errors is None else errors)
 
-    def allocated(self, around: Rows, weights: Sequence[Floats]) -> Rows:
+    def allocated(self, around: Rows, weights: Iterable[Floats]) -> Rows:
         """Return the best allocation under each vector of coefficients.
 
         Costs are those around one row; the method of a unit is the one that gives up least.
