@@ -48,7 +48,7 @@ class Chain:
         return dict.fromkeys(EXACT, macs) | {"params": params, "size": 8 + 4 * params}
 
 
-def chain(kept: Kept, budget: object) -> Projection:
+def chain(kept: Kept, budget: str | dict[str, int]) -> Projection:
     spaces = {unit: UnitSpace(unit, at[0], ("channel.l1",), at) for unit, at in kept.items()}
     return Projection(cast(CostModel, Chain(kept)), spaces, Budget.parse(budget))
 
@@ -87,7 +87,7 @@ def every_row(projection: Projection) -> Rows:
 
 
 def totals(errors: list[Floats], rows: Rows) -> Floats:
-    return np.sum([own[rows[:, unit]] for unit, own in enumerate(errors)], axis=0)
+    return np.asarray(np.sum([own[rows[:, unit]] for unit, own in enumerate(errors)], axis=0))
 
 
 def rising(projection: Projection, seed: int) -> list[Floats]:

@@ -63,7 +63,7 @@ def test_optuna_takes_the_parameters_of_a_row(encoding: Encoding, seed: int) -> 
 def test_rows_are_equal_where_policies_are(encoding: Encoding, seed: int, other: int) -> None:
     rows = [row_of(encoding, at) for at in (seed, other)]
     first, second = map(encoding.policy, rows)
-    assert np.array_equal(*rows) == (first == second)
+    assert np.array_equal(rows[0], rows[1]) == (first == second)
     assert (rows[0].tobytes() == rows[1].tobytes()) == (first.fingerprint == second.fingerprint)
 
 

@@ -1,6 +1,7 @@
 """What a study knows: the same however often it was read before."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import optuna
@@ -27,7 +28,7 @@ def _quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(before)
 
 
-def a_study(direction: str = "minimize") -> optuna.Study:
+def a_study(direction: Literal["minimize", "maximize"] = "minimize") -> optuna.Study:
     return optuna.create_study(direction=direction, sampler=optuna.samplers.RandomSampler(seed=0))
 
 
@@ -140,7 +141,9 @@ def test_early_stops_say_nothing_before_enough_went_on() -> None:
 
 
 def test_the_line_is_that_of_the_stage_reached_and_follows_the_direction() -> None:
-    for sign, direction in ((1, "minimize"), (-1, "maximize")):
+    both: Sequence[tuple[int, Literal["minimize", "maximize"]]]
+    both = [(1, "minimize"), (-1, "maximize")]
+    for sign, direction in both:
         study = a_study(direction)
         for number in range(9):
             tell(study, sign * 3.0 * number, sign * 100.0, sign * 1.0 * number)

@@ -180,9 +180,10 @@ def test_nothing_is_ever_nan(case: str, prior: int | None) -> None:
 
 
 def test_without_a_fit_nothing_is_predicted() -> None:
-    for ask in (lambda m: m.predict(np.zeros((1, 2))), lambda m: m.coefficients()):
-        with pytest.raises(NotFittedError):
-            ask(ScorePredictor())
+    with pytest.raises(NotFittedError):
+        ScorePredictor().predict(np.zeros((1, 2)))
+    with pytest.raises(NotFittedError):
+        ScorePredictor().coefficients()
 
 
 def test_a_kernel_of_some_columns_is_the_kernel_of_those() -> None:
@@ -210,19 +211,20 @@ def made(*numbers: float) -> Prediction:
 @pytest.mark.parametrize(
     ("predictions", "expected"),
     [
-        ([], Reliability(0, None, None)),
-        ([made(1, 0, 2, 1.5)], Reliability(1, None, 1.0)),
-        ([made(1, 0, 2, 3), made(2, 1, 3, 2)], Reliability(2, None, 0.5)),
+        ([], (0, None, None)),
+        ([made(1, 0, 2, 1.5)], (1, None, 1.0)),
+        ([made(1, 0, 2, 3), made(2, 1, 3, 2)], (2, None, 0.5)),
         # ranks 1 2 3 4 against 1 3 2 4: 1 - 6 x 2 / (4 x 15)
         (
             [made(1, 0, 2, 0), made(2, 1, 3, 5), made(3, 2, 4, 4), made(4, 3, 5, 6)],
-            Reliability(4, pytest.approx(0.8), 0.5),  # 0 and 4 lie at ends of their intervals
+            (4, pytest.approx(0.8), 0.5),  # 0 and 4 lie at ends of their intervals
         ),
-        ([made(1, 0, 2, n) for n in range(4)], Reliability(4, None, 0.75)),
-        ([made(n, 0, 2, 1) for n in range(4)], Reliability(4, None, 1.0)),
-        ([made(n, n, n, -n) for n in range(4)], Reliability(4, pytest.approx(-1), 0.25)),
+        ([made(1, 0, 2, n) for n in range(4)], (4, None, 0.75)),
+        ([made(n, 0, 2, 1) for n in range(4)], (4, None, 1.0)),
+        ([made(n, n, n, -n) for n in range(4)], (4, pytest.approx(-1), 0.25)),
     ],
 )
 def test_what_predictions_were_worth_by_hand(predictions: list[Prediction], expected: Any) -> None:
-    assert Reliability.of(predictions) == expected
-    assert Reliability.of(predictions[::-1]) == expected
+    for order in (predictions, predictions[::-1]):
+        found = Reliability.of(order)
+        assert (found.count, found.spearman, found.coverage) == expected
