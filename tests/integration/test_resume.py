@@ -52,6 +52,7 @@ def run(project, out, progress):
         task=autoprune.Classification(load_object("code.py:loaders", base=project)()),
         budget="macs=50%", trials={TRIALS}, onnx=False, constructor="code.py:net", out=out,
         if_exists="resume", runner=f"file:{{project / 'runner.yaml'}}", progress=progress,
+        database=f"{{out}}.db",  # whoever comes second would find the sensitivity table paid for
         recovery=autoprune.Recovery(
             score_steps=4, recover_steps=12, finalists=2, calibration_batches=2,
             stages=((0.5, 1), (1, 1)),

@@ -1,7 +1,7 @@
 """Allocation against exhaustive search on chains small enough for it."""
 
 from itertools import product
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ class Chain:
         return dict.fromkeys(EXACT, macs) | {"params": params, "size": 8 + 4 * params}
 
 
-def chain(kept: Kept, budget: Any) -> Projection:
+def chain(kept: Kept, budget: str | dict[str, int]) -> Projection:
     spaces = {unit: UnitSpace(unit, at[0], ("channel.l1",), at) for unit, at in kept.items()}
     return Projection(cast(CostModel, Chain(kept)), spaces, Budget.parse(budget))
 

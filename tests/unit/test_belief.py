@@ -165,3 +165,52 @@ def test_features_are_errors_and_shares(pool: Pool, rows: Rows) -> None:
     assert np.array_equal(found[:, :2], pool.given_up(rows))
     assert np.array_equal(found[:, 2:4], pool.encoding.removed(rows))
     assert found[:, 4:].sum(axis=1) == pytest.approx(found[:, 2:4].mean(axis=1))
+
+
+# --- what changes what earlier scores count for
+
+
+def test_a_score_below_zero_changes_all_at_once(pool: Pool, rows: Rows) -> None:
+    """Variances that were fitted to logarithms are none of scores."""
+    told, often = Told(pool), Forecaster(pool)
+    told.tell(13)
+    assert often.belief(told.known()) is not None
+    told.tell(1, shift=-9.0)
+    known = told.known()
+    found, fresh = often.belief(known), Forecaster(pool).belief(known)
+    assert np.array_equal(looked_at(found, rows), looked_at(fresh, rows))
+
+
+def test_early_stops_whose_expected_scores_change_with_every_trial(pool: Pool, rows: Rows) -> None:
+    told, often = Told(pool), Forecaster(pool)
+    for number in range(40):
+        trial, score = told.begin()
+        trial.report(score / 2 + 0.05 * told.rng.normal(), 0)
+        if number % 3 == 2:
+            told.study.tell(trial, state=TrialState.PRUNED)
+        else:
+            told.study.tell(trial, score)
+        known = told.known()
+        found, fresh = often.belief(known), Forecaster(pool).belief(known)
+        if fresh is not None and number % 3 == 0:
+            assert np.array_equal(looked_at(found, rows), looked_at(fresh, rows))
+
+
+def test_many_failures_before_the_first_scores(pool: Pool, rows: Rows) -> None:
+    told = Told(pool)
+    for _ in range(40):
+        told.study.tell(told.begin()[0], state=TrialState.FAIL)
+    told.tell(4)
+    assert np.isfinite(looked_at(Forecaster(pool).belief(told.known()), rows)).all()
+
+
+def test_a_line_that_leads_below_zero(pool: Pool, rows: Rows) -> None:
+    told = Told(pool)
+    for _ in range(10):
+        trial, score = told.begin()
+        trial.report(score, 0)
+        told.study.tell(trial, score**2)
+    trial, _ = told.begin()
+    trial.report(-5.0, 0)
+    told.study.tell(trial, state=TrialState.PRUNED)
+    assert np.isfinite(looked_at(Forecaster(pool).belief(told.known()), rows)).all()

@@ -1,6 +1,6 @@
 """What a study knows: the same however often it was read before."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -141,8 +141,10 @@ def test_early_stops_say_nothing_before_enough_went_on() -> None:
 
 
 def test_the_line_is_that_of_the_stage_reached_and_follows_the_direction() -> None:
-    for sign in (1, -1):
-        study = a_study("minimize" if sign > 0 else "maximize")
+    both: Sequence[tuple[int, Literal["minimize", "maximize"]]]
+    both = [(1, "minimize"), (-1, "maximize")]
+    for sign, direction in both:
+        study = a_study(direction)
         for number in range(9):
             tell(study, sign * 3.0 * number, sign * 100.0, sign * 1.0 * number)
         study.tell(ask(study, sign * 100.0, sign * 5.0), state=TrialState.PRUNED)
