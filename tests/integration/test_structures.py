@@ -106,7 +106,10 @@ def _halfway(plan: Plan, spaces: Mapping[str, UnitSpace]) -> list[dict[str, Any]
 def test_zeros_beside_cuts_survive_recovery_loading_and_more_training(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autoprune.agent.run.anchors", _halfway)
+    monkeypatch.setattr(
+        "autoprune.agent.run.allocations",
+        lambda plan, projection, _: _halfway(plan, projection.spaces),
+    )
     single: Any = {"weights": SPARSE, "first.a.weight": {"methods": ["2:4.l1"]}}
     given = space(["channel.l1"], **single)
     model, found = searched(project, given, "macs=80%", 1)
