@@ -14,9 +14,10 @@ Floats = npt.NDArray[np.float64]
 _BINS = 500  # parts that the budget is counted in
 _STARTS = (0.25, 0.5, 0.75)  # depths from which it is sought
 _ROUNDS = 6  # costs of a unit depend on its neighbours: they are taken anew so often
-_MOVES = (1, 2)  # levels
+_MOVES = (1, 2, 3, 4)  # levels
 _SWITCHES = 100
 _SAME = 1e-12
+_NEAR = 1e-6  # of a part: rounding errors
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,10 @@ class Allocator:
     def _settled(self, errors: Sequence[Floats], levels: Rows) -> Rows:
         best, seen = levels, {levels.tobytes()}
         for _ in range(_ROUNDS):
-            levels = self.projection.project_row(self.around(levels).best(errors))
+            around = self.around(levels)
+            found = [around.best(errors), around.best(errors, hopeful=True)]
+            rows = [self.projection.project_row(row) for row in found]
+            levels = min(rows, key=lambda row: _total(errors, row))
             best = min(best, levels, key=lambda row: _total(errors, row))
             if levels.tobytes() in seen:
                 break
@@ -124,14 +128,22 @@ class Marginal:
         needed = shares[0] - 1 + sum(part[0] - shares[0] for part in own)
         return cls([part[0] - part for part in own], float(needed))
 
-    def best(self, errors: Sequence[Floats]) -> Rows:
-        """Return the levels with the least sum of errors that save what is needed."""
+    def best(self, errors: Sequence[Floats], *, hopeful: bool = False) -> Rows:
+        """Return the levels with the least sum of errors that save what is needed.
+
+        Args:
+            errors: What a unit gives up at each of its levels, by unit.
+            hopeful: What is saved is rounded up to a part of the budget, not to the next one:
+                what fits exactly is found then, but what is found may not quite fit.
+        """
         size = max(self.needed, 1e-9) / _BINS
         least = np.full(_BINS + 1, np.inf)  # by parts saved; the last one is all that is needed
         least[0] = 0.0
         choices = []
         for own, parts in zip(errors, self.saved, strict=True):
-            steps = np.clip(np.rint(parts / size), 0, _BINS).astype(int)
+            exact = parts / size
+            whole = np.ceil(exact - _NEAR) if hopeful else np.rint(exact)
+            steps = np.clip(whole, 0, _BINS).astype(int)
             # Before `b` parts are saved with a level that saves `step`, `b - step` are.
             before = np.arange(_BINS + 1) - steps[:, None]
             options = np.where(before >= 0, least[np.maximum(before, 0)], np.inf) + own[:, None]

@@ -42,7 +42,7 @@ def allocations(plan: Plan, projection: Projection, errors: Floats) -> list[Para
     found = [allocator.spdy([own**power for own in pool.least]) for power in _POWERS]
     found.append(allocator.minimax(pool.least))
     plain = [_params(plan, projection.spaces, "", spared) for spared in _SPARED]
-    found += [encoding.split(encoding.row(params))[0] for params in plain]
+    found += [projection.project_row(encoding.split(encoding.wish(p))[0]) for p in plain]
     rows = [encoding.join(levels, pool.best_methods(levels)) for levels in found]
     return _distinct([encoding.params(row) for row in rows])
 

@@ -117,6 +117,18 @@ class SamplerContract:
         inner = self._sampler(study).needs_trial  # it may count trials in its own way
         assert inner or found == whole
 
+    def test_a_limit_that_is_tightened_holds_at_once(self) -> None:
+        projection = mixed()
+        plain = dict.fromkeys((f"level:{u}" for u in projection.spaces), 0)
+        anchors = [plain | {"level:u0": level} for level in range(1, 5)]
+        start = Start(projection=projection, seed=0, anchors=anchors)
+        study = study_of(self.kind().make(start))
+        step(study, 0)
+        projection.tighten("macs", 0.6)
+        rows = [step(study, number) for number in range(1, 6)]
+        assert all(projection.meets(_levels(projection, row)[None])[0] for row in rows)
+        assert len(set(_bytes(rows))) > 1, "it has given up"
+
     def test_failures_and_early_stops_alone_do_no_harm(self) -> None:
         for state in (TrialState.FAIL, TrialState.PRUNED):
             study, fresh = study_of(self.make(mixed())), list[bytes]()

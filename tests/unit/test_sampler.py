@@ -1,15 +1,18 @@
 """The sampler: feasible, repeatable, never the same twice, and blind to what was abandoned."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
-from optuna.trial import Trial, TrialState
+from optuna.trial import Trial, TrialState, create_trial
 
 from autoprune.agent.encoding import distributions, levels_of, policy_of
 from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.allocated import SpdySampler, _parents
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.agent.trials import ended as finished_trials
 from autoprune.core.budget import Budget
@@ -147,6 +150,32 @@ def test_where_all_was_tried_a_known_policy_comes_back(cost: CostModel, plan: Pl
     proposed = steps(in_memory(projection), projection, 3)
     assert sorted(p["method:stem"] for p in proposed[:2]) == METHODS
     assert proposed[2] in proposed[:2]
+
+
+def test_coefficients_are_changed_from_those_of_the_best_so_far() -> None:
+    scores = [5.0] * 101 + [2.0, math.nan, 1.0]
+    found = _parents(scores, 106)
+    assert found[:100] == [None] * 100
+    assert found[100:] == [0, 0, 101, 101, 103, 103]
+    assert _parents([math.nan] * 101, 102)[-1] is None
+
+
+@pytest.mark.parametrize("changed", [None, 3, 100])
+def test_coefficients_that_are_kept_are_those_worked_out_anew(
+    projection: Projection, changed: int | None
+) -> None:
+    rng = np.random.default_rng(0)
+    lasting, study = SpdySampler(projection, 0), optuna.create_study()
+    rows = lasting.encoding.random(rng, 130)
+    for number, row in enumerate(rows):
+        params, value = lasting.encoding.params(row), float(rng.random())
+        study.add_trial(create_trial(params=params, distributions=lasting.space, value=value))
+        if number in (1, 60, 110, 129):
+            known = lasting._history.read(study)
+            if changed is not None and number == 129:
+                known.final[changed] = -1.0  # what early stops are expected to come to may change
+            fresh = SpdySampler(projection, 0)._coefficients(known)
+            assert np.array_equal(lasting._coefficients(known), fresh)
 
 
 def test_parameters_beside_the_policy_are_passed_on(projection: Projection) -> None:

@@ -1,5 +1,6 @@
 """Samplers that allocate by errors alone: SPDY's search over coefficients, and two baselines."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -42,6 +43,7 @@ class SpdySampler(PolicySampler):
         super().__init__(projection, seed, anchors)
         self.pool = Pool.of(projection, self.encoding, errors)
         self._start = Allocator(projection).spdy(self.pool.least)
+        self._used: list[tuple[int | None, Floats]] = []
 
     def _next(
         self, study: Study, trial: FrozenTrial | None, known: Known, rng: np.random.Generator
@@ -58,24 +60,41 @@ class SpdySampler(PolicySampler):
         return None
 
     def _coefficients(self, known: Known) -> Floats:
-        """Return the coefficients of the next proposal: worked out anew, for none are stored."""
-        used: list[Floats] = []
+        """Return the coefficients of the next proposal.
+
+        None are stored: they are worked out from those they were changed from, again where these
+        are no longer what they were when the last proposal was asked for.
+        """
         scores = known.values.copy()
         scores[: len(self._anchors)] = np.nan  # no coefficients led to those
-        for count in range(len(known.rows) + len(known.pending) + 1):
-            rng = np.random.default_rng([self._seed, count])
-            values = scores[:count]
-            if count < _DRAWN or not np.isfinite(values).any():
-                used.append(rng.random(self.encoding.units))
+        parents = _parents(scores.tolist(), len(known.rows) + len(known.pending) + 1)
+        same = [old == new for (old, _), new in zip(self._used, parents, strict=False)]
+        del self._used[same.index(False) if False in same else len(parents) :]
+        for count in range(len(self._used), len(parents)):
+            rng, parent = np.random.default_rng([self._seed, count]), parents[count]
+            if parent is None:
+                own = rng.random(self.encoding.units)
             else:
-                used.append(self._changed(used[int(np.nanargmin(values))], rng))
-        return used[-1]
+                own = self._changed(self._used[parent][1], rng)
+            self._used.append((parent, own))
+        return self._used[-1][1]
 
     def _changed(self, weights: Floats, rng: np.random.Generator) -> Floats:
         some = rng.permutation(len(weights))[: max(round(_CHANGED * len(weights)), 1)]
         found = weights.copy()
         found[some] = rng.random(len(some))
         return found
+
+
+def _parents(scores: Sequence[float], count: int) -> list[int | None]:
+    """Return by proposal the number of the best one before it; None for those drawn evenly."""
+    found: list[int | None] = []
+    best, least = None, math.inf
+    for number in range(count):
+        found.append(best if number >= _DRAWN else None)
+        if number < len(scores) and scores[number] < least:
+            best, least = number, scores[number]
+    return found
 
 
 class AllocationSampler(PolicySampler):
@@ -99,19 +118,24 @@ class AllocationSampler(PolicySampler):
         errors: Floats | None = None,
     ) -> None:
         super().__init__(projection, seed)
-        pool, allocator = Pool.of(projection, self.encoding, errors), Allocator(projection)
-        levels = allocator.uniform() if rule == "uniform" else allocator.minimax(pool.least)
-        best = [pool.best_methods(levels)] if errors is not None else []
-        plain = [np.minimum(at, self.encoding.methods - 1) for at in range(self._most)]
-        self._rows = [self.encoding.join(levels, methods) for methods in (*best, *plain)]
-
-    @property
-    def _most(self) -> int:
-        return int(self.encoding.methods.max())
+        self._pool = Pool.of(projection, self.encoding, errors)
+        self._rule, self._measured = rule, errors is not None
 
     def _next(
         self, study: Study, trial: FrozenTrial | None, known: Known, rng: np.random.Generator
     ) -> Proposal | None:
-        tried = known.tried
-        new: list[Rows] = [row for row in self._rows if row.tobytes() not in tried]
-        return Proposal(new[0], "allocation") if new else None
+        levels = self._levels()
+        rows = (self.encoding.join(levels, methods) for methods in self._methods(levels))
+        new = (row for row in rows if row.tobytes() not in known.tried)
+        return next((Proposal(row, "allocation") for row in new), None)
+
+    def _levels(self) -> Rows:
+        """Return the allocation: each time anew, as limits may be tightened."""
+        allocator, uniform = Allocator(self.projection), self._rule == "uniform"
+        return allocator.uniform() if uniform else allocator.minimax(self._pool.least)
+
+    def _methods(self, levels: Rows) -> list[Rows]:
+        """Return the best methods if errors were measured, then each method for all units."""
+        best = [self._pool.best_methods(levels)] if self._measured else []
+        most = int(self.encoding.methods.max())
+        return [*best, *(np.minimum(at, self.encoding.methods - 1) for at in range(most))]

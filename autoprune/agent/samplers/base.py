@@ -57,7 +57,7 @@ class PolicySampler(BaseSampler, ABC):
         self.space = distributions(projection.spaces)
         self._seed = seed
         self._history = History(self.encoding)
-        self._anchors = [self._projected(self.encoding.wish(params)) for params in anchors]
+        self._anchors = [self.encoding.wish(params) for params in anchors]
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -91,7 +91,7 @@ class PolicySampler(BaseSampler, ABC):
         """
         known = self._history.read(study)
         tried, started = known.tried, len(known.rows) + len(known.pending)
-        for row in self._anchors[started:]:
+        for row in map(self._projected, self._anchors[started:]):  # limits may be tightened
             if row.tobytes() not in tried:
                 return Proposal(row, "anchor")
         rng = np.random.default_rng(seed_from(self._seed, started))
