@@ -12,6 +12,7 @@ from autoprune.artifacts.result import (
     Checks,
     LatencyCheck,
     Measured,
+    Predictions,
     Result,
     SearchCost,
     UnitChoice,
@@ -20,7 +21,7 @@ from autoprune.artifacts.result import (
 from autoprune.core.progress import Progress
 from autoprune.reporting.markdown import escape_markdown, render_markdown
 from autoprune.reporting.progress import PlainProgress, progress_for
-from autoprune.reporting.rows import bar, budget_rows
+from autoprune.reporting.rows import bar, budget_rows, effort_line
 from autoprune.reporting.terminal import print_report
 from autoprune.reporting.text import (
     change_text,
@@ -89,7 +90,7 @@ def test_a_report_says_what_the_result_says(form: str) -> None:
         "largest difference in ONNX 2.5e-07",
         "layer1.0.conv1 channel.l1 8/16 ██████████░░░░░░░░░░",
         "stem untouched 8/8 ████████████████████",
-        "40 evaluations, 1.20 M sample forwards, 61 s, seed 0.",
+        "40 evaluations, 1.20 M sample forwards, 61 s, sampler tpe, seed 0.",
     ):
         assert part in flat.replace("\\", "")
 
@@ -215,3 +216,14 @@ def test_elsewhere_there_are_lines_and_quiet_is_silent() -> None:
     with progress_for(stream, quiet=True) as progress:
         progress(event(2))
     assert stream.getvalue() == "scoring policies 1/40\n"
+
+
+def test_predictions_are_told_where_there_are_enough_to_tell() -> None:
+    cost = {"evaluations": 40, "sample_forwards": 1.0, "seconds": 1.0, "seed": 0, "stopped": 3}
+    for count, told in ((9, False), (10, True)):
+        predictions = Predictions(count=count, spearman=0.8, coverage=0.9)
+        search = SearchCost(**cost, sampler="budgeted", predictions=predictions)  # type: ignore[arg-type]
+        line = effort_line(make_result().model_copy(update={"search": search}))
+        assert line.startswith("40 evaluations (3 stopped early), ")
+        sentence = "90% fell inside their 90% interval; rank correlation 0.80."
+        assert (sentence in line) is told
