@@ -6,11 +6,10 @@ from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
+from autoprune.agent.encoding import Floats
 from autoprune.agent.projection import Projection, Rows
 
-Floats = npt.NDArray[np.float64]
 _BINS = 500  # parts that the budget is counted in
 _STARTS = (0.25, 0.5, 0.75)  # depths from which it is sought
 _ROUNDS = 6  # costs of a unit depend on its neighbours: they are taken anew so often
@@ -64,10 +63,6 @@ class Allocator:
         found = [self._settled(errors, self.projection.project_row(self._at(d))) for d in _STARTS]
         return self.switched(errors, min(found, key=lambda levels: _total(errors, levels)))
 
-    def around(self, levels: Rows) -> "Marginal":
-        """Return what the levels of single units save, the others being at ``levels``."""
-        return Marginal.of(self.projection, levels)
-
     def switched(self, errors: Sequence[Floats], levels: Rows) -> Rows:
         """Cut one unit more and another less for as long as that gives up less."""
         errors = _finite(errors)
@@ -83,7 +78,7 @@ class Allocator:
     def _settled(self, errors: Sequence[Floats], levels: Rows) -> Rows:
         best, seen = levels, {levels.tobytes()}
         for _ in range(_ROUNDS):
-            around = self.around(levels)
+            around = Marginal.of(self.projection, levels)
             found = [around.best(errors), around.best(errors, hopeful=True)]
             rows = [self.projection.project_row(row) for row in found]
             levels = min(rows, key=lambda row: _total(errors, row))

@@ -16,7 +16,7 @@ from autoprune.space.schema import UnitSpace, kept_atoms
 
 Levels = dict[str, int]
 Rows = npt.NDArray[np.int64]
-_POSITIONS = np.linspace(0, 2, 257)  # 0 is dense, 1 is what was wanted, 2 is the smallest model
+_POSITIONS = 257  # places between dense, what was wanted, and the smallest model
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,15 @@ class Projection:
 
     def feasible(self, levels: Mapping[str, int]) -> bool:
         """Tell whether levels by unit meet every limit."""
-        found = self.price(levels).as_dict()
-        return all(found[cost] <= limit for cost, limit in self._limits.items())
+        return self._inside(self.price(levels))
 
     def aims_at(self, policy: Policy) -> bool:
         """Tell whether a policy is inside what is aimed at now."""
         kept = {u: kept_atoms(self.spaces[u].atoms, c.sparsity) for u, c in policy.items()}
-        found = self.cost.price(kept).as_dict()
+        return self._inside(self.cost.price(kept))
+
+    def _inside(self, costs: Costs) -> bool:
+        found = costs.as_dict()
         return all(found[cost] <= limit for cost, limit in self._limits.items())
 
     def project(self, wanted: Mapping[str, int]) -> Levels:
@@ -125,11 +127,31 @@ class Projection:
 
     def project_row(self, wanted: Rows) -> Rows:
         """Return `project` of levels given, and returned, in the order of ``spaces``."""
-        rows = self._between(wanted)
-        feasible = self.meets(rows)
-        feasible[-1] = True  # the smallest model, which was checked to be inside
-        found = self._spend(rows[int(np.argmax(feasible))], wanted)
+        found = self._spend(self.scaled(wanted[None])[0], wanted)
         return np.where(self.free, wanted, found)
+
+    def scaled(self, wanted: Rows, positions: int = _POSITIONS) -> Rows:
+        """Return the largest feasible levels on the way from dense over what is wanted on.
+
+        What rounding leaves of the budget is not spent; units on which nothing limited depends
+        stay at what was wanted.
+
+        Args:
+            wanted: Levels, ``policies x units``, in the order of ``spaces``.
+            positions: Places on the way from dense to the smallest model that are looked at.
+        """
+        rows = self._between(wanted, np.linspace(0, 2, positions))
+        feasible = self.meets(rows.reshape(-1, wanted.shape[1])).reshape(rows.shape[:2])
+        feasible[-1] = True  # the smallest model, which was checked to be inside
+        found = rows[feasible.argmax(axis=0), np.arange(len(wanted))]
+        return np.where(self.free, wanted, found)
+
+    def lowered(self, levels: Rows) -> tuple[Rows, Rows]:
+        """Return units that can take back one level inside the budget, and the levels after it."""
+        units = np.flatnonzero(~self.free & (levels > 0))
+        lower = levels - np.eye(len(levels), dtype=np.int64)[units]
+        fits = self.meets(lower) if len(units) else np.zeros(0, bool)
+        return units[fits], lower[fits]
 
     def filled(self, levels: Rows) -> Rows:
         """Return feasible levels after single units took back what the budget leaves."""
@@ -191,25 +213,26 @@ class Projection:
             kept[:, self.cost.column(unit)] = np.array(space.kept)[rows[:, number]]
         return kept
 
-    def _between(self, wanted: Rows) -> Rows:
-        """Return levels from dense over what is wanted to the smallest model."""
+    def _between(self, wanted: Rows, at: npt.NDArray[np.float64]) -> Rows:
+        """Return ``positions x policies x units``: at 0 dense, at 1 wanted, at 2 the smallest."""
+        first = np.minimum(at.astype(int), 1)
         columns = []
-        for space, at in zip(self.spaces.values(), wanted, strict=True):
+        for unit, space in enumerate(self.spaces.values()):
             kept = np.array(space.kept)
-            aims = np.interp(_POSITIONS, (0, 1, 2), (space.atoms, kept[at], kept[-1]))
-            columns.append(np.abs(aims[:, None] - kept).argmin(axis=1))
-        return np.stack(columns, axis=1)
+            aim = kept[wanted[:, unit]].astype(float)
+            ends = np.stack([np.full_like(aim, space.atoms), aim, np.full_like(aim, kept[-1])])
+            aims = (ends[first + 1] - ends[first]) * (at - first)[:, None] + ends[first]
+            columns.append(np.abs(aims[..., None] - kept).argmin(axis=-1))
+        return np.stack(columns, axis=-1)
 
     def _spend(self, levels: Rows, wanted: Rows) -> Rows:
         """Lower levels one at a time, those furthest above the wish first, while it fits."""
         while True:
-            units = np.flatnonzero(~self.free & (levels > 0))
-            lower = levels - np.eye(len(levels), dtype=np.int64)[units]
-            fits = self.meets(lower) if len(units) else np.zeros(0, bool)
-            if not fits.any():
+            units, lower = self.lowered(levels)
+            if not len(units):
                 return levels
             above = levels - wanted
-            at = max(np.flatnonzero(fits), key=lambda i: self._order(above, levels, int(units[i])))
+            at = max(range(len(units)), key=lambda i: self._order(above, levels, int(units[i])))
             levels = lower[at]
 
     def _order(self, above: Rows, levels: Rows, unit: int) -> tuple[int, int, str]:

@@ -138,20 +138,22 @@ class PolicySampler(BaseSampler, ABC):
 
     def _spent(self, row: Rows, tried: set[bytes]) -> Rows:
         """Let single units of a new row take back what the budget leaves, while that is new."""
-        levels, methods = self.encoding.split(row)
-        filled = self.encoding.join(self.projection.filled(levels), methods)
+        filled = self._filled(row)
         if filled.tobytes() not in tried:
             return filled
+        _, methods = self.encoding.split(row)
         while True:
-            levels, _ = self.encoding.split(row)
-            units = np.flatnonzero(~self.projection.free & (levels > 0))
-            lower = levels - np.eye(len(levels), dtype=np.int64)[units]
-            fits = lower[self.projection.meets(lower)] if len(units) else lower
-            rows = self.encoding.join(fits, np.broadcast_to(methods, fits.shape))
+            _, lower = self.projection.lowered(self.encoding.split(row)[0])
+            rows = self.encoding.join(lower, np.broadcast_to(methods, lower.shape))
             new = [one for one in rows if one.tobytes() not in tried]
             if not new:
                 return row
             row = new[0]
+
+    def _filled(self, row: Rows) -> Rows:
+        """Let single units of a row take back what the budget leaves."""
+        levels, methods = self.encoding.split(row)
+        return self.encoding.join(self.projection.filled(levels), methods)
 
     def _repeated(self, known: Known) -> Rows:
         """Return what ended last inside the budget."""

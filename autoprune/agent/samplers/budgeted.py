@@ -1,7 +1,6 @@
 """Our sampler: allocations, switches and mixtures inside the budget, ranked by a predictor."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
 
 import numpy as np
 from optuna import Study
@@ -38,8 +37,6 @@ class BudgetedSampler(PolicySampler):
         predicts: Whether scores are predicted; without it proposals are drawn from the pool.
         coefficients: Whether allocations follow what scores tell of single units.
     """
-
-    needs_trial: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -111,8 +108,7 @@ class BudgetedSampler(PolicySampler):
         Where all that are looked at were tried so, the first one spends less.
         """
         for row, source in ordered[:_LOOKED_AT]:
-            levels, methods = self.encoding.split(row)
-            filled = self.encoding.join(self.projection.filled(levels), methods)
+            filled = self._filled(row)
             if filled.tobytes() not in tried:
                 return filled, source
         row, source = ordered[0]

@@ -9,7 +9,7 @@ from autoprune.agent.allocation import Marginal
 from autoprune.agent.encoding import Encoding, Floats, Rows
 from autoprune.agent.projection import Projection
 
-_POSITIONS = np.linspace(0, 2, 41)  # 0 is dense, 1 is what was wanted, 2 is the smallest model
+_POSITIONS = 41  # fewer than for one projection: there are hundreds of candidates
 _STEPS = np.array([1, 1, 1, 2, 2, 3])  # levels a switch moves a unit by
 
 
@@ -93,25 +93,7 @@ class Pool:
         Args:
             wanted: Levels, ``policies x units``.
         """
-        columns = []
-        for unit, space in enumerate(self.projection.spaces.values()):
-            kept = np.array(space.kept)
-            ends = np.stack(
-                [
-                    np.full(len(wanted), space.atoms),
-                    kept[wanted[:, unit]],
-                    np.full(len(wanted), kept[-1]),
-                ]
-            )
-            low = np.minimum(_POSITIONS.astype(int), 1)
-            part = _POSITIONS - low
-            aims = ends[low] * (1 - part)[:, None] + ends[low + 1] * part[:, None]
-            columns.append(np.abs(aims[..., None] - kept).argmin(axis=-1))
-        rows = np.stack(columns, axis=-1)  # positions x policies x units
-        inside = self.projection.meets(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape[:2])
-        inside[-1] = True
-        found: Rows = rows[inside.argmax(axis=0), np.arange(len(wanted))]
-        return np.where(self.projection.free, wanted, found)
+        return self.projection.scaled(wanted, _POSITIONS)
 
     @property
     def least(self) -> list[Floats]:
