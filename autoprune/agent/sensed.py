@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -40,11 +40,7 @@ class Sensed:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return {
-            "errors": {unit: dict(own) for unit, own in self.errors.items()},
-            "sample_forwards": self.sample_forwards,
-            "seconds": self.seconds,
-        }
+        return asdict(self)
 
     @classmethod
     def of(
@@ -78,7 +74,6 @@ class Sensed:
                 database=database,
                 progress=request.progress,
             )
-        errors = {u: {m: e.tolist() for m, e in own.items()} for u, own in table.errors.items()}
-        found = cls(errors, table.sample_forwards, table.seconds)
+        found = cls(table.to_dict()["errors"], table.sample_forwards, table.seconds)
         workspace.keep(SENSITIVITY, found.to_dict())
         return found

@@ -1,6 +1,7 @@
 """Trials of a study: begun with all that is proposed, ended with all that was found."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -59,13 +60,11 @@ def reliability(study: optuna.Study) -> Predictions:
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if _PREDICTED in trial.user_attrs and trial.value is not None
     ]
-    found = Reliability.of(made)
-    return Predictions(count=found.count, spearman=found.spearman, coverage=found.coverage)
+    return Predictions(**asdict(Reliability.of(made)))
 
 
 def _attributes(proposal: Proposal) -> dict[str, Any]:
     found: dict[str, Any] = {"source": proposal.source}
     if proposal.expected is not None:
-        ends = {"low": proposal.low, "high": proposal.high}
-        found[_PREDICTED] = {"expected": proposal.expected, **ends}
+        found[_PREDICTED] = {n: getattr(proposal, n) for n in ("expected", "low", "high")}
     return found

@@ -20,7 +20,7 @@ from autoprune.evaluation.drawn import Batch, drawn
 from autoprune.evaluation.forwards import MismatchError, Outputs
 from autoprune.evaluation.order import order_of
 from autoprune.evaluation.prefix import LIMIT, Prefix, run_after
-from autoprune.evaluation.probed import Candidate, Probed, paired, same
+from autoprune.evaluation.probed import Probed, UnderProbe, paired, same
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.recover import averaging, norms_of
 from autoprune.evaluation.scorer import Scorer
@@ -75,7 +75,7 @@ class Prober:
             limit,
         )
         self._alone, self._checked = set[str](), set[str]()  # units that share nothing; that may
-        dense = Candidate(Policy({}), 1.0, scorer.model, self._task.metric())
+        dense = UnderProbe(Policy({}), 1.0, scorer.model, self._task.metric())
         with self._ready(scorer.model):
             self._measure([dense])
         if dense.reason is not None:
@@ -131,10 +131,10 @@ class Prober:
         seconds = (time.perf_counter() - start) / len(candidates)
         return [self._found(one, recorded, seconds) for one in candidates]
 
-    def _candidate(self, policy: Policy) -> Candidate:
+    def _candidate(self, policy: Policy) -> UnderProbe:
         cost = self._scorer.cost
         share = cost.price(self._scorer.kept(policy)).macs / max(cost.dense.macs, 1)
-        one = Candidate(policy, share, metric=self._task.metric())
+        one = UnderProbe(policy, share, metric=self._task.metric())
         with one.trying():
             one.model = self._scorer.build(policy).eval()
         return one
@@ -144,7 +144,7 @@ class Prober:
         with isolated(self._seed), evaluating(model), torch.no_grad():
             yield
 
-    def _check(self, one: Candidate) -> None:
+    def _check(self, one: UnderProbe) -> None:
         """Raise `MismatchError` if a shared forward gives something else than a whole one."""
         number, batch = len(self._train), self._search[0]
         outputs = self._prefix.outputs(number)
@@ -161,7 +161,7 @@ class Prober:
         if len(whole) != len(again) or not all(map(same, whole, again)):
             raise MismatchError("A shared forward gives other outputs.")
 
-    def _calibrate(self, candidates: Sequence[Candidate], touched: int) -> None:
+    def _calibrate(self, candidates: Sequence[UnderProbe], touched: int) -> None:
         untouched = self.order.over(touched)
         with ExitStack() as stack:
             reset = False
@@ -175,7 +175,7 @@ class Prober:
                     with one.trying():
                         self._run(one, batch, outputs)
 
-    def _measure(self, candidates: Sequence[Candidate]) -> None:
+    def _measure(self, candidates: Sequence[UnderProbe]) -> None:
         for number, batch in enumerate(self._search, start=len(self._train)):
             for one, outputs in self._each(candidates, number):
                 with one.trying():
@@ -188,19 +188,19 @@ class Prober:
                     one.metric.update(out, batch.content)
 
     def _each(
-        self, candidates: Sequence[Candidate], number: int
-    ) -> Iterator[tuple[Candidate, Outputs]]:
+        self, candidates: Sequence[UnderProbe], number: int
+    ) -> Iterator[tuple[UnderProbe, Outputs]]:
         alive = [one for one in candidates if one.reason is None]
         outputs = self._prefix.outputs(number) if alive else {}
         yield from ((one, outputs) for one in alive)
 
-    def _run(self, one: Candidate, batch: Batch, outputs: Outputs) -> Any:
+    def _run(self, one: UnderProbe, batch: Batch, outputs: Outputs) -> Any:
         assert one.model is not None
         torch.manual_seed(self._seed)  # a forward may draw: what it draws depends on no other
         one.cost += batch.samples * max(one.share - self._prefix.share(outputs), 0.0)
         return run_after(one.model, batch.inputs, outputs)
 
-    def _found(self, one: Candidate, recorded: float, seconds: float) -> Probed:
+    def _found(self, one: UnderProbe, recorded: float, seconds: float) -> Probed:
         spent = Probed(
             loss=None,
             quality=None,

@@ -43,7 +43,7 @@ class Probed:
 
 
 @dataclass
-class Candidate:
+class UnderProbe:
     """A model under probe: what was gathered of it so far, or why it failed.
 
     Args:
