@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from autoprune.artifacts.files import write_text
 from benchmarks.provenance import RESULTS, commit, machine
 from benchmarks.store import Reuse, Store
 from benchmarks.tasks import Results, Task, run_all
@@ -23,13 +24,47 @@ ReuseOf = Annotated[
 Only = Annotated[
     str, typer.Option(help="Do only tasks whose 'kind.name' holds this; no file is written.")
 ]
+Write = Callable[[Path, Results, Mapping[str, Any]], None]
+
+
+def write_results(path: Path, results: Results, last: Mapping[str, Any]) -> None:
+    """Write ``last`` (figures, machine, commit) with the facts behind it; replaces the file."""
+    write_text(path, json.dumps({**last, "results": results}, indent=1) + "\n")
+
+
+def command(
+    name: str,
+    purpose: str,
+    tasks: Callable[..., Iterable[Task]],
+    figures: Callable[[Results], Mapping[str, Any]],
+    write: Write = write_results,
+) -> Callable[..., None]:
+    """Return the command line of a benchmark, for typer; arguments are those of `run`.
+
+    Args:
+        name: Name of the benchmark.
+        purpose: The first sentence of its help.
+        tasks: Takes ``quick`` and yields what there is to do.
+        figures: Makes the figures of the results.
+        write: Writes the file of a full run.
+    """
+
+    def main(
+        quick: Quick = False, state: State = None, reuse: ReuseOf = "same", only: Only = ""
+    ) -> None:
+        options: dict[str, Any] = {"quick": quick, "state": state, "reuse": reuse, "only": only}
+        run(name, tasks(quick=quick), figures, write, **options)
+
+    file = f"benchmarks/results/{name}.json"
+    main.__doc__ = f"{purpose}\n\nThe last line is JSON; the full run writes {file}."
+    return main
 
 
 def run(
     name: str,
     tasks: Iterable[Task],
     figures: Callable[[Results], Mapping[str, Any]],
-    write: Callable[[Path, Results, Mapping[str, Any]], None],
+    write: Write,
     *,
     quick: bool,
     state: Path | None,

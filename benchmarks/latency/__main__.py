@@ -1,14 +1,11 @@
 """``python -m benchmarks.latency``: tables against whole models, and budgets on latency."""
 
-import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import typer
 
-from autoprune.artifacts.files import write_text
-from benchmarks.command import Only, Quick, ReuseOf, State, run
+from benchmarks.command import command
 from benchmarks.latency import accuracy, budget, prices
 from benchmarks.latency.models import NAMES
 from benchmarks.provenance import code_of
@@ -79,28 +76,12 @@ def _mean(values: list[float | None]) -> float | None:
     return sum(known) / len(known) if known and len(known) == len(values) else None
 
 
-def write(path: Path, results: Results, last: Mapping[str, Any]) -> None:
-    """Write ``last`` (figures, machine, commit) with the facts behind it; replaces the file."""
-    write_text(path, json.dumps({**last, "results": results}, indent=1) + "\n")
-
-
-def main(
-    quick: Quick = False, state: State = None, reuse: ReuseOf = "same", only: Only = ""
-) -> None:
-    """Measure how well latency is priced, and whether budgets on it are met.
-
-    The last line is JSON; the full run writes benchmarks/results/latency.json.
-    """
-    run(
-        "latency",
-        tasks(quick=quick),
-        figures,
-        write,
-        quick=quick,
-        state=state,
-        reuse=reuse,
-        only=only,
-    )
+main = command(
+    "latency",
+    "Measure how well latency is priced, and whether budgets on it are met.",
+    tasks,
+    figures,
+)
 
 
 if __name__ == "__main__":

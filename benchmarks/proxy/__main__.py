@@ -10,7 +10,7 @@ import typer
 
 from autoprune.artifacts.files import write_text
 from autoprune.core.recovery import Recovery
-from benchmarks.command import Only, Quick, ReuseOf, State, run
+from benchmarks.command import command
 from benchmarks.provenance import code_of
 from benchmarks.proxy import measure
 from benchmarks.proxy.correlation import interval, scored, spearman
@@ -150,23 +150,13 @@ def write(path: Path, results: Results, last: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def main(
-    quick: Quick = False, state: State = None, reuse: ReuseOf = "same", only: Only = ""
-) -> None:
-    """Correlate cheap scores of policies with their quality after full recovery.
-
-    The last line is JSON; the full run writes benchmarks/results/proxy.json.
-    """
-    run(
-        "proxy",
-        tasks(quick=quick),
-        figures,
-        write,
-        quick=quick,
-        state=state,
-        reuse=reuse,
-        only=only,
-    )
+main = command(
+    "proxy",
+    "Correlate cheap scores of policies with their quality after full recovery.",
+    tasks,
+    figures,
+    write,
+)
 
 
 if __name__ == "__main__":

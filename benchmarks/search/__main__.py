@@ -1,19 +1,16 @@
 """``python -m benchmarks.search``: samplers against each other, on tables and on networks."""
 
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import typer
 
-from autoprune.artifacts.files import write_text
-from benchmarks.command import Only, Quick, ReuseOf, State, run
+from benchmarks.command import command
 from benchmarks.provenance import code_of
 from benchmarks.search import live, overhead, tabled
 from benchmarks.search.ablated import WITHOUT
 from benchmarks.search.figures import figures
-from benchmarks.tasks import Results, Task
+from benchmarks.tasks import Task
 
 LIMIT = 3600.0  # seconds of processor time between two evaluations
 TABLES = ("digits_chain", "digits_residual", "fashion_methods")
@@ -64,20 +61,12 @@ def tasks(*, quick: bool) -> Iterator[Task]:
             yield task("ablation", f"{model}.{share:.0%}.{name}", live.search, **given)
 
 
-def write(path: Path, results: Results, last: Mapping[str, Any]) -> None:
-    """Write ``last`` (figures, machine, commit) with the facts behind it; replaces the file."""
-    write_text(path, json.dumps({**last, "results": results}, indent=1) + "\n")
-
-
-def main(
-    quick: Quick = False, state: State = None, reuse: ReuseOf = "same", only: Only = ""
-) -> None:
-    """Measure what samplers need, in evaluations on tables and in compute on networks.
-
-    The last line is JSON; the full run writes benchmarks/results/search.json.
-    """
-    given: dict[str, Any] = {"quick": quick, "state": state, "reuse": reuse, "only": only}
-    run("search", tasks(quick=quick), figures, write, **given)
+main = command(
+    "search",
+    "Measure what samplers need, in evaluations on tables and in compute on networks.",
+    tasks,
+    figures,
+)
 
 
 if __name__ == "__main__":
