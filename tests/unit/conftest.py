@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import optuna
 import pytest
 import torch
 from torch import Tensor, nn
@@ -95,3 +96,12 @@ def shuffling(scorer: Scorer) -> Iterator[Scorer]:
     loaders = {split: DataLoader(data, 8, shuffle=True) for split in ("train", "search", "test")}
     with torch.random.fork_rng([]):
         yield replace(scorer, task=Classification(loaders))
+
+
+@pytest.fixture
+def quiet_optuna() -> Iterator[None]:
+    """Keep Optuna from telling of each trial."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(before)

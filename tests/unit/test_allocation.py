@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.agent.allocation import Allocator, Floats, Marginal
+from autoprune.agent.allocation import Allocator, Marginal
+from autoprune.agent.encoding import Floats
 from autoprune.agent.projection import Projection, Rows
 from autoprune.core.budget import Budget
 from autoprune.core.costs import EXACT, Costs
@@ -171,15 +172,21 @@ def test_a_unit_whose_errors_count_more_is_cut_less() -> None:
     assert allocator.spdy(spared)[1] == 0
 
 
+def cut_off(projection: Projection, seed: int) -> list[Floats]:
+    """Return errors that rise, and are infinite from some level of each unit on."""
+    rng = np.random.default_rng(seed)
+    errors = rising(projection, seed)
+    for own in errors:
+        own[int(rng.integers(1, len(own) + 1)) :] = np.inf
+    return errors
+
+
 @pytest.mark.filterwarnings("error")
 @given(chains(), st.integers(0, 2**32 - 1))
 def test_levels_of_infinite_error_are_not_used_where_others_are_left(
     projection: Projection, seed: int
 ) -> None:
-    rng = np.random.default_rng(seed)
-    errors = rising(projection, seed)
-    for own in errors:
-        own[int(rng.integers(1, len(own) + 1)) :] = np.inf
+    errors = cut_off(projection, seed)
     allocator = Allocator(projection)
     row, fair = allocator.spdy(errors), allocator.minimax(errors)
     assert projection.meets(np.stack([row, fair])).all()
@@ -192,10 +199,7 @@ def test_levels_of_infinite_error_are_not_used_where_others_are_left(
 def test_where_costs_add_up_no_infinite_error_is_taken_needlessly(
     projection: Projection, seed: int
 ) -> None:
-    rng = np.random.default_rng(seed)
-    errors = rising(projection, seed)
-    for own in errors:
-        own[int(rng.integers(1, len(own) + 1)) :] = np.inf
+    errors = cut_off(projection, seed)
     row = Allocator(projection).spdy(errors)
     assert totals(errors, row[None])[0] == pytest.approx(least(errors, projection), rel=0.02)
 

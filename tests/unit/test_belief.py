@@ -1,7 +1,5 @@
 """What is expected depends on what is known alone."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import optuna
 import pytest
@@ -17,13 +15,7 @@ from autoprune.cost.model import CostModel
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.plan import Plan
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
+pytestmark = pytest.mark.usefixtures("quiet_optuna")
 
 
 @pytest.fixture

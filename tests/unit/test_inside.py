@@ -26,6 +26,8 @@ from autoprune.errors import BudgetError
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.records import Evaluation
 
+pytestmark = pytest.mark.usefixtures("quiet_optuna")
+
 COST = "latency@fake"
 DENSE_MS = 100.0
 
@@ -192,14 +194,6 @@ def atoms_of(evaluation: Evaluation) -> int:
     choice = evaluation.policy.get("u")
     assert choice is not None
     return round(100 * (1 - choice.sparsity))
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What a study knows: the same however often it was read before."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -13,19 +13,13 @@ from autoprune.agent.samplers.known import History, Known
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.study import ABANDONED
 
+pytestmark = pytest.mark.usefixtures("quiet_optuna")
+
 METHODS = ("channel.l1", "channel.l2")
 ENCODING = Encoding(
     {f"u{n}": UnitSpace(f"u{n}", 9, METHODS, tuple(range(9, 0, -1))) for n in "abc"}
 )
 SPACE = distributions(ENCODING.spaces)
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    yield
-    optuna.logging.set_verbosity(before)
 
 
 def a_study(direction: Literal["minimize", "maximize"] = "minimize") -> optuna.Study:
