@@ -10,9 +10,10 @@ import optuna
 import pytest
 from optuna.trial import Trial, TrialState, create_trial
 
-from autoprune.agent.encoding import distributions, levels_of, policy_of
+from autoprune.agent.encoding import Rows, distributions, levels_of, policy_of
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.allocated import SpdySampler, _parents
+from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.agent.trials import ended as finished_trials
 from autoprune.core.budget import Budget
@@ -21,6 +22,7 @@ from autoprune.space.schema import SearchSpace
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.study import ABANDONED, close_study, open_study, release_unfinished
 from autoprune.surgery.plan import Plan
+from autoprune.testing.chains import chain
 
 Params = dict[str, Any]
 METHODS = ["channel.l1", "channel.l2"]
@@ -181,3 +183,28 @@ def test_coefficients_that_are_kept_are_those_worked_out_anew(
 def test_parameters_beside_the_policy_are_passed_on(projection: Projection) -> None:
     trial = in_memory(projection).ask()
     assert 0 <= trial.suggest_float("rate", 0, 1) <= 1
+
+
+def test_what_the_predictor_expects_most_of_is_proposed() -> None:
+    """Six units, one of which costs ten times as much in score as the others."""
+    kept = {f"u{unit}": tuple(range(24, 3, -4)) for unit in range(6)}
+    projection = chain(kept, "macs=40%")
+    sampler = BudgetedSampler(projection, 0, exploration=0.0)
+    weights = np.array([1.0, 10.0, 1.0, 1.0, 1.0, 1.0])
+
+    def score(row: Rows) -> float:
+        return float(1 + (sampler.encoding.removed(row) ** 2) @ weights)
+
+    study = optuna.create_study(sampler=sampler)
+    drawn = sampler.pool.random(np.random.default_rng(0), 20)
+    rows = [*np.unique(drawn, axis=0)]
+    proposed = []
+    for _ in range(len(rows) + 8):
+        row = rows.pop() if rows else sampler.propose(study).row
+        proposed.append(score(row))
+        params, space = sampler.encoding.params(row), sampler.space
+        study.add_trial(
+            optuna.create_trial(params=params, distributions=space, value=proposed[-1])
+        )
+    assert max(proposed[-8:]) < np.median(proposed[:-8])
+    assert min(proposed[-8:]) < min(proposed[:-8])
