@@ -11,15 +11,16 @@ import typer
 from autoprune.artifacts.files import write_text
 from autoprune.core.recovery import Recovery
 from benchmarks.command import command
+from benchmarks.networks import NETWORKS
 from benchmarks.provenance import code_of
 from benchmarks.proxy import measure
 from benchmarks.proxy.correlation import interval, scored, spearman
-from benchmarks.proxy.models import NAMES
 from benchmarks.tasks import Results, Task
 
 LIMIT = 1800.0  # seconds of processor time of one stage; training a dense model is one
-STEPS = (0, 10, 20, 40, 80)
+STEPS = (0, 20, 40, 80)
 FULL = 300  # steps of batch 64
+OWN = ("benchmarks/proxy", "benchmarks/networks.py", "benchmarks/images.py")
 KINDS = ("loss", "metric", "kl")
 # source, seed, policies, how many of them are recovered twice
 SOURCES = (
@@ -32,10 +33,10 @@ SOURCES = (
 def tasks(*, quick: bool) -> Iterator[Task]:
     """Yield every task of the benchmark."""
     code = code_of("autoprune/surgery", "autoprune/evaluation", "autoprune/agent/projection.py")
-    common: dict[str, Any] = {"limit": LIMIT, "code": code + code_of("benchmarks/proxy")}
-    names, budgets, steps, full = (
-        (NAMES[:1], ("50%",), STEPS[:2], 10) if quick else (NAMES, ("25%", "50%"), STEPS, FULL)
-    )
+    common: dict[str, Any] = {"limit": LIMIT, "code": code + code_of(*OWN)}
+    names, budgets, steps, full = tuple(NETWORKS), ("25%", "50%"), STEPS, FULL
+    if quick:
+        names, budgets, steps, full = names[:1], budgets[1:], steps[:2], 10
     sources = (("random", 0, 3, 1), ("plain", 0, 3, 1)) if quick else SOURCES
     for name in names:
         yield Task(kind="dense", name=name, job=measure.train, arguments={"model": name}, **common)

@@ -7,9 +7,10 @@ from autoprune.core.policy import Policy
 from autoprune.core.recovery import Recovery
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.scorer import Scorer
+from autoprune.space.loader import load_space
+from benchmarks.group import Group, tested_after
 from benchmarks.isolated import Facts, Note
-from benchmarks.proxy.group import Group
-from benchmarks.proxy.models import dense, task
+from benchmarks.networks import dense, task
 from benchmarks.proxy.policies import SOURCES
 
 
@@ -45,7 +46,7 @@ def judge(
         full: Training steps of full recovery.
     """
     note(stage="prepare")
-    group = Group.of(model, macs)
+    group = Group.of(model, macs, load_space("default"))
     long = replace(group.scorer, recovery=Recovery())
     found: list[Facts] = []
     for at, policy in enumerate(SOURCES[source](group, seed, count)):
@@ -76,7 +77,5 @@ def _cheap(scorer: Scorer, policy: Policy, steps: int) -> Facts:
 
 def _full(scorer: Scorer, policy: Policy, steps: int) -> Facts:
     """Return what the recovered model is worth on images that no score has seen."""
-    candidate = scorer.candidate(policy, steps)
-    candidate.reach(steps)
-    tested = measure(candidate.model, scorer.task, "test", scorer.device)
-    return {"loss": tested.loss, "quality": tested.quality, "seconds": candidate.seconds}
+    tested, seconds = tested_after(scorer, policy, steps)
+    return {"loss": tested.loss, "quality": tested.quality, "seconds": seconds}

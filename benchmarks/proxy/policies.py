@@ -15,7 +15,7 @@ from autoprune.core.policy import Policy
 from autoprune.evaluation.totals import Totals
 from autoprune.methods import find_method
 from autoprune.surgery.tensors import state_tensors
-from benchmarks.proxy.group import Group
+from benchmarks.group import Group
 
 Params = dict[str, Any]
 SEARCH_TRIALS = 30

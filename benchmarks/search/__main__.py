@@ -16,19 +16,20 @@ LIMIT = 3600.0  # seconds of processor time between two evaluations
 TABLES = ("digits_chain", "digits_residual", "fashion_methods")
 SAMPLERS = ("budgeted", "tpe", "cmaes", "nsga2", "random", "spdy", "minimax", "uniform")
 SETTINGS = tuple((m, s) for m in ("resnet20", "mobilenet_v2") for s in (0.5, 0.25))
-TRIALS = {"tpe": 400, "budgeted": 120}
+TRIALS = {"tpe": 400, "budgeted": 100}
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     **{name: {"sampler": name} for name in WITHOUT},
     "no_sensitivity": {"sampler": "budgeted", "sensitivity": False},
     "no_stages": {"sampler": "budgeted", "stages": False},
 }
+LIVE = ("benchmarks/search/live.py", "benchmarks/networks.py", "benchmarks/images.py")
 FIRST = 0  # seeds from 100 on were for development
 
 
 def tasks(*, quick: bool) -> Iterator[Task]:
     """Yield every task of the benchmark, those that tell most first."""
     ours = code_of("autoprune/agent", "autoprune/predictor", "autoprune/evaluation", "benchmarks")
-    scoring = code_of("autoprune/evaluation", "autoprune/surgery", "benchmarks/search/live.py")
+    scoring = code_of("autoprune/evaluation", "autoprune/surgery", *LIVE)
 
     def task(kind: str, name: str, job: Any, code: str = ours, **arguments: Any) -> Task:
         return Task(kind=kind, name=name, job=job, arguments=arguments, limit=LIMIT, code=code)

@@ -1,24 +1,41 @@
 """What the results of the search benchmark come to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from benchmarks.tasks import Results
 
 Facts = Mapping[str, Any]
-Trace = Sequence[Sequence[float]]
+Row = Sequence[float]
+Worth = Callable[[Row], float]
+
+
+def by_quality(row: Row) -> float:
+    """Return the quality in a row of evaluations, sample forwards, loss, quality."""
+    return row[3]
+
+
+def by_loss(row: Row) -> float:
+    """Return minus the loss, or the score, in a row."""
+    return -row[2]
 
 
 def figures(results: Results) -> dict[str, Any]:
-    """Return the benchmark's figures; None stands for what was not measured."""
+    """Return the benchmark's figures; None stands for what was not measured.
+
+    ``cost_ratio_tpe``: what TPE's evaluations cost, by what ours cost to find a policy of at
+    least the quality of its best; 0 where ours never did. ``cost_ratio_tpe_loss``: by the loss.
+    ``cost_ratio_tpe_score``: by the score that the searches themselves saw.
+    """
     live = results.get("live", {})
-    ratios = [r for r in map(lambda name: _ratio(live, name), _pairs(live)) if r is not None]
     gaps = {n: median(f["gap"]) for n, f in _ours(results).items() if f.get("gap")}
+    ratios = _ratios(live, "judged", by_quality)
     return {
-        "cost_ratio_tpe": median(ratios) if ratios else None,
-        "cost_ratio_tpe_worst": max(ratios, default=None),
-        "cost_ratio_tpe_pairs": len(ratios),
+        "cost_ratio_tpe": _median(ratios),
+        "cost_ratio_tpe_all": ratios,
+        "cost_ratio_tpe_loss": _median(_ratios(live, "judged", by_loss)),
+        "cost_ratio_tpe_score": _median(_ratios(live, "trace", by_loss)),
         "table_gap_points": max(gaps.values(), default=None),
         "table_evaluations": {name: _needed(facts) for name, facts in _tables(results).items()},
         "overhead_ms_per_trial": max(_overheads(results), default=None),
@@ -30,22 +47,26 @@ def _overheads(results: Results) -> list[float]:
     return [ms for facts in results.get("overhead", {}).values() for ms in facts.get("ms", [])]
 
 
-def _pairs(live: Mapping[str, Facts]) -> list[str]:
-    """Return names with ``tpe`` in them whose counterparts of ours are there too."""
-    return [n for n in live if ".tpe." in n and n.replace(".tpe.", ".budgeted.") in live]
+def _median(ratios: Mapping[str, float]) -> float | None:
+    return median(ratios.values()) if ratios else None
 
 
-def _ratio(live: Mapping[str, Facts], name: str) -> float | None:
-    """Return what ours cost to get as far as all of TPE's evaluations, as a share of theirs.
+def _ratios(live: Mapping[str, Facts], kind: str, worth: Worth) -> dict[str, float]:
+    """Return TPE's cost by ours for the same worth, by name; 0 if ours never came so far.
 
-    Infinite if it never got there.
+    Args:
+        live: Facts of the searches by name.
+        kind: ``judged`` or ``trace``: rows of evaluations, sample forwards, and worth.
+        worth: Returns the worth of a row, higher is better.
     """
-    theirs, ours = live[name], live[name.replace(".tpe.", ".budgeted.")]
-    if "sample_forwards" not in theirs or "trace" not in ours:
-        return None
-    reached = theirs["trace"][-1][2]
-    costs = [cost for _, cost, score, _ in ours["trace"] if score <= reached]
-    return costs[0] / theirs["sample_forwards"] if costs else float("inf")
+    found = {}
+    for name, theirs in live.items():
+        ours = live.get(name.replace(".tpe.", ".budgeted."), {})
+        if ".tpe." in name and theirs.get(kind) and ours.get(kind):
+            aim = worth(theirs[kind][-1])
+            costs = [row[1] for row in ours[kind] if worth(row) >= aim]
+            found[name.replace(".tpe", "")] = theirs["sample_forwards"] / min(costs, default=1e99)
+    return {name: round(ratio, 2) for name, ratio in found.items()}
 
 
 def _tables(results: Results) -> Mapping[str, Facts]:

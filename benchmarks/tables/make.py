@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.policy import Policy
 from autoprune.evaluation.scorer import Scorer
+from benchmarks.images import Splits
 from benchmarks.provenance import code_of, commit, machine
-from benchmarks.tables.data import Splits
 from benchmarks.tables.network import Network, train
 from benchmarks.tables.policies import Codes, maximal, policy_of
 from benchmarks.tables.recipes import Recipe

@@ -18,7 +18,7 @@ from autoprune.space.schema import SearchSpace, UnitSpace
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
-from benchmarks.tables.data import Splits
+from benchmarks.images import Splits
 from benchmarks.tables.recipes import Recipe
 
 PEAK_LEARNING_RATE = 0.1

@@ -10,7 +10,7 @@ from torch import nn
 
 from autoprune.core.imports import load_object
 from autoprune.core.recovery import Recovery
-from benchmarks.tables.data import EXAMPLES, Data, digits, fashion
+from benchmarks.images import EXAMPLES, Data, digits, fashion
 
 
 @dataclass(frozen=True, kw_only=True)

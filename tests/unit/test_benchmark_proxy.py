@@ -8,7 +8,7 @@ import pytest
 from autoprune.core.recovery import Recovery
 from benchmarks.proxy.__main__ import FULL, STEPS, default, figures, groups_of, table, tasks
 from benchmarks.proxy.correlation import interval, spearman
-from benchmarks.proxy.models import NAMES
+from benchmarks.networks import NETWORKS
 from benchmarks.tasks import Results
 
 
@@ -73,6 +73,6 @@ def test_the_full_run_has_forty_policies_of_each_model_and_budget() -> None:
             counts.setdefault(group, []).append(task.arguments["count"])
             assert task.arguments["full"] == FULL > max(STEPS)
     assert {group: sum(each) for group, each in counts.items()} == {
-        f"{name}.{macs}": 40 for name in NAMES for macs in (25, 50)
+        f"{name}.{macs}": 40 for name in NETWORKS for macs in (25, 50)
     }
     assert default().partition("@")[0] == Recovery().score_by

@@ -1,4 +1,4 @@
-"""The images behind the tables: split, seen from other angles, in batches without a loader."""
+"""Images of tables and networks: split, some seen from other angles, in batches in memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +15,8 @@ from benchmarks.provenance import CHECKOUT
 
 EXAMPLES = CHECKOUT / "examples"
 TRAIN, SEARCH = 600, 900  # digits; 297 are left for the test
-FASHION_TRAIN, FASHION_SEARCH = 10_000, 2_000
+FASHION_TRAIN = 10_000
+AT_ONCE = 450  # images of a batch that is measured
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,28 @@ def moved(images: Tensor, copies: int, rng: torch.Generator) -> Tensor:
     return (seen - 0.3) / 0.32 + 0.4 * torch.randn(seen.shape, generator=rng)
 
 
-def fashion() -> Splits:
-    """Return a part of Fashion-MNIST, averaged to ``1 x 14 x 14``; fetches it where missing."""
+def fashion(
+    train: int = FASHION_TRAIN, search: int = 2_000, test: int = 2_000, at_once: int = AT_ONCE
+) -> Splits:
+    """Return a part of Fashion-MNIST, averaged to ``1 x 14 x 14``; fetches it where missing.
+
+    Args:
+        train: Images to train on, of 55,000.
+        search: Images to compare candidates on, of 5,000; they are among the training images.
+        test: Test images, of 10,000.
+        at_once: Images of a batch that is measured.
+    """
     loaders = load_object("data.py:loaders", base=EXAMPLES / "fashion_mnist")()
-    most: dict[Split, int] = {"train": FASHION_TRAIN, "search": FASHION_SEARCH, "test": 2_000}
+    most: dict[Split, int] = {"train": train, "search": search, "test": test}
     found: Splits = {}
     for split, count in most.items():
         images, labels = (part[:count] for part in loaders[split].dataset.tensors)
-        found[split] = _batches(split, avg_pool2d(images, 2), labels)
+        found[split] = _batches(split, avg_pool2d(images, 2), labels, at_once=at_once)
     return found
 
 
-def _batches(split: Split, images: Tensor, labels: Tensor, batch_size: int = 64) -> Batches:
+def _batches(
+    split: Split, images: Tensor, labels: Tensor, batch_size: int = 64, at_once: int = AT_ONCE
+) -> Batches:
     train = split == "train"
-    return Batches(images, labels, batch_size if train else 450, shuffle=train)
+    return Batches(images, labels, batch_size if train else at_once, shuffle=train)

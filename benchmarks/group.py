@@ -2,28 +2,19 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
 from autoprune.agent.projection import Projection
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.measure import Measurement, measure
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.scorer import Scorer
-from autoprune.space.loader import load_space
+from autoprune.space.schema import SearchSpace
 from autoprune.surgery.discover import plan_of
 from autoprune.surgery.plan import Plan
-from benchmarks.proxy.models import dense, task
-
-
-class _Fast(Scorer):
-    """Lays tensors out as CPUs compute fastest: depthwise convolutions take half the time."""
-
-    def _built(self, dense: nn.Module, policy: Policy) -> nn.Module:
-        return super()._built(dense, policy).to(memory_format=torch.channels_last)
+from benchmarks.networks import dense, task
 
 
 @dataclass(frozen=True)
@@ -41,13 +32,12 @@ class Group:
     scorer: Scorer
 
     @classmethod
-    def of(cls, model: str, macs: str) -> "Group":
-        """Return the group of a model and a limit like ``50%``."""
+    def of(cls, model: str, macs: str, space: SearchSpace) -> "Group":
+        """Return the group of a model, a limit like ``50%``, and what may be chosen."""
         network, data = dense(model), task()
         images, _ = next(data.batches("search"))
         plan = plan_of(network, [images[:2]])
         cost = CostModel(network, plan)
-        space = load_space("default")
         projection = Projection(
             cost, space.resolve(plan.atoms, plan.kinds), Budget.parse(f"macs={macs}")
         )
@@ -56,5 +46,13 @@ class Group:
             importance = rank_atoms(
                 network, plan, data, space.all_methods, recovery.calibration_batches, "cpu"
             )
-        scorer = _Fast(network, plan, importance, cost, data, recovery, seed=0, device="cpu")
+        scorer = Scorer(network, plan, importance, cost, data, recovery, seed=0, device="cpu")
         return cls(plan, projection, scorer)
+
+
+def tested_after(scorer: Scorer, policy: Policy, steps: int) -> tuple[Measurement, float]:
+    """Recover a policy for ``steps``; return what it is worth on test images, and the seconds."""
+    candidate = scorer.candidate(policy, steps)
+    candidate.reach(steps)
+    tested = measure(candidate.model, scorer.task, "test", scorer.device)
+    return tested, candidate.seconds

@@ -1,0 +1,43 @@
+"""Figures of searches: costs for the same worth."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.search.__main__ import SETTINGS, TRIALS, tasks
+from benchmarks.search.figures import figures
+
+# evaluations, sample forwards, loss, quality
+TPE: dict[str, Any] = {
+    "judged": [[10, 100.0, 0.5, 0.80], [400, 4000.0, 0.3, 0.90]],
+    "trace": [[1, 10.0, 0.6, 0.8], [390, 3900.0, 0.31, 0.9]],
+    "sample_forwards": 4000.0,
+}
+OURS: dict[str, Any] = {
+    "judged": [[10, 200.0, 0.4, 0.85], [40, 500.0, 0.29, 0.89], [80, 1000.0, 0.31, 0.91]],
+    "trace": [[1, 50.0, 0.6, 0.8], [30, 400.0, 0.32, 0.9]],
+    "sample_forwards": 1000.0,
+}
+
+
+def test_costs_are_compared_at_the_first_policy_that_is_worth_as_much() -> None:
+    found = figures({"live": {"net.50%.tpe.0": TPE, "net.50%.budgeted.0": OURS}})
+    assert found["cost_ratio_tpe"] == pytest.approx(4)  # 0.91 of quality, after 1000
+    assert found["cost_ratio_tpe_loss"] == pytest.approx(8)  # 0.29, after 500
+    assert found["cost_ratio_tpe_score"] == 0  # 0.31 was never seen
+    assert found["cost_ratio_tpe_all"] == {"net.50%.0": 4}
+
+
+def test_a_search_without_its_counterpart_gives_no_figure() -> None:
+    assert figures({"live": {"net.50%.tpe.0": TPE}})["cost_ratio_tpe"] is None
+    failed = {"failure": "took longer"}
+    live = {"net.50%.tpe.0": failed, "net.50%.budgeted.0": OURS}
+    assert figures({"live": live})["cost_ratio_tpe"] is None
+
+
+def test_the_full_run_compares_three_seeds_of_two_networks_and_two_budgets() -> None:
+    live = [task for task in tasks(quick=False) if task.kind == "live"]
+    assert len(live) == len(SETTINGS) * len(TRIALS) * 3
+    assert {task.arguments["model"] for task in live} == {"resnet20", "mobilenet_v2"}
+    trials = {task.arguments["sampler"]: task.arguments["trials"] for task in live}
+    assert trials["tpe"] == 400
