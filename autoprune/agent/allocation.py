@@ -112,12 +112,8 @@ class Marginal:
     @classmethod
     def of(cls, projection: Projection, levels: Rows) -> "Marginal":
         """Price the neighbours of ``levels``."""
-        sizes = [space.levels for space in projection.spaces.values()]
-        rows = np.repeat(levels[None], 1 + sum(sizes), axis=0)
-        ends = np.cumsum([1, *sizes])
-        for unit, (first, last) in enumerate(pairwise(ends)):
-            rows[first:last, unit] = np.arange(last - first)
-        used = projection.shares(rows)
+        ends = np.cumsum([1, *(space.levels for space in projection.spaces.values())])
+        used = projection.shares(np.vstack([levels, projection.varied(levels)]))
         shares = used[int(np.argmax(used[:, 0]))]
         own = [shares[a:b] for a, b in pairwise(ends)]
         needed = shares[0] - 1 + sum(part[0] - shares[0] for part in own)

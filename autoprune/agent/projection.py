@@ -16,6 +16,7 @@ from autoprune.space.schema import UnitSpace, kept_atoms
 
 Levels = dict[str, int]
 Rows = npt.NDArray[np.int64]
+_SAME = 1e-12
 _POSITIONS = 257  # places between dense, what was wanted, and the smallest model
 
 
@@ -76,28 +77,65 @@ class Projection:
         At most half of the way to the smallest model, so that what can be reached stays so and
         there is something left to choose.
         """
-        half_way = (1 + self._smallest.as_dict()[cost] / self._limits[cost]) / 2
+        half_way = (1 + self._least.as_dict()[cost] / self._limits[cost]) / 2
         self.tightened[cost] = max(1 - margin, half_way)
 
     def _check_reachable(self) -> None:
-        smallest = self._smallest
-        limits, least = self._limits, smallest.as_dict()
+        limits, least = self._limits, self._least.as_dict()
         binding = [cost for cost, limit in limits.items() if least[cost] > limit]
         if binding:
             missed = "; ".join(
                 f"{self._limit_text(cost)}, but the smallest that can be reached is "
-                f"{cost_text(cost, least[cost])}"
+                f"{cost_text(cost, self._reachable(cost))}"
                 for cost in binding
             )
             raise BudgetError(
-                f"The budget {self.budget} cannot be reached: {missed}. With every unit at its "
-                f"highest sparsity the model has {_costs(smallest, self.cost.dense)}. Set a "
-                "higher limit, or allow higher sparsities or more units in the search space."
+                f"The budget {self.budget} cannot be reached: {missed}. The smallest model has "
+                f"{_costs(self._least, self.cost.dense)}. Set a higher limit, or allow higher "
+                "sparsities or more units in the search space."
             )
 
+    def _reachable(self, cost: str) -> float:
+        """Return the smallest amount of one cost, whatever the other limits are."""
+        return self.price(self.levels(self._descended([cost]))).as_dict()[cost]
+
     @cached_property
-    def _smallest(self) -> Costs:
-        return self.price({unit: space.levels - 1 for unit, space in self.spaces.items()})
+    def _least(self) -> Costs:
+        return self.price(self.levels(self._smallest))
+
+    @cached_property
+    def _smallest(self) -> Rows:
+        """Levels of the smallest model: all limits together are met best."""
+        return self._descended(list(self.budget.limits))
+
+    def _descended(self, costs: list[str]) -> Rows:
+        """Return the highest levels, but where a lower one costs less: on a staircase it may.
+
+        Units are lowered one at a time for as long as that lowers the largest share of a limit.
+        """
+        own = [list(self._limits).index(cost) for cost in costs]
+        found = np.array([space.levels - 1 for space in self.spaces.values()], np.int64)
+        least = float(self.shares(found[None])[own].max())
+        while True:
+            rows = self.varied(found)
+            worst = self.shares(rows)[own].max(axis=0)
+            at = int(worst.argmin())
+            if worst[at] >= least * (1 - _SAME):
+                return found
+            found, least = rows[at], float(worst[at])
+
+    def varied(self, levels: Rows) -> Rows:
+        """Return rows in which one unit takes each of its levels, unit by unit.
+
+        Args:
+            levels: Those of the other units, in the order of ``spaces``.
+        """
+        sizes = [space.levels for space in self.spaces.values()]
+        rows = np.repeat(levels[None], sum(sizes), axis=0)
+        rows[np.arange(len(rows)), np.repeat(np.arange(len(sizes)), sizes)] = np.concatenate(
+            [np.arange(size) for size in sizes]
+        )
+        return rows
 
     def price(self, levels: Mapping[str, int]) -> Costs:
         """Return the costs of levels by unit."""
@@ -194,12 +232,13 @@ class Projection:
     @cached_property
     def _costless(self) -> frozenset[str]:
         """Units on which no limited cost depends, at whatever level: latency may rise and fall."""
-        own = [(unit, at) for unit, space in self.spaces.items() for at in range(space.levels)]
-        found = self.cost.price_many(self._kept(np.stack([self.row({u: at}) for u, at in own])))
-        dense = self.cost.dense.as_dict()
-        same = np.all([found[cost] == dense[cost] for cost in self._limits], axis=0)
-        moving = {unit for (unit, _), free in zip(own, same, strict=True) if not free}
-        return frozenset(self.spaces.keys() - moving)
+        rows = self.varied(np.zeros(len(self.spaces), np.int64))
+        found, dense = self.cost.price_many(self._kept(rows)), self.cost.dense.as_dict()
+        moved = np.any([found[cost] != dense[cost] for cost in self._limits], axis=0)
+        moving = (rows[moved] > 0).any(axis=0)
+        return frozenset(
+            unit for unit, moves in zip(self.spaces, moving, strict=True) if not moves
+        )
 
     @cached_property
     def free(self) -> npt.NDArray[np.bool_]:
@@ -220,7 +259,8 @@ class Projection:
         for unit, space in enumerate(self.spaces.values()):
             kept = np.array(space.kept)
             aim = kept[wanted[:, unit]].astype(float)
-            ends = np.stack([np.full_like(aim, space.atoms), aim, np.full_like(aim, kept[-1])])
+            least = kept[self._smallest[unit]]
+            ends = np.stack([np.full_like(aim, space.atoms), aim, np.full_like(aim, least)])
             aims = (ends[first + 1] - ends[first]) * (at - first)[:, None] + ends[first]
             columns.append(np.abs(aims[..., None] - kept).argmin(axis=-1))
         return np.stack(columns, axis=-1)

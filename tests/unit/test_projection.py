@@ -330,7 +330,7 @@ def test_the_limit_that_binds_is_named_with_the_smallest_that_can_be_reached() -
     with pytest.raises(BudgetError) as caught:
         chain(AB, "latency=7.5ms@fake,macs=50%,params=90%", StairCost)
     message = str(caught.value)
-    assert "latency=7.5ms@fake, but the smallest that can be reached is 8 ms. With" in message
+    assert "latency=7.5ms@fake, but the smallest that can be reached is 8 ms. The" in message
     assert "macs is limited" not in message
     assert "params is limited" not in message
     assert "latency@fake 8 ms (25.0% of dense)" in message
@@ -339,6 +339,26 @@ def test_the_limit_that_binds_is_named_with_the_smallest_that_can_be_reached() -
 def test_of_several_that_bind_each_is_named() -> None:
     with pytest.raises(BudgetError, match=r": macs=10, but .* 24; latency=1ms@fake, but"):
         chain(AB, "latency=1ms@fake,macs=10", StairCost)
+
+
+def test_the_smallest_model_may_be_one_of_lower_levels() -> None:
+    kept = {
+        "a": (16, 8, 5),
+        "b": (16, 8, 5),
+    }  # 5 channels take as long as 15: 8 and 7 off the step
+    projection = chain(kept, "latency=17ms@fake", StairCost)
+    assert projection.project({"a": 2, "b": 2}) == {"a": 1, "b": 1}
+    with pytest.raises(BudgetError, match=r"smallest that can be reached is 16 ms"):
+        chain(kept, "latency=15ms@fake", StairCost)
+
+
+def test_of_limits_that_bind_together_each_has_its_own_smallest() -> None:
+    kept = {"a": (16, 8, 5)}  # 8 channels take 8 ms, 5 channels 15 ms
+    with pytest.raises(BudgetError) as caught:
+        chain(kept, "latency=6ms@fake,params=1", StairCost)
+    message = str(caught.value)
+    assert "params=1, but the smallest that can be reached is 7;" in message
+    assert "latency=6ms@fake, but the smallest that can be reached is 8 ms." in message
 
 
 def test_tightening_twice_multiplies_and_ends_where_nothing_is_left() -> None:
