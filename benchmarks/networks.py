@@ -61,8 +61,8 @@ def dense(name: str) -> nn.Module:
 
 def _recipe(name: str) -> str:
     """Return what tells weights of other recipes apart."""
-    parts = (NETWORKS[name], network.train)
-    settings = f"{TRAIN_IMAGES} {EPOCHS} {''.join(map(inspect.getsource, parts))}"
+    sources = inspect.getsource(NETWORKS[name]) + inspect.getsource(network.train)
+    settings = f"{TRAIN_IMAGES} {EPOCHS} {sources}"
     return hashlib.sha256(settings.encode()).hexdigest()[:12]
 
 
@@ -77,10 +77,11 @@ def mobilenet_v2() -> nn.Module:
     found: nn.Module = torchvision.models.mobilenet_v2(
         weights=None, num_classes=10, width_mult=0.5
     )
-    found.get_submodule("features.0")[0] = nn.Conv2d(1, 16, 3, padding=1, bias=False)  # type: ignore[index]
-    for name, module in found.named_modules():
-        if name in ("features.2.conv.1.0", "features.14.conv.1.0"):
-            module.stride = (1, 1)  # type: ignore[assignment]
+    found.set_submodule("features.0.0", nn.Conv2d(1, 16, 3, padding=1, bias=False))
+    for name in ("features.2.conv.1.0", "features.14.conv.1.0"):
+        module = found.get_submodule(name)
+        assert isinstance(module, nn.Conv2d)
+        module.stride = (1, 1)
     return found
 
 

@@ -235,10 +235,8 @@ class Projection:
         rows = self.varied(np.zeros(len(self.spaces), np.int64))
         found, dense = self.cost.price_many(self._kept(rows)), self.cost.dense.as_dict()
         moved = np.any([found[cost] != dense[cost] for cost in self._limits], axis=0)
-        moving = (rows[moved] > 0).any(axis=0)
-        return frozenset(
-            unit for unit, moves in zip(self.spaces, moving, strict=True) if not moves
-        )
+        moving = set(np.flatnonzero((rows[moved] > 0).any(axis=0)))
+        return frozenset(unit for at, unit in enumerate(self.spaces) if at not in moving)
 
     @cached_property
     def free(self) -> npt.NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from benchmarks.proxy.correlation import interval, scored, spearman
 from benchmarks.tasks import Results, Task
 
 LIMIT = 1800.0  # seconds of processor time of one stage; training a dense model is one
-STEPS = (0, 20, 40, 80)
+STEPS: tuple[int, ...] = (0, 20, 40, 80)
 FULL = 300  # steps of batch 64
 OWN = ("benchmarks/proxy", "benchmarks/networks.py", "benchmarks/images.py")
 KINDS = ("loss", "metric", "kl")
@@ -34,9 +34,9 @@ def tasks(*, quick: bool) -> Iterator[Task]:
     """Yield every task of the benchmark."""
     code = code_of("autoprune/surgery", "autoprune/evaluation", "autoprune/agent/projection.py")
     common: dict[str, Any] = {"limit": LIMIT, "code": code + code_of(*OWN)}
-    names, budgets, steps, full = tuple(NETWORKS), ("25%", "50%"), STEPS, FULL
+    names, budgets, steps, full = list(NETWORKS), ["25%", "50%"], STEPS, FULL
     if quick:
-        names, budgets, steps, full = names[:1], budgets[1:], steps[:2], 10
+        names, budgets, steps, full = names[:1], budgets[1:], (0, 20), 10
     sources = (("random", 0, 3, 1), ("plain", 0, 3, 1)) if quick else SOURCES
     for name in names:
         yield Task(kind="dense", name=name, job=measure.train, arguments={"model": name}, **common)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from autoprune.core.recovery import Recovery
+from benchmarks.networks import NETWORKS
 from benchmarks.proxy.__main__ import FULL, STEPS, default, figures, groups_of, table, tasks
 from benchmarks.proxy.correlation import interval, spearman
-from benchmarks.networks import NETWORKS
 from benchmarks.tasks import Results
 
 

@@ -342,10 +342,8 @@ def test_of_several_that_bind_each_is_named() -> None:
 
 
 def test_the_smallest_model_may_be_one_of_lower_levels() -> None:
-    kept = {
-        "a": (16, 8, 5),
-        "b": (16, 8, 5),
-    }  # 5 channels take as long as 15: 8 and 7 off the step
+    # 8 channels take 8 ms, 5 channels 15 ms: 8, and 7 off the step
+    kept: dict[str, tuple[int, ...]] = {"a": (16, 8, 5), "b": (16, 8, 5)}
     projection = chain(kept, "latency=17ms@fake", StairCost)
     assert projection.project({"a": 2, "b": 2}) == {"a": 1, "b": 1}
     with pytest.raises(BudgetError, match=r"smallest that can be reached is 16 ms"):
@@ -353,7 +351,7 @@ def test_the_smallest_model_may_be_one_of_lower_levels() -> None:
 
 
 def test_of_limits_that_bind_together_each_has_its_own_smallest() -> None:
-    kept = {"a": (16, 8, 5)}  # 8 channels take 8 ms, 5 channels 15 ms
+    kept: dict[str, tuple[int, ...]] = {"a": (16, 8, 5)}
     with pytest.raises(BudgetError) as caught:
         chain(kept, "latency=6ms@fake,params=1", StairCost)
     message = str(caught.value)
