@@ -76,11 +76,11 @@ class Projection:
         At most half of the way to the smallest model, so that what can be reached stays so and
         there is something left to choose.
         """
-        half_way = (1 + self._smallest.as_dict()[cost] / self._limits[cost]) / 2
+        half_way = (1 + self.smallest.as_dict()[cost] / self._limits[cost]) / 2
         self.tightened[cost] = max(1 - margin, half_way)
 
     def _check_reachable(self) -> None:
-        smallest = self._smallest
+        smallest = self.smallest
         limits, least = self._limits, smallest.as_dict()
         binding = [cost for cost, limit in limits.items() if least[cost] > limit]
         if binding:
@@ -96,7 +96,8 @@ class Projection:
             )
 
     @cached_property
-    def _smallest(self) -> Costs:
+    def smallest(self) -> Costs:
+        """Costs of the smallest model that can be reached."""
         return self.price({unit: space.levels - 1 for unit, space in self.spaces.items()})
 
     def price(self, levels: Mapping[str, int]) -> Costs:

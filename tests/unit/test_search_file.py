@@ -93,7 +93,6 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     [
         ("", "Got nothing"),
         ("- model\n", "Got a list"),
-        ("model: m.py:n\ndata: d.py:l\n", "the key 'budget' is missing"),
         (SMALL.replace("macs", "mac"), "Unknown cost 'mac' in the budget. Did you mean 'macs'"),
         (SMALL.replace("50%", "150%"), "at most 100%. Got '150%'"),
         (SMALL.replace("{macs: 50%}", "3"), "'budget' must map costs to limits.*Got 3"),
