@@ -125,7 +125,7 @@ def _settings(file: Path, given: dict[str, Any]) -> "SearchFile":
         changes["pareto"] = Pareto.parse(changes["pareto"])
     settings = load_search_file(file).model_copy(update=changes)
     if settings.budget is None and settings.pareto is None:
-        raise ConfigError(f"{file}: the key 'budget' is missing.")
+        raise ConfigError(f"{file}: the key 'budget' is missing; or give 'pareto' or --pareto.")
     return settings
 
 

@@ -93,11 +93,10 @@ class Pareto:
         Raises:
             BudgetError: If the smallest model leaves no range, where none was given.
         """
-        amounts = {self._lower(high, least), high.amount}
-        low = min(amounts)
+        low = self._lower(high, least)
         step = (high.amount / low) ** (1 / (points - 1))
-        middle = (low * step**at for at in range(1, points - 1))
-        amounts |= {_rounded(amount, ROUND_HALF_EVEN) for amount in middle}
+        middle = (_rounded(low * step**at, ROUND_HALF_EVEN) for at in range(1, points - 1))
+        amounts = {low, high.amount, *(one for one in middle if low < one < high.amount)}
         return [Limit(amount, high.relative, high.unit) for amount in sorted(amounts)]
 
     def _lower(self, high: Limit, least: float) -> float:

@@ -48,7 +48,7 @@ def render_front(front: Front) -> str:
         template="plotly_white",
         hovermode="closest",
     )
-    page: str = figure.to_html(include_plotlyjs=True, full_html=True)
+    page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="front")
     return page
 
 
