@@ -67,35 +67,45 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
     """
     assert isinstance(session.sampler, FrontSampler)
     assert session.request.pareto is not None
-    cost = session.request.pareto.cost
-    samplers, found, left_out = session.sampler.samplers, list[Member](), list[LeftOut]()
+    cost, samplers = session.request.pareto.cost, session.sampler.samplers
+    found, left_out = list[Member](), list[LeftOut]()
     problem: BudgetError | ModelError | None = None
     for number, sampler in enumerate(samplers, 1):
-        projection = sampler.projection
-        limit = written(cost, projection.budget.limits[cost])
+        limit = written(cost, sampler.projection.budget.limits[cost])
         note = f"point {number} of {len(samplers)}: {limit}"
         session.request.progress(Progress(stage="recover", done=0, total=1, note=note))
-        gate = gate.under(projection.budget)
+        gate = gate.under(sampler.projection.budget)
         session.study.sampler = sampler  # what is still to be proposed is for this limit
-        own = replace(loop, sampler=sampler)
         try:
-            inside = Inside(gate, own, session.evaluations, f"{TIGHTENED} at {limit}")
-            model, winner, finalists = inside.winner()
+            found.append(_best(session, replace(loop, sampler=sampler), gate, number, limit))
         except (BudgetError, ModelError) as err:
             problem = err
             left_out.append(LeftOut(limit=limit, reason=str(err)))
-            continue
-        measured = gate.seen.get(winner.policy.fingerprint, {})
-        share = _share(session, cost, winner.policy, measured)
-        found.append(Member(number, limit, projection, model, winner, finalists, measured, share))
     if not found and problem is not None:
         raise problem
     return found, left_out
 
 
-def _share(
-    session: Session, cost: str, policy: Policy, measured: Mapping[str, Measurement]
-) -> float:
+def _best(session: Session, loop: Loop, gate: Gate, number: int, limit: str) -> Member:
+    """Return the best model at the limit that ``loop`` proposes for."""
+    inside = Inside(gate, loop, session.evaluations, f"{TIGHTENED} at {limit}")
+    model, winner, finalists = inside.winner()
+    measured = gate.seen.get(winner.policy.fingerprint, {})
+    return Member(
+        number=number,
+        limit=limit,
+        projection=loop.projection,
+        model=model,
+        evaluation=winner,
+        finalists=finalists,
+        measured=measured,
+        share=_share(session, winner.policy, measured),
+    )
+
+
+def _share(session: Session, policy: Policy, measured: Mapping[str, Measurement]) -> float:
+    assert session.request.pareto is not None
+    cost = session.request.pareto.cost
     if cost in measured:
         return measured[cost].comparison.ratio
     model = session.prepared.projection.cost

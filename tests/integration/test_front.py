@@ -180,6 +180,29 @@ def test_what_is_no_better_is_left_out(
     assert sorted(path.name for path in copy.glob("point-*")) == ["point-1"]
 
 
+def test_a_limit_at_which_nothing_was_found_is_left_out(
+    user_folder: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missed, winner = {"macs=30%"}, members.Inside.winner
+
+    def misses(inside: members.Inside) -> Any:
+        if inside.name.split()[-1] in missed:
+            raise BudgetError("Nothing was inside.")
+        return winner(inside)
+
+    monkeypatch.setattr(members.Inside, "winner", misses)
+    (copy / "front.json").unlink()
+    found = search(user_folder, out=copy, if_exists="resume").front
+    assert [(one.limit, one.reason) for one in found.left_out] == [
+        ("macs=30%", "Nothing was inside.")
+    ]
+    assert [one.folder for one in found.points] == ["point-2", "point-3"]
+    missed |= LIMITS.keys()
+    (copy / "front.json").unlink()
+    with pytest.raises(BudgetError, match="Nothing was inside"):
+        search(user_folder, out=copy, if_exists="resume")
+
+
 def test_what_cannot_be_searched_is_refused_before_anything_is_scored(
     user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
