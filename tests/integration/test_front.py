@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 import autoprune
 from autoprune.agent import members
 from autoprune.agent.front import FrontResult
+from autoprune.agent.inside import Inside
 from autoprune.agent.run import STUDY
 from autoprune.artifacts.front import SCHEMA_FILE, Front
 from autoprune.artifacts.result import Result, schema_text
@@ -183,14 +184,14 @@ def test_what_is_no_better_is_left_out(
 def test_a_limit_at_which_nothing_was_found_is_left_out(
     user_folder: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    missed, winner = {"macs=30%"}, members.Inside.winner
+    missed, winner = {"macs=30%"}, Inside.winner
 
-    def misses(inside: members.Inside) -> Any:
+    def misses(inside: Inside) -> Any:
         if inside.name.split()[-1] in missed:
             raise BudgetError("Nothing was inside.")
         return winner(inside)
 
-    monkeypatch.setattr(members.Inside, "winner", misses)
+    monkeypatch.setattr(Inside, "winner", misses)
     (copy / "front.json").unlink()
     found = search(user_folder, out=copy, if_exists="resume").front
     assert [(one.limit, one.reason) for one in found.left_out] == [
