@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autoprune.agent.front import FrontResult as FrontResult
     from autoprune.agent.latency_built import BuiltLatency as BuiltLatency
     from autoprune.agent.latency_check import CheckedLatency as CheckedLatency
     from autoprune.agent.latency_stored import StoredLatencies as StoredLatencies
@@ -35,6 +36,7 @@ _HOMES = {
     "Choice": "autoprune.core.policy",
     "Classification": "autoprune.tasks.classification",
     "Exported": "autoprune.artifacts.export",
+    "FrontResult": "autoprune.agent.front",
     "Inventory": "autoprune.reporting.inventory",
     "Policy": "autoprune.core.policy",
     "Recovery": "autoprune.core.recovery",

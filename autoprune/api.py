@@ -3,16 +3,17 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, overload
 
 import numpy as np
 from torch import nn
 
+from autoprune.agent.front import FrontResult, run_front
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult
 from autoprune.agent.run import run_search
 from autoprune.agent.samplers.names import DEFAULT
-from autoprune.agent.workspace import REPORT, IfExists
+from autoprune.agent.workspace import FRONT_PAGE, REPORT, IfExists
 from autoprune.artifacts.architecture import load as load_folder
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.export import Exported
@@ -23,11 +24,14 @@ from autoprune.artifacts.files import write_text
 from autoprune.core.budget import Budget
 from autoprune.core.fingerprint import MAX_SEED
 from autoprune.core.numbers import check_at_least
+from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recovery import Recovery
 from autoprune.errors import ConfigError
 from autoprune.execution.runner import Runner, load_runner
 from autoprune.methods import find_method
+from autoprune.reporting.front import front_markdown
+from autoprune.reporting.front_plot import render_front
 from autoprune.reporting.inventory import Inventory, inventory
 from autoprune.reporting.markdown import render_markdown
 from autoprune.reporting.progress import progress_for
@@ -41,13 +45,64 @@ from autoprune.tasks import Task
 from autoprune.tasks.base import check_task
 
 BudgetLike = Budget | str | Iterable[str] | Mapping[str, Any]
+ParetoLike = Pareto | str | Mapping[str, Any]
+
+
+@overload
+def search(
+    model: nn.Module,
+    *,
+    task: Task,
+    budget: BudgetLike,
+    space: str | SearchSpace = ...,
+    trials: int = ...,
+    timeout: float | None = ...,
+    seed: int = ...,
+    out: str | Path = ...,
+    if_exists: IfExists = ...,
+    recovery: Recovery | None = ...,
+    constructor: Constructor | str | None = ...,
+    runner: str | Runner = ...,
+    onnx: bool = ...,
+    database: str | Path | None = ...,
+    sampler: str = ...,
+    sensitivity: bool = ...,
+    progress: ProgressCallback | None = ...,
+) -> SearchResult: ...
+
+
+@overload
+def search(
+    model: nn.Module,
+    *,
+    task: Task,
+    pareto: ParetoLike,
+    points: int = ...,
+    budget: BudgetLike | None = ...,
+    space: str | SearchSpace = ...,
+    trials: int = ...,
+    timeout: float | None = ...,
+    seed: int = ...,
+    out: str | Path = ...,
+    if_exists: IfExists = ...,
+    recovery: Recovery | None = ...,
+    constructor: Constructor | str | None = ...,
+    runner: str | Runner = ...,
+    onnx: bool = ...,
+    database: str | Path | None = ...,
+    sampler: str = ...,
+    sensitivity: bool = ...,
+    progress: ProgressCallback | None = ...,
+) -> FrontResult: ...
 
 
 def search(
     model: nn.Module,
     *,
     task: Task,
-    budget: BudgetLike,
+    budget: BudgetLike | None = None,
+    pareto: ParetoLike | None = None,
+    points: int = POINTS,
     space: str | SearchSpace = "default",
     trials: int = 40,
     timeout: float | None = None,
@@ -62,13 +117,20 @@ def search(
     sampler: str = DEFAULT,
     sensitivity: bool = True,
     progress: ProgressCallback | None = None,
-) -> SearchResult:
+) -> SearchResult | FrontResult:
     """Search the best pruned model inside a budget, and write it with its evidence.
+
+    With ``pareto`` it is several models, which trade one cost for quality: a `FrontResult`.
 
     Args:
         model: A trained model; its weights are not changed.
         task: Data, loss and metric, for instance ``autoprune.Classification(loaders)``.
-        budget: Upper limits, ``"macs=50%"`` or ``{"macs": "50%", "size": "1MB"}``.
+        budget: Upper limits, ``"macs=50%"`` or ``{"macs": "50%", "size": "1MB"}``; may be left
+            out with ``pareto``, else they hold for every point.
+        pareto: A cost, ``"macs"``, or a cost and the range of its limits, ``"macs=25%..75%"`` or
+            ``"latency=20%..60%@onnxruntime"``. Without a range the upper end is the budget's
+            limit on it, else 80%, the lower end a quarter of that or what can be reached.
+        points: Models along the front at most, at least 2; of a front, ``trials`` are shared.
         space: A shipped search space, ``"file:PATH"``, or the object.
         trials: Policies to score, at least 1. Where every measured model misses a limit on
             latency, up to 125% more are, in rounds of 25% that aim lower.
@@ -100,36 +162,60 @@ def search(
     if if_exists not in get_args(IfExists):
         raise ConfigError(f"if_exists must be one of {get_args(IfExists)}. Got {if_exists!r}.")
     check_at_least("trials", trials, 1, int)
+    check_at_least("points", points, 2, int)
     check_at_least("seed", seed, 0, int)
     check_at_least("timeout", 0 if timeout is None else timeout, 0, int | float)
     if seed > MAX_SEED:
         raise ConfigError(f"seed must be at most {MAX_SEED}. Got {seed!r}.")
+    front = None if pareto is None else Pareto.parse(pareto)
+    limits = None if budget is None else Budget.parse(budget)
+    if front is not None:
+        limits = front.widest(limits)
+    if limits is None:
+        raise ConfigError("Give a budget like 'macs=50%', or a front with pareto='macs'.")
     place = load_runner(runner) if isinstance(runner, str) else runner
     shown = progress_for() if progress is None else nullcontext(progress)
     with shown as told, place.applied() as device:
-        found = run_search(
-            Request(
-                model=taken_out(model),
-                task=task,
-                budget=Budget.parse(budget),
-                space=load_space(space) if isinstance(space, str) else space,
-                trials=trials,
-                timeout=timeout,
-                seed=seed,
-                out=Path(out),
-                if_exists=if_exists,
-                recovery=recovery or Recovery(),
-                constructor=_constructor(constructor),
-                device=device,
-                onnx=onnx,
-                database=None if database is None else str(database),
-                progress=told,
-                sampler=sampler,
-                sensitivity=sensitivity,
-            )
+        request = Request(
+            model=taken_out(model),
+            task=task,
+            budget=limits,
+            space=load_space(space) if isinstance(space, str) else space,
+            trials=trials,
+            timeout=timeout,
+            seed=seed,
+            out=Path(out),
+            if_exists=if_exists,
+            recovery=recovery or Recovery(),
+            constructor=_constructor(constructor),
+            device=device,
+            onnx=onnx,
+            database=None if database is None else str(database),
+            progress=told,
+            sampler=sampler,
+            sensitivity=sensitivity,
+            pareto=front,
+            points=points,
         )
-    if not (found.folder / REPORT).exists():  # a run that was finished before keeps its own
+        if front is None:
+            return _reported(run_search(request))
+        return _front_reported(run_front(request))
+
+
+def _reported(found: SearchResult) -> SearchResult:
+    """Write the report of a result; one that was finished before keeps its own."""
+    if not (found.folder / REPORT).exists():
         write_text(found.folder / REPORT, render_markdown(found.result))
+    return found
+
+
+def _front_reported(found: FrontResult) -> FrontResult:
+    """Write the reports of a front and of its points, and its plot."""
+    for point in found.points:
+        _reported(point)
+    if not (found.folder / REPORT).exists():
+        write_text(found.folder / FRONT_PAGE, render_front(found.front))
+        write_text(found.folder / REPORT, front_markdown(found.front))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -94,6 +94,15 @@ class Gate:
                 meter = latency.meter
                 pairs[f"{LATENCY}{meter.target}"] = stack.enter_context(meter.against_dense())
             yield cls(pairs, {cost: budget.limits[cost] for cost in pairs})
+
+    def under(self, budget: Budget) -> "Gate":
+        """Return a gate for another budget; what was measured is judged by its limits."""
+        limits = {cost: budget.limits[cost] for cost in self.pairs}
+        seen = {
+            name: {cost: replace(one, limit=limits[cost]) for cost, one in measured.items()}
+            for name, measured in self.seen.items()
+        }
+        return Gate(self.pairs, limits, seen)
 
     def measure(self, name: str, model: nn.Module) -> dict[str, Measurement]:
         """Return what is measured of a model by cost, and remember it."""

@@ -30,11 +30,13 @@ class Inside:
         gate: What measures.
         loop: What scores policies.
         evaluations: What builds them.
+        name: What the study remembers lowered limits under.
     """
 
     gate: Gate
     loop: Loop
     evaluations: Evaluations
+    name: str = TIGHTENED
     _misses: list[dict[str, Measurement]] = field(default_factory=list)
     _problem: ModelError | None = None
     _tried: int = 0
@@ -47,7 +49,7 @@ class Inside:
             ModelError: If nothing could be scored or fine-tuned.
         """
         study, projection, loop = self.loop.study, self.loop.projection, self.loop
-        earlier = study.user_attrs.get(TIGHTENED, {})
+        earlier = study.user_attrs.get(self.name, {})
         projection.tightened.update(earlier.get("limits", {}))
         loop.trials = max(loop.trials, earlier.get("trials", 0))
         more = max(round(loop.trials * _MORE), 1)
@@ -73,7 +75,7 @@ class Inside:
             return False
         self.loop.trials = max(trials, len(self.loop.scored) + 1)
         aim = {"limits": dict(projection.tightened), "trials": self.loop.trials}
-        study.set_user_attr(TIGHTENED, aim)
+        study.set_user_attr(self.name, aim)
         self._tell(closest)
         return True
 
@@ -98,10 +100,11 @@ class Inside:
 
         What was proposed under a higher aim is left aside: it would be measured in vain.
         """
+        aimed = filter(lambda c: self.loop.projection.aims_at(c.policy), ranked)
         if not self.gate.pairs:
-            yield from ranked
+            yield from aimed
             return
-        for candidate in filter(lambda c: self.loop.projection.aims_at(c.policy), ranked):
+        for candidate in aimed:
             new = candidate.policy.fingerprint not in self.gate.seen
             try:
                 excess = self._excess(candidate)

@@ -9,6 +9,7 @@ from scipy import stats
 
 from autoprune.core.stages import Stage
 from autoprune.storage.records import Evaluation
+from autoprune.storage.study import report_stages
 
 ALPHA = 0.01  # chance of stopping a candidate that is as good as the best, at each look
 COVERAGE = 0.95
@@ -96,15 +97,16 @@ class Watcher:
     def __call__(self, stages: Sequence[Stage]) -> str | None:
         """Return why to stop after the last of ``stages``, or None."""
         self.tell(stages)
-        if self._trial.should_prune():
+        alone = len(self._trial.study.directions) == 1  # pruners know no other studies
+        if alone and self._trial.should_prune():
             return f"{type(self._trial.study.pruner).__name__} of the study said so"
         return self._judge(stages)
 
     def tell(self, stages: Sequence[Stage]) -> None:
         """Report the stages that were not reported before."""
-        for step in range(self._told, len(stages)):
-            self._trial.report(stages[step].value, step)
-        self._told = max(self._told, len(stages))
+        if len(stages) > self._told:
+            report_stages(self._trial, [stage.value for stage in stages], self._told)
+            self._told = len(stages)
 
 
 def _at(stage: Stage, evaluation: Evaluation) -> Stage | None:

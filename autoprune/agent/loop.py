@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import optuna
 from optuna.trial import Trial
@@ -97,7 +98,7 @@ class Loop:
         if policy.fingerprint in self.scored:
             abandon(trial)
             return False
-        watcher = Watcher(trial, self._verdict)
+        watcher = Watcher(trial, partial(self._verdict, self.sampler.aim(policy)))
         found = self.evaluations.score(policy, watcher)
         watcher.tell(found.stages)
         self._keep(found)
@@ -105,10 +106,10 @@ class Loop:
         tell(trial, found, costs.as_dict())
         return True
 
-    def _verdict(self, stages: Sequence[Stage]) -> str | None:
+    def _verdict(self, aim: Projection, stages: Sequence[Stage]) -> str | None:
         """Return why a candidate is stopped: the best is one inside what is aimed at now."""
         ranked = self.ranked()
-        best = next((one for one in ranked if self.projection.aims_at(one.policy)), None)
+        best = next((one for one in ranked if aim.aims_at(one.policy)), None)
         least = max(LEAST, self.evaluations.scorer.recovery.finalists)
         return verdict(stages, best, ranked, least)
 

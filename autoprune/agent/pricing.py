@@ -8,12 +8,14 @@ from typing import Any
 from autoprune.agent.anchors import anchors
 from autoprune.agent.encoding import levels_of
 from autoprune.agent.latency import TargetLatency
+from autoprune.agent.limits import projections
 from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
 from autoprune.agent.tables import allowed, build_tables
 from autoprune.core.costs import LATENCY
 from autoprune.core.progress import Progress
 from autoprune.cost.model import CostModel
+from autoprune.space.schema import UnitSpace
 from autoprune.storage.shared import shared_database
 from autoprune.surgery.plan import Plan
 
@@ -26,12 +28,18 @@ class Pricing:
     """How policies are priced.
 
     Args:
-        projection: What is feasible.
+        projections: What is feasible: inside the budget, or at each limit of a front, the
+            tightest first.
         latencies: What is known of the model's latency, one for each target of the budget.
     """
 
-    projection: Projection
+    projections: Sequence[Projection]
     latencies: Sequence[TargetLatency]
+
+    @property
+    def projection(self) -> Projection:
+        """What is feasible at all."""
+        return self.projections[-1]
 
     def saved(self) -> dict[str, Any]:
         """Return what latency is priced by, by target, as plain JSON types."""
@@ -55,7 +63,7 @@ def priced(
     targets = request.budget.targets
     if not targets:
         spaces = allowed(request.space, plan)
-        return Pricing(Projection(CostModel(request.model, plan), spaces, request.budget), ())
+        return Pricing(_projections(request, CostModel(request.model, plan), spaces), ())
     request.progress(Progress(stage="latency", done=0, total=1))
     with closing(shared_database(request.database)) as database:
         latencies = [
@@ -73,29 +81,38 @@ def priced(
                 if not request.budget.limits[f"{LATENCY}{one.meter.target}"].relative:
                     one.take_pace()
         by_target = {str(one.meter.target): one.model for one in latencies if one.model}
-        projection = Projection(CostModel(request.model, plan, by_target), spaces, request.budget)
+        found = _projections(request, CostModel(request.model, plan, by_target), spaces)
         if not saved:
-            projection = _fitted_near(projection, latencies, plan, request)
+            found = _fitted_near(found, latencies, plan, request)
     for one in latencies:
         assert one.model is not None
-        projection.keep_away(f"{LATENCY}{one.meter.target}", min(one.model.fit.error, MARGIN))
-    return Pricing(projection, latencies)
+        for projection in found:
+            projection.keep_away(f"{LATENCY}{one.meter.target}", min(one.model.fit.error, MARGIN))
+    return Pricing(found, latencies)
+
+
+def _projections(
+    request: Request, cost: CostModel, spaces: Mapping[str, UnitSpace]
+) -> list[Projection]:
+    return projections(request.pareto, request.points, request.budget, cost, spaces)
 
 
 def _fitted_near(
-    projection: Projection, latencies: Sequence[TargetLatency], plan: Plan, request: Request
-) -> Projection:
-    """Measure plain policies at the limit, where the fit matters, and project anew."""
-    plain = [levels_of(p, projection.spaces) for p in anchors(plan, projection.spaces)]
-    near = {str(found): found for found in map(projection.project, plain)}
+    found: Sequence[Projection],
+    latencies: Sequence[TargetLatency],
+    plan: Plan,
+    request: Request,
+) -> list[Projection]:
+    """Measure plain policies at the limits, where the fit matters, and project anew."""
+    widest = found[-1]
+    plain = [levels_of(p, widest.spaces) for p in anchors(plan, widest.spaces)]
+    near = [list({str(p): p for p in map(one.project, plain)}.values())[:NEAR] for one in found]
     policies = [
-        {unit: projection.spaces[unit].kept[at] for unit, at in levels.items()}
-        for levels in list(near.values())[:NEAR]
+        {unit: widest.spaces[unit].kept[at] for unit, at in levels.items()}
+        for own in near
+        for levels in own
     ]
     for latency in latencies:
         latency.fit(policies, request.progress)
-    return Projection(
-        CostModel(request.model, plan, projection.cost.latencies),
-        projection.spaces,
-        request.budget,
-    )
+    cost = CostModel(request.model, plan, widest.cost.latencies)
+    return _projections(request, cost, widest.spaces)

@@ -77,11 +77,11 @@ class Projection:
         At most half of the way to the smallest model, so that what can be reached stays so and
         there is something left to choose.
         """
-        half_way = (1 + self._least.as_dict()[cost] / self._limits[cost]) / 2
+        half_way = (1 + self.smallest.as_dict()[cost] / self._limits[cost]) / 2
         self.tightened[cost] = max(1 - margin, half_way)
 
     def _check_reachable(self) -> None:
-        limits, least = self._limits, self._least.as_dict()
+        limits, least = self._limits, self.smallest.as_dict()
         binding = [cost for cost, limit in limits.items() if least[cost] > limit]
         if binding:
             missed = "; ".join(
@@ -91,7 +91,7 @@ class Projection:
             )
             raise BudgetError(
                 f"The budget {self.budget} cannot be reached: {missed}. The smallest model has "
-                f"{_costs(self._least, self.cost.dense)}. Set a higher limit, or allow higher "
+                f"{_costs(self.smallest, self.cost.dense)}. Set a higher limit, or allow higher "
                 "sparsities or more units in the search space."
             )
 
@@ -100,7 +100,8 @@ class Projection:
         return self.price(self.levels(self._descended([cost]))).as_dict()[cost]
 
     @cached_property
-    def _least(self) -> Costs:
+    def smallest(self) -> Costs:
+        """Costs of the smallest model that can be reached."""
         return self.price(self.levels(self._smallest))
 
     @cached_property

@@ -10,6 +10,7 @@ from autoprune.agent.samplers.names import DEFAULT
 from autoprune.agent.workspace import IfExists
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.budget import Budget
+from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recovery import Recovery
 from autoprune.space.schema import SearchSpace
@@ -36,6 +37,8 @@ class Request:
         onnx: Whether the result is exported to ONNX.
         sampler: Name of what proposes policies.
         sensitivity: Whether samplers that use the sensitivity table get one.
+        pareto: The front that is searched; ``budget`` is that of its largest point then.
+        points: How many limits it has.
         database: URL or file of the database that runs share; None for the user's own.
         progress: Told what happens.
     """
@@ -57,6 +60,8 @@ class Request:
     progress: ProgressCallback
     sampler: str = DEFAULT
     sensitivity: bool = True
+    pareto: Pareto | None = None
+    points: int = POINTS
 
     def config(self, model_fp: str, data_fp: str) -> dict[str, Any]:
         """Return what a resumed run is compared with, as plain JSON types."""
@@ -72,4 +77,5 @@ class Request:
             "onnx": self.onnx,
             "sampler": self.sampler,
             "sensitivity": self.sensitivity,
+            "pareto": self.pareto and f"{self.pareto}, {self.points} points",
         }

@@ -61,6 +61,7 @@ def finish(
     winner: Evaluation,
     cost: SearchCost,
     measured: Mapping[str, Measurement],
+    dense_tested: float | None = None,
 ) -> SearchResult:
     """Verify the winner, measure it once on the test split, write everything.
 
@@ -71,15 +72,18 @@ def finish(
         winner: Its evaluation.
         cost: What the search cost.
         measured: Its latency by cost.
+        dense_tested: The dense model's quality on the test split, if it is known.
 
     Raises:
         VerificationError: If a check fails; nothing is written then.
     """
-    task, device, dense = request.task, request.device, request.model
+    task, device, dense = request.task, request.device, request.model.to(request.device)
     assert winner.quality is not None
     request.progress(Progress(stage="verify", done=0, total=1))
     with isolated(request.seed, task.loader("test")):
-        dense_tested, tested = _tested(dense, task, device), _tested(model, task, device)
+        if dense_tested is None:
+            dense_tested = _tested(dense, task, device)
+        tested = _tested(model, task, device)
     atoms = prepared.scorer.importance.removed(winner.policy)
     dense_costs = replace(
         prepared.projection.cost.dense,

@@ -1,9 +1,10 @@
 """One search, from the dense model to the verified result."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import optuna
 
@@ -14,8 +15,6 @@ from autoprune.agent.finished import finished
 from autoprune.agent.gate import Gate
 from autoprune.agent.identity import data_fingerprint, dense_fingerprint
 from autoprune.agent.inside import Inside
-from autoprune.agent.loop import Loop
-from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.prepare import (
     Prepared,
     check_constructor,
@@ -26,21 +25,21 @@ from autoprune.agent.prepare import (
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.samplers.base import PolicySampler
+from autoprune.agent.samplers.front import FrontSampler
 from autoprune.agent.samplers.names import SAMPLERS, Start, make_sampler
 from autoprune.agent.sensed import Sensed
-from autoprune.agent.trials import reliability
+from autoprune.agent.session import Session
 from autoprune.agent.workspace import CONFIG, DATABASE, LATENCY, Workspace
-from autoprune.artifacts.result import SearchCost
 from autoprune.core.progress import Progress
 from autoprune.cost.latency.runtimes import check_measurable
 from autoprune.evaluation.randomness import isolated
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
-from autoprune.storage.records import Evaluation
 from autoprune.storage.study import close_study, open_study, release_unfinished
 from autoprune.surgery.tensors import copied
 from autoprune.tasks.base import SPLITS
 
+T = TypeVar("T")
 STUDY = "autoprune"
 FINISHED = "the run was finished before: this is its result, and nothing was measured anew"
 
@@ -51,6 +50,22 @@ def run_search(request: Request) -> SearchResult:
     Raises:
         InputError: If anything given cannot be used; see `autoprune.errors`.
         VerificationError: If the winner fails a check; nothing is written as a result then.
+    """
+    return run(request, finished, _search)
+
+
+def run(
+    request: Request, known: Callable[[Request], T | None], search: Callable[[Session], T]
+) -> T:
+    """Prepare a search and run it, or return what it came to before.
+
+    Args:
+        request: The request.
+        known: Returns the result that a finished run left, None if there is more to do.
+        search: Searches and writes the result.
+
+    Raises:
+        InputError: If anything given cannot be used; see `autoprune.errors`.
     """
     for target in request.budget.targets:
         check_measurable(target)  # before anything that takes long
@@ -65,7 +80,7 @@ def run_search(request: Request) -> SearchResult:
         data_fp = data_fingerprint(request.task)
         config = request.config(model_fp, data_fp)
         workspace.check(config)
-        stored = finished(request)
+        stored = known(request)
         if stored is not None:
             request.progress(Progress(stage="verify", done=1, total=1, note=FINISHED))
             return stored
@@ -84,8 +99,9 @@ def run_search(request: Request) -> SearchResult:
                 **fingerprints,
             )
             sampler = _sampler(request, prepared, sensed)
-            with _study(workspace, sampler) as study:
-                return _search(request, prepared, evaluations, study, sampler, sensed)
+            costs = [request.pareto.cost] if request.pareto else []
+            with _study(workspace, sampler, costs) as study:
+                return search(Session(request, prepared, evaluations, study, sampler, sensed))
 
 
 def kept_evaluations(folder: Path) -> int:
@@ -98,52 +114,34 @@ def kept_evaluations(folder: Path) -> int:
         return len(database.evaluations(run.id)) if run else 0
 
 
-def _search(
-    request: Request,
-    prepared: Prepared,
-    evaluations: Evaluations,
-    study: optuna.Study,
-    sampler: PolicySampler,
-    sensed: Sensed,
-) -> SearchResult:
-    loop = Loop(
-        study=study,
-        sampler=sampler,
-        evaluations=evaluations,
-        trials=request.trials,
-        timeout=request.timeout,
-        progress=request.progress,
-    )
+def _search(session: Session) -> SearchResult:
+    request, prepared, loop = session.request, session.prepared, session.loop()
     with Gate.open(prepared.pricing.latencies, request.budget) as gate:
-        model, winner, finalists = Inside(gate, loop, evaluations).winner()
-    spent: list[Evaluation | Sensed] = [*loop.scored.values(), *finalists, sensed]
-    cost = SearchCost(
-        evaluations=len(loop.scored),
-        sample_forwards=prepared.sample_forwards + sum(e.sample_forwards for e in spent),
-        seconds=sum(e.seconds for e in spent),
-        seed=request.seed,
-        sampler=request.sampler,
-        sensitivity_forwards=sensed.sample_forwards,
-        stopped=sum(map(is_stopped, loop.scored.values())),
-        predictions=reliability(study),
-    )
+        model, winner, finalists = Inside(gate, loop, session.evaluations).winner()
     measured = gate.seen.get(winner.policy.fingerprint, {})
-    return finish(request, prepared, model, winner, cost, measured)
+    return finish(request, prepared, model, winner, session.cost(loop, finalists), measured)
 
 
 def _sampler(request: Request, prepared: Prepared, sensed: Sensed) -> PolicySampler:
-    projection = prepared.projection
-    errors = sensed.padded(Encoding(projection.spaces))
-    first = anchors(prepared.plan, projection.spaces)
-    if errors is not None:
-        first = allocations(prepared.plan, projection, errors)
-    start = Start(projection=projection, seed=request.seed, anchors=first, errors=errors)
-    return make_sampler(request.sampler, start)
+    """Return what proposes policies: of a front one sampler for each limit, in turns."""
+    errors = sensed.padded(Encoding(prepared.projection.spaces))
+    samplers = []
+    for number, projection in enumerate(prepared.pricing.projections):
+        first = anchors(prepared.plan, projection.spaces)
+        if errors is not None:
+            first = allocations(prepared.plan, projection, errors)
+        if request.pareto:  # each limit has few trials: the best one, and another one of each
+            first = [first[0], *first[1:][number % max(len(first) - 1, 1) :][:1]]
+        start = Start(projection=projection, seed=request.seed, anchors=first, errors=errors)
+        samplers.append(make_sampler(request.sampler, start))
+    return FrontSampler(samplers, request.seed) if request.pareto else samplers[0]
 
 
 @contextmanager
-def _study(workspace: Workspace, sampler: PolicySampler) -> Iterator[optuna.Study]:
-    study = open_study(sqlite_url(workspace.database), STUDY, sampler=sampler)
+def _study(
+    workspace: Workspace, sampler: PolicySampler, costs: Sequence[str]
+) -> Iterator[optuna.Study]:
+    study = open_study(sqlite_url(workspace.database), STUDY, costs=costs, sampler=sampler)
     try:
         release_unfinished(study)
         yield study

@@ -14,7 +14,7 @@ from autoprune.agent.samplers.known import ENDED
 from autoprune.artifacts.result import Predictions
 from autoprune.predictor.prequential import Prediction, Reliability
 from autoprune.storage.records import Evaluation
-from autoprune.storage.study import ABANDONED, start_trial
+from autoprune.storage.study import ABANDONED, costs_of, start_trial
 
 _PREDICTED = "predicted"
 
@@ -35,7 +35,7 @@ def tell(trial: Trial, found: Evaluation, costs: Mapping[str, float]) -> None:
     for name, value in facts.items():
         trial.set_user_attr(name, value)
     if found.score is not None:
-        trial.study.tell(trial, found.score)
+        trial.study.tell(trial, [found.score, *(costs[name] for name in costs_of(trial.study))])
     else:
         state = TrialState.PRUNED if is_stopped(found) else TrialState.FAIL
         trial.study.tell(trial, state=state)
@@ -56,9 +56,9 @@ def ended(study: optuna.Study) -> list[FrozenTrial]:
 def reliability(study: optuna.Study) -> Predictions:
     """Return what predictions were worth, of the trials that were scored to the end."""
     made = [
-        Prediction(**trial.user_attrs[_PREDICTED], score=float(trial.value))
+        Prediction(**trial.user_attrs[_PREDICTED], score=trial.values[0])
         for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if _PREDICTED in trial.user_attrs and trial.value is not None
+        if _PREDICTED in trial.user_attrs and trial.values is not None
     ]
     return Predictions(**asdict(Reliability.of(made)))
 

@@ -19,10 +19,11 @@ CONFIG, DATABASE, RESULT, POLICY, ONNX = (
 )
 REPORT, PROGRAM, LATENCY = "report.md", "model.pt2", "latency.json"
 SENSITIVITY = "sensitivity.json"
+FRONT, FRONT_PAGE, POINTS = "front.json", "front.html", "point-*"  # of a front
 _HALF_DONE = ".*.partial"
 # In the order they are deleted: until its settings are gone, what is left is still the old run's.
 _OURS = (
-    *(RESULT, POLICY, ONNX, PROGRAM, REPORT, PLAN, WEIGHTS),
+    *(RESULT, POLICY, ONNX, PROGRAM, REPORT, PLAN, WEIGHTS, FRONT, FRONT_PAGE, POINTS),
     *(f"{DATABASE}*", LATENCY, SENSITIVITY, "finalist-*.safetensors", _HALF_DONE, CONFIG),
 )
 _MAY_CHANGE = {"trials", "onnx"}

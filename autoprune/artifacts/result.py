@@ -150,9 +150,9 @@ class Result(_Record):
         return self.model_dump_json(indent=2, by_alias=True) + "\n"
 
 
-def schema_text() -> str:
+def schema_text(content: type[BaseModel] = Result) -> str:
     """Return the JSON schema of ``result.json``, the text of ``result.schema.json``."""
-    form = Result.model_json_schema(by_alias=True, mode="serialization")
+    form = content.model_json_schema(by_alias=True, mode="serialization")
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return json.dumps(dialect | form, indent=2) + "\n"
 

@@ -190,7 +190,7 @@ def _tell_missing(database: str | None) -> None:
 
 
 def _of_budget(settings: "SearchFile") -> Sequence[Any]:
-    targets = settings.budget.targets
+    targets = settings.budget.targets if settings.budget else ()
     if not targets:
         raise ConfigError(
             f"{settings.path}: the budget limits no latency, so it names no target. Give one with "

@@ -12,8 +12,10 @@ import typer
 from autoprune.cli.database import Database, here
 from autoprune.cli.errors import naming_keys
 from autoprune.cli.streams import stdout_to_stderr
+from autoprune.errors import ConfigError
 
 if TYPE_CHECKING:
+    from autoprune.agent.front import FrontResult
     from autoprune.agent.result import SearchResult
     from autoprune.execution.config import SearchFile
 
@@ -71,6 +73,18 @@ def search(
     if_exists: Annotated[
         IfExists, typer.Option(help="What to do if DIR holds a run already.")
     ] = IfExists.fail,
+    pareto: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COST[=LOW..HIGH]",
+            help="Search several models along a front of quality against this cost in place of "
+            "one: macs, macs=25%..75%, latency=20%..60%@onnxruntime. The other limits of the "
+            "budget hold for all of them; a range wins over the budget's limit on its cost.",
+        ),
+    ] = None,
+    points: Annotated[
+        int | None, typer.Option(min=2, help="Models along the front at most, 5 if left out.")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object, nothing else.")
     ] = False,
@@ -85,7 +99,7 @@ def search(
     """
     given: dict[str, Any] = {"budget": budget, "trials": trials, "timeout": timeout}
     given |= {"seed": seed, "out": out, "database": here(database)}
-    given |= {"sampler": sampler, "sensitivity": sensitivity}
+    given |= {"sampler": sampler, "sensitivity": sensitivity, "pareto": pareto, "points": points}
     with stdout_to_stderr():
         settings = _settings(file, given)
         try:
@@ -99,6 +113,7 @@ def search(
 def _settings(file: Path, given: dict[str, Any]) -> "SearchFile":
     """Return the search file with what was given on the command line in place of its own."""
     from autoprune.core.budget import Budget
+    from autoprune.core.pareto import Pareto
     from autoprune.execution.config import load_search_file, parse_timeout
 
     changes = {key: value for key, value in given.items() if value is not None and value != []}
@@ -106,10 +121,21 @@ def _settings(file: Path, given: dict[str, Any]) -> "SearchFile":
         changes["budget"] = Budget.parse(changes["budget"])
     if "timeout" in changes:
         changes["timeout"] = parse_timeout(changes["timeout"])
-    return load_search_file(file).model_copy(update=changes)
+    if "pareto" in changes:
+        changes["pareto"] = Pareto.parse(changes["pareto"])
+    settings = load_search_file(file).model_copy(update=changes)
+    if settings.budget is None and settings.pareto is None:
+        raise ConfigError(f"{file}: the key 'budget' is missing; or give 'pareto' or --pareto.")
+    return settings
 
 
-def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchResult":
+def _limits(settings: "SearchFile") -> dict[str, Any]:
+    if settings.pareto is None:
+        return {"budget": settings.budget}
+    return {"budget": settings.budget, "pareto": settings.pareto, "points": settings.points}
+
+
+def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchResult | FrontResult":
     from autoprune import api
     from autoprune.execution.build import build_model, constructor_of, load_data
     from autoprune.reporting.progress import progress_for
@@ -118,10 +144,10 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
     model = build_model(settings)
     with naming_keys(settings.path), progress_for(quiet=quiet) as progress:
         task = create_task(settings.task, load_data(settings))
-        return api.search(
+        found: SearchResult | FrontResult = api.search(
             model,
             task=task,
-            budget=settings.budget,
+            **_limits(settings),
             space=settings.reference(settings.space),
             trials=settings.trials,
             timeout=settings.timeout,
@@ -137,14 +163,22 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
             sensitivity=settings.sensitivity,
             progress=progress,
         )
+        return found
 
 
-def _show(found: "SearchResult", as_json: bool, quiet: bool) -> None:
+def _show(found: "SearchResult | FrontResult", as_json: bool, quiet: bool) -> None:
+    from autoprune.agent.front import FrontResult
+
     if as_json:
-        content = json.loads(found.result.to_json()) | {"folder": str(found.folder)}
+        written = found.front if isinstance(found, FrontResult) else found.result
+        content = json.loads(written.to_json()) | {"folder": str(found.folder)}
         typer.echo(json.dumps(content, indent=2))
     elif quiet:
         typer.echo(str(found.folder))
+    elif isinstance(found, FrontResult):
+        from autoprune.reporting.front import print_front
+
+        print_front(found.front, found.folder)
     else:
         from autoprune.reporting.terminal import print_report
 

@@ -12,6 +12,7 @@ from autoprune.core.budget import Budget
 from autoprune.core.fingerprint import MAX_SEED
 from autoprune.core.imports import parse_target
 from autoprune.core.numbers import parse_duration
+from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.recovery import Recovery
 from autoprune.core.yaml_file import read_yaml
 from autoprune.errors import ConfigError
@@ -41,6 +42,14 @@ def _limits(given: Any) -> Budget:
     if not isinstance(given, Mapping | str | Budget):
         raise ValueError(f"the key 'budget' must map costs to limits: 'macs: 50%'. Got {given!r}.")
     return Budget.parse(given)
+
+
+def _front(given: Any) -> Pareto:
+    if not isinstance(given, Mapping | str | Pareto):
+        raise ValueError(
+            f"the key 'pareto' must be a cost or 'COST=LOW..HIGH': 'macs=25%..75%'. Got {given!r}."
+        )
+    return Pareto.parse(given)
 
 
 def _known_fields(given: Any) -> Any:
@@ -83,13 +92,16 @@ class SearchFile(BaseModel):
         sampler: What proposes policies: budgeted, spdy, tpe, cmaes, nsga2, random, minimax or
             uniform.
         sensitivity: Whether budgeted, spdy and minimax start from the sensitivity table.
+        pareto: A cost, or ``COST=LOW..HIGH``: several models along a front in place of one. The
+            budget may be left out then.
+        points: Models along the front at most.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     model: Annotated[Call, BeforeValidator(_spelled_out)]
     data: Annotated[Call, BeforeValidator(_spelled_out)]
-    budget: Annotated[Budget, BeforeValidator(_limits)]
+    budget: Annotated[Budget, BeforeValidator(_limits)] | None = None
     checkpoint: str | None = None
     task: str = "classification"
     space: str = "default"
@@ -103,6 +115,8 @@ class SearchFile(BaseModel):
     database: Annotated[str, Field(min_length=1)] | None = None
     sampler: str = "budgeted"
     sensitivity: Annotated[bool, Field(strict=True)] = True
+    pareto: Annotated[Pareto, BeforeValidator(_front)] | None = None
+    points: Annotated[int, Field(ge=2, strict=True)] = POINTS
     _path: Path = PrivateAttr(default=Path("search.yaml"))
 
     @property

@@ -1,6 +1,8 @@
 """The report of a result as Markdown, for a pull request or a note."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
@@ -13,6 +15,25 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 
 def render_markdown(result: Result) -> str:
     """Return the text of ``report.md``."""
+    return rendered(
+        "report.md.j2",
+        result=result,
+        comparisons=comparisons(result),
+        budget=budget_rows(result),
+        checks=check_rows(result),
+        effort=effort_line(result),
+        versions=versions_text(result.versions),
+        bar=bar,
+    )
+
+
+def versions_text(versions: Mapping[str, str]) -> str:
+    """Return versions by package as one line."""
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def rendered(template: str, **content: Any) -> str:
+    """Return a template of `dashboards/` with its content filled in."""
     environment = Environment(
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -21,16 +42,8 @@ def render_markdown(result: Result) -> str:
         autoescape=False,  # Markdown, not HTML: names go through `escape_markdown`
     )
     environment.filters["md"] = escape_markdown
-    template = resource("dashboards", "report.md.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(
-        result=result,
-        comparisons=comparisons(result),
-        budget=budget_rows(result),
-        checks=check_rows(result),
-        effort=effort_line(result),
-        versions=", ".join(f"{name} {version}" for name, version in result.versions.items()),
-        bar=bar,
-    )
+    text = resource("dashboards", template).read_text(encoding="utf-8")
+    return environment.from_string(text).render(content)
 
 
 def escape_markdown(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import LatencyCheck, Predictions, Result, UnitCut
 from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
@@ -67,7 +68,8 @@ def _ms(value: float) -> str:
     return f"{value:.3g} ms"
 
 
-def _amount(cost: str, value: float) -> str:
+def amount_text(cost: str, value: float) -> str:
+    """Return an amount of a cost with its unit."""
     if cost.startswith(LATENCY):
         return _ms(value)
     return count_text(int(value), "B" if cost in _BYTES else "")
@@ -81,8 +83,8 @@ def budget_rows(result: Result) -> list[tuple[str, str, str, bool]]:
     return [
         (
             cost,
-            f"{limit} ({_amount(cost, absolute[cost])})",
-            _amount(cost, used[cost]),
+            f"{limit} ({amount_text(cost, absolute[cost])})",
+            amount_text(cost, used[cost]),
             used[cost] <= absolute[cost],
         )
         for cost, limit in limits.limits.items()
@@ -121,7 +123,7 @@ def bar(cut: UnitCut, width: int = 20) -> str:
 _ENOUGH = 10  # predictions that are worth a sentence
 
 
-def effort_line(result: Result) -> str:
+def effort_line(result: Result | Front) -> str:
     """Return what the search cost, in one sentence."""
     cost = result.search
     stopped = f" ({cost.stopped} stopped early)" if cost.stopped else ""

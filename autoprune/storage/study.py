@@ -3,17 +3,22 @@
 import logging
 import random
 import time
+import warnings
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import optuna
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import (
+    ExperimentalWarning,
+    StorageInternalError,
+    UpdateFinishedTrialError,
+)
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from autoprune.errors import ConfigError
@@ -21,6 +26,8 @@ from autoprune.storage.engine import engine_options, explain, parse_url, readabl
 from autoprune.storage.quick import QuickStorage
 
 ABANDONED = "abandoned"
+SCORE = "score"  # the first objective where there are several
+_STAGES = "stages"
 _ATTEMPTS = 50  # each failure means that another process got further
 _CHATTY = ("optuna.storages._rdb.storage", "optuna.study.study")
 _CLOSERS: "weakref.WeakKeyDictionary[optuna.Study, weakref.finalize[..., optuna.Study]]" = (
@@ -33,6 +40,7 @@ def open_study(
     name: str,
     *,
     direction: Literal["minimize", "maximize"] = "minimize",
+    costs: Sequence[str] = (),
     sampler: optuna.samplers.BaseSampler | None = None,
     pruner: optuna.pruners.BasePruner | None = None,
 ) -> optuna.Study:
@@ -42,22 +50,24 @@ def open_study(
         url: Database URL, the same as for `Database.open`.
         name: Name of the study.
         direction: Whether lower or higher values are better.
+        costs: What is to be low beside the value, as further objectives.
         sampler: What proposes parameters; None for Optuna's default. It is not stored.
         pruner: What stops trials early by what they report; None stops none. It is not stored.
 
     Raises:
         ConfigError: If the URL cannot be read or used, if another version of Optuna wrote the
-            tables, or if the stored study has the other direction.
+            tables, or if the stored study has another direction or other objectives.
         OutputError: If a SQLite file cannot be created or written.
     """
     parsed = parse_url(url)
+    directions = [StudyDirection[one.upper()] for one in (direction, *("minimize",) * len(costs))]
     with _quiet(), readable_errors(parsed):
         try:
             storage = _open_storage(url, engine_options(parsed))
             study = optuna.create_study(
                 storage=storage,
                 study_name=name,
-                direction=direction,
+                directions=directions,
                 sampler=sampler,
                 pruner=pruner or optuna.pruners.NopPruner(),
                 load_if_exists=True,
@@ -67,14 +77,41 @@ def open_study(
         except RuntimeError as err:
             raise ConfigError(f"The study {name!r} cannot be opened. {err}") from None
     _CLOSERS[study] = weakref.finalize(study, storage.engine.dispose)
-    if study.direction != StudyDirection[direction.upper()]:
-        stored = study.direction.name.lower()
+    if study.directions != directions:
+        both = (study.directions, directions)
+        stored, asked = (" and ".join(one.name.lower() for one in them) for them in both)
         close_study(study)
         raise ConfigError(
-            f"The study {name!r} is stored as one to {stored}, not to {direction}. "
+            f"The study {name!r} is stored as one to {stored}, not to {asked}. "
             "Open it as it is stored or choose another name."
         )
+    if costs:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names([SCORE, *costs])
     return study
+
+
+def costs_of(study: optuna.Study) -> list[str]:
+    """Return the costs that are objectives of a study beside its value."""
+    return (study.metric_names or [SCORE])[1:]
+
+
+def report_stages(trial: Trial, values: Sequence[float], told: int) -> None:
+    """Keep what a trial has reached, ``told`` stages of which were kept before.
+
+    Optuna takes reports in studies of one objective only; others hold them as an attribute.
+    """
+    if len(trial.study.directions) > 1:
+        trial.set_user_attr(_STAGES, list(values))
+        return
+    for step in range(told, len(values)):
+        trial.report(values[step], step)
+
+
+def reported(trial: FrozenTrial) -> dict[int, float]:
+    """Return what a trial had reached at each of its stages."""
+    return trial.intermediate_values or dict(enumerate(trial.user_attrs.get(_STAGES, ())))
 
 
 def start_trial(

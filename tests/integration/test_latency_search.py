@@ -66,7 +66,8 @@ def search(folder: Path, **changes: Any) -> SearchResult:
         **{"constructor": "code.py:net", "out": folder / "run", "database": folder / SHARED},
         **{"runner": f"file:{folder / 'runner.yaml'}", "progress": lambda event: None},
     }
-    return autoprune.search(net(folder), **given | changes)
+    found: SearchResult = autoprune.search(net(folder), **given | changes)
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,8 @@ def search(project: Path, model: nn.Module | None = None, **changes: Any) -> Sea
         **{"recovery": RECOVERY, "constructor": "code.py:net", "out": project / "run"},
         **{"runner": f"file:{project / 'runner.yaml'}", "progress": lambda event: None},
     }
-    return autoprune.search(model or dense_of(project), **given | changes)
+    found: SearchResult = autoprune.search(model or dense_of(project), **given | changes)
+    return found
 
 
 def scored(folder: Path) -> list[Evaluation]:

@@ -44,9 +44,10 @@ def search(project: Path, out: Path, **changes: Any) -> SearchResult:
         **{"progress": lambda event: None, "out": out},
     }
     task = autoprune.Classification(load_object("code.py:loaders", base=project)())
-    return autoprune.search(
+    found: SearchResult = autoprune.search(
         load_object("code.py:net", base=project)(), task=task, **given | changes
     )
+    return found
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from autoprune import __version__, api, tasks
 from autoprune.artifacts.result import Result
 from autoprune.cli.main import main
 from autoprune.core.budget import Budget
+from autoprune.core.pareto import Pareto
 from autoprune.core.progress import Progress
 from autoprune.errors import RunExistsError, VerificationError
 
@@ -155,6 +156,18 @@ def test_the_shared_database_of_the_file_is_beside_it_and_an_option_wins(
     assert fake.given["database"] == "sqlite:///x.db"
 
 
+def test_a_front_is_asked_for_by_the_file_or_an_option(
+    fake: FakeSearch, run: Any, tmp_path: Path
+) -> None:
+    assert run("search", "search.yaml", "--pareto", "macs=25%..75%", "--points", "3")[0] == 0
+    assert fake.given["pareto"] == Pareto.parse("macs=25%..75%")
+    assert (fake.given["points"], fake.given["budget"]) == (3, Budget.parse("macs=50%"))
+    (tmp_path / "search.yaml").write_text(SEARCH.replace("budget: {macs: 50%}", "pareto: params"))
+    assert run("search", "search.yaml")[0] == 0
+    assert (fake.given["pareto"], fake.given["budget"]) == (Pareto("params"), None)
+    assert fake.given["points"] == 5
+
+
 def test_json_is_the_only_thing_on_standard_output(fake: FakeSearch, run: Any) -> None:
     code, out, err = run("search", "search.yaml", "--json")
     assert code == 0
@@ -179,6 +192,9 @@ def test_quiet_prints_the_folder_alone(fake: FakeSearch, run: Any) -> None:
         (["search.yaml", "--trials", "0"], "'--trials'"),
         (["search.yaml", "--if-exists", "ask"], "'--if-exists'"),
         (["search.yaml", "--what"], "--what"),
+        (["search.yaml", "--pareto", "mac"], "Unknown cost 'mac' in the budget. Did you mean 'ma"),
+        (["search.yaml", "--pareto", "macs=50%"], "a cost and a range LOW..HIGH"),
+        (["search.yaml", "--pareto", "macs", "--points", "1"], "'--points'"),
         ([], "Missing argument 'FILE'"),
     ],
 )
@@ -201,6 +217,9 @@ def test_bad_input_is_told_on_standard_error(
         ("code.py:net", "broken.py:net", "broken.py, line 2)"),
         ("code.py:loaders", "broken.py:loaders", "broken.py, line 2)"),
         ("trials: 7", "checkpoint: code.py", "code.py is not a checkpoint"),
+        ("budget: {macs: 50%}", "", "the key 'budget' is missing; or give 'pareto'"),
+        ("trials: 7", "pareto: {macs: 20%, size: 20%}", "A front is about one cost"),
+        ("trials: 7", "pareto: 3", "'pareto' must be a cost or 'COST=LOW..HIGH'"),
     ],
 )
 def test_bad_files_are_told_in_one_paragraph(

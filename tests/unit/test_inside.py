@@ -130,6 +130,17 @@ def test_the_gate_tells_which_limits_are_missed_and_by_what() -> None:
     assert gate.seen["b"][COST].limit == limits[COST]
 
 
+def test_what_was_measured_under_one_budget_is_judged_by_another() -> None:
+    """Along a front nothing is measured anew for the next limit."""
+    pairs = {COST: cast(EndToEnd, Pairs([]))}
+    wide = Gate(pairs, {COST: Limit(0.6, relative=True)})
+    assert exceeded(wide.measure("a", model_of(0.58))) == {}
+    tight = wide.under(Budget({COST: Limit(0.5, relative=True)}))
+    assert exceeded(tight.seen["a"])[COST].excess == pytest.approx(0.58 / 0.5)
+    assert exceeded(wide.seen["a"]) == {}, "the first gate is as it was"
+    assert tight.pairs is wide.pairs
+
+
 def test_without_limits_on_latency_the_gate_lets_all_pass() -> None:
     with Gate.open([], Budget.parse("macs=50%")) as gate:
         assert gate.pairs == {}

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from autoprune.core.budget import Budget
+from autoprune.core.pareto import Pareto
 from autoprune.errors import (
     CheckpointError,
     ConfigError,
@@ -52,8 +53,11 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         out: somewhere
         recovery: {finalists: 2, learning_rate: 1e-3}
         runner: local
+        pareto: {flops: 1M..4M}
+        points: 3
         """,
     )
+    assert (file.pareto, file.points) == (Pareto.parse("macs=500K..2M"), 3)
     assert file.model.args == {"width": 8}
     assert file.budget == Budget.parse("macs=1M,size=1MB")
     assert file.timeout == 600
@@ -93,7 +97,6 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str, message: str) -> None:
     [
         ("", "Got nothing"),
         ("- model\n", "Got a list"),
-        ("model: m.py:n\ndata: d.py:l\n", "the key 'budget' is missing"),
         (SMALL.replace("macs", "mac"), "Unknown cost 'mac' in the budget. Did you mean 'macs'"),
         (SMALL.replace("50%", "150%"), "at most 100%. Got '150%'"),
         (SMALL.replace("{macs: 50%}", "3"), "'budget' must map costs to limits.*Got 3"),

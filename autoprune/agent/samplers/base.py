@@ -13,8 +13,9 @@ from optuna.trial import FrozenTrial
 
 from autoprune.agent.encoding import Encoding, Params, Rows, distributions
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.known import History, Known
+from autoprune.agent.samplers.known import Bools, History, Known
 from autoprune.core.fingerprint import seed_from
+from autoprune.core.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class PolicySampler(BaseSampler, ABC):
         anchors: Parameters proposed first, after they are brought to the budget.
     """
 
-    needs_trial: ClassVar[bool] = False  # whether it writes to the trial it proposes for
+    needs_trial: bool = False  # whether it writes to the trial it proposes for
     goes_on: ClassVar[bool] = True  # whether it proposes all that is feasible before it repeats
 
     def __init__(self, projection: Projection, seed: int, anchors: Sequence[Params] = ()) -> None:
@@ -90,15 +91,32 @@ class PolicySampler(BaseSampler, ABC):
             trial: The trial it is for; only samplers that ``needs_trial`` look at it.
         """
         known = self._history.read(study)
-        tried, started = known.tried, len(known.rows) + len(known.pending)
-        for row in map(self._projected, self._anchors[started:]):  # limits may be tightened
+        return self.proposal(study, trial, known, known.started)
+
+    def proposal(
+        self, study: Study, trial: FrozenTrial | None, known: Known, turn: int
+    ) -> Proposal:
+        """Return the next policy, given what is known.
+
+        Args:
+            study: What was tried.
+            trial: The trial it is for, as in `propose`.
+            known: What is known of the study.
+            turn: How many policies this sampler was asked for before: which anchors are left.
+        """
+        tried = known.tried
+        for row in map(self._projected, self._anchors[turn:]):  # limits may be tightened
             if row.tobytes() not in tried:
                 return Proposal(row, "anchor")
-        rng = np.random.default_rng(seed_from(self._seed, started))
+        rng = np.random.default_rng(seed_from(self._seed, known.started))
         found = self._next(study, trial, known, rng)
         if found is None and self.goes_on:
             found = self._neighbour(known, rng)
         return found or Proposal(self._repeated(known), "tried")
+
+    def aim(self, policy: Policy) -> Projection:
+        """Return the limits inside which a policy is compared with others."""
+        return self.projection
 
     @abstractmethod
     def _next(
@@ -157,12 +175,14 @@ class PolicySampler(BaseSampler, ABC):
 
     def _repeated(self, known: Known) -> Rows:
         """Return what ended last inside the budget."""
-        if len(known.rows):
-            inside = self.projection.meets(self.encoding.split(known.rows)[0])
-            if inside.any():
-                found: Rows = known.rows[inside][-1]
-                return found
-        return self._uniform()
+        inside = known.rows[self._inside(known)]
+        return inside[-1] if len(inside) else self._uniform()
+
+    def _inside(self, known: Known) -> Bools:
+        """Tell which of the policies that came to an end are inside the budget."""
+        if not len(known.rows):
+            return np.zeros(0, bool)
+        return self.projection.meets(self.encoding.split(known.rows)[0])
 
     def _projected(self, row: Rows) -> Rows:
         levels, methods = self.encoding.split(row)

@@ -25,7 +25,7 @@ class Belief:
     Args:
         pool: What makes features of rows.
         model: The predictor.
-        best: The lowest score that is expected of what was scored, as predicted.
+        best: The lowest score that is expected of what was scored inside the budget, as predicted.
         logarithmic: Whether the predictor was given logarithms.
     """
 
@@ -80,7 +80,19 @@ class Forecaster:
             believed = model.predict(pending)
             rows, values = np.concatenate([rows, pending]), np.concatenate([values, believed])
             model.fit(rows, values, np.concatenate([noise, np.zeros(len(pending))]))
-        return Belief(self.pool, model, float(model.predict(rows).min()), logarithmic)
+        return Belief(self.pool, model, self._best(known, model, rows), logarithmic)
+
+    def _best(self, known: Known, model: ScorePredictor, seen: Floats) -> float:
+        """Return the lowest score expected of what was proposed inside the budget, else at all.
+
+        Args:
+            known: What is known.
+            model: The predictor.
+            seen: Features of what it was fitted to: what ended, then what others score now.
+        """
+        rows = np.concatenate([known.rows[known.chosen(_MOST)], known.pending])
+        inside = self.pool.projection.meets(self.pool.encoding.split(rows)[0])
+        return float(model.predict(seen[inside] if inside.any() else seen).min())
 
     def _kernel(self, known: Known, logarithmic: bool) -> Any:
         """Return the variances fitted last: to what was known then, so a resume finds the same."""

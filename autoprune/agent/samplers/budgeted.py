@@ -76,7 +76,7 @@ class BudgetedSampler(PolicySampler):
     def _candidates(
         self, known: Known, belief: Belief | None, rng: np.random.Generator
     ) -> dict[str, Rows]:
-        best = known.best(_INCUMBENTS)
+        best = known.best(_INCUMBENTS, self._inside(known))
         parts = {"random": self.pool.random(rng, _RANDOM)}
         if len(best):
             weights = [self._weights(belief, rng) for _ in range(_ALLOCATED)]

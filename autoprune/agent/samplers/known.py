@@ -8,18 +8,20 @@ from functools import cached_property
 from threading import Lock
 
 import numpy as np
+import numpy.typing as npt
 from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.agent.encoding import Encoding, Floats, Rows
-from autoprune.storage.study import ABANDONED
+from autoprune.storage.study import ABANDONED, reported
 
 ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
 _ENOUGH = 8  # trials that went on to the end, before early stops tell what they would have come to
 
 
 Reports = Sequence[Mapping[int, float]]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,11 @@ class Known:
     tried: set[bytes]
 
     @property
+    def started(self) -> int:
+        """How many policies were proposed."""
+        return len(self.rows) + len(self.pending)
+
+    @property
     def values(self) -> Floats:
         """Scores, lower is better; NaN where scoring failed.
 
@@ -56,10 +63,16 @@ class Known:
         """Standard deviation of a score beyond that of all: early stops tell less."""
         return self._expected[1]
 
-    def best(self, count: int) -> Rows:
-        """Return the policies with the lowest scores, lowest first."""
-        fine = int(np.isfinite(self.values).sum())
-        return self.rows[np.argsort(self.values, kind="stable")[: min(count, fine)]]
+    def best(self, count: int, among: Bools | None = None) -> Rows:
+        """Return the policies with the lowest scores, lowest first.
+
+        Args:
+            count: How many at most.
+            among: Which policies are looked at; None for all.
+        """
+        values = self.values if among is None else np.where(among, self.values, np.nan)
+        fine = int(np.isfinite(values).sum())
+        return self.rows[np.argsort(values, kind="stable")[: min(count, fine)]]
 
     def first(self, count: int) -> "Known":
         """Return what was known when so many policies had come to an end."""
@@ -146,7 +159,7 @@ class History:
         if fresh and self._order and _when(fresh[0]) < self._order[-1]:
             self._forget(study)  # another process ended one that was not read in time
             return self._read(study)
-        self._add(fresh, -1.0 if study.direction == StudyDirection.MAXIMIZE else 1.0)
+        self._add(fresh, -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0)
         told = (self._rows, np.array(self._final), self._reports[:], self._stopped[:])
         tried = self._bytes | {row.tobytes() for row in pending}
         return Known(*told, self._stack(pending), tried)
@@ -156,11 +169,11 @@ class History:
             return
         rows = self._stack([self.encoding.row(trial.params) for trial in trials])
         for trial in trials:
-            told = {at: sign * value for at, value in trial.intermediate_values.items()}
+            told = {at: sign * value for at, value in reported(trial).items()}
             if trial.state == TrialState.PRUNED and told and math.isfinite(told[max(told)]):
                 self._stopped.append(len(self._order))
-            scored = trial.state == TrialState.COMPLETE and trial.value is not None
-            value = sign * trial.value if scored and trial.value is not None else math.nan
+            scored = trial.state == TrialState.COMPLETE and trial.values is not None
+            value = sign * trial.values[0] if scored else math.nan
             self._final.append(value if math.isfinite(value) else math.nan)
             self._reports.append(told)
             self._order.append(_when(trial))

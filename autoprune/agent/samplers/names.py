@@ -15,6 +15,7 @@ from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.projected import ProjectedSampler, tpe
 from autoprune.core.registry import Registry
+from autoprune.errors import ConfigError
 
 DEFAULT = "budgeted"
 PLUG_INS = "autoprune.samplers"
@@ -47,10 +48,13 @@ class Kind:
     Args:
         make: Makes one.
         uses_errors: Whether it wants the sensitivity table.
+        along_fronts: Whether several of them, each inside a limit of its own, can share one study
+            whose trials have two objectives, score and cost.
     """
 
     make: Callable[[Start], PolicySampler]
     uses_errors: bool = False
+    along_fronts: bool = False
 
 
 SAMPLERS: Registry[Kind] = Registry("sampler", PLUG_INS, ("make", "uses_errors"))
@@ -68,16 +72,21 @@ def make_sampler(name: str, start: Start) -> PolicySampler:
 def budgeted(**options: Any) -> Kind:
     """Return our sampler, with options of `BudgetedSampler`."""
     return Kind(
-        lambda s: BudgetedSampler(s.projection, s.seed, s.anchors, s.errors, **options), True
+        lambda s: BudgetedSampler(s.projection, s.seed, s.anchors, s.errors, **options), True, True
     )
 
 
 def _allocation(rule: Rule, uses_errors: bool) -> Kind:
-    return Kind(lambda s: AllocationSampler(s.projection, s.seed, rule, s.errors), uses_errors)
+    return Kind(
+        lambda s: AllocationSampler(s.projection, s.seed, rule, s.errors), uses_errors, True
+    )
 
 
-def _inner(make: Callable[[int], BaseSampler]) -> Kind:
-    return Kind(lambda s: ProjectedSampler(s.projection, s.seed, s.anchors, make))
+def _inner(make: Callable[[int], BaseSampler], along_fronts: bool = True) -> Kind:
+    return Kind(
+        lambda s: ProjectedSampler(s.projection, s.seed, s.anchors, make),
+        along_fronts=along_fronts,
+    )
 
 
 def _cmaes(seed: int) -> BaseSampler:
@@ -86,11 +95,26 @@ def _cmaes(seed: int) -> BaseSampler:
         return CmaEsSampler(seed=seed, warn_independent_sampling=False)
 
 
+def check_along_fronts(name: str) -> None:
+    """Refuse a sampler that cannot search a front.
+
+    Raises:
+        ConfigError: If it cannot, or there is none of that name.
+    """
+    if not SAMPLERS.get(name).along_fronts:
+        ours = (one for one in SAMPLERS if SAMPLERS.origin(one) == "autoprune")
+        able = [one for one in ours if SAMPLERS.get(one).along_fronts]
+        raise ConfigError(
+            f"The sampler {name!r} searches inside one budget, not along a front. Choose one of "
+            f"{', '.join(able)}, or search once for each limit."
+        )
+
+
 SAMPLERS.add("budgeted", budgeted())
 SAMPLERS.add("spdy", Kind(lambda s: SpdySampler(s.projection, s.seed, s.anchors, s.errors), True))
 SAMPLERS.add("uniform", _allocation("uniform", False))
 SAMPLERS.add("minimax", _allocation("minimax", True))
 SAMPLERS.add("tpe", _inner(tpe))
-SAMPLERS.add("cmaes", _inner(_cmaes))
+SAMPLERS.add("cmaes", _inner(_cmaes, along_fronts=False))
 SAMPLERS.add("nsga2", _inner(lambda seed: NSGAIISampler(seed=seed)))
 SAMPLERS.add("random", _inner(lambda seed: RandomSampler(seed=seed)))

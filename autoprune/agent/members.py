@@ -1,0 +1,113 @@
+"""The best model at each limit of a front: the last round, once for each limit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from autoprune.agent.gate import Gate, Measurement
+from autoprune.agent.inside import TIGHTENED, Inside
+from autoprune.agent.loop import Loop
+from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.front import FrontSampler
+from autoprune.agent.session import Session
+from autoprune.artifacts.front import LeftOut
+from autoprune.core.budget import written
+from autoprune.core.policy import Policy
+from autoprune.core.progress import Progress
+from autoprune.errors import BudgetError, ModelError
+from autoprune.storage.records import Evaluation
+
+
+@dataclass(frozen=True)
+class Member:
+    """The best model that was found at one limit, not yet verified.
+
+    Args:
+        number: Which limit it is, from 1.
+        limit: The limit, as a user writes it.
+        projection: What is feasible there.
+        model: The model, fine-tuned.
+        evaluation: Its evaluation.
+        finalists: All that were fine-tuned at this limit.
+        measured: Its latency by cost.
+        share: What it costs, as a share of the dense model; a latency as it was measured.
+    """
+
+    number: int
+    limit: str
+    projection: Projection
+    model: nn.Module
+    evaluation: Evaluation
+    finalists: Sequence[Evaluation]
+    measured: Mapping[str, Measurement]
+    share: float
+
+    @property
+    def quality(self) -> float:
+        """Its quality on the search split."""
+        assert self.evaluation.quality is not None
+        return self.evaluation.quality
+
+
+def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], list[LeftOut]]:
+    """Fine-tune the best few at each limit, and return the best of each, the tightest first.
+
+    Args:
+        session: The search.
+        loop: What scored policies; where latencies miss a limit, it scores more for that one.
+        gate: What measures latency.
+
+    Returns:
+        The members, and the limits at which there is none.
+
+    Raises:
+        BudgetError: If there is none at any limit.
+        ModelError: The same.
+    """
+    assert isinstance(session.sampler, FrontSampler)
+    assert session.request.pareto is not None
+    cost, samplers = session.request.pareto.cost, session.sampler.samplers
+    found, left_out = list[Member](), list[LeftOut]()
+    problem: BudgetError | ModelError | None = None
+    for number, sampler in enumerate(samplers, 1):
+        limit = written(cost, sampler.projection.budget.limits[cost])
+        note = f"point {number} of {len(samplers)}: {limit}"
+        session.request.progress(Progress(stage="recover", done=0, total=1, note=note))
+        gate = gate.under(sampler.projection.budget)
+        session.study.sampler = sampler  # what is still to be proposed is for this limit
+        try:
+            found.append(_best(session, replace(loop, sampler=sampler), gate, number, limit))
+        except (BudgetError, ModelError) as err:
+            problem = err
+            left_out.append(LeftOut(limit=limit, reason=str(err)))
+    if not found and problem is not None:
+        raise problem
+    return found, left_out
+
+
+def _best(session: Session, loop: Loop, gate: Gate, number: int, limit: str) -> Member:
+    """Return the best model at the limit that ``loop`` proposes for."""
+    inside = Inside(gate, loop, session.evaluations, f"{TIGHTENED} at {limit}")
+    model, winner, finalists = inside.winner()
+    measured = gate.seen.get(winner.policy.fingerprint, {})
+    return Member(
+        number=number,
+        limit=limit,
+        projection=loop.projection,
+        model=model,
+        evaluation=winner,
+        finalists=finalists,
+        measured=measured,
+        share=_share(session, winner.policy, measured),
+    )
+
+
+def _share(session: Session, policy: Policy, measured: Mapping[str, Measurement]) -> float:
+    assert session.request.pareto is not None
+    cost = session.request.pareto.cost
+    if cost in measured:
+        return measured[cost].comparison.ratio
+    model = session.prepared.projection.cost
+    found, whole = model.price(session.evaluations.scorer.kept(policy)), model.dense
+    return found.as_dict()[cost] / whole.as_dict()[cost]

@@ -1,0 +1,69 @@
+"""A search that is ready to begin, or to go on where it was."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import optuna
+
+from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.loop import Loop
+from autoprune.agent.outcomes import is_stopped
+from autoprune.agent.prepare import Prepared
+from autoprune.agent.request import Request
+from autoprune.agent.samplers.base import PolicySampler
+from autoprune.agent.sensed import Sensed
+from autoprune.agent.trials import reliability
+from autoprune.artifacts.result import SearchCost
+from autoprune.storage.records import Evaluation
+
+
+@dataclass(frozen=True)
+class Session:
+    """All that a search works with.
+
+    Args:
+        request: What is asked for.
+        prepared: What it starts from.
+        evaluations: What scores policies.
+        study: The Optuna study.
+        sampler: What proposes policies.
+        sensed: The sensitivity table.
+    """
+
+    request: Request
+    prepared: Prepared
+    evaluations: Evaluations
+    study: optuna.Study
+    sampler: PolicySampler
+    sensed: Sensed
+
+    def loop(self) -> Loop:
+        """Return what scores policies until the trials or the time are used up."""
+        return Loop(
+            study=self.study,
+            sampler=self.sampler,
+            evaluations=self.evaluations,
+            trials=self.request.trials,
+            timeout=self.request.timeout,
+            progress=self.request.progress,
+        )
+
+    def cost(self, loop: Loop, finalists: Iterable[Evaluation]) -> SearchCost:
+        """Return what was spent, that of earlier sessions included.
+
+        Args:
+            loop: What scored policies.
+            finalists: All that were fine-tuned further, the one that won included.
+        """
+        spent: list[Evaluation | Sensed] = [*loop.scored.values(), *finalists, self.sensed]
+        forwards = sum(one.sample_forwards for one in spent)
+        return SearchCost(
+            evaluations=len(loop.scored),
+            sample_forwards=self.prepared.sample_forwards + forwards,
+            seconds=sum(one.seconds for one in spent),
+            seed=self.request.seed,
+            sampler=self.request.sampler,
+            sensitivity_forwards=self.sensed.sample_forwards,
+            stopped=sum(map(is_stopped, loop.scored.values())),
+            predictions=reliability(self.study),
+        )
