@@ -166,7 +166,7 @@ class Projection:
 
     def project_row(self, wanted: Rows) -> Rows:
         """Return `project` of levels given, and returned, in the order of ``spaces``."""
-        found = self._spend(self.scaled(wanted[None])[0], wanted)
+        found = self._spend(self.scaled(wanted[None]), wanted[None])[0]
         return np.where(self.free, wanted, found)
 
     def scaled(self, wanted: Rows, positions: int = _POSITIONS) -> Rows:
@@ -185,16 +185,19 @@ class Projection:
         found = rows[feasible.argmax(axis=0), np.arange(len(wanted))]
         return np.where(self.free, wanted, found)
 
-    def lowered(self, levels: Rows) -> tuple[Rows, Rows]:
-        """Return units that can take back one level inside the budget, and the levels after it."""
-        units = np.flatnonzero(~self.free & (levels > 0))
-        lower = levels - np.eye(len(levels), dtype=np.int64)[units]
-        fits = self.meets(lower) if len(units) else np.zeros(0, bool)
-        return units[fits], lower[fits]
+    def lowered(self, levels: Rows) -> Rows:
+        """Return feasible levels after one unit took back a level, ``units that can x units``."""
+        units = np.flatnonzero(self._fits(levels[None])[0])
+        lower: Rows = levels - np.eye(len(levels), dtype=np.int64)[units]
+        return lower
 
-    def filled(self, levels: Rows) -> Rows:
-        """Return feasible levels after single units took back what the budget leaves."""
-        return self._spend(levels, levels)
+    def filled(self, rows: Rows) -> Rows:
+        """Return feasible levels after single units took back what the budget leaves.
+
+        Args:
+            rows: Feasible levels, ``policies x units``, in the order of ``spaces``.
+        """
+        return self._spend(rows, rows)
 
     def row(self, levels: Mapping[str, int]) -> Rows:
         """Return levels by unit in the order of ``spaces``; a unit that is absent is untouched."""
@@ -264,22 +267,34 @@ class Projection:
             columns.append(np.abs(aims[..., None] - kept).argmin(axis=-1))
         return np.stack(columns, axis=-1)
 
-    def _spend(self, levels: Rows, wanted: Rows) -> Rows:
+    def _spend(self, rows: Rows, wanted: Rows) -> Rows:
         """Lower levels one at a time, those furthest above the wish first, while it fits."""
-        while True:
-            units, lower = self.lowered(levels)
-            if not len(units):
-                return levels
-            above = levels - wanted
-            at = max(range(len(units)), key=lambda i: self._order(above, levels, int(units[i])))
-            levels = lower[at]
+        rows, left = rows.copy(), np.arange(len(rows))
+        while len(left):
+            fits = self._fits(rows[left])
+            left, fits = left[fits.any(axis=1)], fits[fits.any(axis=1)]
+            order = self._order(rows[left], wanted[left])
+            rows[left, np.where(fits, order, order.min(initial=0) - 1).argmax(axis=1)] -= 1
+        return rows
 
-    def _order(self, above: Rows, levels: Rows, unit: int) -> tuple[int, int, str]:
-        return int(above[unit]), int(levels[unit]), self._names[unit]
+    def _fits(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Tell which units can take back one level inside the budget, ``policies x units``."""
+        fits = ~self.free & (rows > 0)
+        policies, units = np.nonzero(fits)
+        lower = rows[policies]
+        lower[np.arange(len(units)), units] -= 1
+        fits[policies, units] = self.meets(lower) if len(units) else False
+        return fits
+
+    def _order(self, rows: Rows, wanted: Rows) -> Rows:
+        """Return which unit comes first, highest: above the wish, then by level, then by name."""
+        above, most = rows - wanted, max(space.levels for space in self.spaces.values())
+        return (above * most + rows) * len(self.spaces) + self._rank
 
     @cached_property
-    def _names(self) -> list[str]:
-        return list(self.spaces)
+    def _rank(self) -> Rows:
+        """Place of each unit in alphabetical order."""
+        return np.argsort(np.argsort(list(self.spaces)))
 
 
 def _costs(costs: Costs, dense: Costs) -> str:

@@ -1,22 +1,20 @@
 """Trials of a study: begun with all that is proposed, ended with all that was found."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoprune.agent.encoding import Params
 from autoprune.agent.outcomes import is_stopped
-from autoprune.agent.samplers.base import PolicySampler, Proposal
-from autoprune.agent.samplers.known import ENDED
+from autoprune.agent.samplers.base import SCREENING, PolicySampler
+from autoprune.agent.samplers.known import ENDED, prediction_of
 from autoprune.artifacts.result import Predictions
-from autoprune.predictor.prequential import Prediction, Reliability
+from autoprune.predictor.prequential import Prediction, Reliability, Savings, Screening
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import ABANDONED, costs_of, start_trial
-
-_PREDICTED = "predicted"
 
 
 def ask(study: optuna.Study, sampler: PolicySampler) -> tuple[Trial, Params]:
@@ -26,7 +24,7 @@ def ask(study: optuna.Study, sampler: PolicySampler) -> tuple[Trial, Params]:
         return trial, dict(trial.params)
     proposal = sampler.propose(study)
     params = sampler.encoding.params(proposal.row)
-    return start_trial(study, params, sampler.space, _attributes(proposal)), params
+    return start_trial(study, params, sampler.space, proposal.attributes), params
 
 
 def tell(trial: Trial, found: Evaluation, costs: Mapping[str, float]) -> None:
@@ -54,17 +52,24 @@ def ended(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def reliability(study: optuna.Study) -> Predictions:
-    """Return what predictions were worth, of the trials that were scored to the end."""
-    made = [
-        Prediction(**trial.user_attrs[_PREDICTED], score=trial.values[0])
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if _PREDICTED in trial.user_attrs and trial.values is not None
+    """Return what predictions were worth, and what screening by them saved."""
+    trials = [(trial, _prediction(trial)) for trial in ended(study)]
+    scored = [made for trial, made in trials if made and trial.state == TrialState.COMPLETE]
+    screened = [
+        (Screening(**trial.user_attrs[SCREENING]), made)
+        for trial, made in trials
+        if made and SCREENING in trial.user_attrs
     ]
-    return Predictions(**asdict(Reliability.of(made)))
+    savings = Savings.of(screened)
+    return Predictions(
+        **asdict(Reliability.of(scored)),
+        ranked=sum(not one.audit for one, _ in screened),
+        **asdict(savings),
+        wrong_at_most=savings.wrong_at_most,
+    )
 
 
-def _attributes(proposal: Proposal) -> dict[str, Any]:
-    found: dict[str, Any] = {"source": proposal.source}
-    if proposal.expected is not None:
-        found[_PREDICTED] = {n: getattr(proposal, n) for n in ("expected", "low", "high")}
-    return found
+def _prediction(trial: FrozenTrial) -> Prediction | None:
+    """Return what was expected of a trial; what failed or was stopped is worse than any score."""
+    scored = trial.state == TrialState.COMPLETE and trial.values is not None
+    return prediction_of(trial, trial.values[0] if scored else math.inf)

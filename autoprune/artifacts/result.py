@@ -67,12 +67,20 @@ class Predictions(_Record):
     """What predictions were worth that were made before the scores: in the order of trials.
 
     ``spearman``: rank correlation of expected and measured scores; ``coverage``: share of scores
-    inside their 90% interval; null where there were too few to tell.
+    inside their 90% interval; null where there were too few to tell. ``ranked``: proposals that
+    the predictor chose; ``spared``: candidates that it passed over as unable to beat the best.
+    Of such candidates ``audited`` were evaluated all the same, and ``wrong`` of them did beat the
+    best; ``wrong_at_most``: upper bound (95%) of the share that would.
     """
 
     count: int = 0
     spearman: float | None = None
     coverage: float | None = None
+    ranked: int = 0
+    spared: int = 0
+    audited: int = 0
+    wrong: int = 0
+    wrong_at_most: float | None = None
 
 
 class SearchCost(_Record):

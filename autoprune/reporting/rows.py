@@ -135,10 +135,23 @@ def effort_line(result: Result | Front) -> str:
 
 
 def _predictions(found: Predictions) -> str:
-    """Return what predictions were worth, a sentence; nothing if there were too few to tell."""
+    """Return what predictions were worth and saved; nothing if there were too few to tell."""
     if found.count < _ENOUGH or found.spearman is None or found.coverage is None:
         return ""
     return (
         f" Of {found.count} predicted scores, {found.coverage:.0%} fell inside their 90% "
-        f"interval; rank correlation {found.spearman:.2f}."
+        f"interval; rank correlation {found.spearman:.2f}.{_spared(found)}"
+    )
+
+
+def _spared(found: Predictions) -> str:
+    """Return what was not evaluated because of predictions, and how that was audited."""
+    if not found.spared:
+        return ""
+    said = f" {found.spared} candidates were not scored, as by prediction they could not beat the "
+    if found.wrong_at_most is None:
+        return f"{said}best; none of that kind was scored to audit it."
+    return (
+        f"{said}best; of {found.audited} of that kind scored all the same, {found.wrong} did "
+        f"(95% confidence: at most {found.wrong_at_most:.0%} do)."
     )

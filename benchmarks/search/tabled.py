@@ -36,20 +36,27 @@ def search(note: Note, table: str, sampler: str, seeds: int, trials: int, first:
     logging.getLogger("optuna").setLevel(logging.WARNING)
     register()
     objective = TableObjective.load(table)
-    errors = _errors(objective) if SAMPLERS.get(sampler).uses_errors else None
+    errors = errors_of(objective) if SAMPLERS.get(sampler).uses_errors else None
     needed: list[int | None] = []
     gaps: list[float] = []
     for seed in range(first, first + seeds):
-        gap = _gaps(objective, _sampler(objective, sampler, seed, errors), trials)
+        made = sampler_of(objective, sampler, seed, errors)
+        gap = gaps_of(objective, study_of(made), made, trials)
         close = np.flatnonzero(np.array(gap) <= CLOSE)
         needed.append(int(close[0]) + 1 if len(close) else None)
         gaps.append(gap[-1])
         note(needed=needed, gap=gaps, probes=len(objective.table.single))
 
 
-def _gaps(objective: TableObjective, sampler: PolicySampler, trials: int) -> list[float]:
-    """Return by how many points the best policy by loss is below the best, after each trial."""
-    study = optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner())
+def study_of(sampler: PolicySampler) -> optuna.Study:
+    """Return an empty study in memory."""
+    return optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner())
+
+
+def gaps_of(
+    objective: TableObjective, study: optuna.Study, sampler: PolicySampler, trials: int
+) -> list[float]:
+    """Return by how many points the best policy is below the best, after each trial."""
     best, gaps = np.inf, list[float]()
     tried = set[bytes]()
     while len(gaps) < trials:
@@ -71,9 +78,10 @@ def _gaps(objective: TableObjective, sampler: PolicySampler, trials: int) -> lis
     return gaps
 
 
-def _sampler(
+def sampler_of(
     objective: TableObjective, name: str, seed: int, errors: Floats | None
 ) -> PolicySampler:
+    """Return a sampler as a search of the table would have it."""
     projection, plan = objective.projection, objective.network.plan
     first = anchors(plan, projection.spaces)
     if errors is not None:
@@ -83,7 +91,7 @@ def _sampler(
     )
 
 
-def _errors(objective: TableObjective) -> Floats:
+def errors_of(objective: TableObjective) -> Floats:
     """Return the sensitivity table that was made with the table: untrained, never falling."""
     encoding, table = Encoding(objective.spaces), objective.table
     dense = float(table.facts["dense"]["loss"][0])

@@ -1,5 +1,8 @@
 """What is expected depends on what is known alone."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import optuna
 import pytest
@@ -7,11 +10,12 @@ from optuna.trial import Trial, TrialState
 
 from autoprune.agent.encoding import Encoding, Floats, Rows, distributions
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.belief import COVERAGE, Belief, Forecaster, features
+from autoprune.agent.samplers.belief import Belief, Forecaster, features
 from autoprune.agent.samplers.known import History, Known
 from autoprune.agent.samplers.pool import Pool
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
+from autoprune.predictor.prequential import Prediction
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.plan import Plan
 
@@ -106,7 +110,6 @@ def test_scores_are_learned(pool: Pool, rows: Rows) -> None:
     gains = belief.improvement(rows)
     assert (gains >= 0).all()
     assert gains.max() > 0
-    assert COVERAGE == 0.9
 
 
 def test_scores_of_either_sign_are_predicted_as_they_are(pool: Pool, rows: Rows) -> None:
@@ -149,6 +152,20 @@ def test_nobody_goes_where_others_are(pool: Pool) -> None:
     assert beside.improvement(first[None])[0] < 0.7 * alone.improvement(first[None])[0]
     low, high = beside.interval(first)[1:]
     assert high - low < alone.interval(first)[2] - alone.interval(first)[1]
+
+
+def test_misses_widen_intervals_and_hits_narrow_them(pool: Pool, rows: Rows) -> None:
+    told = Told(pool)
+    told.tell(12)
+    known = told.known()
+    widths = []
+    for score in (1.0, 9.0):  # inside and outside
+        made = [Prediction(1.0, 0.5, 2.0, score)] * 10
+        belief = Forecaster(pool).belief(replace(known, predictions=made))
+        assert belief is not None
+        low, high = belief.intervals(rows)[:, 1:].T
+        widths.append(np.log(high / low))
+    assert widths[1] / widths[0] == pytest.approx(math.exp(0.15 * 10))
 
 
 def test_features_are_errors_and_shares(pool: Pool, rows: Rows) -> None:

@@ -10,6 +10,7 @@ from optuna.trial import Trial, TrialState
 
 from autoprune.agent.encoding import Encoding, Rows, distributions
 from autoprune.agent.samplers.known import History, Known
+from autoprune.predictor.prequential import Prediction
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.study import ABANDONED
 
@@ -186,3 +187,20 @@ def test_of_many_the_best_and_the_latest_are_learned_from() -> None:
     assert known.chosen(8).tolist() == list(range(8))
     assert known.chosen(4).tolist() == [0, 2, 6, 7]
     assert known.chosen(6).tolist() == [0, 2, 5, 6, 7], "some are both"
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_predictions_are_read_with_the_scores_they_came_to(
+    direction: Literal["minimize", "maximize"],
+) -> None:
+    """What is expected is stored with lower as better, whichever way the study goes."""
+    study, sign = a_study(direction), 1.0 if direction == "minimize" else -1.0
+    said = {"expected": 2.0, "low": 1.0, "high": 3.0}
+    for attribute in (said, {"expected": 2.0}, "good", None):
+        trial = ask(study)
+        trial.set_user_attr("predicted", attribute)
+        study.tell(trial, sign * 2.5)
+    failed = ask(study)
+    failed.set_user_attr("predicted", said)
+    study.tell(failed, state=TrialState.FAIL)
+    assert read(study).predictions == [Prediction(2.0, 1.0, 3.0, 2.5)]

@@ -14,7 +14,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from autoprune.predictor.estimator import ScorePredictor
 from autoprune.predictor.kernels import Columns
-from autoprune.predictor.prequential import Prediction, Reliability
+from autoprune.predictor.prequential import Prediction, Reliability, Savings, Screening
 
 Floats = npt.NDArray[np.float64]
 WEIGHTS = np.linspace(0.3, 3.0, 10)
@@ -228,3 +228,41 @@ def test_what_predictions_were_worth_by_hand(predictions: list[Prediction], expe
     for order in (predictions, predictions[::-1]):
         found = Reliability.of(order)
         assert (found.count, found.spearman, found.coverage) == expected
+
+
+def test_widths_follow_misses_until_coverage_is_kept() -> None:
+    """Intervals that are a third as wide as they should be, of scores that are normal."""
+    rng, made = np.random.default_rng(0), list[Prediction]()
+    for score in rng.normal(size=400).tolist():
+        wide = Reliability.of(made).width * 1.645 / 3
+        made.append(Prediction(0.0, -wide, wide, score))
+    assert Reliability.of(made[100:]).coverage == pytest.approx(0.9, abs=0.02)
+    assert Reliability.of(made).width == pytest.approx(3, rel=0.4)
+    assert Reliability.of([]).width == 1
+
+
+def test_what_was_spared_is_counted_and_what_was_audited_judged() -> None:
+    worse, better = Prediction(5, 4, 6, 5), Prediction(5, 4, 6, 2)
+    possible = Prediction(3, 1, 5, 2)
+    found = Savings.of(
+        [
+            (Screening(incumbent=3, spared=4, audit=False), worse),
+            (Screening(incumbent=3, spared=2, audit=False), better),
+            (Screening(incumbent=3, spared=0, audit=True), worse),
+            (Screening(incumbent=3, spared=0, audit=True), better),
+            (Screening(incumbent=3, spared=0, audit=True), possible),
+        ]
+    )
+    assert found == Savings(spared=6, audited=2, wrong=1)
+
+
+@pytest.mark.parametrize(
+    ("audited", "wrong", "bound"),
+    [(0, 0, None), (7, 0, 1 - 0.05 ** (1 / 7)), (2, 2, 1.0), (2, 1, 0.95**0.5)],
+)
+def test_the_share_spared_wrongly_has_an_upper_bound(
+    audited: int, wrong: int, bound: float | None
+) -> None:
+    """Of two, one wrong: the bound p solves P(at most one of two) = 1 - p^2 = 0.05."""
+    found = Savings(spared=9, audited=audited, wrong=wrong).wrong_at_most
+    assert found == (None if bound is None else pytest.approx(bound))

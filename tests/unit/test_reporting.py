@@ -227,3 +227,29 @@ def test_predictions_are_told_where_there_are_enough_to_tell() -> None:
         assert line.startswith("40 evaluations (3 stopped early), ")
         sentence = "90% fell inside their 90% interval; rank correlation 0.80."
         assert (sentence in line) is told
+        assert "candidates" not in line
+
+
+@pytest.mark.parametrize(
+    ("audited", "bound", "told"),
+    [
+        (
+            7,
+            0.348,
+            "of 7 of that kind scored all the same, 0 did (95% confidence: at most 35% do).",
+        ),
+        (0, None, "none of that kind was scored to audit it."),
+    ],
+)
+def test_what_was_spared_is_told_with_how_it_was_audited(
+    audited: int, bound: float | None, told: str
+) -> None:
+    worth = {"count": 40, "spearman": 0.8, "coverage": 0.9, "spared": 210}
+    predictions = Predictions(**worth, audited=audited, wrong_at_most=bound)  # type: ignore[arg-type]
+    result = make_result()
+    search = result.search.model_copy(update={"predictions": predictions})
+    line = effort_line(result.model_copy(update={"search": search}))
+    assert (
+        "210 candidates were not scored, as by prediction they could not beat the best; " in line
+    )
+    assert line.endswith(told)

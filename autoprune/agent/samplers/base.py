@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,9 +13,12 @@ from optuna.trial import FrozenTrial
 
 from autoprune.agent.encoding import Encoding, Params, Rows, distributions
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.known import Bools, History, Known
+from autoprune.agent.samplers.known import PREDICTED, Bools, History, Known
 from autoprune.core.fingerprint import seed_from
 from autoprune.core.policy import Policy
+from autoprune.predictor.prequential import Reliability, Screening
+
+SCREENING = "screening"  # user attribute of a trial: what was spared for it
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Proposal:
         expected: The score that is expected of it; None where nothing is.
         low: Lower end of the 90% interval of its score.
         high: Upper end.
+        screening: What was spared for it; None where predictions decided nothing.
+        record: What predictions before this one were worth.
     """
 
     row: Rows
@@ -35,6 +40,20 @@ class Proposal:
     expected: float | None = None
     low: float | None = None
     high: float | None = None
+    screening: Screening | None = None
+    record: Reliability | None = None
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What a trial keeps of it: user attributes, so that dashboards show them."""
+        found: dict[str, Any] = {"source": self.source}
+        if self.expected is not None:
+            found[PREDICTED] = {n: getattr(self, n) for n in ("expected", "low", "high")}
+        if self.record is not None:
+            found["prequential"] = asdict(self.record)
+        if self.screening is not None:
+            found[SCREENING] = asdict(self.screening)
+        return found
 
 
 class PolicySampler(BaseSampler, ABC):
@@ -70,7 +89,10 @@ class PolicySampler(BaseSampler, ABC):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> Params:
         """Return the parameters of the next policy."""
-        return self.encoding.params(self.propose(study, trial).row)
+        proposal = self.propose(study, trial)
+        for name, value in proposal.attributes.items():
+            study._storage.set_trial_user_attr(trial._trial_id, name, value)
+        return self.encoding.params(proposal.row)
 
     def sample_independent(
         self,
@@ -156,21 +178,21 @@ class PolicySampler(BaseSampler, ABC):
 
     def _spent(self, row: Rows, tried: set[bytes]) -> Rows:
         """Let single units of a new row take back what the budget leaves, while that is new."""
-        filled = self._filled(row)
+        filled: Rows = self._filled(row[None])[0]
         if filled.tobytes() not in tried:
             return filled
         _, methods = self.encoding.split(row)
         while True:
-            _, lower = self.projection.lowered(self.encoding.split(row)[0])
+            lower = self.projection.lowered(self.encoding.split(row)[0])
             rows = self.encoding.join(lower, np.broadcast_to(methods, lower.shape))
             new = [one for one in rows if one.tobytes() not in tried]
             if not new:
                 return row
             row = new[0]
 
-    def _filled(self, row: Rows) -> Rows:
-        """Let single units of a row take back what the budget leaves."""
-        levels, methods = self.encoding.split(row)
+    def _filled(self, rows: Rows) -> Rows:
+        """Let single units of rows take back what the budget leaves."""
+        levels, methods = self.encoding.split(rows)
         return self.encoding.join(self.projection.filled(levels), methods)
 
     def _repeated(self, known: Known) -> Rows:

@@ -11,8 +11,8 @@ from autoprune.agent.encoding import Floats, Rows
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
 from autoprune.predictor.estimator import ScorePredictor
+from autoprune.predictor.prequential import COVERAGE, Reliability
 
-COVERAGE = 0.9  # of the intervals
 _LEAST = 4  # scores before anything is predicted
 _GROWTH = 1.25  # variances are fitted anew when there are so many times more scores
 _MOST = 300  # scores that are learned from: half of them the best, half the latest
@@ -27,20 +27,26 @@ class Belief:
         model: The predictor.
         best: The lowest score that is expected of what was scored inside the budget, as predicted.
         logarithmic: Whether the predictor was given logarithms.
+        record: What predictions so far were worth; intervals are as wide as it says.
     """
 
     pool: Pool
     model: ScorePredictor
     best: float
     logarithmic: bool
+    record: Reliability
 
     def interval(self, row: Rows) -> tuple[float, float, float]:
         """Return the score expected of one policy, and the ends of its 90% interval."""
-        (mean,), (std,) = self.model.predict(features(self.pool, row[None]), return_std=True)
-        wide = std * norm.ppf((1 + COVERAGE) / 2)
-        ends = (float(mean), float(mean - wide), float(mean + wide))
-        mean, low, high = map(math.exp, ends) if self.logarithmic else ends
+        mean, low, high = self.intervals(row[None])[0].tolist()
         return mean, low, high
+
+    def intervals(self, rows: Rows) -> Floats:
+        """Return the scores expected, and both ends of their 90% intervals, ``policies x 3``."""
+        mean, std = self.model.predict(features(self.pool, rows), return_std=True)
+        wide = self.record.width * std * norm.ppf((1 + COVERAGE) / 2)
+        found: Floats = np.stack([mean, mean - wide, mean + wide], axis=1)
+        return np.exp(found) if self.logarithmic else found
 
     def improvement(self, rows: Rows) -> Floats:
         """Return by how much each policy is expected to improve on the best, noise left out."""
@@ -80,7 +86,8 @@ class Forecaster:
             believed = model.predict(pending)
             rows, values = np.concatenate([rows, pending]), np.concatenate([values, believed])
             model.fit(rows, values, np.concatenate([noise, np.zeros(len(pending))]))
-        return Belief(self.pool, model, self._best(known, model, rows), logarithmic)
+        best, record = self._best(known, model, rows), Reliability.of(known.predictions)
+        return Belief(self.pool, model, best, logarithmic, record)
 
     def _best(self, known: Known, model: ScorePredictor, seen: Floats) -> float:
         """Return the lowest score expected of what was proposed inside the budget, else at all.

@@ -1,6 +1,7 @@
 """Our sampler: allocations, switches and mixtures inside the budget, ranked by a predictor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import takewhile
 
 import numpy as np
 from optuna import Study
@@ -12,11 +13,13 @@ from autoprune.agent.samplers.base import PolicySampler, Proposal
 from autoprune.agent.samplers.belief import Belief, Forecaster
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
+from autoprune.predictor.prequential import Reliability, Screening
 
-Parts = Mapping[str, Sequence[Rows]]
+Candidate = tuple[Rows, str]  # a row and its source
 _INCUMBENTS = 5
 _ALLOCATED, _SWITCHED, _CROSSED, _RANDOM = 6, 128, 32, 32
 _LOOKED_AT = 24  # candidates, best first, that are filled up to find a new one
+_ENOUGH = 8  # predictions, before their rank correlation tells anything
 _DOUBT = 0.5  # spread of the logarithm of coefficients of which scores tell nothing
 
 
@@ -33,7 +36,9 @@ class BudgetedSampler(PolicySampler):
         anchors: Parameters proposed first.
         errors: What is given up, ``units x methods x levels``, infinite for what a unit does not
             have; None where nothing was measured.
-        exploration: Share of proposals that are drawn evenly, whatever is predicted.
+        exploration: Share of proposals that are drawn whatever is predicted, which audits what is
+            predicted.
+        gate: Rank correlation of predictions with scores so far; below it they decide nothing.
         predicts: Whether scores are predicted; without it proposals are drawn from the pool.
         coefficients: Whether allocations follow what scores tell of single units.
     """
@@ -46,6 +51,7 @@ class BudgetedSampler(PolicySampler):
         errors: Floats | None = None,
         *,
         exploration: float = 0.1,
+        gate: float = 0.3,
         predicts: bool = True,
         coefficients: bool = True,
     ) -> None:
@@ -53,6 +59,7 @@ class BudgetedSampler(PolicySampler):
         self.pool = Pool.of(projection, self.encoding, errors)
         self._forecaster = Forecaster(self.pool)
         self._exploration = exploration
+        self._gate = gate
         self._predicts = predicts
         self._coefficients = coefficients
 
@@ -60,18 +67,25 @@ class BudgetedSampler(PolicySampler):
         self, study: Study, trial: FrozenTrial | None, known: Known, rng: np.random.Generator
     ) -> Proposal | None:
         belief = self._forecaster.belief(known) if self._predicts else None
-        tried = known.tried
-        parts = {
-            name: [row for row in rows if row.tobytes() not in tried]
-            for name, rows in self._candidates(known, belief, rng).items()
-        }
-        parts = {name: rows for name, rows in parts.items() if rows}
-        if not parts:
+        trusted = belief is not None and self._trusted(belief.record)
+        drawn = self._drawn(known, belief if trusted else None, rng)
+        if not drawn:
             return None
-        row, source = self._new(self._ordered(parts, belief, rng), tried)
         if belief is None:
-            return Proposal(row, source)
-        return Proposal(row, source, *belief.interval(row))
+            return Proposal(*self._new(drawn, known.tried))
+        screening = self._screened(drawn, known, belief, rng) if trusted else None
+        chosen = screening is not None and not screening.audit
+        row, source = self._new(_ranked(drawn, belief) if chosen else drawn, known.tried)
+        return Proposal(row, source, *belief.interval(row), screening, belief.record)
+
+    def _drawn(
+        self, known: Known, belief: Belief | None, rng: np.random.Generator
+    ) -> list[Candidate]:
+        """Return new candidates in the order in which they come up without predictions."""
+        parts = self._candidates(known, belief, rng).items()
+        every = [(row, name) for name, rows in parts for row in rows]
+        new = [one for one in every if one[0].tobytes() not in known.tried]
+        return [new[at] for at in rng.permutation(len(new))]
 
     def _candidates(
         self, known: Known, belief: Belief | None, rng: np.random.Generator
@@ -90,26 +104,49 @@ class BudgetedSampler(PolicySampler):
             return rng.lognormal(0.0, _DOUBT, self.encoding.units)
         return belief.coefficients(rng)
 
-    def _ordered(
-        self, parts: Parts, belief: Belief | None, rng: np.random.Generator
-    ) -> list[tuple[Rows, str]]:
-        """Return candidates and their sources, the one to propose first."""
-        explored = rng.random() < self._exploration
-        every = [(row, name) for name, rows in parts.items() for row in rows]
-        if belief is None or explored:
-            shuffled = [every[at] for at in rng.permutation(len(every))]
-            return sorted(shuffled, key=lambda one: explored and one[1] != "random")
-        gains = belief.improvement(np.stack([row for row, _ in every]))
-        return [every[at] for at in np.argsort(-gains, kind="stable")]
+    def _trusted(self, record: Reliability) -> bool:
+        """Tell whether predictions decide: they rank well, or are too few to tell."""
+        if record.count < _ENOUGH or record.spearman is None:
+            return True
+        return record.spearman >= self._gate
 
-    def _new(self, ordered: Sequence[tuple[Rows, str]], tried: set[bytes]) -> tuple[Rows, str]:
+    def _screened(
+        self, drawn: Sequence[Candidate], known: Known, belief: Belief, rng: np.random.Generator
+    ) -> Screening:
+        """Return how many candidates are spared up to the first that may beat the incumbent.
+
+        For some proposals none is: they are taken as they come, to see what sparing would miss.
+        """
+        inside = known.final[self._inside(known)]  # a front has other limits too
+        incumbent = float(np.nanmin(inside if np.isfinite(inside).any() else known.final))
+        if rng.random() < self._exploration:
+            return Screening(incumbent, 0, audit=True)
+        rows = [row for row, _ in self._filled_up(drawn, known.tried)]
+        lows = belief.intervals(np.stack(rows))[:, 1] if rows else np.zeros(0)
+        spared = len(list(takewhile(lambda low: low > incumbent, lows.tolist())))
+        return Screening(incumbent, spared, audit=False)
+
+    def _new(self, ordered: Sequence[Candidate], tried: set[bytes]) -> Candidate:
         """Return the first that is new with what it leaves of the budget spent.
 
         Where all that are looked at were tried so, the first one spends less.
         """
-        for row, source in ordered[:_LOOKED_AT]:
-            filled = self._filled(row)
-            if filled.tobytes() not in tried:
-                return filled, source
+        for found in self._filled_up(ordered, tried):
+            return found
         row, source = ordered[0]
         return self._spent(row, tried), source
+
+    def _filled_up(self, ordered: Sequence[Candidate], tried: set[bytes]) -> list[Candidate]:
+        """Return those that are new with what they leave of the budget spent, none twice."""
+        some = ordered[:_LOOKED_AT]
+        filled = self._filled(np.stack([row for row, _ in some]))
+        found: dict[bytes, Candidate] = {}
+        for row, (_, source) in zip(filled, some, strict=True):
+            found.setdefault(row.tobytes(), (row, source))
+        return [one for key, one in found.items() if key not in tried]
+
+
+def _ranked(drawn: Sequence[Candidate], belief: Belief) -> list[Candidate]:
+    """Return candidates, the one that is expected to improve most first."""
+    gains = belief.improvement(np.stack([row for row, _ in drawn]))
+    return [drawn[at] for at in np.argsort(-gains, kind="stable")]

@@ -14,9 +14,12 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.agent.encoding import Encoding, Floats, Rows
+from autoprune.predictor.prequential import Prediction
 from autoprune.storage.study import ABANDONED, reported
 
 ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
+PREDICTED = "predicted"  # user attribute of a trial: what was expected of it
+_EXPECTED = {"expected", "low", "high"}
 _ENOUGH = 8  # trials that went on to the end, before early stops tell what they would have come to
 
 
@@ -36,6 +39,7 @@ class Known:
         stopped: Numbers of those that were stopped early.
         pending: Policies being scored, ``policies x columns``.
         tried: Both as bytes: what need not be proposed any more.
+        predictions: What was expected of those that were scored to the end, if anything was.
     """
 
     rows: Rows
@@ -44,6 +48,7 @@ class Known:
     stopped: Sequence[int]
     pending: Rows
     tried: set[bytes]
+    predictions: Sequence[Prediction] = ()
 
     @property
     def started(self) -> int:
@@ -131,6 +136,7 @@ class History:
     _final: list[float] = field(default_factory=list)
     _reports: list[Mapping[int, float]] = field(default_factory=list)
     _stopped: list[int] = field(default_factory=list)
+    _predictions: list[Prediction] = field(default_factory=list)
     _bytes: set[bytes] = field(default_factory=set)
     _lock: Lock = field(default_factory=Lock)  # studies may be optimised by several threads
 
@@ -162,7 +168,7 @@ class History:
         self._add(fresh, -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0)
         told = (self._rows, np.array(self._final), self._reports[:], self._stopped[:])
         tried = self._bytes | {row.tobytes() for row in pending}
-        return Known(*told, self._stack(pending), tried)
+        return Known(*told, self._stack(pending), tried, self._predictions[:])
 
     def _add(self, trials: list[FrozenTrial], sign: float) -> None:
         if not trials:
@@ -176,6 +182,8 @@ class History:
             value = sign * trial.values[0] if scored else math.nan
             self._final.append(value if math.isfinite(value) else math.nan)
             self._reports.append(told)
+            if (made := prediction_of(trial, self._final[-1])) is not None:
+                self._predictions.append(made)
             self._order.append(_when(trial))
         self._rows = np.concatenate([self._rows, rows])
         self._bytes.update(row.tobytes() for row in rows)
@@ -184,6 +192,7 @@ class History:
         self._study, self._rows = study, self._stack([])
         self._seen, self._bytes = set(), set()
         self._order, self._final, self._reports, self._stopped = [], [], [], []
+        self._predictions = []
 
     def _is_policy(self, trial: FrozenTrial) -> bool:
         known = self.encoding.holds(trial.params)
@@ -191,6 +200,14 @@ class History:
 
     def _stack(self, rows: list[Rows]) -> Rows:
         return np.stack(rows) if rows else np.zeros((0, 2 * self.encoding.units), np.int64)
+
+
+def prediction_of(trial: FrozenTrial, score: float) -> Prediction | None:
+    """Return what was expected of a trial, with its score; None without either."""
+    said = trial.user_attrs.get(PREDICTED)
+    if not isinstance(said, dict) or said.keys() != _EXPECTED or math.isnan(score):
+        return None  # users may call an attribute of theirs the same
+    return Prediction(**said, score=score)
 
 
 def _when(trial: FrozenTrial) -> tuple[datetime, int]:
