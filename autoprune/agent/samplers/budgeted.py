@@ -33,6 +33,7 @@ class BudgetedSampler(PolicySampler):
         anchors: Parameters proposed first.
         errors: What is given up, ``units x methods x levels``, infinite for what a unit does not
             have; None where nothing was measured.
+        earlier: What earlier runs found, in rows of this one.
         exploration: Share of proposals that are drawn evenly, whatever is predicted.
         predicts: Whether scores are predicted; without it proposals are drawn from the pool.
         coefficients: Whether allocations follow what scores tell of single units.
@@ -45,13 +46,14 @@ class BudgetedSampler(PolicySampler):
         anchors: Sequence[Params] = (),
         errors: Floats | None = None,
         *,
+        earlier: Sequence[Known] = (),
         exploration: float = 0.1,
         predicts: bool = True,
         coefficients: bool = True,
     ) -> None:
         super().__init__(projection, seed, anchors)
         self.pool = Pool.of(projection, self.encoding, errors)
-        self._forecaster = Forecaster(self.pool)
+        self._forecaster = Forecaster(self.pool, earlier)
         self._exploration = exploration
         self._predicts = predicts
         self._coefficients = coefficients
