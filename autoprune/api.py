@@ -61,6 +61,7 @@ def search(
     database: str | Path | None = None,
     sampler: str = DEFAULT,
     sensitivity: bool = True,
+    warm_start: str | Path | Iterable[str | Path] = (),
     progress: ProgressCallback | None = None,
 ) -> SearchResult:
     """Search the best pruned model inside a budget, and write it with its evidence.
@@ -90,6 +91,9 @@ def search(
             as a baseline (``minimax``, ``uniform``).
         sensitivity: Whether ``budgeted``, ``spdy`` and ``minimax`` start from the sensitivity
             table, which is measured if the database does not know it.
+        warm_start: Folders of earlier runs on the same or a similar model. Their best policies
+            are proposed first, and ``budgeted`` learns how much their scores tell about this
+            search's, which may be nothing. A run that is resumed need not be told again.
         progress: Called with every `Progress`; None shows a bar on standard error.
 
     Raises:
@@ -126,6 +130,7 @@ def search(
                 progress=told,
                 sampler=sampler,
                 sensitivity=sensitivity,
+                warm_start=_folders(warm_start),
             )
         )
     if not (found.folder / REPORT).exists():  # a run that was finished before keeps its own
@@ -169,6 +174,11 @@ def check_space(
     for method in found.all_methods:
         find_method(method)
     return space_check(found, discover(model, inputs, np.random.default_rng(seed)))
+
+
+def _folders(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
+    many = [given] if isinstance(given, str | Path) else given
+    return tuple(Path(folder).expanduser() for folder in many)
 
 
 def _constructor(given: Constructor | str | None) -> Constructor | None:

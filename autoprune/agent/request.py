@@ -37,6 +37,7 @@ class Request:
         sampler: Name of what proposes policies.
         sensitivity: Whether samplers that use the sensitivity table get one.
         database: URL or file of the database that runs share; None for the user's own.
+        warm_start: Folders of earlier runs whose evaluations the search starts from.
         progress: Told what happens.
     """
 
@@ -57,6 +58,7 @@ class Request:
     progress: ProgressCallback
     sampler: str = DEFAULT
     sensitivity: bool = True
+    warm_start: tuple[Path, ...] = ()
 
     def config(self, model_fp: str, data_fp: str) -> dict[str, Any]:
         """Return what a resumed run is compared with, as plain JSON types."""
@@ -72,4 +74,5 @@ class Request:
             "onnx": self.onnx,
             "sampler": self.sampler,
             "sensitivity": self.sensitivity,
+            "warm_start": [str(folder.absolute()) for folder in self.warm_start] or None,
         }

@@ -27,9 +27,11 @@ from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.names import SAMPLERS, Start, make_sampler
+from autoprune.agent.samplers.pool import Pool
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.trials import reliability
-from autoprune.agent.workspace import CONFIG, DATABASE, LATENCY, Workspace
+from autoprune.agent.warm_start import WarmStart
+from autoprune.agent.workspace import CONFIG, DATABASE, LATENCY, STUDY, Workspace
 from autoprune.artifacts.result import SearchCost
 from autoprune.core.progress import Progress
 from autoprune.cost.latency.runtimes import check_measurable
@@ -41,7 +43,6 @@ from autoprune.storage.study import close_study, open_study, release_unfinished
 from autoprune.surgery.tensors import copied
 from autoprune.tasks.base import SPLITS
 
-STUDY = "autoprune"
 FINISHED = "the run was finished before: this is its result, and nothing was measured anew"
 
 
@@ -63,13 +64,16 @@ def run_search(request: Request) -> SearchResult:
         check_constructor(request.model, request.constructor)
         model_fp = dense_fingerprint(request.model, example_inputs(request.task))
         data_fp = data_fingerprint(request.task)
-        config = request.config(model_fp, data_fp)
+        config = workspace.completed(request.config(model_fp, data_fp))
         workspace.check(config)
         stored = finished(request)
         if stored is not None:
             request.progress(Progress(stage="verify", done=1, total=1, note=FINISHED))
             return stored
+        warm = WarmStart.of(config["warm_start"] or (), workspace)
         prepared = prepare(request, workspace.kept(LATENCY))
+        for earlier in warm.runs:
+            earlier.check(prepared.projection.spaces)
         workspace.start(config)
         workspace.keep(LATENCY, prepared.pricing.saved())
         fingerprints = {"model_fp": model_fp, "data_fp": data_fp}
@@ -83,9 +87,10 @@ def run_search(request: Request) -> SearchResult:
                 folder=workspace.folder,
                 **fingerprints,
             )
-            sampler = _sampler(request, prepared, sensed)
+            warm.keep(workspace, database, **fingerprints)
+            sampler = _sampler(request, prepared, sensed, warm)
             with _study(workspace, sampler) as study:
-                return _search(request, prepared, evaluations, study, sampler, sensed)
+                return _search(request, prepared, evaluations, study, sampler, sensed, warm)
 
 
 def kept_evaluations(folder: Path) -> int:
@@ -105,6 +110,7 @@ def _search(
     study: optuna.Study,
     sampler: PolicySampler,
     sensed: Sensed,
+    warm: WarmStart,
 ) -> SearchResult:
     loop = Loop(
         study=study,
@@ -126,18 +132,27 @@ def _search(
         sensitivity_forwards=sensed.sample_forwards,
         stopped=sum(map(is_stopped, loop.scored.values())),
         predictions=reliability(study),
+        warm_start=warm.evaluations,
     )
     measured = gate.seen.get(winner.policy.fingerprint, {})
     return finish(request, prepared, model, winner, cost, measured)
 
 
-def _sampler(request: Request, prepared: Prepared, sensed: Sensed) -> PolicySampler:
-    projection = prepared.projection
-    errors = sensed.padded(Encoding(projection.spaces))
+def _sampler(
+    request: Request, prepared: Prepared, sensed: Sensed, warm: WarmStart
+) -> PolicySampler:
+    projection, encoding = prepared.projection, Encoding(prepared.projection.spaces)
+    errors = sensed.padded(encoding)
     first = anchors(prepared.plan, projection.spaces)
     if errors is not None:
         first = allocations(prepared.plan, projection, errors)
-    start = Start(projection=projection, seed=request.seed, anchors=first, errors=errors)
+    start = Start(
+        projection=projection,
+        seed=request.seed,
+        anchors=[*warm.first(Pool.of(projection, encoding, errors), request.seed), *first],
+        errors=errors,
+        earlier=warm.known(encoding),
+    )
     return make_sampler(request.sampler, start)
 
 

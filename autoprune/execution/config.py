@@ -43,6 +43,10 @@ def _limits(given: Any) -> Budget:
     return Budget.parse(given)
 
 
+def _listed(given: Any) -> Any:
+    return [given] if isinstance(given, str) else given
+
+
 def _known_fields(given: Any) -> Any:
     if isinstance(given, Mapping):
         known = [field.name for field in fields(Recovery)]
@@ -83,6 +87,8 @@ class SearchFile(BaseModel):
         sampler: What proposes policies: budgeted, spdy, tpe, cmaes, nsga2, random, minimax or
             uniform.
         sensitivity: Whether budgeted, spdy and minimax start from the sensitivity table.
+        warm_start: Folder of an earlier run, or a list of them, relative to where the command
+            runs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -103,6 +109,7 @@ class SearchFile(BaseModel):
     database: Annotated[str, Field(min_length=1)] | None = None
     sampler: str = "budgeted"
     sensitivity: Annotated[bool, Field(strict=True)] = True
+    warm_start: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = ()
     _path: Path = PrivateAttr(default=Path("search.yaml"))
 
     @property
