@@ -1,6 +1,7 @@
 """Searches whose evaluations are look-ups in exhaustive tables: many seeds, no network runs."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import optuna
@@ -36,18 +37,23 @@ def search(note: Note, table: str, sampler: str, seeds: int, trials: int, first:
     logging.getLogger("optuna").setLevel(logging.WARNING)
     register()
     objective = TableObjective.load(table)
-    errors = _errors(objective) if SAMPLERS.get(sampler).uses_errors else None
+    errors = errors_of(objective) if SAMPLERS.get(sampler).uses_errors else None
     needed: list[int | None] = []
     gaps: list[float] = []
     for seed in range(first, first + seeds):
-        gap = _gaps(objective, _sampler(objective, sampler, seed, errors), trials)
-        close = np.flatnonzero(np.array(gap) <= CLOSE)
-        needed.append(int(close[0]) + 1 if len(close) else None)
+        gap = gaps_of(objective, _sampler(objective, sampler, seed, errors), trials)
+        needed.append(needed_by(gap))
         gaps.append(gap[-1])
         note(needed=needed, gap=gaps, probes=len(objective.table.single))
 
 
-def _gaps(objective: TableObjective, sampler: PolicySampler, trials: int) -> list[float]:
+def needed_by(gaps: Sequence[float]) -> int | None:
+    """Return how many evaluations it took until a gap was close enough to count as found."""
+    close = np.flatnonzero(np.array(gaps) <= CLOSE)
+    return int(close[0]) + 1 if len(close) else None
+
+
+def gaps_of(objective: TableObjective, sampler: PolicySampler, trials: int) -> list[float]:
     """Return by how many points the best policy by loss is below the best, after each trial."""
     study = optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner())
     best, gaps = np.inf, list[float]()
@@ -83,7 +89,7 @@ def _sampler(
     )
 
 
-def _errors(objective: TableObjective) -> Floats:
+def errors_of(objective: TableObjective) -> Floats:
     """Return the sensitivity table that was made with the table: untrained, never falling."""
     encoding, table = Encoding(objective.spaces), objective.table
     dense = float(table.facts["dense"]["loss"][0])
