@@ -140,7 +140,7 @@ def _read(folder: str, policies: Sequence[Any], scores: Sequence[float]) -> Earl
 def _scored(folder: Path, workspace: Workspace) -> list[tuple[EvaluationKey, Evaluation]]:
     """Return what the run in a folder scored to the end, with its keys."""
     advice = "Name the folder of an earlier search, or leave out --warm-start."
-    if folder == workspace.folder.absolute():
+    if folder.resolve() == workspace.folder.resolve():
         raise ConfigError(f"A search cannot be warm-started by itself: {folder}. {advice}")
     if not (folder / DATABASE).is_file():
         raise ConfigError(f"{folder} holds no run: there is no {DATABASE} in it. {advice}")

@@ -307,6 +307,7 @@ RESULT = {
         **{"evaluations": 7, "sample_forwards": 1.0, "seconds": 1.0, "seed": 0},
         **{"sampler": "budgeted", "sensitivity_forwards": 0.0, "stopped": 1},
         "predictions": {"count": 3, "spearman": 0.5, "coverage": 1.0},
+        "warm_start": 9,
     },
     "checks": {
         **{"sliced_equals_masked": True, "budget_met": True},
