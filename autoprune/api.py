@@ -67,6 +67,7 @@ def search(
     database: str | Path | None = ...,
     sampler: str = ...,
     sensitivity: bool = ...,
+    warm_start: str | Path | Iterable[str | Path] = ...,
     progress: ProgressCallback | None = ...,
 ) -> SearchResult: ...
 
@@ -92,6 +93,7 @@ def search(
     database: str | Path | None = ...,
     sampler: str = ...,
     sensitivity: bool = ...,
+    warm_start: str | Path | Iterable[str | Path] = ...,
     progress: ProgressCallback | None = ...,
 ) -> FrontResult: ...
 
@@ -116,6 +118,7 @@ def search(
     database: str | Path | None = None,
     sampler: str = DEFAULT,
     sensitivity: bool = True,
+    warm_start: str | Path | Iterable[str | Path] = (),
     progress: ProgressCallback | None = None,
 ) -> SearchResult | FrontResult:
     """Search the best pruned model inside a budget, and write it with its evidence.
@@ -152,6 +155,9 @@ def search(
             as a baseline (``minimax``, ``uniform``).
         sensitivity: Whether ``budgeted``, ``spdy`` and ``minimax`` start from the sensitivity
             table, which is measured if the database does not know it.
+        warm_start: Folders of earlier runs on the same or a similar model. Their best policies
+            are proposed first, and ``budgeted`` learns how much their scores tell about this
+            search's, which may be nothing. A run that is resumed need not be told again.
         progress: Called with every `Progress`; None shows a bar on standard error.
 
     Raises:
@@ -196,6 +202,7 @@ def search(
             sensitivity=sensitivity,
             pareto=front,
             points=points,
+            warm_start=_folders(warm_start),
         )
         if front is None:
             return _reported(run_search(request))
@@ -255,6 +262,11 @@ def check_space(
     for method in found.all_methods:
         find_method(method)
     return space_check(found, discover(model, inputs, np.random.default_rng(seed)))
+
+
+def _folders(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
+    many = [given] if isinstance(given, str | Path) else given
+    return tuple(Path(folder).expanduser() for folder in many)
 
 
 def _constructor(given: Constructor | str | None) -> Constructor | None:

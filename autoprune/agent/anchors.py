@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from autoprune.agent.allocation import Allocator
 from autoprune.agent.encoding import Encoding, Floats, Params
 from autoprune.agent.projection import Projection
@@ -52,9 +50,7 @@ def _params(plan: Plan, spaces: Mapping[str, UnitSpace], method: str, spared: fl
     whole = plan.of("block").keys() | plan.weights.keys()
     for name, space in spaces.items():
         share = 0.5 * (spared if coupled(plan, name) else 1.0) * (name not in whole)
-        aim = space.atoms * (1 - share)
-        level = int(np.argmin([abs(kept - aim) for kept in space.kept]))
-        params[f"level:{name}"] = level
+        params[f"level:{name}"] = space.nearest(share)
         if len(space.methods) > 1:
             params[f"method:{name}"] = method if method in space.methods else space.methods[0]
     return params

@@ -43,6 +43,22 @@ def policy_of(params: Mapping[str, Any], spaces: Mapping[str, UnitSpace]) -> Pol
     )
 
 
+def params_near(policy: Policy, spaces: Mapping[str, UnitSpace]) -> Params:
+    """Return the parameters nearest to a policy of other spaces.
+
+    A unit that is unknown there is untouched; a method that is not allowed here becomes the
+    unit's first.
+    """
+    params: Params = {}
+    for unit, space in spaces.items():
+        choice = policy.get(unit)
+        params[f"level:{unit}"] = 0 if choice is None else space.nearest(choice.sparsity)
+        if len(space.methods) > 1:
+            known = choice is not None and choice.method in space.methods
+            params[f"method:{unit}"] = choice.method if choice and known else space.methods[0]
+    return params
+
+
 class Encoding:
     """Policies as rows: a level for each unit, then the number of its method for each unit.
 

@@ -40,6 +40,7 @@ class Request:
         pareto: The front that is searched; ``budget`` is that of its largest point then.
         points: How many limits it has.
         database: URL or file of the database that runs share; None for the user's own.
+        warm_start: Folders of earlier runs whose evaluations the search starts from.
         progress: Told what happens.
     """
 
@@ -62,6 +63,7 @@ class Request:
     sensitivity: bool = True
     pareto: Pareto | None = None
     points: int = POINTS
+    warm_start: tuple[Path, ...] = ()
 
     def config(self, model_fp: str, data_fp: str) -> dict[str, Any]:
         """Return what a resumed run is compared with, as plain JSON types."""
@@ -78,4 +80,5 @@ class Request:
             "sampler": self.sampler,
             "sensitivity": self.sensitivity,
             "pareto": self.pareto and f"{self.pareto}, {self.points} points",
+            "warm_start": [str(folder.absolute()) for folder in self.warm_start] or None,
         }

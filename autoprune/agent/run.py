@@ -27,9 +27,11 @@ from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.front import FrontSampler
 from autoprune.agent.samplers.names import SAMPLERS, Start, make_sampler
+from autoprune.agent.samplers.pool import Pool
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.session import Session
-from autoprune.agent.workspace import CONFIG, DATABASE, LATENCY, Workspace
+from autoprune.agent.warm_start import WarmStart
+from autoprune.agent.workspace import CONFIG, DATABASE, LATENCY, STUDY, Workspace
 from autoprune.core.progress import Progress
 from autoprune.cost.latency.runtimes import check_measurable
 from autoprune.evaluation.randomness import isolated
@@ -40,7 +42,6 @@ from autoprune.surgery.tensors import copied
 from autoprune.tasks.base import SPLITS
 
 T = TypeVar("T")
-STUDY = "autoprune"
 FINISHED = "the run was finished before: this is its result, and nothing was measured anew"
 
 
@@ -78,13 +79,16 @@ def run(
         check_constructor(request.model, request.constructor)
         model_fp = dense_fingerprint(request.model, example_inputs(request.task))
         data_fp = data_fingerprint(request.task)
-        config = request.config(model_fp, data_fp)
+        config = workspace.completed(request.config(model_fp, data_fp))
         workspace.check(config)
         stored = known(request)
         if stored is not None:
             request.progress(Progress(stage="verify", done=1, total=1, note=FINISHED))
             return stored
+        warm = WarmStart.of(config["warm_start"] or (), workspace)
         prepared = prepare(request, workspace.kept(LATENCY))
+        for earlier in warm.runs:
+            earlier.check(prepared.projection.spaces)
         workspace.start(config)
         workspace.keep(LATENCY, prepared.pricing.saved())
         fingerprints = {"model_fp": model_fp, "data_fp": data_fp}
@@ -98,10 +102,13 @@ def run(
                 folder=workspace.folder,
                 **fingerprints,
             )
-            sampler = _sampler(request, prepared, sensed)
+            warm.keep(workspace, database, **fingerprints)
+            sampler = _sampler(request, prepared, sensed, warm)
             costs = [request.pareto.cost] if request.pareto else []
             with _study(workspace, sampler, costs) as study:
-                return search(Session(request, prepared, evaluations, study, sampler, sensed))
+                return search(
+                    Session(request, prepared, evaluations, study, sampler, sensed, warm)
+                )
 
 
 def kept_evaluations(folder: Path) -> int:
@@ -122,9 +129,12 @@ def _search(session: Session) -> SearchResult:
     return finish(request, prepared, model, winner, session.cost(loop, finalists), measured)
 
 
-def _sampler(request: Request, prepared: Prepared, sensed: Sensed) -> PolicySampler:
+def _sampler(
+    request: Request, prepared: Prepared, sensed: Sensed, warm: WarmStart
+) -> PolicySampler:
     """Return what proposes policies: of a front one sampler for each limit, in turns."""
-    errors = sensed.padded(Encoding(prepared.projection.spaces))
+    encoding = Encoding(prepared.projection.spaces)
+    errors, earlier = sensed.padded(encoding), warm.known(encoding)
     samplers = []
     for number, projection in enumerate(prepared.pricing.projections):
         first = anchors(prepared.plan, projection.spaces)
@@ -132,7 +142,13 @@ def _sampler(request: Request, prepared: Prepared, sensed: Sensed) -> PolicySamp
             first = allocations(prepared.plan, projection, errors)
         if request.pareto:  # each limit has few trials: the best one, and another one of each
             first = [first[0], *first[1:][number % max(len(first) - 1, 1) :][:1]]
-        start = Start(projection=projection, seed=request.seed, anchors=first, errors=errors)
+        start = Start(
+            projection=projection,
+            seed=request.seed,
+            anchors=[*warm.first(Pool.of(projection, encoding, errors), request.seed), *first],
+            errors=errors,
+            earlier=earlier,
+        )
         samplers.append(make_sampler(request.sampler, start))
     return FrontSampler(samplers, request.seed) if request.pareto else samplers[0]
 

@@ -13,6 +13,7 @@ from autoprune.agent.request import Request
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.trials import reliability
+from autoprune.agent.warm_start import WarmStart
 from autoprune.artifacts.result import SearchCost
 from autoprune.storage.records import Evaluation
 
@@ -28,6 +29,7 @@ class Session:
         study: The Optuna study.
         sampler: What proposes policies.
         sensed: The sensitivity table.
+        warm: What earlier runs found.
     """
 
     request: Request
@@ -36,6 +38,7 @@ class Session:
     study: optuna.Study
     sampler: PolicySampler
     sensed: Sensed
+    warm: WarmStart
 
     def loop(self) -> Loop:
         """Return what scores policies until the trials or the time are used up."""
@@ -66,4 +69,5 @@ class Session:
             sensitivity_forwards=self.sensed.sample_forwards,
             stopped=sum(map(is_stopped, loop.scored.values())),
             predictions=reliability(self.study),
+            warm_start=self.warm.evaluations,
         )

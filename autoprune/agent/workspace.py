@@ -18,15 +18,18 @@ CONFIG, DATABASE, RESULT, POLICY, ONNX = (
     *("run.json", "autoprune.db", "result.json", "policy.json", "model.onnx"),
 )
 REPORT, PROGRAM, LATENCY = "report.md", "model.pt2", "latency.json"
-SENSITIVITY = "sensitivity.json"
+SENSITIVITY, WARM_START = "sensitivity.json", "warm_start.json"
 FRONT, FRONT_PAGE, POINTS = "front.json", "front.html", "point-*"  # of a front
+STUDY = "autoprune"  # name of the run and of its study in the database
 _HALF_DONE = ".*.partial"
 # In the order they are deleted: until its settings are gone, what is left is still the old run's.
 _OURS = (
     *(RESULT, POLICY, ONNX, PROGRAM, REPORT, PLAN, WEIGHTS, FRONT, FRONT_PAGE, POINTS),
-    *(f"{DATABASE}*", LATENCY, SENSITIVITY, "finalist-*.safetensors", _HALF_DONE, CONFIG),
+    *(f"{DATABASE}*", LATENCY, SENSITIVITY, WARM_START, "finalist-*.safetensors", _HALF_DONE),
+    CONFIG,
 )
 _MAY_CHANGE = {"trials", "onnx"}
+_MAY_BE_LEFT_OUT = ("warm_start",)
 
 
 class Workspace:
@@ -72,6 +75,12 @@ class Workspace:
             yield
         finally:
             lock.release()
+
+    def completed(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings, with what a run that is resumed need not be told again."""
+        stored = (self.stored() or {}) if self._if_exists == "resume" else {}
+        missing = {name for name in _MAY_BE_LEFT_OUT if config.get(name) is None}
+        return {**config, **{name: stored[name] for name in missing & stored.keys()}}
 
     def check(self, config: Mapping[str, Any]) -> None:
         """Raise `RunExistsError` if the folder holds a run that ``config`` may not go on with."""

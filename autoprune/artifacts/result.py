@@ -87,7 +87,7 @@ class SearchCost(_Record):
     """What the search cost; ``sample_forwards`` are forwards of one sample by the dense model.
 
     Of them ``sensitivity_forwards`` were for the sensitivity table. ``stopped``: evaluations
-    that were stopped early.
+    that were stopped early. ``warm_start``: evaluations of earlier runs that it started from.
     """
 
     evaluations: int
@@ -98,6 +98,7 @@ class SearchCost(_Record):
     sensitivity_forwards: float = 0.0
     stopped: int = 0
     predictions: Predictions = Predictions()
+    warm_start: int = 0
 
 
 class Checks(_Record):

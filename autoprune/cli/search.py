@@ -70,6 +70,14 @@ def search(
             help="Whether budgeted, spdy and minimax start from the sensitivity table.",
         ),
     ] = None,
+    warm_start: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            help="Folder of an earlier run on the same or a similar model, to learn from; repeat "
+            "it for more.",
+        ),
+    ] = None,
     if_exists: Annotated[
         IfExists, typer.Option(help="What to do if DIR holds a run already.")
     ] = IfExists.fail,
@@ -99,7 +107,8 @@ def search(
     """
     given: dict[str, Any] = {"budget": budget, "trials": trials, "timeout": timeout}
     given |= {"seed": seed, "out": out, "database": here(database)}
-    given |= {"sampler": sampler, "sensitivity": sensitivity, "pareto": pareto, "points": points}
+    given |= {"sampler": sampler, "sensitivity": sensitivity, "warm_start": warm_start}
+    given |= {"pareto": pareto, "points": points}
     with stdout_to_stderr():
         settings = _settings(file, given)
         try:
@@ -161,6 +170,7 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
             database=settings.shared_database,
             sampler=settings.sampler,
             sensitivity=settings.sensitivity,
+            warm_start=settings.warm_start,
             progress=progress,
         )
         return found

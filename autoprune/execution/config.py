@@ -52,6 +52,10 @@ def _front(given: Any) -> Pareto:
     return Pareto.parse(given)
 
 
+def _listed(given: Any) -> Any:
+    return [given] if isinstance(given, str) else given
+
+
 def _known_fields(given: Any) -> Any:
     if isinstance(given, Mapping):
         known = [field.name for field in fields(Recovery)]
@@ -95,6 +99,8 @@ class SearchFile(BaseModel):
         pareto: A cost, or ``COST=LOW..HIGH``: several models along a front in place of one. The
             budget may be left out then.
         points: Models along the front at most.
+        warm_start: Folder of an earlier run, or a list of them, relative to where the command
+            runs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -117,6 +123,7 @@ class SearchFile(BaseModel):
     sensitivity: Annotated[bool, Field(strict=True)] = True
     pareto: Annotated[Pareto, BeforeValidator(_front)] | None = None
     points: Annotated[int, Field(ge=2, strict=True)] = POINTS
+    warm_start: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = ()
     _path: Path = PrivateAttr(default=Path("search.yaml"))
 
     @property

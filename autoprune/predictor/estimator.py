@@ -22,21 +22,27 @@ _JITTER = 1e-6  # variance, of scores of variance 1
 class ScorePredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no types there
     """Gaussian process around an additive prior.
 
-    ``y = a + sum_j (b + d_j) x_j + f(x) + noise``: the first columns are what each unit is
-    thought to give up, ``b`` makes a score of their sum, ``d`` corrects single units (the
+    ``y = a + sum_j (b + d_j) x_j + f(x) + sum_k c_k g_k + noise``: the first columns are what each
+    unit is thought to give up, ``b`` makes a score of their sum, ``d`` corrects single units (the
     coefficients of SPDY, Frantar and Alistarh 2022, arXiv:2201.13096, learned from scores here),
-    ``f`` is smooth over all columns. All are normal a priori; their variances, the length of
-    ``f`` and the noise maximise the marginal likelihood (Rasmussen and Williams 2006, chapter 5).
+    ``f`` is smooth over all columns but the last, ``g``, which are predictions by earlier runs:
+    where these mislead, ``c`` comes to nothing. All are normal a priori; their variances, the
+    length of ``f`` and the noise maximise the marginal likelihood (Rasmussen and Williams 2006,
+    chapter 5).
 
     Args:
         prior: How many of the first columns add up to the prior; None for all.
         kernel: The ``kernel_`` of a predictor fitted before, whose variances are kept, which is
             much faster; None to fit them.
+        earlier: How many of the last columns are predictions by earlier runs.
     """
 
-    def __init__(self, prior: int | None = None, kernel: Kernel | None = None) -> None:
+    def __init__(
+        self, prior: int | None = None, kernel: Kernel | None = None, earlier: int = 0
+    ) -> None:
         self.prior = prior
         self.kernel = kernel
+        self.earlier = earlier
 
     def fit(self, X: Any, y: Any, noise: Any = None) -> Self:
         """Learn from scored policies.
@@ -47,13 +53,14 @@ class ScorePredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no
             noise: Standard deviation of each score beyond the noise that all have.
         """
         X, y = validate_data(self, X, y, y_numeric=True, dtype=np.float64)
-        self.prior_ = X.shape[1] if self.prior is None else min(self.prior, X.shape[1])
+        own = X.shape[1] - self.earlier
+        self.prior_ = own if self.prior is None else min(self.prior, own)
         self.center_, self.spread_ = X.mean(axis=0), _or_one(X.std(axis=0))
         self.unit_ = _or_one(X[:, : self.prior_].sum(axis=1).std())
         self.level_, self.scale_ = float(y.mean()), float(_or_one(y.std()))
         inputs, targets = self._inputs(X), (y - self.level_) / self.scale_
         extra = np.zeros(len(y)) if noise is None else np.asarray(noise) / self.scale_
-        start = self.kernel or _kernel(self.prior_, X.shape[1])
+        start = self.kernel or _kernel(self.prior_, own, self.earlier)
         optimiser = "fmin_l_bfgs_b" if self.kernel is None and len(y) > 1 else None
         self.process_ = GaussianProcessRegressor(
             start, alpha=_JITTER + extra**2, optimizer=optimiser
@@ -97,23 +104,29 @@ class ScorePredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no
     def _inputs(self, X: Floats) -> Floats:
         """Return the sum of the prior columns, these themselves, and all columns alike.
 
+        Those of earlier runs come last.
+
         All are centered as the scores are: the linear part needs no intercept then, for which
         it would have to call on the smooth part.
         """
         around = X - self.center_
         own = around[:, : self.prior_] / self.unit_
-        alike = around / (self.spread_ * X.shape[1] ** 0.5)
-        return np.hstack([own.sum(axis=1, keepdims=True), own, alike])
+        count = X.shape[1] - self.earlier
+        alike = around[:, :count] / (self.spread_[:count] * count**0.5)
+        last = around[:, count:] / self.spread_[count:]
+        return np.hstack([own.sum(axis=1, keepdims=True), own, alike, last])
 
 
-def _kernel(prior: int, columns: int) -> Kernel:
+def _kernel(prior: int, columns: int, earlier: int) -> Kernel:
     linear, ends = DotProduct(0.0, sigma_0_bounds="fixed"), 1 + prior
     slope = ConstantKernel(1.0, (1e-3, 1e2)) * Columns(linear, 0, 1)
     # Not less: the smooth part would take the place of coefficients, which nobody can read off it.
     each = ConstantKernel(0.3, (1e-1, 1e1)) * Columns(linear, 1, ends)
     length = RBF(2.0, (0.3, 30.0))
-    smooth = ConstantKernel(0.3, (1e-3, 1e1)) * Columns(length, ends, ends + columns)
-    return slope + each + smooth + WhiteKernel(0.1, (1e-4, 1e0))
+    rest = ConstantKernel(0.3, (1e-3, 1e1)) * Columns(length, ends, ends + columns)
+    for at in range(ends + columns, ends + columns + earlier):
+        rest += ConstantKernel(0.3, (1e-4, 1e0)) * Columns(linear, at, at + 1)
+    return slope + each + rest + WhiteKernel(0.1, (1e-4, 1e0))
 
 
 def _or_one(deviations: Any) -> Any:

@@ -130,8 +130,14 @@ def effort_line(result: Result | Front) -> str:
     return (
         f"{cost.evaluations} evaluations{stopped}, {count_text(round(cost.sample_forwards))} "
         f"sample forwards, {cost.seconds:.0f} s, sampler {cost.sampler}, seed {cost.seed}."
-        f"{_predictions(cost.predictions)}"
+        f"{_predictions(cost.predictions)}{_warm_start(cost.warm_start)}"
     )
+
+
+def _warm_start(evaluations: int) -> str:
+    """Return what the search started from, a sentence; nothing if it started cold."""
+    plural = "s" if evaluations > 1 else ""
+    return f" Warm start from {evaluations} earlier evaluation{plural}." if evaluations else ""
 
 
 def _predictions(found: Predictions) -> str:

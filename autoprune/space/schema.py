@@ -156,6 +156,11 @@ class UnitSpace:
         """Number of levels, the untouched one included."""
         return len(self.kept)
 
+    def nearest(self, sparsity: float) -> int:
+        """Return the level that removes the share of atoms nearest to ``sparsity``."""
+        aim = self.atoms * (1 - sparsity)
+        return min(range(self.levels), key=lambda at: abs(self.kept[at] - aim))
+
     def choice(self, method: str, level: int) -> Choice:
         """Return what a policy says for ``level``; N:M has one sparsity above level 0."""
         fixed = split_method(method)[0].sparsity

@@ -16,7 +16,7 @@ from autoprune.storage.engine import make_engine, parse_url, readable_errors
 from autoprune.storage.migrate import upgrade
 from autoprune.storage.models import EvaluationRow, RunRow
 from autoprune.storage.records import Evaluation, EvaluationKey, Run
-from autoprune.storage.rows import evaluation_row, key_columns, to_evaluation, to_run
+from autoprune.storage.rows import evaluation_row, key_columns, to_evaluation, to_key, to_run
 
 
 class Database:
@@ -114,6 +114,17 @@ class Database:
                 select(EvaluationRow).filter_by(run_id=run_id).order_by(EvaluationRow.id)
             )
             return [to_evaluation(row) for row in rows]
+
+    def comparable(self, run_id: int, outcome: str) -> list[tuple[EvaluationKey, Evaluation]]:
+        """Return what was evaluated in the ways of this run and had an outcome, oldest first.
+
+        What the run was given or found stored is among it.
+        """
+        ways = select(EvaluationRow.evaluator_fp).filter_by(run_id=run_id)
+        query = select(EvaluationRow).filter_by(outcome=outcome).order_by(EvaluationRow.id)
+        with self.transaction() as session:
+            rows = session.scalars(query.where(EvaluationRow.evaluator_fp.in_(ways)))
+            return [(to_key(row), to_evaluation(row)) for row in rows]
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

@@ -14,6 +14,11 @@ def key_columns(key: EvaluationKey) -> dict[str, str]:
     return asdict(key)
 
 
+def to_key(row: EvaluationRow) -> EvaluationKey:
+    """Return the key of a stored evaluation."""
+    return EvaluationKey(row.model_fp, row.data_fp, row.policy_fp, row.evaluator_fp)
+
+
 def to_run(row: RunRow) -> Run:
     """Return the record of a stored run."""
     return Run(

@@ -7,7 +7,7 @@ import typer
 
 from benchmarks.command import command
 from benchmarks.provenance import code_of
-from benchmarks.search import live, overhead, tabled
+from benchmarks.search import live, overhead, tabled, warm
 from benchmarks.search.ablated import WITHOUT
 from benchmarks.search.figures import figures
 from benchmarks.tasks import Task
@@ -15,6 +15,8 @@ from benchmarks.tasks import Task
 LIMIT = 3600.0  # seconds of processor time between two evaluations
 TABLES = ("digits_chain", "digits_residual", "fashion_methods")
 SAMPLERS = ("budgeted", "tpe", "cmaes", "nsga2", "random", "spdy", "minimax", "uniform")
+_PLAIN = ("none", "same", "negated", "shuffled")
+EARLIER = {table: (*_PLAIN, "other_budget") for table in TABLES[:2]} | {TABLES[2]: _PLAIN}
 SETTINGS = tuple((m, s) for m in ("resnet20", "mobilenet_v2") for s in (0.5, 0.25))
 TRIALS = {"tpe": 400, "budgeted": 100}
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
@@ -39,6 +41,11 @@ def tasks(*, quick: bool) -> Iterator[Task]:
             many: dict[str, Any] = {"seeds": 3 if quick else 20, "trials": 40 if quick else 100}
             given: dict[str, Any] = {"table": table, "sampler": sampler, "first": FIRST, **many}
             yield task("table", f"{table}.{sampler}", tabled.search, **given)
+    for table in TABLES[1:2] if quick else TABLES:
+        for earlier in ("none", "negated") if quick else EARLIER[table]:
+            many = {"seeds": 3 if quick else 20, "trials": 40}
+            given = {"table": table, "earlier": earlier, "first": FIRST, **many}
+            yield task("warm", f"{table}.{earlier}", warm.search, **given)
     sizes = overhead.SIZES[:2] if quick else overhead.SIZES
     storing = code_of("autoprune/agent", "autoprune/predictor", "autoprune/storage", "benchmarks")
     yield task("overhead", "budgeted", overhead.measure, storing, sizes=sizes)

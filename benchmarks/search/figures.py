@@ -38,6 +38,7 @@ def figures(results: Results) -> dict[str, Any]:
         "cost_ratio_tpe_score": _median(_ratios(live, "trace", by_loss)),
         "table_gap_points": max(gaps.values(), default=None),
         "table_evaluations": {name: _needed(facts) for name, facts in _tables(results).items()},
+        "warm_start": {n: _warm(f) for n, f in results.get("warm", {}).items() if "needed" in f},
         "overhead_ms_per_trial": max(_overheads(results), default=None),
     }
 
@@ -75,6 +76,12 @@ def _tables(results: Results) -> Mapping[str, Facts]:
 
 def _ours(results: Results) -> dict[str, Facts]:
     return {n: f for n, f in _tables(results).items() if n.endswith(".budgeted")}
+
+
+def _warm(facts: Facts) -> dict[str, float | None]:
+    """Return medians over seeds: evaluations needed, and points below the best after some."""
+    found = {name: median(facts[name]) for name in facts if name.startswith("gap_")}
+    return found | {"needed": _needed(facts)["median"]}
 
 
 def _needed(facts: Facts) -> dict[str, float | int | None]:

@@ -9,8 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import autoprune
-from autoprune.agent.run import STUDY
-from autoprune.agent.workspace import DATABASE
+from autoprune.agent.workspace import DATABASE, STUDY
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url

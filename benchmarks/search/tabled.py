@@ -1,6 +1,7 @@
 """Searches whose evaluations are look-ups in exhaustive tables: many seeds, no network runs."""
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import optuna
@@ -42,8 +43,7 @@ def search(note: Note, table: str, sampler: str, seeds: int, trials: int, first:
     for seed in range(first, first + seeds):
         made = sampler_of(objective, sampler, seed, errors)
         gap = gaps_of(objective, study_of(made), made, trials)
-        close = np.flatnonzero(np.array(gap) <= CLOSE)
-        needed.append(int(close[0]) + 1 if len(close) else None)
+        needed.append(needed_by(gap))
         gaps.append(gap[-1])
         note(needed=needed, gap=gaps, probes=len(objective.table.single))
 
@@ -51,6 +51,12 @@ def search(note: Note, table: str, sampler: str, seeds: int, trials: int, first:
 def study_of(sampler: PolicySampler) -> optuna.Study:
     """Return an empty study in memory."""
     return optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner())
+
+
+def needed_by(gaps: Sequence[float]) -> int | None:
+    """Return how many evaluations it took until a gap was close enough to count as found."""
+    close = np.flatnonzero(np.array(gaps) <= CLOSE)
+    return int(close[0]) + 1 if len(close) else None
 
 
 def gaps_of(

@@ -16,7 +16,7 @@ import autoprune
 from autoprune.agent import members
 from autoprune.agent.front import FrontResult
 from autoprune.agent.inside import Inside
-from autoprune.agent.run import STUDY
+from autoprune.agent.workspace import STUDY
 from autoprune.artifacts.front import SCHEMA_FILE, Front
 from autoprune.artifacts.result import Result, schema_text
 from autoprune.core.imports import load_object

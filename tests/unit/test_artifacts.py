@@ -310,6 +310,7 @@ RESULT = {
             **{"count": 3, "spearman": 0.5, "coverage": 1.0, "ranked": 2, "spared": 4},
             **{"audited": 1, "wrong": 0, "wrong_at_most": 0.95},
         },
+        "warm_start": 9,
     },
     "checks": {
         **{"sliced_equals_masked": True, "budget_met": True},

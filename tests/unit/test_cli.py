@@ -130,12 +130,14 @@ def test_options_win_over_the_file(fake: FakeSearch, run: Any, tmp_path: Path) -
     (tmp_path / "search.yaml").write_text(SEARCH + "space: file:./mine.yaml\nseed: 5\n")
     words = ["--budget", "params=30%", "--budget", "size=1MB", "--trials", "3", "--timeout", "2m"]
     more = ["--seed", "0", "--out", "there", "--if-exists", "resume"]
+    more += ["--warm-start", "one", "--warm-start", "two"]
     assert run("search", "search.yaml", *words, *more)[0] == 0
     given = fake.given
     assert given["budget"] == Budget.parse("params=30%,size=1MB")
     assert (given["trials"], given["timeout"], given["seed"]) == (3, 120, 0)
     assert (given["if_exists"], given["out"]) == ("resume", Path("there"))
     assert given["space"] == f"file:{tmp_path / 'mine.yaml'}"
+    assert list(given["warm_start"]) == [Path("one"), Path("two")]
 
 
 def test_the_shared_database_of_the_file_is_beside_it_and_an_option_wins(

@@ -266,3 +266,41 @@ def test_the_share_spared_wrongly_has_an_upper_bound(
     """Of two, one wrong: the bound p solves P(at most one of two) = 1 - p^2 = 0.05."""
     found = Savings(spared=9, audited=audited, wrong=wrong).wrong_at_most
     assert found == (None if bound is None else pytest.approx(bound))
+
+
+# --- predictions by earlier runs
+
+
+def error(column: Floats | None, X: Floats, y: Floats, rows: int) -> float:
+    """Return the error on all rows after a fit to the first few, given an earlier prediction."""
+    seen = X if column is None else np.column_stack([X, column])
+    model = ScorePredictor(10, earlier=0 if column is None else 1).fit(seen[:rows], y[:rows])
+    return float(np.sqrt(np.mean((model.predict(seen) - y) ** 2)))
+
+
+def test_an_earlier_run_tells_where_scores_are_few() -> None:
+    for sign in (1.0, -1.0):  # one that is wrong throughout tells as much
+        ratios = []
+        for seed in range(6):
+            X, y = drawn(bent, seed, rows=200)
+            ratios.append(error(sign * bent(X), X, y, 8) / error(None, X, y, 8))
+        assert np.median(ratios) < 0.6
+
+
+@pytest.mark.parametrize(("rows", "most"), [(8, 1.25), (16, 1.15)])
+def test_an_earlier_run_that_tells_nothing_counts_for_nothing(rows: int, most: float) -> None:
+    ratios = []
+    for seed in range(10):
+        X, y = drawn(bent, seed, rows=200)
+        shuffled = np.random.default_rng(seed).permutation(y)
+        ratios.append(error(shuffled, X, y, rows) / error(None, X, y, rows))
+    assert np.median(ratios) < most
+
+
+def test_two_earlier_runs_are_told_apart() -> None:
+    X, y = drawn(bent, 0, rows=200)
+    noise = np.random.default_rng(0).normal(size=200)
+    one = np.column_stack([X, bent(X), noise])
+    model = ScorePredictor(10, earlier=2).fit(one[:12], y[:12])
+    assert spearmanr(model.predict(one), y).statistic > 0.95
+    assert len(model.coefficients()) == 10

@@ -66,6 +66,12 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert file.reference(file.runner) == "local"
 
 
+@pytest.mark.parametrize("given", ["runs/one", "[runs/one, runs/two]"])
+def test_earlier_runs_are_one_or_several(tmp_path: Path, given: str) -> None:
+    file = search_file(tmp_path, f"{SMALL}warm_start: {given}\n")
+    assert file.warm_start == (Path("runs/one"), Path("runs/two"))[: 1 + given.count(",")]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -82,6 +88,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         ("space: [", r"search\.yaml, line 5, is not valid YAML"),
         ("database: 3", r"the key 'database' is wrong: .*string\. Got 3"),
         ("database: ''", r"the key 'database' is wrong"),
+        ("warm_start: 3", r"the key 'warm_start' is wrong: .*Got 3"),
         ("checkpoint: 3", r"the key 'checkpoint' is wrong: .*string\. Got 3"),
     ],
 )

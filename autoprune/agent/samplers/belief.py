@@ -1,7 +1,9 @@
 """What scores so far make one expect of other policies."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ class Belief:
         best: The lowest score that is expected of what was scored inside the budget, as predicted.
         logarithmic: Whether the predictor was given logarithms.
         record: What predictions so far were worth; intervals are as wide as it says.
+        earlier: What earlier runs make one expect.
     """
 
     pool: Pool
@@ -35,6 +38,12 @@ class Belief:
     best: float
     logarithmic: bool
     record: Reliability
+    earlier: Sequence["Belief"] = ()
+
+    def expected(self, rows: Rows) -> Floats:
+        """Return the scores expected of policies, or their logarithms."""
+        found: Floats = self.model.predict(features(self.pool, rows, self.earlier))
+        return found
 
     def interval(self, row: Rows) -> tuple[float, float, float]:
         """Return the score expected of one policy, and the ends of its 90% interval."""
@@ -43,14 +52,16 @@ class Belief:
 
     def intervals(self, rows: Rows) -> Floats:
         """Return the scores expected, and both ends of their 90% intervals, ``policies x 3``."""
-        mean, std = self.model.predict(features(self.pool, rows), return_std=True)
+        seen = features(self.pool, rows, self.earlier)
+        mean, std = self.model.predict(seen, return_std=True)
         wide = self.record.width * std * norm.ppf((1 + COVERAGE) / 2)
         found: Floats = np.stack([mean, mean - wide, mean + wide], axis=1)
         return np.exp(found) if self.logarithmic else found
 
     def improvement(self, rows: Rows) -> Floats:
         """Return by how much each policy is expected to improve on the best, noise left out."""
-        mean, std = self.model.predict(features(self.pool, rows), return_std=True)
+        seen = features(self.pool, rows, self.earlier)
+        mean, std = self.model.predict(seen, return_std=True)
         std = np.sqrt(np.maximum(std**2 - self.model.noise_**2, 1e-12))
         gain = (self.best - mean) / std
         found: Floats = std * (gain * norm.cdf(gain) + norm.pdf(gain))
@@ -67,9 +78,11 @@ class Forecaster:
 
     Args:
         pool: What makes features of rows.
+        earlier: What earlier runs found, in rows of the same form.
     """
 
     pool: Pool
+    earlier: Sequence[Known] = ()
     _kernels: dict[tuple[int, bool], Any] = field(default_factory=dict)
 
     def belief(self, known: Known) -> Belief | None:
@@ -77,17 +90,17 @@ class Forecaster:
         if np.isfinite(known.values).sum() < _LEAST:
             return None
         logarithmic = bool(np.nanmin(known.final) > 0)
-        model = ScorePredictor(self.pool.encoding.units, self._kernel(known, logarithmic))
+        model = self._model(self._kernel(known, logarithmic))
         rows, values, noise = self._data(known, logarithmic)
         model.fit(rows, values, noise)
         if len(known.pending):
             # What others score now is taken to turn out as predicted: nobody else goes there.
-            pending = features(self.pool, known.pending)
+            pending = features(self.pool, known.pending, self._told)
             believed = model.predict(pending)
             rows, values = np.concatenate([rows, pending]), np.concatenate([values, believed])
             model.fit(rows, values, np.concatenate([noise, np.zeros(len(pending))]))
         best, record = self._best(known, model, rows), Reliability.of(known.predictions)
-        return Belief(self.pool, model, best, logarithmic, record)
+        return Belief(self.pool, model, best, logarithmic, record, self._told)
 
     def _best(self, known: Known, model: ScorePredictor, seen: Floats) -> float:
         """Return the lowest score expected of what was proposed inside the budget, else at all.
@@ -101,11 +114,20 @@ class Forecaster:
         inside = self.pool.projection.meets(self.pool.encoding.split(rows)[0])
         return float(model.predict(seen[inside] if inside.any() else seen).min())
 
+    @cached_property
+    def _told(self) -> list[Belief]:
+        """What each earlier run that scored enough makes one expect."""
+        found = (Forecaster(self.pool).belief(known) for known in self.earlier)
+        return [belief for belief in found if belief is not None]
+
+    def _model(self, kernel: Any = None) -> ScorePredictor:
+        return ScorePredictor(self.pool.encoding.units, kernel, len(self._told))
+
     def _kernel(self, known: Known, logarithmic: bool) -> Any:
         """Return the variances fitted last: to what was known then, so a resume finds the same."""
         first = _first(known)
         if (first, logarithmic) not in self._kernels:
-            model = ScorePredictor(self.pool.encoding.units)
+            model = self._model()
             model.fit(*self._data(known.first(first), logarithmic))
             self._kernels = {(first, logarithmic): model.kernel_}
         return self._kernels[first, logarithmic]
@@ -119,7 +141,7 @@ class Forecaster:
             # What was stopped may be expected below zero; it was stopped as no better than all.
             values = np.maximum(values, np.nanmin(known.final))
             values, noise = np.log(values), noise / values
-        return features(self.pool, known.rows[chosen]), values, noise
+        return features(self.pool, known.rows[chosen], self._told), values, noise
 
 
 def _first(known: Known) -> int:
@@ -134,7 +156,11 @@ def _first(known: Known) -> int:
     return int(ended[count - 1]) + 1
 
 
-def features(pool: Pool, rows: Rows) -> Floats:
-    """Return what the predictor sees: given up, share removed by unit and by method."""
+def features(pool: Pool, rows: Rows, earlier: Sequence[Belief] = ()) -> Floats:
+    """Return what the predictor sees: given up, share removed by unit and by method.
+
+    What is expected by earlier runs comes last, a column for each.
+    """
     parts = (pool.given_up(rows), pool.encoding.removed(rows), pool.encoding.by_method(rows))
-    return np.concatenate(parts, axis=-1)
+    told = (belief.expected(rows)[:, None] for belief in earlier)
+    return np.concatenate([*parts, *told], axis=-1)

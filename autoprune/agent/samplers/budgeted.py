@@ -36,6 +36,7 @@ class BudgetedSampler(PolicySampler):
         anchors: Parameters proposed first.
         errors: What is given up, ``units x methods x levels``, infinite for what a unit does not
             have; None where nothing was measured.
+        earlier: What earlier runs found, in rows of this one.
         exploration: Share of proposals that are drawn whatever is predicted, which audits what is
             predicted.
         gate: Rank correlation of predictions with scores so far; below it they decide nothing.
@@ -50,6 +51,7 @@ class BudgetedSampler(PolicySampler):
         anchors: Sequence[Params] = (),
         errors: Floats | None = None,
         *,
+        earlier: Sequence[Known] = (),
         exploration: float = 0.1,
         gate: float = 0.3,
         predicts: bool = True,
@@ -57,7 +59,7 @@ class BudgetedSampler(PolicySampler):
     ) -> None:
         super().__init__(projection, seed, anchors)
         self.pool = Pool.of(projection, self.encoding, errors)
-        self._forecaster = Forecaster(self.pool)
+        self._forecaster = Forecaster(self.pool, earlier)
         self._exploration = exploration
         self._gate = gate
         self._predicts = predicts

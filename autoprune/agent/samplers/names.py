@@ -13,6 +13,7 @@ from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.allocated import AllocationSampler, Rule, SpdySampler
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.budgeted import BudgetedSampler
+from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.projected import ProjectedSampler, tpe
 from autoprune.core.registry import Registry
 from autoprune.errors import ConfigError
@@ -30,12 +31,14 @@ class Start:
         seed: Seed of the run.
         anchors: Parameters proposed first.
         errors: What is given up, as for `Pool`; None where nothing was measured.
+        earlier: What earlier runs found, in rows of this one.
     """
 
     projection: Projection
     seed: int
     anchors: Sequence[Params] = ()
     errors: Floats | None = None
+    earlier: Sequence[Known] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,11 @@ def make_sampler(name: str, start: Start) -> PolicySampler:
 def budgeted(**options: Any) -> Kind:
     """Return our sampler, with options of `BudgetedSampler`."""
     return Kind(
-        lambda s: BudgetedSampler(s.projection, s.seed, s.anchors, s.errors, **options), True, True
+        lambda s: BudgetedSampler(
+            s.projection, s.seed, s.anchors, s.errors, earlier=s.earlier, **options
+        ),
+        True,
+        True,
     )
 
 

@@ -1,0 +1,152 @@
+"""Warm start: what earlier runs found, in the words of this search."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from autoprune.agent.encoding import Encoding, Params, params_near
+from autoprune.agent.outcomes import SCORED
+from autoprune.agent.promising import promising
+from autoprune.agent.samplers.known import Known
+from autoprune.agent.samplers.pool import Pool
+from autoprune.agent.workspace import DATABASE, STUDY, WARM_START, Workspace
+from autoprune.core.policy import Policy
+from autoprune.errors import ConfigError
+from autoprune.space.schema import UnitSpace
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+from autoprune.storage.records import Evaluation, EvaluationKey
+
+_SHARED = 0.5  # share of this search's units that an earlier run must have cut once at least
+
+
+@dataclass(frozen=True)
+class EarlierRun:
+    """What one earlier run scored to the end.
+
+    Args:
+        folder: Its folder, absolute.
+        policies: Policies, oldest first.
+        scores: Their scores, lower is better.
+    """
+
+    folder: str
+    policies: Sequence[Policy]
+    scores: Sequence[float]
+
+    def known(self, encoding: Encoding) -> Known:
+        """Return all of it in rows of this search; several policies may lie nearest to one."""
+        rows = [encoding.row(params_near(policy, encoding.spaces)) for policy in self.policies]
+        scores = np.array(self.scores, float)
+        return Known(np.stack(rows), scores, [{}] * len(rows), [], np.stack(rows)[:0], set())
+
+    def check(self, spaces: Mapping[str, UnitSpace]) -> None:
+        """Refuse a run of another model.
+
+        Raises:
+            ConfigError: If it has less than half of the units.
+        """
+        cut = {unit for policy in self.policies for unit in policy}
+        shared = len(spaces.keys() & cut)
+        if shared < _SHARED * len(spaces):
+            raise ConfigError(
+                f"The run in {self.folder} cannot warm-start this search: of the {len(spaces)} "
+                f"units that may be pruned here it cut {shared}, and at least half are needed. It "
+                f"cut {', '.join(sorted(cut)[:3]) or 'nothing'}; here are "
+                f"{', '.join(sorted(spaces)[:3])}. Name a run of the same or a similar model, "
+                "or leave out --warm-start."
+            )
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What a search takes from earlier runs.
+
+    Args:
+        runs: The earlier runs.
+        paid: What they paid for, by its key; empty where it is no longer known.
+    """
+
+    runs: Sequence[EarlierRun] = ()
+    paid: Sequence[tuple[EvaluationKey, Evaluation]] = ()
+
+    @property
+    def evaluations(self) -> int:
+        """How many evaluations there are."""
+        return sum(len(run.policies) for run in self.runs)
+
+    def known(self, encoding: Encoding) -> list[Known]:
+        """Return what each run found, in rows of this search."""
+        return [run.known(encoding) for run in self.runs]
+
+    def first(self, pool: Pool, seed: int) -> list[Params]:
+        """Return what each run makes one expect most of, which this search proposes first."""
+        rng, encoding = np.random.default_rng(seed), pool.encoding
+        return [encoding.params(promising(pool, run, rng)) for run in self.known(encoding)]
+
+    def keep(self, workspace: Workspace, database: Database, model_fp: str, data_fp: str) -> None:
+        """Keep all of it with the run, and what need not be paid again.
+
+        Args:
+            workspace: The run's folder.
+            database: Its database.
+            model_fp: Fingerprint of the dense model.
+            data_fp: Fingerprint of the data.
+        """
+        for key, found in self.paid:
+            if (key.model_fp, key.data_fp) == (model_fp, data_fp):
+                free = replace(found, sample_forwards=0.0, seconds=0.0)  # somebody else paid
+                database.record_evaluation(None, key, free)
+        runs = [
+            {
+                "folder": run.folder,
+                "policies": [policy.to_dict() for policy in run.policies],
+                "scores": list(run.scores),
+            }
+            for run in self.runs
+        ]
+        workspace.keep(WARM_START, {"runs": runs} if runs else {})
+
+    @classmethod
+    def of(cls, folders: Iterable[str], workspace: Workspace) -> Self:
+        """Return what the run kept, else read the folders of the earlier runs.
+
+        Args:
+            folders: Folders of earlier runs, absolute.
+            workspace: The run's folder.
+
+        Raises:
+            ConfigError: If a folder holds no run, or none that scored a policy.
+        """
+        kept = workspace.kept(WARM_START)
+        if kept:
+            return cls([_read(**run) for run in kept["runs"]])
+        found = [_scored(Path(folder), workspace) for folder in folders]
+        runs = [
+            EarlierRun(folder, [e.policy for _, e in one], [float(e.score or 0) for _, e in one])
+            for folder, one in zip(folders, found, strict=True)
+        ]
+        return cls(runs, [pair for one in found for pair in one])
+
+
+def _read(folder: str, policies: Sequence[Any], scores: Sequence[float]) -> EarlierRun:
+    return EarlierRun(folder, [Policy.from_dict(policy) for policy in policies], scores)
+
+
+def _scored(folder: Path, workspace: Workspace) -> list[tuple[EvaluationKey, Evaluation]]:
+    """Return what the run in a folder scored to the end, with its keys."""
+    advice = "Name the folder of an earlier search, or leave out --warm-start."
+    if folder.resolve() == workspace.folder.resolve():
+        raise ConfigError(f"A search cannot be warm-started by itself: {folder}. {advice}")
+    if not (folder / DATABASE).is_file():
+        raise ConfigError(f"{folder} holds no run: there is no {DATABASE} in it. {advice}")
+    with closing(Database.open(sqlite_url(folder / DATABASE))) as database:
+        run = database.find_run(STUDY)
+        found = database.comparable(run.id, SCORED) if run else []
+    if not found:
+        raise ConfigError(f"The run in {folder} scored no policy to the end. {advice}")
+    return found
