@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from optuna.trial import FrozenTrial
 
 from autoprune.agent.encoding import Encoding, Params, Rows, distributions
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.known import History, Known
+from autoprune.agent.samplers.known import History, Known, claim
 from autoprune.core.fingerprint import seed_from
 
 
@@ -37,10 +38,11 @@ class Proposal:
 
 
 class PolicySampler(BaseSampler, ABC):
-    """Proposes policies inside the budget, none twice; works in any Optuna study.
+    """Proposes policies inside the budget, none twice; works in any Optuna study of one value.
 
     A proposal is a function of the seed and the trials so far, so a resumed search goes on as if
-    it had never stopped. Where nothing new is left, something that was tried is proposed.
+    it had never stopped. Where nothing new is left, something that was tried is proposed. Threads
+    may share one; it can be pickled.
 
     Args:
         projection: What is feasible.
@@ -58,6 +60,15 @@ class PolicySampler(BaseSampler, ABC):
         self._seed = seed
         self._history = History(self.encoding)
         self._anchors = [self.encoding.wish(params) for params in anchors]
+        self._lock = Lock()  # studies may be optimised by several threads
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: a lock cannot be, and what was read is read again."""
+        return {**self.__dict__, "_history": History(self.encoding), "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = Lock()
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -68,8 +79,11 @@ class PolicySampler(BaseSampler, ABC):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> Params:
-        """Return the parameters of the next policy."""
-        return self.encoding.params(self.propose(study, trial).row)
+        """Return the parameters of the next policy, which others know of from now on."""
+        with self._lock:
+            row = self._proposed(study, trial).row
+            claim(study, trial, row)
+        return self.encoding.params(row)
 
     def sample_independent(
         self,
@@ -88,9 +102,16 @@ class PolicySampler(BaseSampler, ABC):
         Args:
             study: What was tried.
             trial: The trial it is for; only samplers that ``needs_trial`` look at it.
+
+        Raises:
+            ConfigError: If the study has several objectives.
         """
-        known = self._history.read(study)
-        tried, started = known.tried, len(known.rows) + len(known.pending)
+        with self._lock:
+            return self._proposed(study, trial)
+
+    def _proposed(self, study: Study, trial: FrozenTrial | None) -> Proposal:
+        known = self._history.read(study, trial.number if trial else 0)
+        tried, started = known.tried, known.started
         for row in map(self._projected, self._anchors[started:]):  # limits may be tightened
             if row.tobytes() not in tried:
                 return Proposal(row, "anchor")
