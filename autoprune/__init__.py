@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from autoprune.agent.latency_built import BuiltLatency as BuiltLatency
     from autoprune.agent.latency_check import CheckedLatency as CheckedLatency
     from autoprune.agent.latency_stored import StoredLatencies as StoredLatencies
+    from autoprune.agent.prunable import Prunable as Prunable
     from autoprune.agent.result import SearchResult as SearchResult
     from autoprune.api import export as export
     from autoprune.api import load as load
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from autoprune.latency_api import forget_latency as forget_latency
     from autoprune.latency_api import stored_latencies as stored_latencies
     from autoprune.profile_api import profile as profile
+    from autoprune.prunable_api import prunable as prunable
     from autoprune.reporting.inventory import Inventory as Inventory
     from autoprune.tasks.classification import Classification as Classification
 
@@ -37,6 +39,7 @@ _HOMES = {
     "Exported": "autoprune.artifacts.export",
     "Inventory": "autoprune.reporting.inventory",
     "Policy": "autoprune.core.policy",
+    "Prunable": "autoprune.agent.prunable",
     "Recovery": "autoprune.core.recovery",
     "SearchResult": "autoprune.agent.result",
     "Sensitivity": "autoprune.evaluation.sensitivity",
@@ -47,6 +50,7 @@ _HOMES = {
     "forget_latency": "autoprune.latency_api",
     "load": "autoprune.api",
     "profile": "autoprune.profile_api",
+    "prunable": "autoprune.prunable_api",
     "search": "autoprune.api",
     "stored_latencies": "autoprune.latency_api",
     "units": "autoprune.api",

@@ -1,9 +1,9 @@
 """The public functions: everything else is wired together here."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 from torch import nn
@@ -20,7 +20,7 @@ from autoprune.artifacts.export_folder import export_folder
 from autoprune.artifacts.export_formats import Format
 from autoprune.artifacts.export_target import IfFileExists
 from autoprune.artifacts.files import write_text
-from autoprune.core.budget import Budget
+from autoprune.core.budget import Budget, BudgetLike
 from autoprune.core.fingerprint import MAX_SEED
 from autoprune.core.numbers import check_at_least
 from autoprune.core.progress import ProgressCallback
@@ -39,8 +39,6 @@ from autoprune.surgery.discover import discover
 from autoprune.surgery.nested import Inputs
 from autoprune.tasks import Task
 from autoprune.tasks.base import check_task
-
-BudgetLike = Budget | str | Iterable[str] | Mapping[str, Any]
 
 
 def search(

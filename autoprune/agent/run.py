@@ -7,7 +7,7 @@ from pathlib import Path
 
 import optuna
 
-from autoprune.agent.anchors import allocations, anchors
+from autoprune.agent.anchors import first_proposals
 from autoprune.agent.encoding import Encoding
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finished import finished
@@ -134,9 +134,7 @@ def _search(
 def _sampler(request: Request, prepared: Prepared, sensed: Sensed) -> PolicySampler:
     projection = prepared.projection
     errors = sensed.padded(Encoding(projection.spaces))
-    first = anchors(prepared.plan, projection.spaces)
-    if errors is not None:
-        first = allocations(prepared.plan, projection, errors)
+    first = first_proposals(prepared.plan, projection, errors)
     start = Start(projection=projection, seed=request.seed, anchors=first, errors=errors)
     return make_sampler(request.sampler, start)
 
