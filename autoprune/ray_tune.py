@@ -50,13 +50,14 @@ class StagedOptunaSearch(OptunaSearch):
                 "ray.tune.search.optuna.OptunaSearch."
             )
         self._stages = stages
-        self._reached: dict[str, int] = {}
+        self._last: dict[str, tuple[int, float]] = {}  # stage and value
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Report the value of a stage; a trial that was restarted repeats some."""
-        if result[_STEP] > self._reached.get(trial_id, 0):
-            self._ot_trials[trial_id].report(result[self.metric], result[_STEP])
-            self._reached[trial_id] = result[_STEP]
+        step, value = result[_STEP], result.get(self.metric)
+        if value is not None and step > self._last.get(trial_id, (0, 0.0))[0]:
+            self._ot_trials[trial_id].report(value, step)
+            self._last[trial_id] = step, value
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -66,14 +67,14 @@ class StagedOptunaSearch(OptunaSearch):
             return  # it failed, and was restored since: the study keeps the failure
         self._completed_trials.add(trial_id)
         trial: Trial = self._ot_trials[trial_id]
-        value = (result or {}).get(self.metric)
-        if result and value is not None:
+        if result:  # HyperBand gives none
             self.on_trial_result(trial_id, result)
+        step, value = self._last.get(trial_id, (0, 0.0))
         if error or value != value:
             trial.study.tell(trial, state=TrialState.FAIL)
-        elif trial_id not in self._reached:
+        elif step == 0:
             abandon(trial)
-        elif value is None or self._reached[trial_id] < self._stages:
+        elif step < self._stages:
             trial.study.tell(trial, state=TrialState.PRUNED)
         else:
             trial.study.tell(trial, value)

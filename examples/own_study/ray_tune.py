@@ -33,12 +33,11 @@ def objective(config: dict[str, Any], prunable: autoprune.Prunable) -> None:
         tune.report({"loss": loss, "accuracy": accuracy})
 
 
-def main() -> None:
-    """Search policies and a learning rate together, then tell what was found."""
-    data = loaders()
-    task = autoprune.Classification(data)
-    prunable = autoprune.prunable(dense(data["train"]), task=task, budget="macs=50%")
-    search = StagedOptunaSearch(
+def search(
+    prunable: autoprune.Prunable, folder: str
+) -> tuple[StagedOptunaSearch, tune.ResultGrid]:
+    """Return the finished search over policies and a learning rate, and its trials."""
+    searcher = StagedOptunaSearch(
         prunable.distributions | {"rate": FloatDistribution(0.003, 0.1, log=True)},
         metric="loss",
         mode="min",
@@ -48,20 +47,27 @@ def main() -> None:
     scheduler = ASHAScheduler(
         metric="loss", mode="min", max_t=STAGES, grace_period=1, reduction_factor=2
     )
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=2**27, log_to_driver=False)
+    tuner = tune.Tuner(
+        tune.with_parameters(objective, prunable=prunable),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=TRIALS,
+            max_concurrent_trials=2,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(storage_path=folder, verbose=0),
+    )
+    return searcher, tuner.fit()
+
+
+def main() -> None:
+    """Search, then tell what was found."""
+    data = loaders()
+    task = autoprune.Classification(data)
+    prunable = autoprune.prunable(dense(data["train"]), task=task, budget="macs=50%")
     with tempfile.TemporaryDirectory() as folder:
-        found = tune.Tuner(
-            tune.with_parameters(objective, prunable=prunable),
-            tune_config=tune.TuneConfig(
-                search_alg=search,
-                scheduler=scheduler,
-                num_samples=TRIALS,
-                max_concurrent_trials=2,
-                reuse_actors=True,
-            ),
-            run_config=tune.RunConfig(storage_path=folder, verbose=0),
-        ).fit()
-    ray.shutdown()
+        _, found = search(prunable, folder)
     trials = found.get_dataframe()
     whole = trials[trials["training_iteration"] == STAGES]
     best = found[int(whole["loss"].idxmin())]
@@ -72,4 +78,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=2**27, log_to_driver=False)
     main()
+    ray.shutdown()

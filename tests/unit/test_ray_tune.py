@@ -61,6 +61,18 @@ def test_a_trial_with_fewer_stages_is_told_as_stopped() -> None:
     assert stopped.intermediate_values == {1: 5.0, 2: 4.0}
 
 
+def test_the_last_value_counts_where_a_scheduler_ends_a_trial_that_it_paused() -> None:
+    search = searching(stages=2)
+    for name, values in (("whole", (3.0, 2.0)), ("stopped", (5.0,))):
+        search.suggest(name)
+        for step, value in enumerate(values, 1):
+            search.on_trial_result(name, result(value, step))
+        search.on_trial_complete(name)
+    whole, stopped = told(search)
+    assert (whole.state, whole.value) == (TrialState.COMPLETE, 2.0)
+    assert (stopped.state, stopped.value) == (TrialState.PRUNED, 5.0)
+
+
 def test_the_sampler_takes_a_stopped_trial_for_what_it_would_have_come_to() -> None:
     search = searching(stages=2)
     for number in range(9):
