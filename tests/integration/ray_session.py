@@ -10,7 +10,6 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray_tune import search
 
 import autoprune
 from autoprune.agent.samplers.budgeted import BudgetedSampler
@@ -18,6 +17,7 @@ from autoprune.ray_tune import StagedOptunaSearch
 from autoprune.testing.samplers import mixed
 
 from digits import dense, loaders
+from ray_tune import search
 
 
 def troubled(config: dict[str, Any]) -> None:
