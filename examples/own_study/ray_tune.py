@@ -7,9 +7,11 @@ Ray listens on all interfaces of a machine: docs/own_study.md says how to keep i
 import tempfile
 from typing import Any
 
+import optuna
 import ray
 import torch
 from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
@@ -33,32 +35,34 @@ def objective(config: dict[str, Any], prunable: autoprune.Prunable) -> None:
         tune.report({"loss": loss, "accuracy": accuracy})
 
 
-def search(
-    prunable: autoprune.Prunable, folder: str
-) -> tuple[StagedOptunaSearch, tune.ResultGrid]:
-    """Return the finished search over policies and a learning rate, and its trials."""
+def search(prunable: autoprune.Prunable) -> optuna.Study:
+    """Return the study of a finished search over policies and a learning rate."""
+    storage = optuna.storages.InMemoryStorage()
     searcher = StagedOptunaSearch(
         prunable.distributions | {"rate": FloatDistribution(0.003, 0.1, log=True)},
         metric="loss",
         mode="min",
         sampler=prunable.sampler(seed=0),
+        storage=storage,
+        study_name="digits",
         stages=STAGES,
     )
     scheduler = ASHAScheduler(
         metric="loss", mode="min", max_t=STAGES, grace_period=1, reduction_factor=2
     )
-    tuner = tune.Tuner(
-        tune.with_parameters(objective, prunable=prunable),
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=scheduler,
-            num_samples=TRIALS,
-            max_concurrent_trials=2,
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(storage_path=folder, verbose=0),
-    )
-    return searcher, tuner.fit()
+    with tempfile.TemporaryDirectory() as folder:
+        tune.Tuner(
+            tune.with_parameters(objective, prunable=prunable),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=TRIALS,
+                max_concurrent_trials=2,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(storage_path=folder, verbose=0),
+        ).fit()
+    return optuna.load_study(study_name="digits", storage=storage)
 
 
 def main() -> None:
@@ -66,18 +70,16 @@ def main() -> None:
     data = loaders()
     task = autoprune.Classification(data)
     prunable = autoprune.prunable(dense(data["train"]), task=task, budget="macs=50%")
-    with tempfile.TemporaryDirectory() as folder:
-        _, found = search(prunable, folder)
-    trials = found.get_dataframe()
-    whole = trials[trials["training_iteration"] == STAGES]
-    best = found[int(whole["loss"].idxmin())]
-    policy = prunable.policy(best.config or {})
+    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=2**27, log_to_driver=False)
+    study = search(prunable)
+    ray.shutdown()
+
+    policy = prunable.policy(study.best_params)
     share = prunable.costs(policy).macs / prunable.costs(autoprune.Policy({})).macs
-    print(f"{len(trials)} trials, {len(trials) - len(whole)} of them stopped early")
-    print(f"best policy: loss {whole['loss'].min():.4f} at {share:.1%} of the multiply-adds")
+    stopped = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
+    print(f"{len(study.trials)} trials, {len(stopped)} of them stopped early")
+    print(f"best policy: loss {study.best_value:.4f} at {share:.1%} of the multiply-adds")
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=2, include_dashboard=False, object_store_memory=2**27, log_to_driver=False)
     main()
-    ray.shutdown()
