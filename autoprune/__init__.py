@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from autoprune.agent.latency_built import BuiltLatency as BuiltLatency
     from autoprune.agent.latency_check import CheckedLatency as CheckedLatency
     from autoprune.agent.latency_stored import StoredLatencies as StoredLatencies
+    from autoprune.agent.prunable import Prunable as Prunable
     from autoprune.agent.result import SearchResult as SearchResult
     from autoprune.api import export as export
     from autoprune.api import load as load
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from autoprune.latency_api import forget_latency as forget_latency
     from autoprune.latency_api import stored_latencies as stored_latencies
     from autoprune.profile_api import profile as profile
+    from autoprune.prunable_api import prunable as prunable
     from autoprune.reporting.inventory import Inventory as Inventory
     from autoprune.tasks.classification import Classification as Classification
 
@@ -39,6 +41,7 @@ _HOMES = {
     "FrontResult": "autoprune.agent.front",
     "Inventory": "autoprune.reporting.inventory",
     "Policy": "autoprune.core.policy",
+    "Prunable": "autoprune.agent.prunable",
     "Recovery": "autoprune.core.recovery",
     "SearchResult": "autoprune.agent.result",
     "Sensitivity": "autoprune.evaluation.sensitivity",
@@ -49,6 +52,7 @@ _HOMES = {
     "forget_latency": "autoprune.latency_api",
     "load": "autoprune.api",
     "profile": "autoprune.profile_api",
+    "prunable": "autoprune.prunable_api",
     "search": "autoprune.api",
     "stored_latencies": "autoprune.latency_api",
     "units": "autoprune.api",

@@ -21,7 +21,7 @@ from autoprune.artifacts.export_folder import export_folder
 from autoprune.artifacts.export_formats import Format
 from autoprune.artifacts.export_target import IfFileExists
 from autoprune.artifacts.files import write_text
-from autoprune.core.budget import Budget
+from autoprune.core.budget import Budget, BudgetLike
 from autoprune.core.fingerprint import MAX_SEED
 from autoprune.core.numbers import check_at_least
 from autoprune.core.pareto import POINTS, Pareto
@@ -44,7 +44,6 @@ from autoprune.surgery.nested import Inputs
 from autoprune.tasks import Task
 from autoprune.tasks.base import check_task
 
-BudgetLike = Budget | str | Iterable[str] | Mapping[str, Any]
 ParetoLike = Pareto | str | Mapping[str, Any]
 
 

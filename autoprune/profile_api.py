@@ -11,13 +11,12 @@ from autoprune.agent.prepare import check_data, example_inputs, ranked
 from autoprune.agent.profile import measure_sensitivity
 from autoprune.agent.tables import allowed
 from autoprune.core.cores import usable_cores
-from autoprune.core.fingerprint import MAX_SEED
+from autoprune.core.fingerprint import check_seed
 from autoprune.core.numbers import check_at_least
 from autoprune.core.probing import Levels, Probing
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
-from autoprune.errors import ConfigError
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.sensitivity import Sensitivity
 from autoprune.execution.runner import Runner, load_runner
@@ -75,9 +74,7 @@ def profile(
     probing = Probing(samples=samples, levels=levels)
     workers = usable_cores() if workers is None else workers
     check_at_least("workers", workers, 1, int)
-    check_at_least("seed", seed, 0, int)
-    if seed > MAX_SEED:
-        raise ConfigError(f"seed must be at most {MAX_SEED}. Got {seed!r}.")
+    check_seed(seed)
     found = load_space(space) if isinstance(space, str) else space
     for method in found.all_methods:
         find_method(method)

@@ -24,6 +24,19 @@ def anchors(plan: Plan, spaces: Mapping[str, UnitSpace]) -> list[Params]:
     return [_params(plan, spaces, method, spared) for spared in _SPARED for method in methods]
 
 
+def first_proposals(plan: Plan, projection: Projection, errors: Floats | None) -> list[Params]:
+    """Return what a search begins with: `allocations` where errors were measured, else `anchors`.
+
+    Args:
+        plan: What surgery may do.
+        projection: What is feasible.
+        errors: What is given up, ``units x methods x levels``; None where nothing was measured.
+    """
+    if errors is None:
+        return anchors(plan, projection.spaces)
+    return allocations(plan, projection, errors)
+
+
 def allocations(plan: Plan, projection: Projection, errors: Floats) -> list[Params]:
     """Return what gives up least by the sensitivity table, the best first.
 

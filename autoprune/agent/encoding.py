@@ -96,6 +96,11 @@ class Encoding:
                 return False
         return True
 
+    def has(self, row: Rows) -> bool:
+        """Tell whether a row stands for a policy of these spaces."""
+        most = np.concatenate([self.levels, self.methods])
+        return row.shape == most.shape and bool(np.all((row >= 0) & (row < most)))
+
     def row(self, params: Mapping[str, Any]) -> Rows:
         """Return the row of parameters."""
         return self.join(*self.split(self.wish(params)))

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import optuna
 
-from autoprune.agent.anchors import allocations, anchors
+from autoprune.agent.anchors import first_proposals
 from autoprune.agent.encoding import Encoding
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finished import finished
@@ -137,9 +137,7 @@ def _sampler(
     errors, earlier = sensed.padded(encoding), warm.known(encoding)
     samplers = []
     for number, projection in enumerate(prepared.pricing.projections):
-        first = anchors(prepared.plan, projection.spaces)
-        if errors is not None:
-            first = allocations(prepared.plan, projection, errors)
+        first = first_proposals(prepared.plan, projection, errors)
         if request.pareto:  # each limit has few trials: the best one, and another one of each
             first = [first[0], *first[1:][number % max(len(first) - 1, 1) :][:1]]
         start = Start(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, Union
 
 from autoprune._hints import did_you_mean
 from autoprune.core.costs import EXACT, LATENCY, Costs
@@ -27,6 +27,8 @@ _SCALES: dict[str, dict[str, Any]] = {
 }
 _EXAMPLE = "'latency=8ms@onnxruntime'"
 _QUANTITY = re.compile(r"\s*((?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z]*|%)\s*")
+
+BudgetLike = Union["Budget", str, Iterable[str], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Budget:
         return all(given[cost] <= limit for cost, limit in self.resolve(dense).items())
 
     @classmethod
-    def parse(cls, given: "Budget | str | Iterable[str] | Mapping[str, Any]") -> "Budget":
+    def parse(cls, given: BudgetLike) -> "Budget":
         """Read a budget from ``"macs=50%"``, a list of such texts, or a mapping.
 
         Amounts are shares (``50%``) or absolute (``1.2G``, ``2M``, ``10MB``). ``flops`` is

@@ -4,6 +4,9 @@ import hashlib
 import json
 from typing import Any
 
+from autoprune.core.numbers import check_at_least
+from autoprune.errors import ConfigError
+
 MAX_SEED = 2**32 - 1
 
 
@@ -16,3 +19,14 @@ def fingerprint(content: Any) -> str:
 def seed_from(*parts: Any) -> int:
     """Return a 32-bit seed that depends on all ``parts`` (plain JSON types) and nothing else."""
     return int(fingerprint(list(parts))[:8], 16)
+
+
+def check_seed(seed: int) -> None:
+    """Refuse what is no seed.
+
+    Raises:
+        ConfigError: If it is no whole number from 0 to `MAX_SEED`.
+    """
+    check_at_least("seed", seed, 0, int)
+    if seed > MAX_SEED:
+        raise ConfigError(f"seed must be at most {MAX_SEED}. Got {seed!r}.")

@@ -59,6 +59,9 @@ class Policy(Mapping[str, Choice]):
     def __repr__(self) -> str:
         return f"Policy({dict(self._choices)!r})"
 
+    def __reduce__(self) -> tuple[type["Policy"], tuple[dict[str, Choice]]]:
+        return Policy, (dict(self._choices),)  # the read-only view cannot be pickled
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the canonical JSON form, 64 hex digits."""

@@ -58,7 +58,7 @@ class Importance:
 def rank_atoms(
     model: nn.Module,
     plan: Plan,
-    task: Task,
+    task: Task | None,
     methods: Iterable[str],
     batches: int,
     device: str,
@@ -69,7 +69,8 @@ def rank_atoms(
     Args:
         model: The dense model, on ``device``; left as it is.
         plan: Its plan.
-        task: Source of the training batches and the loss, for methods that need gradients.
+        task: Source of the training batches and the loss, for methods that need gradients; None
+            where no method does.
         methods: Names of methods.
         batches: Training batches to take gradients on.
         device: Where the model is.
@@ -84,13 +85,14 @@ def rank_atoms(
     totals.add({n: m for n, m in used.items() if not m.criterion.needs_gradients}, {})
     graded = {name: m for name, m in used.items() if m.criterion.needs_gradients}
     samples = 0
-    for raw in islice(task.batches("train"), batches if graded else 0):
-        batch = to_device(raw, device)
-        whole = task.samples(batch)
-        for size, users in _by_chunk(graded, whole).items():
-            for part in chunks(batch, whole, size):
-                totals.add(users, _gradients(model, task, part))
-            samples += whole
+    if task is not None and graded:
+        for raw in islice(task.batches("train"), batches):
+            batch = to_device(raw, device)
+            whole = task.samples(batch)
+            for size, users in _by_chunk(graded, whole).items():
+                for part in chunks(batch, whole, size):
+                    totals.add(users, _gradients(model, task, part))
+                samples += whole
     order = {key: _order(totals.of(key)) for key, method in used.items() if method.removes}
     elements = {key: totals.of(key) for key, method in used.items() if not method.removes}
     return Importance(order, elements, samples)

@@ -14,12 +14,11 @@ from autoprune.core.stages import Stage
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate
 from autoprune.evaluation.importance import Importance
+from autoprune.evaluation.pruned import pruned
 from autoprune.evaluation.randomness import Randomness, isolated
 from autoprune.evaluation.recover import FineTuning, recalibrate
 from autoprune.evaluation.search_split import SearchSplit
 from autoprune.evaluation.shrink import penalties, shrink
-from autoprune.evaluation.sparsify import sparsify
-from autoprune.surgery.apply import apply
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Task
@@ -82,10 +81,7 @@ class Scorer:
         return self._built(self.model, policy)
 
     def _built(self, dense: nn.Module, policy: Policy) -> nn.Module:
-        atoms = self.importance.removed(policy)
-        model = apply(dense, self.plan, atoms)
-        sparsify(model, self.plan, policy, self.importance, self.plan.cut(atoms))
-        return model
+        return pruned(dense, self.plan, self.importance, policy)
 
     def kept(self, policy: Policy) -> dict[str, int]:
         """Return the atoms kept of each unit the policy cuts."""

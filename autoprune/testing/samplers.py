@@ -1,5 +1,6 @@
 """What every sampler of policies promises; built-in ones pass the same tests."""
 
+import pickle
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
@@ -107,6 +108,52 @@ class SamplerContract:
         rows = _bytes([sampler.encoding.row(ask(study, sampler)[1]) for _ in range(8)])
         assert len(set(rows)) == 8 or not sampler.goes_on, "two work on the same policy"
 
+    def test_what_is_proposed_is_known_to_others_before_its_parameters_are_stored(self) -> None:
+        samplers = [self.make(mixed()) for _ in range(3)]  # as of three processes
+        first = study_of(samplers[0])
+        name, storage = first.study_name, first._storage
+        others = [optuna.load_study(study_name=name, storage=storage, sampler=s) for s in samplers]
+        trials = [study.ask() for _ in range(3) for study in others]
+        for trial in trials:
+            trial.suggest_float("rate", 0, 1)
+        rows = _bytes([_row(samplers[0], trial) for trial in trials])
+        assert len(set(rows)) == 9 or not samplers[0].goes_on, "two work on the same policy"
+
+    def test_threads_get_different_policies(self) -> None:
+        sampler = self.make(mixed())
+        study = study_of(sampler)
+        study.optimize(lambda trial: _score(_row(sampler, trial)), n_trials=_TRIALS, n_jobs=2)
+        rows = [sampler.encoding.row(trial.params) for trial in study.trials]
+        assert sampler.projection.meets(_levels(sampler.projection, np.stack(rows))).all()
+        assert len(set(_bytes(rows))) == _TRIALS or not sampler.goes_on
+
+    def test_pickled_it_goes_on(self) -> None:
+        whole = _bytes(self._rows(self.make(mixed())))
+        study, found = study_of(self.make(mixed())), list[bytes]()
+        for number in range(_TRIALS):
+            if number in (1, 11):
+                study.sampler = pickle.loads(pickle.dumps(study.sampler))
+            found += _bytes([step(study, number)])
+        assert found == whole
+
+    def test_no_bracket_of_hyperband_repeats_what_another_tried(self) -> None:
+        sampler = self.make(mixed())
+        study = study_of(sampler)
+        study.pruner = optuna.pruners.HyperbandPruner(max_resource=9)
+        rows = []
+        for _ in range(_TRIALS):
+            trial = study.ask()
+            rows.append(_row(sampler, trial))
+            for at in range(1, 10):
+                trial.report(_score(rows[-1]) + 10 / at, at)
+                if trial.should_prune():
+                    study.tell(trial, state=TrialState.PRUNED)
+                    break
+            else:
+                study.tell(trial, _score(rows[-1]))
+        assert any(trial.state == TrialState.PRUNED for trial in study.trials)
+        assert len(set(_bytes(rows))) == _TRIALS or not sampler.goes_on
+
     def test_an_abandoned_trial_changes_nothing(self) -> None:
         whole = _bytes(self._rows(self.make(mixed())))
         study, found = study_of(self.make(mixed())), list[bytes]()
@@ -176,9 +223,7 @@ class SamplerContract:
         assert found[0] == found[1] or self._sampler(study).needs_trial
 
     def _objective(self, sampler: PolicySampler, trial: Trial) -> float:
-        for name, one in sampler.space.items():
-            trial._suggest(name, one)
-        return _score(sampler.encoding.row(trial.params)) + 0 * (
+        return _score(_row(sampler, trial)) + 0 * (
             trial.suggest_float("rate", 0, 1) + trial.suggest_float("other", 0, 1)
         )
 
@@ -214,6 +259,13 @@ def step(study: optuna.Study, number: int, sign: float = 1.0, *, fixed: bool = T
     else:
         study.tell(trial, sign * _score(row))
     return row
+
+
+def _row(sampler: PolicySampler, trial: Trial) -> Rows:
+    """Return the policy of a trial, whose parameters are suggested one by one."""
+    for name, one in sampler.space.items():
+        trial._suggest(name, one)
+    return sampler.encoding.row(trial.params)
 
 
 def _score(row: Rows) -> float:

@@ -33,7 +33,8 @@ def search(project: Path, out: Path, **changes: Any) -> SearchResult:
     }
     task = autoprune.Classification(load_object("code.py:loaders", base=project)())
     model = load_object("code.py:net", base=project)()
-    return autoprune.search(model, task=task, out=out, **given | changes)
+    found: SearchResult = autoprune.search(model, task=task, out=out, **given | changes)
+    return found
 
 
 def scored(folder: Path) -> list[Evaluation]:

@@ -18,6 +18,7 @@ from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.agent.trials import ended as finished_trials
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
+from autoprune.errors import ConfigError
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.study import ABANDONED, close_study, open_study, release_unfinished
@@ -208,3 +209,49 @@ def test_what_the_predictor_expects_most_of_is_proposed() -> None:
         )
     assert max(proposed[-8:]) < np.median(proposed[:-8])
     assert min(proposed[-8:]) < min(proposed[:-8])
+
+
+def test_two_that_ask_at_the_same_moment_do_not_get_the_same(projection: Projection) -> None:
+    """Neither has told the other yet: the number of the trial makes the difference."""
+    study = optuna.create_study()
+    for _ in range(2):
+        study.ask()
+    samplers = [BudgetedSampler(projection, 0, anchors(4, projection)) for _ in range(2)]
+    rows = [s.propose(study, t).row for s, t in zip(samplers, study.trials, strict=True)]
+    assert rows[0].tolist() == samplers[0]._projected(samplers[0]._anchors[0]).tolist()
+    assert rows[1].tolist() == samplers[1]._projected(samplers[1]._anchors[1]).tolist()
+    for sampler in samplers:
+        sampler._anchors = []
+    drawn = [s.propose(study, t).row for s, t in zip(samplers, study.trials, strict=True)]
+    assert drawn[0].tolist() != drawn[1].tolist()
+
+
+def anchors(count: int, projection: Projection) -> list[Params]:
+    encoding = ProjectedSampler(projection, 0).encoding
+    return [encoding.params(row) for row in encoding.random(np.random.default_rng(0), count)]
+
+
+def test_a_model_that_is_tried_beside_the_search_is_no_policy_to_start_from(
+    projection: Projection,
+) -> None:
+    """Somebody enqueues the dense model: it scores best, but is outside the budget."""
+    sampler = BudgetedSampler(projection, 0)
+    study = optuna.create_study(sampler=sampler)
+    study.enqueue_trial(dict.fromkeys(("level:stem", "level:inner"), 0))
+    rows = []
+    for _ in range(TRIALS):
+        trial = ask(study, projection)
+        rows.append(sampler.encoding.row(trial.params))
+        study.tell(trial, float(sampler.encoding.removed(rows[-1]).sum()))
+    assert not sampler.encoding.removed(rows[0]).any()
+    levels = np.stack(rows[1:])[:, : sampler.encoding.units]
+    assert projection.meets(levels).all()
+    assert len({row.tobytes() for row in rows}) == TRIALS
+
+
+def test_several_objectives_are_refused(projection: Projection) -> None:
+    study = optuna.create_study(
+        sampler=BudgetedSampler(projection, 0), directions=["minimize", "maximize"]
+    )
+    with pytest.raises(ConfigError, match=r"by one value\. This study has 2 objectives"):
+        ask(study, projection)

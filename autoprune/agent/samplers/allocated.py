@@ -65,7 +65,7 @@ class SpdySampler(PolicySampler):
         """
         scores = known.values.copy()
         scores[: len(self._anchors)] = np.nan  # no coefficients led to those
-        parents = _parents(scores.tolist(), len(known.rows) + len(known.pending) + 1)
+        parents = _parents(scores.tolist(), known.started + 1)
         same = [old == new for (old, _), new in zip(self._used, parents, strict=False)]
         del self._used[same.index(False) if False in same else len(parents) :]
         for count in range(len(self._used), len(parents)):

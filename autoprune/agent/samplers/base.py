@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,9 +14,10 @@ from optuna.trial import FrozenTrial
 
 from autoprune.agent.encoding import Encoding, Params, Rows, distributions
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.known import PREDICTED, Bools, History, Known
+from autoprune.agent.samplers.known import PREDICTED, Bools, History, Known, claim
 from autoprune.core.fingerprint import seed_from
 from autoprune.core.policy import Policy
+from autoprune.errors import ConfigError
 from autoprune.predictor.prequential import Reliability, Screening
 
 SCREENING = "screening"  # user attribute of a trial: what was spared for it
@@ -57,10 +59,11 @@ class Proposal:
 
 
 class PolicySampler(BaseSampler, ABC):
-    """Proposes policies inside the budget, none twice; works in any Optuna study.
+    """Proposes policies inside the budget, none twice; works in any Optuna study of one value.
 
     A proposal is a function of the seed and the trials so far, so a resumed search goes on as if
-    it had never stopped. Where nothing new is left, something that was tried is proposed.
+    it had never stopped. Where nothing new is left, something that was tried is proposed. Threads
+    may share one; it can be pickled.
 
     Args:
         projection: What is feasible.
@@ -69,6 +72,7 @@ class PolicySampler(BaseSampler, ABC):
     """
 
     needs_trial: bool = False  # whether it writes to the trial it proposes for
+    objectives: ClassVar[int] = 1  # of a study, at most
     goes_on: ClassVar[bool] = True  # whether it proposes all that is feasible before it repeats
 
     def __init__(self, projection: Projection, seed: int, anchors: Sequence[Params] = ()) -> None:
@@ -78,6 +82,15 @@ class PolicySampler(BaseSampler, ABC):
         self._seed = seed
         self._history = History(self.encoding)
         self._anchors = [self.encoding.wish(params) for params in anchors]
+        self._lock = Lock()  # studies may be optimised by several threads
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: a lock cannot be, and what was read is read again."""
+        return {**self.__dict__, "_history": History(self.encoding), "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = Lock()
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -88,8 +101,10 @@ class PolicySampler(BaseSampler, ABC):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> Params:
-        """Return the parameters of the next policy."""
-        proposal = self.propose(study, trial)
+        """Return the parameters of the next policy, which others know of from now on."""
+        with self._lock:
+            proposal = self._proposed(study, trial)
+            claim(study, trial, proposal.row)
         for name, value in proposal.attributes.items():
             study._storage.set_trial_user_attr(trial._trial_id, name, value)
         return self.encoding.params(proposal.row)
@@ -111,9 +126,26 @@ class PolicySampler(BaseSampler, ABC):
         Args:
             study: What was tried.
             trial: The trial it is for; only samplers that ``needs_trial`` look at it.
+
+        Raises:
+            ConfigError: If the study has several objectives.
         """
-        known = self._history.read(study)
+        with self._lock:
+            return self._proposed(study, trial)
+
+    def _proposed(self, study: Study, trial: FrozenTrial | None) -> Proposal:
+        self._check_objectives(study)
+        known = self._history.read(study, trial.number if trial else 0)
         return self.proposal(study, trial, known, known.started)
+
+    def _check_objectives(self, study: Study) -> None:
+        count = len(study.directions)
+        if count > self.objectives:
+            raise ConfigError(
+                f"autoprune's samplers compare policies by one value. This study has {count} "
+                "objectives. Make them one, or give a study that has one: costs need no "
+                "objective, the budget limits them."
+            )
 
     def proposal(
         self, study: Study, trial: FrozenTrial | None, known: Known, turn: int

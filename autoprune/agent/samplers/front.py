@@ -23,6 +23,7 @@ class FrontSampler(PolicySampler):
         seed: Seed of the run.
     """
 
+    objectives: ClassVar[int] = 2
     goes_on: ClassVar[bool] = False  # the sampler of the highest limit does, if any
 
     def __init__(self, samplers: Sequence[PolicySampler], seed: int) -> None:

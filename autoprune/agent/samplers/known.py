@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from autoprune.predictor.prequential import Prediction
 from autoprune.storage.study import ABANDONED, reported
 
 ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
+CLAIM = "autoprune:policy"  # system attribute: the row that a trial was given
 PREDICTED = "predicted"  # user attribute of a trial: what was expected of it
 _EXPECTED = {"expected", "low", "high"}
 _ENOUGH = 8  # trials that went on to the end, before early stops tell what they would have come to
@@ -40,6 +40,7 @@ class Known:
         pending: Policies being scored, ``policies x columns``.
         tried: Both as bytes: what need not be proposed any more.
         predictions: What was expected of those that were scored to the end, if anything was.
+        asked: How many others ask at this moment, before the trial that is asked for.
     """
 
     rows: Rows
@@ -49,11 +50,12 @@ class Known:
     pending: Rows
     tried: set[bytes]
     predictions: Sequence[Prediction] = ()
+    asked: int = 0
 
     @property
     def started(self) -> int:
-        """How many policies were proposed."""
-        return len(self.rows) + len(self.pending)
+        """How many policies were begun before the one that is asked for."""
+        return len(self.rows) + len(self.pending) + self.asked
 
     @property
     def values(self) -> Floats:
@@ -138,25 +140,31 @@ class History:
     _stopped: list[int] = field(default_factory=list)
     _predictions: list[Prediction] = field(default_factory=list)
     _bytes: set[bytes] = field(default_factory=set)
-    _lock: Lock = field(default_factory=Lock)  # studies may be optimised by several threads
 
-    def read(self, study: Study) -> Known:
+    def read(self, study: Study, asking: int = 0) -> Known:
         """Return what the study knows now.
 
         Trials are in the order in which they came to an end, which no later one changes.
-        """
-        with self._lock:
-            return self._read(study)
 
-    def _read(self, study: Study) -> Known:
+        Args:
+            study: The study, or the part of it that Hyperband lets a sampler see: all is read.
+            asking: Number of the trial that a policy is asked for; 0 if it has not begun.
+        """
+        study = getattr(study, "_study", study)
+        return self._read(study, asking)
+
+    def _read(self, study: Study, asking: int) -> Known:
         if self._study is not study:
             self._forget(study)
-        pending, fresh = [], []
+        pending, fresh, asked = [], [], 0
         for trial in study.get_trials(deepcopy=False):
             if trial.number in self._seen:
                 continue
-            if trial.state == TrialState.RUNNING and self._is_policy(trial):
-                pending.append(self.encoding.row(trial.params))
+            if trial.state == TrialState.RUNNING:
+                row = self._given(trial)
+                if row is not None:
+                    pending.append(row)
+                asked += row is None and trial.number < asking
             elif trial.state in ENDED:
                 self._seen.add(trial.number)
                 if self._is_policy(trial):
@@ -164,11 +172,11 @@ class History:
         fresh.sort(key=_when)
         if fresh and self._order and _when(fresh[0]) < self._order[-1]:
             self._forget(study)  # another process ended one that was not read in time
-            return self._read(study)
+            return self._read(study, asking)
         self._add(fresh, -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0)
         told = (self._rows, np.array(self._final), self._reports[:], self._stopped[:])
         tried = self._bytes | {row.tobytes() for row in pending}
-        return Known(*told, self._stack(pending), tried, self._predictions[:])
+        return Known(*told, self._stack(pending), tried, self._predictions[:], asked)
 
     def _add(self, trials: list[FrozenTrial], sign: float) -> None:
         if not trials:
@@ -194,6 +202,16 @@ class History:
         self._order, self._final, self._reports, self._stopped = [], [], [], []
         self._predictions = []
 
+    def _given(self, trial: FrozenTrial) -> Rows | None:
+        """Return the policy that a running trial scores, None if it has none yet.
+
+        Optuna stores parameters one by one, as they are suggested; a claim is there at once.
+        """
+        if self._is_policy(trial):
+            return self.encoding.row(trial.params)
+        claimed = np.array(trial.system_attrs.get(CLAIM, ()), np.int64)
+        return claimed if self.encoding.has(claimed) else None
+
     def _is_policy(self, trial: FrozenTrial) -> bool:
         known = self.encoding.holds(trial.params)
         return known and trial.user_attrs.get("outcome") != ABANDONED
@@ -208,6 +226,11 @@ def prediction_of(trial: FrozenTrial, score: float) -> Prediction | None:
     if not isinstance(said, dict) or said.keys() != _EXPECTED or math.isnan(score):
         return None  # users may call an attribute of theirs the same
     return Prediction(**said, score=score)
+
+
+def claim(study: Study, trial: FrozenTrial, row: Rows) -> None:
+    """Tell other processes what a trial is going to score, in one transaction."""
+    study._storage.set_trial_system_attr(trial._trial_id, CLAIM, row.tolist())
 
 
 def _when(trial: FrozenTrial) -> tuple[datetime, int]:

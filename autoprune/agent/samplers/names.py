@@ -96,6 +96,14 @@ def _inner(make: Callable[[int], BaseSampler], along_fronts: bool = True) -> Kin
     )
 
 
+def _nsga2(seed: int) -> BaseSampler:
+    return NSGAIISampler(seed=seed)
+
+
+def _random(seed: int) -> BaseSampler:
+    return RandomSampler(seed=seed)
+
+
 def _cmaes(seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -123,5 +131,5 @@ SAMPLERS.add("uniform", _allocation("uniform", False))
 SAMPLERS.add("minimax", _allocation("minimax", True))
 SAMPLERS.add("tpe", _inner(tpe))
 SAMPLERS.add("cmaes", _inner(_cmaes, along_fronts=False))
-SAMPLERS.add("nsga2", _inner(lambda seed: NSGAIISampler(seed=seed)))
-SAMPLERS.add("random", _inner(lambda seed: RandomSampler(seed=seed)))
+SAMPLERS.add("nsga2", _inner(_nsga2))
+SAMPLERS.add("random", _inner(_random))

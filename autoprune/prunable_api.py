@@ -1,0 +1,110 @@
+"""The public function for people who run an Optuna study or Ray Tune themselves."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor, nn
+
+from autoprune.agent.prepare import example_inputs
+from autoprune.agent.projection import Projection
+from autoprune.agent.prunable import Prunable
+from autoprune.agent.tables import allowed
+from autoprune.core.budget import Budget, BudgetLike
+from autoprune.core.fingerprint import check_seed
+from autoprune.core.recovery import Recovery
+from autoprune.cost.model import CostModel
+from autoprune.errors import BudgetError, ConfigError
+from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.randomness import isolated
+from autoprune.methods import find_method
+from autoprune.space.loader import load_space
+from autoprune.space.schema import SearchSpace, UnitSpace
+from autoprune.surgery.accept import taken_out
+from autoprune.surgery.discover import discover
+from autoprune.surgery.nested import Inputs, arguments, map_tensors
+from autoprune.surgery.tensors import copied
+from autoprune.tasks import Task
+from autoprune.tasks.base import check_task
+
+
+def prunable(
+    model: nn.Module,
+    inputs: Inputs | Tensor | None = None,
+    *,
+    budget: BudgetLike,
+    space: str | SearchSpace = "default",
+    task: Task | None = None,
+    seed: int = 0,
+) -> Prunable:
+    """Trace a model, verify its units, price them and rank their atoms, for a study of your own.
+
+    What it returns makes samplers for any Optuna study or Ray Tune, turns the parameters of a
+    trial into a policy, prices it, and cuts the model.
+
+    Args:
+        model: A trained model; it is left as it is.
+        inputs: Arguments of one forward; one tensor alone may be given as it is. None takes the
+            first samples of the task.
+        budget: Upper limits, ``"macs=50%"`` or ``{"macs": "50%", "size": "1MB"}``; no latency.
+        space: A shipped search space, ``"file:PATH"``, or the object.
+        task: Data and loss, for methods that need gradients (``taylor``, ``fisher``). Without
+            one they are left out of the space.
+        seed: Seed of the random masks that units are verified with, and of methods that draw.
+
+    Raises:
+        InputError: If model, data, space and budget do not fit together.
+    """
+    check_seed(seed)
+    limits, found = Budget.parse(budget), load_space(space) if isinstance(space, str) else space
+    if limits.targets:
+        raise BudgetError(
+            f"A limit on latency ({limits}) must be measured again on what is found, which a "
+            "study of your own does not do. Use autoprune.search, or limit macs, params, size or "
+            "memory."
+        )
+    model = copied(taken_out(model)).cpu()
+    example = _example(inputs, task)
+    with nullcontext() if task is None else isolated(seed, task.loader("train")):
+        plan = discover(model, example, np.random.default_rng(seed))
+        spaces = allowed(found, plan)
+        if task is None:
+            spaces = _without_gradients(spaces)
+        projection = Projection(CostModel(model, plan), spaces, limits)
+        methods = {method for one in spaces.values() for method in one.methods}
+        batches = Recovery().calibration_batches
+        importance = rank_atoms(model, plan, task, methods, batches, "cpu", seed)
+    return Prunable(model=model, plan=plan, projection=projection, importance=importance)
+
+
+def _example(inputs: Inputs | Tensor | None, task: Task | None) -> Inputs:
+    if task is not None:
+        check_task(task)
+    if inputs is None:
+        if task is None:
+            raise ConfigError(
+                "prunable needs the inputs of one forward, or a task whose data has them. Give "
+                "inputs=torch.randn(2, 3, 224, 224) in the shape that the model takes."
+            )
+        return example_inputs(task)
+    found: Inputs = map_tensors(Tensor.cpu, arguments(inputs))
+    return found
+
+
+def _without_gradients(spaces: Mapping[str, UnitSpace]) -> dict[str, UnitSpace]:
+    """Return the spaces with the methods that look at weights alone.
+
+    Raises:
+        ConfigError: If a unit has no such method.
+    """
+    found = {}
+    for unit, space in spaces.items():
+        plain = [m for m in space.methods if not find_method(m).criterion.needs_gradients]
+        if not plain:
+            raise ConfigError(
+                f"All methods of {unit!r} need gradients: {', '.join(space.methods)}. Give a task "
+                "whose data they can be taken on, or allow l1, l2, fpgm or bn_scale."
+            )
+        found[unit] = replace(space, methods=tuple(plain))
+    return found
