@@ -15,6 +15,7 @@ import autoprune
 from autoprune.agent import gate, latency, pricing, run
 from autoprune.agent.latency import TargetLatency
 from autoprune.agent.result import SearchResult
+from autoprune.agent.workspace import STUDY
 from autoprune.cli.main import main
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress
@@ -81,7 +82,7 @@ def first(folder: Path) -> tuple[SearchResult, list[Progress]]:
 
 def proposals(out: Path) -> list[str]:
     with Database.open(sqlite_url(out / "autoprune.db")) as database:
-        stored = database.find_run(run.STUDY)
+        stored = database.find_run(STUDY)
         assert stored is not None
         found = database.evaluations(stored.id)
         return [e.policy.fingerprint for e in found if e.outcome != "recovered"]

@@ -15,6 +15,7 @@ from torch import nn
 import autoprune
 from autoprune.agent import run, verdict
 from autoprune.agent.result import SearchResult
+from autoprune.agent.workspace import STUDY
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.files import sha256_of
 from autoprune.artifacts.result import SCHEMA_FILE, Result
@@ -63,7 +64,7 @@ def search(project: Path, model: nn.Module | None = None, **changes: Any) -> Sea
 
 def scored(folder: Path) -> list[Evaluation]:
     with Database.open(sqlite_url(folder / "autoprune.db")) as database:
-        stored = database.find_run(run.STUDY)
+        stored = database.find_run(STUDY)
         assert stored is not None
         found = database.evaluations(stored.id)
     return [e for e in found if not e.outcome.startswith(("recovered", "outrun"))]
