@@ -122,6 +122,17 @@ def test_scores_of_either_sign_are_predicted_as_they_are(pool: Pool, rows: Rows)
     assert [belief.interval(row)[0] for row in rows] == pytest.approx(exact, abs=0.2)
 
 
+def test_it_does_not_matter_how_bad_a_ruined_model_is(pool: Pool, rows: Rows) -> None:
+    found = []
+    for ruined in (50.0, 5000.0):
+        told = Told(pool)
+        told.tell(12)
+        told.study.tell(told.begin()[0], ruined)
+        told.tell(6)
+        found.append(looked_at(Forecaster(pool).belief(told.known()), rows))
+    assert np.array_equal(*found)
+
+
 def test_what_failed_is_expected_to_be_bad(pool: Pool) -> None:
     told = Told(pool)
     told.tell(12)

@@ -17,6 +17,7 @@ from autoprune.predictor.prequential import COVERAGE, Reliability
 
 _LEAST = 4  # scores before anything is predicted
 _GROWTH = 1.25  # variances are fitted anew when there are so many times more scores
+_FAR = 4.0  # times as far above the median as the best is below it: bad, however bad
 _MOST = 300  # scores that are learned from: half of them the best, half the latest
 
 
@@ -133,9 +134,15 @@ class Forecaster:
         return self._kernels[first, logarithmic]
 
     def _data(self, known: Known, logarithmic: bool) -> tuple[Floats, Floats, Floats]:
-        """Return features, values and their noise; what failed is as bad as the worst."""
+        """Return features, values and their noise.
+
+        What is far worse than most counts as bad, and no worse: how bad a ruined model is would
+        set the scale on which good ones differ. What failed is as bad.
+        """
         chosen = known.chosen(_MOST)
-        values = np.where(np.isfinite(known.values), known.values, np.nanmax(known.values))[chosen]
+        least, middle = np.nanmin(known.values), np.nanmedian(known.values)
+        bad = middle + _FAR * (middle - least)
+        values = np.fmin(known.values, bad)[chosen]
         noise = known.noise[chosen]
         if logarithmic:
             # What was stopped may be expected below zero; it was stopped as no better than all.
