@@ -75,9 +75,10 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
         note = f"point {number} of {len(samplers)}: {limit}"
         session.request.progress(Progress(stage="recover", done=0, total=1, note=note))
         gate = gate.under(sampler.projection.budget)
-        session.study.sampler = sampler  # what is still to be proposed is for this limit
+        own = FrontSampler([sampler], session.request.seed)  # what is still proposed is for it
+        session.study.sampler = own
         try:
-            found.append(_best(session, replace(loop, sampler=sampler), gate, number, limit))
+            found.append(_best(session, replace(loop, sampler=own), gate, number, limit))
         except (BudgetError, ModelError) as err:
             problem = err
             left_out.append(LeftOut(limit=limit, reason=str(err)))

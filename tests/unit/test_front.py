@@ -1,5 +1,6 @@
 """Samplers that take turns along a front, the study they share, and who is left on it."""
 
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,6 +115,27 @@ def test_a_limit_that_leaves_nothing_new_is_passed_over(opened: Opened) -> None:
     assert len(rows) == 3, "all that is feasible at any limit"
     repeated = cast(FrontSampler, study.sampler).propose(study)
     assert (repeated.source, repeated.row.tobytes() in rows) == ("tried", True)
+
+
+@pytest.mark.parametrize("name", ABLE)
+def test_one_limit_alone_goes_on_in_the_study_of_a_front(name: str, opened: Opened) -> None:
+    """As where all that was measured missed a limit, or an allocation is all that is left."""
+    front = sampler(name)
+    study = opened(front)
+    before = {step(study)[0].tobytes() for _ in range(6)}
+    study.sampler = FrontSampler(front.samplers[:1], 0)
+    row, share = step(study)
+    assert share <= LIMITS[0]
+    assert name in ("minimax", "uniform") or row.tobytes() not in before
+
+
+def test_a_pickled_front_goes_on(opened: Opened) -> None:
+    study = opened(sampler())
+    for _ in range(7):
+        step(study)
+    copied = pickle.loads(pickle.dumps(study.sampler))
+    found, whole = (one.propose(study).row.tolist() for one in (copied, sampler()))
+    assert found == whole
 
 
 def test_a_policy_is_compared_inside_the_tightest_limit_it_meets() -> None:
