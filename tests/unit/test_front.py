@@ -15,13 +15,15 @@ from optuna.trial import TrialState
 from autoprune.agent.encoding import Rows
 from autoprune.agent.front import non_dominated
 from autoprune.agent.judge import Watcher
-from autoprune.agent.members import Member
+from autoprune.agent.members import Member, aim_as_before
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.front import FrontSampler
 from autoprune.agent.samplers.known import History
 from autoprune.agent.samplers.names import Start, check_along_fronts, make_sampler
+from autoprune.agent.session import Session
 from autoprune.agent.trials import ask, tell
+from autoprune.core.pareto import Pareto
 from autoprune.core.policy import Policy
 from autoprune.core.stages import Stage
 from autoprune.errors import ConfigError
@@ -208,6 +210,14 @@ def test_samplers_of_one_budget_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ABLE)
 def test_samplers_along_fronts_are_not(name: str) -> None:
     check_along_fronts(name)
+
+
+def test_a_resumed_front_aims_where_it_did() -> None:
+    front, study = sampler(), optuna.create_study(directions=["minimize"] * 2)
+    study.set_user_attr("tightened at macs=50%", {"limits": {"macs": 0.9}, "trials": 20})
+    request = SimpleNamespace(pareto=Pareto("macs"))
+    aim_as_before(cast(Session, SimpleNamespace(request=request, sampler=front, study=study)))
+    assert [one.projection.tightened for one in front.samplers] == [{}, {"macs": 0.9}, {}]
 
 
 def member(number: int, quality: float, share: float) -> Member:
