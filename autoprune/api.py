@@ -22,7 +22,7 @@ from autoprune.artifacts.export_formats import Format
 from autoprune.artifacts.export_target import IfFileExists
 from autoprune.artifacts.files import write_text
 from autoprune.core.budget import Budget, BudgetLike
-from autoprune.core.fingerprint import MAX_SEED
+from autoprune.core.fingerprint import check_seed
 from autoprune.core.numbers import check_at_least
 from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.progress import ProgressCallback
@@ -168,10 +168,8 @@ def search(
         raise ConfigError(f"if_exists must be one of {get_args(IfExists)}. Got {if_exists!r}.")
     check_at_least("trials", trials, 1, int)
     check_at_least("points", points, 2, int)
-    check_at_least("seed", seed, 0, int)
+    check_seed(seed)
     check_at_least("timeout", 0 if timeout is None else timeout, 0, int | float)
-    if seed > MAX_SEED:
-        raise ConfigError(f"seed must be at most {MAX_SEED}. Got {seed!r}.")
     front = None if pareto is None else Pareto.parse(pareto)
     limits = None if budget is None else Budget.parse(budget)
     if front is not None:

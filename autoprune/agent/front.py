@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from autoprune.agent.finished import finished
 from autoprune.agent.gate import Gate
-from autoprune.agent.members import Member, members_of
+from autoprune.agent.members import Member, aim_as_before, members_of
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.run import run
@@ -56,6 +56,7 @@ def run_front(request: Request) -> FrontResult:
 
 def _search(session: Session) -> FrontResult:
     request, loop = session.request, session.loop()
+    aim_as_before(session)
     loop.run()
     with Gate.open(session.prepared.pricing.latencies, request.budget) as gate:
         found, left_out = members_of(session, loop, gate)

@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from optuna import Study
 from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import recover_finalists
 from autoprune.agent.gate import Gate, Measurement, exceeded, told, told_misses
 from autoprune.agent.loop import Loop
+from autoprune.agent.projection import Projection
 from autoprune.core.progress import Progress
 from autoprune.errors import BudgetError, ModelError
 from autoprune.storage.records import Evaluation
@@ -48,10 +50,8 @@ class Inside:
             BudgetError: If nothing is inside, however much the limits were tightened.
             ModelError: If nothing could be scored or fine-tuned.
         """
-        study, projection, loop = self.loop.study, self.loop.projection, self.loop
-        earlier = study.user_attrs.get(self.name, {})
-        projection.tightened.update(earlier.get("limits", {}))
-        loop.trials = max(loop.trials, earlier.get("trials", 0))
+        loop = self.loop
+        loop.trials = max(loop.trials, aimed_before(loop.study, loop.projection, self.name))
         more = max(round(loop.trials * _MORE), 1)
         for _ in range(_ROUNDS):
             found = self._recovered(loop.run())
@@ -89,7 +89,7 @@ class Inside:
                 self._able(ranked), self.evaluations, self.loop.progress, self._accepts
             )
         except (BudgetError, ModelError):
-            if self._misses or (self.gate.seen and not self._tried):
+            if self._misses or (self._closest() and not self._tried):
                 return None
             if self._problem is not None:  # no candidate could be run at all
                 raise self._problem from None
@@ -164,3 +164,16 @@ class Inside:
                 "search aims lower now",
             )
         )
+
+
+def aimed_before(study: Study, projection: Projection, name: str) -> int:
+    """Aim where an earlier session did in the end; return for how many trials, 0 if it did not.
+
+    Args:
+        study: What remembers it.
+        projection: What aims.
+        name: What it is remembered under.
+    """
+    earlier = study.user_attrs.get(name, {})
+    projection.tightened.update(earlier.get("limits", {}))
+    return int(earlier.get("trials", 0))

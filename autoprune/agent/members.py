@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from autoprune.agent.gate import Gate, Measurement
-from autoprune.agent.inside import TIGHTENED, Inside
+from autoprune.agent.inside import TIGHTENED, Inside, aimed_before
 from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.front import FrontSampler
 from autoprune.agent.session import Session
 from autoprune.artifacts.front import LeftOut
@@ -50,6 +51,13 @@ class Member:
         return self.evaluation.quality
 
 
+def aim_as_before(session: Session) -> None:
+    """Aim at each limit where an earlier session did in the end: above it all was missed."""
+    for sampler in _samplers(session):
+        projection = sampler.projection
+        aimed_before(session.study, projection, _remembered(_limit(session, projection)))
+
+
 def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], list[LeftOut]]:
     """Fine-tune the best few at each limit, and return the best of each, the tightest first.
 
@@ -65,19 +73,18 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
         BudgetError: If there is none at any limit.
         ModelError: The same.
     """
-    assert isinstance(session.sampler, FrontSampler)
-    assert session.request.pareto is not None
-    cost, samplers = session.request.pareto.cost, session.sampler.samplers
+    samplers = _samplers(session)
     found, left_out = list[Member](), list[LeftOut]()
     problem: BudgetError | ModelError | None = None
     for number, sampler in enumerate(samplers, 1):
-        limit = written(cost, sampler.projection.budget.limits[cost])
+        limit = _limit(session, sampler.projection)
         note = f"point {number} of {len(samplers)}: {limit}"
         session.request.progress(Progress(stage="recover", done=0, total=1, note=note))
         gate = gate.under(sampler.projection.budget)
-        session.study.sampler = sampler  # what is still to be proposed is for this limit
+        own = FrontSampler([sampler], session.request.seed)  # what is still proposed is for it
+        session.study.sampler = own
         try:
-            found.append(_best(session, replace(loop, sampler=sampler), gate, number, limit))
+            found.append(_best(session, replace(loop, sampler=own), gate, number, limit))
         except (BudgetError, ModelError) as err:
             problem = err
             left_out.append(LeftOut(limit=limit, reason=str(err)))
@@ -88,7 +95,7 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
 
 def _best(session: Session, loop: Loop, gate: Gate, number: int, limit: str) -> Member:
     """Return the best model at the limit that ``loop`` proposes for."""
-    inside = Inside(gate, loop, session.evaluations, f"{TIGHTENED} at {limit}")
+    inside = Inside(gate, loop, session.evaluations, _remembered(limit))
     model, winner, finalists = inside.winner()
     measured = gate.seen.get(winner.policy.fingerprint, {})
     return Member(
@@ -103,9 +110,28 @@ def _best(session: Session, loop: Loop, gate: Gate, number: int, limit: str) -> 
     )
 
 
-def _share(session: Session, policy: Policy, measured: Mapping[str, Measurement]) -> float:
+def _samplers(session: Session) -> Sequence[PolicySampler]:
+    assert isinstance(session.sampler, FrontSampler)
+    return session.sampler.samplers
+
+
+def _cost(session: Session) -> str:
     assert session.request.pareto is not None
-    cost = session.request.pareto.cost
+    return session.request.pareto.cost
+
+
+def _limit(session: Session, projection: Projection) -> str:
+    """Return a limit of the front as a user writes it."""
+    return written(_cost(session), projection.budget.limits[_cost(session)])
+
+
+def _remembered(limit: str) -> str:
+    """Return what the study remembers the lowered aim of one limit under."""
+    return f"{TIGHTENED} at {limit}"
+
+
+def _share(session: Session, policy: Policy, measured: Mapping[str, Measurement]) -> float:
+    cost = _cost(session)
     if cost in measured:
         return measured[cost].comparison.ratio
     model = session.prepared.projection.cost

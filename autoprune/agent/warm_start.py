@@ -127,7 +127,11 @@ class WarmStart:
             return cls([_read(**run) for run in kept["runs"]])
         found = [_scored(Path(folder), workspace) for folder in folders]
         runs = [
-            EarlierRun(folder, [e.policy for _, e in one], [float(e.score or 0) for _, e in one])
+            EarlierRun(
+                folder,
+                [e.policy for _, e in one],
+                [e.score for _, e in one if e.score is not None],  # each has one
+            )
             for folder, one in zip(folders, found, strict=True)
         ]
         return cls(runs, [pair for one in found for pair in one])
@@ -146,7 +150,8 @@ def _scored(folder: Path, workspace: Workspace) -> list[tuple[EvaluationKey, Eva
         raise ConfigError(f"{folder} holds no run: there is no {DATABASE} in it. {advice}")
     with closing(Database.open(sqlite_url(folder / DATABASE))) as database:
         run = database.find_run(STUDY)
-        found = database.comparable(run.id, SCORED) if run else []
+        every = database.comparable(run.id, SCORED) if run else []
+    found = [(key, e) for key, e in every if e.score is not None]  # releases before kept no score
     if not found:
         raise ConfigError(f"The run in {folder} scored no policy to the end. {advice}")
     return found

@@ -135,6 +135,8 @@ def _settings(file: Path, given: dict[str, Any]) -> "SearchFile":
     settings = load_search_file(file).model_copy(update=changes)
     if settings.budget is None and settings.pareto is None:
         raise ConfigError(f"{file}: the key 'budget' is missing; or give 'pareto' or --pareto.")
+    if "points" in changes and settings.pareto is None:
+        raise ConfigError("--points is about a front. Give --pareto as well, or leave it out.")
     return settings
 
 

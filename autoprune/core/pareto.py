@@ -26,11 +26,29 @@ class Pareto:
         low: Limit of the smallest point; None for a quarter of the upper end, or what can be
             reached.
         high: Limit of the largest point; None for the budget's limit on this cost, else 80%.
+            Both ends are given, or neither is.
+
+    Raises:
+        BudgetError: If one end is missing, or they are no range.
     """
 
     cost: str
     low: Limit | None = None
     high: Limit | None = None
+
+    def __post_init__(self) -> None:
+        low, high = self.low, self.high
+        if low is None and high is None:
+            return
+        if low is None or high is None:
+            end = "lower" if low is None else "upper"
+            raise BudgetError(f"The range of a front on {self.cost} has no {end} end. Give both.")
+        if (low.relative, low.unit) != (high.relative, high.unit):
+            raise BudgetError(f"Both ends of a range are shares, or both are amounts. Got {self}.")
+        if low.amount >= high.amount:
+            raise BudgetError(
+                f"The lower end of a range comes first and is below the upper one. Got {self}."
+            )
 
     @classmethod
     def parse(cls, given: "Pareto | str | Mapping[str, Any]") -> "Pareto":
@@ -56,15 +74,6 @@ class Pareto:
                 f"Got {name}={ends}{at}{target}."
             )
         (cost, first), (_, last) = (_limit(name, f"{end}{at}{target}") for end in (low, high))
-        if (first.relative, first.unit) != (last.relative, last.unit):
-            raise BudgetError(
-                f"Both ends of a range are shares, or both are amounts. Got {name}={ends}."
-            )
-        if first.amount >= last.amount:
-            raise BudgetError(
-                f"The lower end of a range comes first and is below the upper one. "
-                f"Got {name}={ends}."
-            )
         return cls(cost, first, last)
 
     def __str__(self) -> str:

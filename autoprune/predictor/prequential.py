@@ -75,12 +75,12 @@ class Screening:
     """What screening candidates by their predictions did for one proposal.
 
     Args:
-        incumbent: The best score when it was made.
+        incumbent: The best score inside the budget when it was made; None if there was none.
         spared: Candidates that were passed over as unable to beat it: no evaluation was spent.
         audit: Whether the proposal was drawn without regard to what is predicted.
     """
 
-    incumbent: float
+    incumbent: float | None
     spared: int
     audit: bool
 
@@ -102,11 +102,12 @@ class Savings:
     @classmethod
     def of(cls, screened: Sequence[tuple[Screening, Prediction]]) -> "Savings":
         """Count what was saved, over all proposals that were screened."""
-        audits = [(one, p) for one, p in screened if one.audit and p.low > one.incumbent]
+        known = [(one, p, best) for one, p in screened if (best := one.incumbent) is not None]
+        audits = [(p, best) for one, p, best in known if one.audit and p.low > best]
         return cls(
             spared=sum(one.spared for one, _ in screened),
             audited=len(audits),
-            wrong=sum(p.score < one.incumbent for one, p in audits),
+            wrong=sum(p.score < best for p, best in audits),
         )
 
     @property

@@ -109,9 +109,11 @@ def report_stages(trial: Trial, values: Sequence[float], told: int) -> None:
         trial.report(values[step], step)
 
 
-def reported(trial: FrozenTrial) -> dict[int, float]:
-    """Return what a trial had reached at each of its stages."""
-    return trial.intermediate_values or dict(enumerate(trial.user_attrs.get(_STAGES, ())))
+def reported(study: optuna.Study, trial: FrozenTrial) -> dict[int, float]:
+    """Return what a trial of the study had reached at each of its stages."""
+    if len(study.directions) == 1:  # an attribute of that name would be a user's
+        return trial.intermediate_values
+    return dict(enumerate(trial.user_attrs.get(_STAGES, ())))
 
 
 def start_trial(

@@ -204,6 +204,12 @@ def test_a_limit_at_which_nothing_was_found_is_left_out(
         search(user_folder, out=copy, if_exists="resume")
 
 
+def test_a_sampler_that_has_no_more_ends_the_search(user_folder: Path, copy: Path) -> None:
+    found = search(user_folder, out=copy, if_exists="overwrite", sampler="uniform", trials=60)
+    assert found.front.points
+    assert found.front.search.evaluations < 60
+
+
 def test_what_cannot_be_searched_is_refused_before_anything_is_scored(
     user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,19 @@ def test_it_does_not_matter_when_it_was_asked(pool: Pool, rows: Rows) -> None:
             assert np.array_equal(looked_at(found, rows), looked_at(fresh, rows))
 
 
+def test_trials_that_came_in_late_are_as_if_they_had_been_read_in_time(
+    pool: Pool, rows: Rows
+) -> None:
+    """Another process may have ended trials before those that were read: order is by time."""
+    told, often = Told(pool), Forecaster(pool)
+    told.tell(12)
+    known = told.known()
+    late = replace(known, rows=known.rows[::-1], final=known.final[::-1])
+    often.belief(known)
+    found, fresh = often.belief(late), Forecaster(pool).belief(late)
+    assert np.array_equal(looked_at(found, rows), looked_at(fresh, rows))
+
+
 def test_scores_are_learned(pool: Pool, rows: Rows) -> None:
     told = Told(pool)
     told.tell(30)

@@ -200,6 +200,7 @@ def test_quiet_prints_the_folder_alone(fake: FakeSearch, run: Any) -> None:
         (["search.yaml", "--pareto", "mac"], "Unknown cost 'mac' in the budget. Did you mean 'ma"),
         (["search.yaml", "--pareto", "macs=50%"], "a cost and a range LOW..HIGH"),
         (["search.yaml", "--pareto", "macs", "--points", "1"], "'--points'"),
+        (["search.yaml", "--points", "3"], "--points is about a front. Give --pareto as well"),
         ([], "Missing argument 'FILE'"),
     ],
 )

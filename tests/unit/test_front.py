@@ -1,5 +1,6 @@
 """Samplers that take turns along a front, the study they share, and who is left on it."""
 
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,13 +15,15 @@ from optuna.trial import TrialState
 from autoprune.agent.encoding import Rows
 from autoprune.agent.front import non_dominated
 from autoprune.agent.judge import Watcher
-from autoprune.agent.members import Member
+from autoprune.agent.members import Member, aim_as_before
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.front import FrontSampler
 from autoprune.agent.samplers.known import History
 from autoprune.agent.samplers.names import Start, check_along_fronts, make_sampler
+from autoprune.agent.session import Session
 from autoprune.agent.trials import ask, tell
+from autoprune.core.pareto import Pareto
 from autoprune.core.policy import Policy
 from autoprune.core.stages import Stage
 from autoprune.errors import ConfigError
@@ -116,6 +119,27 @@ def test_a_limit_that_leaves_nothing_new_is_passed_over(opened: Opened) -> None:
     assert (repeated.source, repeated.row.tobytes() in rows) == ("tried", True)
 
 
+@pytest.mark.parametrize("name", ABLE)
+def test_one_limit_alone_goes_on_in_the_study_of_a_front(name: str, opened: Opened) -> None:
+    """As where all that was measured missed a limit, or an allocation is all that is left."""
+    front = sampler(name)
+    study = opened(front)
+    before = {step(study)[0].tobytes() for _ in range(6)}
+    study.sampler = FrontSampler(front.samplers[:1], 0)
+    row, share = step(study)
+    assert share <= LIMITS[0]
+    assert name in ("minimax", "uniform") or row.tobytes() not in before
+
+
+def test_a_pickled_front_goes_on(opened: Opened) -> None:
+    study = opened(sampler())
+    for _ in range(7):
+        step(study)
+    copied = pickle.loads(pickle.dumps(study.sampler))
+    found, whole = (one.propose(study).row.tolist() for one in (copied, sampler()))
+    assert found == whole
+
+
 def test_a_policy_is_compared_inside_the_tightest_limit_it_meets() -> None:
     front = sampler()
     for at, one in enumerate(front.samplers):
@@ -186,6 +210,14 @@ def test_samplers_of_one_budget_are_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ABLE)
 def test_samplers_along_fronts_are_not(name: str) -> None:
     check_along_fronts(name)
+
+
+def test_a_resumed_front_aims_where_it_did() -> None:
+    front, study = sampler(), optuna.create_study(directions=["minimize"] * 2)
+    study.set_user_attr("tightened at macs=50%", {"limits": {"macs": 0.9}, "trials": 20})
+    request = SimpleNamespace(pareto=Pareto("macs"))
+    aim_as_before(cast(Session, SimpleNamespace(request=request, sampler=front, study=study)))
+    assert [one.projection.tightened for one in front.samplers] == [{}, {"macs": 0.9}, {}]
 
 
 def member(number: int, quality: float, share: float) -> Member:

@@ -11,6 +11,7 @@ from autoprune.agent.encoding import Rows
 from autoprune.agent.samplers.belief import Belief
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.trials import reliability
+from autoprune.predictor.prequential import Screening
 from autoprune.testing.chains import chain
 
 pytestmark = pytest.mark.usefixtures("quiet_optuna")
@@ -90,6 +91,20 @@ def test_what_is_spared_cannot_beat_the_best_as_predicted(monkeypatch: pytest.Mo
     assert told([best + 1, best + 2, best, best + 1]) == 2
     assert told([best - 1]) == 0
     assert told([best + 1]) > 8, "where all are hopeless, all that were looked at are spared"
+
+
+def test_where_nothing_was_scored_inside_the_budget_nothing_is_spared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As at a limit of a front so far only met by failures: larger models are none to beat."""
+    sampler = a_sampler(exploration=0.0)
+    study = scored(sampler, order=1.0)
+    monkeypatch.setattr(sampler, "_inside", lambda known: np.zeros(len(known.rows), bool))
+    monkeypatch.setattr(Belief, "intervals", lambda _, rows: np.full((len(rows), 3), 1e9))
+    proposal = sampler.propose(study)
+    assert proposal.screening == Screening(None, spared=0, audit=False)
+    add(study, sampler, proposal.row, proposal.attributes)
+    assert reliability(study).spared == 0
 
 
 def test_audits_are_what_is_drawn_without_predictions() -> None:

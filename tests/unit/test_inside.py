@@ -22,7 +22,7 @@ from autoprune.core.stages import Stage
 from autoprune.cost.latency.graph import EndToEnd
 from autoprune.cost.latency.observations import Comparison, Timing
 from autoprune.cost.model import CostModel
-from autoprune.errors import BudgetError
+from autoprune.errors import BudgetError, ModelError
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.records import Evaluation
 
@@ -377,6 +377,20 @@ def test_where_all_miss_when_measured_again_it_aims_lower_and_goes_on() -> None:
         measured = search.gate.seen[best.policy.fingerprint][COST].comparison.ratio
         assert measured == pytest.approx(1.3 * atoms_of(best) / 100)
         assert lowered(told)
+
+
+def test_what_was_measured_for_another_limit_is_no_miss_of_this_one() -> None:
+    """Along a front: a candidate that cannot be run is no reason to aim lower."""
+    with inside(lambda atoms: 0.5) as (search, _, told):
+        search.gate.measure("of a tighter limit", model_of(0.3))
+
+        def broken(policy: Policy) -> nn.Module:
+            raise ModelError("It cannot be exported.")
+
+        search.evaluations.scorer.build = broken  # type: ignore[method-assign]
+        with pytest.raises(ModelError, match="cannot be exported"):
+            winner(search)
+    assert not lowered(told)
 
 
 def test_without_limits_on_latency_nothing_is_measured() -> None:

@@ -74,6 +74,15 @@ def test_scores_failures_and_what_is_pending() -> None:
     assert len(known.first(1).pending) == 0
 
 
+def test_attributes_of_users_are_no_reports() -> None:
+    """Only the study of a front, which takes no reports, holds them as an attribute."""
+    study = a_study()
+    trial = ask(study)
+    trial.set_user_attr("stages", 4)
+    study.tell(trial, 1.0)
+    assert read(study).reports == [{}]
+
+
 def test_an_empty_study_knows_nothing() -> None:
     known = read(a_study())
     assert known.rows.shape == known.pending.shape == (0, 6)

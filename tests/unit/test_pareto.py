@@ -52,6 +52,23 @@ def test_what_is_no_front_is_explained(given: Any, message: str) -> None:
         Pareto.parse(given)
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "message"),
+    [
+        (0.2, None, "a front on macs has no upper end"),
+        (None, 0.5, "a front on macs has no lower end"),
+        (0.5, 0.2, "The lower end of a range comes first.*Got macs=50%..20%"),
+    ],
+)
+def test_a_front_that_is_built_by_hand_is_checked_too(
+    low: float | None, high: float | None, message: str
+) -> None:
+    """A resumed run is compared by the text of its front, which tells both ends or none."""
+    ends = (None if end is None else share(end) for end in (low, high))
+    with pytest.raises(BudgetError, match=message):
+        Pareto("macs", *ends)
+
+
 def test_the_widest_budget_holds_the_other_limits_and_the_upper_end() -> None:
     assert Pareto.parse("macs").widest(None) == Budget.parse("macs=80%")
     assert Pareto.parse("macs").widest(Budget.parse("macs=60%")) == Budget.parse("macs=60%")

@@ -96,8 +96,9 @@ def test_what_was_scored_to_the_end_is_read(tmp_path: Path, workspace: Workspace
         evaluation(policy(a=0.25), None, "failed: it broke"),
         evaluation(policy(b=0.5), None, "stopped: early stop, worse"),
         evaluation(policy(c=0.5), 1.0),
+        evaluation(policy(a=0.5, c=0.5), None),  # of a release that kept no score
         evaluation(policy(c=0.5), 0.1, "recovered"),
-        ways=("way", "way", "way", "way", "finalist"),
+        ways=("way", "way", "way", "way", "way", "finalist"),
     )
     found = WarmStart.of([str(folder)], workspace)
     assert found.evaluations == 2

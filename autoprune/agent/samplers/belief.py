@@ -84,7 +84,7 @@ class Forecaster:
 
     pool: Pool
     earlier: Sequence[Known] = ()
-    _kernels: dict[tuple[int, bool], Any] = field(default_factory=dict)
+    _kernels: dict[tuple[bytes, bool], Any] = field(default_factory=dict)
 
     def belief(self, known: Known) -> Belief | None:
         """Return what is expected, None where too little is known."""
@@ -126,12 +126,13 @@ class Forecaster:
 
     def _kernel(self, known: Known, logarithmic: bool) -> Any:
         """Return the variances fitted last: to what was known then, so a resume finds the same."""
-        first = _first(known)
-        if (first, logarithmic) not in self._kernels:
+        then = known.first(_first(known))
+        key = then.rows.tobytes() + then.final.tobytes(), logarithmic
+        if key not in self._kernels:
             model = self._model()
-            model.fit(*self._data(known.first(first), logarithmic))
-            self._kernels = {(first, logarithmic): model.kernel_}
-        return self._kernels[first, logarithmic]
+            model.fit(*self._data(then, logarithmic))
+            self._kernels = {key: model.kernel_}
+        return self._kernels[key]
 
     def _data(self, known: Known, logarithmic: bool) -> tuple[Floats, Floats, Floats]:
         """Return features, values and their noise.

@@ -118,11 +118,13 @@ class BudgetedSampler(PolicySampler):
         """Return how many candidates are spared up to the first that may beat the incumbent.
 
         For some proposals none is: they are taken as they come, to see what sparing would miss.
+        Nor where there is no incumbent: what costs more, as along a front, is none to beat.
         """
-        inside = known.final[self._inside(known)]  # a front has other limits too
-        incumbent = float(np.nanmin(inside if np.isfinite(inside).any() else known.final))
-        if rng.random() < self._exploration:
-            return Screening(incumbent, 0, audit=True)
+        inside = known.final[self._inside(known)]
+        incumbent = float(np.nanmin(inside)) if np.isfinite(inside).any() else None
+        audit = bool(rng.random() < self._exploration)
+        if incumbent is None or audit:
+            return Screening(incumbent, 0, audit)
         rows = [row for row, _ in self._filled_up(drawn, known.tried)]
         lows = belief.intervals(np.stack(rows))[:, 1] if rows else np.zeros(0)
         spared = len(list(takewhile(lambda low: low > incumbent, lows.tolist())))

@@ -19,7 +19,8 @@ class FrontSampler(PolicySampler):
     Whose limit leaves nothing new is passed over.
 
     Args:
-        samplers: One for each limit, the tightest first; each limit holds those before it.
+        samplers: One for each limit, the tightest first; each limit holds those before it. One
+            alone searches at its limit in a study of a front.
         seed: Seed of the run.
     """
 

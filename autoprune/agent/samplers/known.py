@@ -173,17 +173,18 @@ class History:
         if fresh and self._order and _when(fresh[0]) < self._order[-1]:
             self._forget(study)  # another process ended one that was not read in time
             return self._read(study, asking)
-        self._add(fresh, -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0)
+        self._add(study, fresh)
         told = (self._rows, np.array(self._final), self._reports[:], self._stopped[:])
         tried = self._bytes | {row.tobytes() for row in pending}
         return Known(*told, self._stack(pending), tried, self._predictions[:], asked)
 
-    def _add(self, trials: list[FrozenTrial], sign: float) -> None:
+    def _add(self, study: Study, trials: list[FrozenTrial]) -> None:
         if not trials:
             return
+        sign = -1.0 if study.directions[0] == StudyDirection.MAXIMIZE else 1.0
         rows = self._stack([self.encoding.row(trial.params) for trial in trials])
         for trial in trials:
-            told = {at: sign * value for at, value in reported(trial).items()}
+            told = {at: sign * value for at, value in reported(study, trial).items()}
             if trial.state == TrialState.PRUNED and told and math.isfinite(told[max(told)]):
                 self._stopped.append(len(self._order))
             scored = trial.state == TrialState.COMPLETE and trial.values is not None
