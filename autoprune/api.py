@@ -161,7 +161,8 @@ def search(
 
     Raises:
         InputError: If anything given cannot be used.
-        VerificationError: If the winner fails a check; nothing is written as a result then.
+        VerificationError: If the winner fails a check; nothing is written as a result then, but
+            points of a front that were verified before stay.
     """
     check_task(task)
     if if_exists not in get_args(IfExists):

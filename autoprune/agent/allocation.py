@@ -9,6 +9,7 @@ import numpy as np
 
 from autoprune.agent.encoding import Floats
 from autoprune.agent.projection import Projection, Rows
+from autoprune.agent.smallest import varied
 
 _BINS = 500  # parts that the budget is counted in
 _STARTS = (0.25, 0.5, 0.75)  # depths from which it is sought
@@ -112,8 +113,8 @@ class Marginal:
     @classmethod
     def of(cls, projection: Projection, levels: Rows) -> "Marginal":
         """Price the neighbours of ``levels``."""
-        ends = np.cumsum([1, *(space.levels for space in projection.spaces.values())])
-        used = projection.shares(np.vstack([levels, projection.varied(levels)]))
+        ends = np.cumsum([1, *projection.sizes])
+        used = projection.shares(np.vstack([levels, varied(projection.sizes, levels)]))
         shares = used[int(np.argmax(used[:, 0]))]
         own = [shares[a:b] for a, b in pairwise(ends)]
         needed = shares[0] - 1 + sum(part[0] - shares[0] for part in own)

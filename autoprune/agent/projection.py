@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from autoprune.agent.smallest import smallest, varied
 from autoprune.core.budget import Budget, written
 from autoprune.core.costs import Costs, cost_text
 from autoprune.core.policy import Policy
@@ -16,7 +17,6 @@ from autoprune.space.schema import UnitSpace, kept_atoms
 
 Levels = dict[str, int]
 Rows = npt.NDArray[np.int64]
-_SAME = 1e-12
 _POSITIONS = 257  # places between dense, what was wanted, and the smallest model
 
 
@@ -97,7 +97,9 @@ class Projection:
 
     def _reachable(self, cost: str) -> float:
         """Return the smallest amount of one cost, whatever the other limits are."""
-        return self.price(self.levels(self._descended([cost]))).as_dict()[cost]
+        at = list(self._limits).index(cost)
+        row = smallest(self.sizes, lambda rows: self.shares(rows)[at])
+        return self.price(self.levels(row)).as_dict()[cost]
 
     @cached_property
     def smallest(self) -> Costs:
@@ -106,37 +108,13 @@ class Projection:
 
     @cached_property
     def _smallest(self) -> Rows:
-        """Levels of the smallest model: all limits together are met best."""
-        return self._descended(list(self.budget.limits))
+        """Levels of the smallest model: what comes closest to its limit costs least."""
+        return smallest(self.sizes, lambda rows: self.shares(rows).max(axis=0))
 
-    def _descended(self, costs: list[str]) -> Rows:
-        """Return the highest levels, but where a lower one costs less: on a staircase it may.
-
-        Units are lowered one at a time for as long as that lowers the largest share of a limit.
-        """
-        own = [list(self._limits).index(cost) for cost in costs]
-        found = np.array([space.levels - 1 for space in self.spaces.values()], np.int64)
-        least = float(self.shares(found[None])[own].max())
-        while True:
-            rows = self.varied(found)
-            worst = self.shares(rows)[own].max(axis=0)
-            at = int(worst.argmin())
-            if worst[at] >= least * (1 - _SAME):
-                return found
-            found, least = rows[at], float(worst[at])
-
-    def varied(self, levels: Rows) -> Rows:
-        """Return rows in which one unit takes each of its levels, unit by unit.
-
-        Args:
-            levels: Those of the other units, in the order of ``spaces``.
-        """
-        sizes = [space.levels for space in self.spaces.values()]
-        rows = np.repeat(levels[None], sum(sizes), axis=0)
-        rows[np.arange(len(rows)), np.repeat(np.arange(len(sizes)), sizes)] = np.concatenate(
-            [np.arange(size) for size in sizes]
-        )
-        return rows
+    @cached_property
+    def sizes(self) -> list[int]:
+        """How many levels each unit has, in the order of ``spaces``."""
+        return [space.levels for space in self.spaces.values()]
 
     def price(self, levels: Mapping[str, int]) -> Costs:
         """Return the costs of levels by unit."""
@@ -236,7 +214,7 @@ class Projection:
     @cached_property
     def _costless(self) -> frozenset[str]:
         """Units on which no limited cost depends, at whatever level: latency may rise and fall."""
-        rows = self.varied(np.zeros(len(self.spaces), np.int64))
+        rows = varied(self.sizes, np.zeros(len(self.spaces), np.int64))
         found, dense = self.cost.price_many(self._kept(rows)), self.cost.dense.as_dict()
         moved = np.any([found[cost] != dense[cost] for cost in self._limits], axis=0)
         moving = set(np.flatnonzero((rows[moved] > 0).any(axis=0)))
