@@ -86,7 +86,8 @@ class Architecture(BaseModel):
         except OSError as err:
             raise ArtifactError(
                 f"{folder} holds no result: {PLAN} cannot be read ({err.strerror}). "
-                "Give the folder that a finished search wrote."
+                "Give the folder that a finished search wrote; of a front, that of one of its "
+                "points."
             ) from err
         except ValueError as err:
             raise ArtifactError(

@@ -14,11 +14,17 @@ _KEYS: dict[type[InputError], str] = {
 
 
 @contextmanager
-def naming_keys(path: Path) -> Iterator[None]:
-    """Put the search file and its key in front of errors that do not name them yet."""
+def naming_keys(path: Path, limits: str = "budget") -> Iterator[None]:
+    """Put the search file and its key in front of errors that do not name them yet.
+
+    Args:
+        path: The search file.
+        limits: The key that limits come from.
+    """
     try:
         yield
     except tuple(_KEYS) as err:
         if str(path) in str(err):
             raise
-        raise type(err)(f"{path}: {_KEYS[type(err)]}: {err}") from err
+        key = limits if isinstance(err, BudgetError) else _KEYS[type(err)]
+        raise type(err)(f"{path}: {key}: {err}") from err

@@ -153,7 +153,8 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
     from autoprune.tasks import create_task
 
     model = build_model(settings)
-    with naming_keys(settings.path), progress_for(quiet=quiet) as progress:
+    limits = "pareto" if settings.pareto else "budget"
+    with naming_keys(settings.path, limits), progress_for(quiet=quiet) as progress:
         task = create_task(settings.task, load_data(settings))
         found: SearchResult | FrontResult = api.search(
             model,

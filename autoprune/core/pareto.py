@@ -64,7 +64,7 @@ class Pareto:
             return given
         name, ends = _pair(given)
         if ends is None:
-            cost, _ = _limit(name, str(_UPPER))  # it says what is wrong with an unknown one
+            cost, _ = _limit(name, str(_UPPER), name)  # it says what is wrong with an unknown one
             return cls(cost)
         ends, at, target = ends.partition("@")
         low, dots, high = ends.partition("..")
@@ -73,7 +73,10 @@ class Pareto:
                 f"A front needs a cost, or a cost and a range LOW..HIGH: {_EXAMPLE}. "
                 f"Got {name}={ends}{at}{target}."
             )
-        (cost, first), (_, last) = (_limit(name, f"{end}{at}{target}") for end in (low, high))
+        text = f"{name}={ends}{at}{target}"
+        (cost, first), (_, last) = (
+            _limit(name, f"{end}{at}{target}", text) for end in (low, high)
+        )
         return cls(cost, first, last)
 
     def __str__(self) -> str:
@@ -151,8 +154,15 @@ def _pair(given: str | Mapping[str, Any]) -> tuple[str, str | None]:
     return name.strip(), ends if equals else None
 
 
-def _limit(name: str, amount: str) -> tuple[str, Limit]:
-    ((cost, limit),) = Budget.parse({name: amount}).limits.items()
+def _limit(name: str, amount: str, given: str) -> tuple[str, Limit]:
+    """Return a cost and one end of its range; ``given`` is what was typed, for errors."""
+    try:
+        ((cost, limit),) = Budget.parse({name: amount}).limits.items()
+    except BudgetError as err:
+        raise BudgetError(
+            f"The front {given!r} is not understood. Give a cost, or a cost and a range: "
+            f"{_EXAMPLE}; only latency names a target. As a limit it says: {err}"
+        ) from err
     return cost, limit
 
 
