@@ -118,7 +118,7 @@ def test_rounding_leaves_no_limit_outside_its_range() -> None:
 
 @pytest.mark.parametrize("given", ["latency", "macs=..50%", "foo", "macs=25%..75%@onnxruntime"])
 def test_what_is_wrong_is_said_of_the_front_that_was_given(given: str) -> None:
-    with pytest.raises(BudgetError, match="The front .* is not understood") as caught:
+    with pytest.raises(BudgetError, match=r"The front .* is not understood") as caught:
         Pareto.parse(given)
     assert repr(given) in str(caught.value)
     assert "latency=20%..60%@onnxruntime" in str(caught.value)
