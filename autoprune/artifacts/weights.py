@@ -23,7 +23,10 @@ def save_weights(model: nn.Module, path: Path) -> str:
         if name in saved
     }
     partial = path.with_name(f".{path.name}.partial")
+    partial.touch()
+    mode = partial.stat().st_mode  # as any new file here; safetensors lets its owner alone read it
     save_file(tensors, partial)
+    partial.chmod(mode)
     os.replace(partial, path)
     return sha256_of(path)
 

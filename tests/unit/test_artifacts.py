@@ -190,6 +190,12 @@ class Versioned(nn.Linear):
         super()._load_from_state_dict(state, prefix, meta, *rest)
 
 
+def test_who_may_read_weights_is_who_may_read_any_new_file(folder: Path) -> None:
+    other = folder / "other"
+    other.touch()
+    assert (folder / WEIGHTS).stat().st_mode == other.stat().st_mode
+
+
 def test_modules_are_told_the_version_of_their_weights(tmp_path: Path) -> None:
     one, other = Versioned(2, 2), Versioned(2, 2)
     load_weights(other, tmp_path / "weights", save_weights(one, tmp_path / "weights"))
