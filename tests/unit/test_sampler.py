@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from autoprune.agent.encoding import Rows, distributions, levels_of, policy_of
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.allocated import SpdySampler, _parents
 from autoprune.agent.samplers.budgeted import BudgetedSampler
+from autoprune.agent.samplers.known import claim
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.agent.trials import ended as finished_trials
 from autoprune.core.budget import Budget
@@ -255,3 +256,23 @@ def test_several_objectives_are_refused(projection: Projection) -> None:
     )
     with pytest.raises(ConfigError, match=r"by one value\. This study has 2 objectives"):
         ask(study, projection)
+
+
+def test_what_another_process_claims_at_the_same_moment_is_not_scored_twice(
+    projection: Projection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampler = BudgetedSampler(projection, 0)
+    study = optuna.create_study(sampler=sampler)
+    other = study.ask()
+    claimed: list[list[int]] = []
+
+    def both(of: optuna.Study, trial: FrozenTrial, row: Rows) -> None:
+        if not claimed:
+            claim(of, study.trials[other.number], row)
+        claimed.append(row.tolist())
+        claim(of, trial, row)
+
+    monkeypatch.setattr("autoprune.agent.samplers.base.claim", both)
+    trial = study.ask(sampler.space)
+    assert len(claimed) == 2
+    assert sampler.encoding.row(trial.params).tolist() == claimed[1] != claimed[0]

@@ -20,6 +20,7 @@ from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError
 from autoprune.predictor.prequential import Reliability, Screening
 
+_CLAIMS = 8  # policies claimed, one after the other, where other processes claim the same
 SCREENING = "screening"  # user attribute of a trial: what was spared for it
 
 
@@ -103,11 +104,25 @@ class PolicySampler(BaseSampler, ABC):
     ) -> Params:
         """Return the parameters of the next policy, which others know of from now on."""
         with self._lock:
-            proposal = self._proposed(study, trial)
-            claim(study, trial, proposal.row)
+            for _ in range(_CLAIMS):
+                proposal = self._proposed(study, trial)
+                claim(study, trial, proposal.row)
+                if self._alone(study, trial, proposal):
+                    break
         for name, value in proposal.attributes.items():
             study._storage.set_trial_user_attr(trial._trial_id, name, value)
         return self.encoding.params(proposal.row)
+
+    def _alone(self, study: Study, trial: FrozenTrial, proposal: Proposal) -> bool:
+        """Tell whether no other trial has the policy that this one claimed.
+
+        Of two processes that claim it at once, the later one sees both claims.
+        """
+        if proposal.source == "tried":  # nothing new is left
+            return True
+        known = self._history.read(study, trial.number)
+        same = [(rows == proposal.row).all(axis=1).sum() for rows in (known.rows, known.pending)]
+        return int(sum(same)) <= 1
 
     def sample_independent(
         self,
