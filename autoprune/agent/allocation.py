@@ -95,7 +95,7 @@ class Allocator:
 
     @cached_property
     def _tops(self) -> Rows:
-        return np.array([space.levels - 1 for space in self.projection.spaces.values()], np.int64)
+        return np.array(self.projection.sizes, np.int64) - 1
 
 
 @dataclass(frozen=True)

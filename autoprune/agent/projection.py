@@ -126,8 +126,12 @@ class Projection:
 
     def aims_at(self, policy: Policy) -> bool:
         """Tell whether a policy is inside what is aimed at now."""
+        return self._inside(self.costs_of(policy))
+
+    def costs_of(self, policy: Policy) -> Costs:
+        """Return the costs of a policy."""
         kept = {u: kept_atoms(self.spaces[u].atoms, c.sparsity) for u, c in policy.items()}
-        return self._inside(self.cost.price(kept))
+        return self.cost.price(kept)
 
     def _inside(self, costs: Costs) -> bool:
         found = costs.as_dict()
@@ -266,8 +270,7 @@ class Projection:
 
     def _order(self, rows: Rows, wanted: Rows) -> Rows:
         """Return which unit comes first, highest: above the wish, then by level, then by name."""
-        above, most = rows - wanted, max(space.levels for space in self.spaces.values())
-        return (above * most + rows) * len(self.spaces) + self._rank
+        return ((rows - wanted) * max(self.sizes) + rows) * len(self.spaces) + self._rank
 
     @cached_property
     def _rank(self) -> Rows:

@@ -22,7 +22,7 @@ from autoprune.errors import ConfigError
 from autoprune.evaluation.importance import Importance
 from autoprune.evaluation.pruned import pruned
 from autoprune.evaluation.sensitivity import Sensitivity
-from autoprune.space.schema import UnitSpace, kept_atoms
+from autoprune.space.schema import UnitSpace
 from autoprune.surgery.plan import Plan
 
 
@@ -110,8 +110,7 @@ class Prunable:
             ConfigError: If the policy is of another model or space.
         """
         self._check(policy)
-        kept = {u: kept_atoms(self.units[u].atoms, c.sparsity) for u, c in policy.items()}
-        return self.projection.cost.price(kept)
+        return self.projection.costs_of(policy)
 
     def apply(self, policy: Policy) -> nn.Module:
         """Return the smaller model of a policy, on the CPU, as it is cut.

@@ -10,10 +10,11 @@ from benchmarks.predictor import offline, searched
 from benchmarks.predictor.figures import figures
 from benchmarks.provenance import code_of
 from benchmarks.search import live
+from benchmarks.tables.recipes import RECIPES
 from benchmarks.tasks import Task
 
 LIMIT = 3600.0  # seconds of processor time between two notes
-TABLES = ("digits_chain", "digits_residual", "fashion_methods")
+TABLES = tuple(RECIPES)
 SOURCES = ("budgeted", "tpe", "random")
 LIVE = ("resnet20", 0.5, 80)  # network, share of MACs, evaluations
 FIRST = 0  # seeds from 100 on were for development

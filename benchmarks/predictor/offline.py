@@ -1,6 +1,5 @@
 """Predictions of a whole table from a search's first evaluations: where nobody was led to."""
 
-import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -13,8 +12,7 @@ from autoprune.agent.samplers.pool import Pool
 from autoprune.predictor.prequential import Prediction, Reliability
 from benchmarks.isolated import Note
 from benchmarks.predictor.searched import AFTER
-from benchmarks.search.tabled import errors_of, gaps_of, sampler_of, study_of
-from benchmarks.tables.objective import TableObjective
+from benchmarks.search.tabled import errors_of, gaps_of, opened, sampler_of, study_of
 
 
 def judge(note: Note, table: str, sampler: str, seeds: int, first: int) -> None:
@@ -30,8 +28,7 @@ def judge(note: Note, table: str, sampler: str, seeds: int, first: int) -> None:
         seeds: How many seeds.
         first: The first seed.
     """
-    logging.getLogger("optuna").setLevel(logging.WARNING)
-    objective = TableObjective.load(table)
+    objective = opened(table)
     whole, errors = objective.table, errors_of(objective)
     found: list[Any] = []
     for seed in range(first, first + seeds):

@@ -1,6 +1,5 @@
 """Searches of a table with the predictor, and the same searches without it."""
 
-import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -10,9 +9,7 @@ from autoprune.agent.samplers.known import prediction_of
 from autoprune.agent.trials import reliability
 from autoprune.predictor.prequential import Reliability
 from benchmarks.isolated import Note
-from benchmarks.search.ablated import register
-from benchmarks.search.tabled import errors_of, gaps_of, sampler_of, study_of
-from benchmarks.tables.objective import TableObjective
+from benchmarks.search.tabled import errors_of, gaps_of, opened, sampler_of, study_of
 
 WITH, WITHOUT = "budgeted", "no_predictor"
 AFTER = 30  # evaluations, from which on predictions are judged
@@ -30,9 +27,7 @@ def compare(note: Note, table: str, seeds: int, trials: int, first: int) -> None
         trials: Evaluations of each search.
         first: The first seed.
     """
-    logging.getLogger("optuna").setLevel(logging.WARNING)
-    register()
-    objective = TableObjective.load(table)
+    objective = opened(table)
     errors = errors_of(objective)
     facts: dict[str, list[Any]] = {name: [] for name in (WITH, WITHOUT, "whole", "late")}
     for seed in range(first, first + seeds):

@@ -10,10 +10,11 @@ from benchmarks.provenance import code_of
 from benchmarks.search import live, overhead, tabled, warm
 from benchmarks.search.ablated import WITHOUT
 from benchmarks.search.figures import figures
+from benchmarks.tables.recipes import RECIPES
 from benchmarks.tasks import Task
 
 LIMIT = 3600.0  # seconds of processor time between two evaluations
-TABLES = ("digits_chain", "digits_residual", "fashion_methods")
+TABLES = tuple(RECIPES)
 SAMPLERS = ("budgeted", "tpe", "cmaes", "nsga2", "random", "spdy", "minimax", "uniform")
 _PLAIN = ("none", "same", "negated", "shuffled")
 EARLIER = {table: (*_PLAIN, "other_budget") for table in TABLES[:2]} | {TABLES[2]: _PLAIN}

@@ -7,7 +7,7 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from autoprune.agent.anchors import allocations, anchors
+from autoprune.agent.anchors import first_proposals
 from autoprune.agent.encoding import Encoding, Floats
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.names import SAMPLERS, Start, make_sampler
@@ -34,9 +34,7 @@ def search(note: Note, table: str, sampler: str, seeds: int, trials: int, first:
         trials: Evaluations of each search.
         first: The first seed.
     """
-    logging.getLogger("optuna").setLevel(logging.WARNING)
-    register()
-    objective = TableObjective.load(table)
+    objective = opened(table)
     errors = errors_of(objective) if SAMPLERS.get(sampler).uses_errors else None
     needed: list[int | None] = []
     gaps: list[float] = []
@@ -46,6 +44,13 @@ def search(note: Note, table: str, sampler: str, seeds: int, trials: int, first:
         needed.append(needed_by(gap))
         gaps.append(gap[-1])
         note(needed=needed, gap=gaps, probes=len(objective.table.single))
+
+
+def opened(table: str) -> TableObjective:
+    """Return a table to be searched; Optuna is quiet, and samplers without a part are known."""
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    register()
+    return TableObjective.load(table)
 
 
 def study_of(sampler: PolicySampler) -> optuna.Study:
@@ -89,9 +94,7 @@ def sampler_of(
 ) -> PolicySampler:
     """Return a sampler as a search of the table would have it."""
     projection, plan = objective.projection, objective.network.plan
-    first = anchors(plan, projection.spaces)
-    if errors is not None:
-        first = allocations(plan, projection, errors)
+    first = first_proposals(plan, projection, errors)
     return make_sampler(
         name, Start(projection=projection, seed=seed, anchors=first, errors=errors)
     )

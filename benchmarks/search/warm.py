@@ -1,12 +1,10 @@
 """Searches of the tables that start from an earlier run: an honest one, or a misleading one."""
 
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import optuna
 from optuna.trial import TrialState
 
 from autoprune.agent.anchors import allocations
@@ -16,7 +14,7 @@ from autoprune.agent.trials import ask
 from autoprune.agent.warm_start import EarlierRun, WarmStart
 from autoprune.core.policy import Policy
 from benchmarks.isolated import Note
-from benchmarks.search.tabled import errors_of, gaps_of, needed_by, study_of
+from benchmarks.search.tabled import errors_of, gaps_of, needed_by, opened, study_of
 from benchmarks.tables.network import Network
 from benchmarks.tables.objective import TableObjective
 from benchmarks.tables.recipes import RECIPES
@@ -43,8 +41,7 @@ def search(note: Note, table: str, earlier: Earlier, seeds: int, trials: int, fi
         trials: Evaluations of each search.
         first: The first seed.
     """
-    logging.getLogger("optuna").setLevel(logging.WARNING)
-    objective = TableObjective.load(table)
+    objective = opened(table)
     wider = _wider(table, objective) if earlier == "other_budget" else None
     facts: dict[str, list[float | None]] = {"needed": [], **{f"gap_{at}": [] for at in AFTER}}
     for seed in range(first, first + seeds):
@@ -100,7 +97,7 @@ def _run(
 def _scored(
     sampler: BudgetedSampler, score: Score, has: Callable[[Policy], bool]
 ) -> tuple[list[Policy], list[float]]:
-    study = optuna.create_study(sampler=sampler, pruner=optuna.pruners.NopPruner())
+    study = study_of(sampler)
     found: dict[Policy, float] = {}
     for _ in range(TRIALS):
         trial, params = ask(study, sampler)

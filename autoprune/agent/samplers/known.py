@@ -151,9 +151,6 @@ class History:
             asking: Number of the trial that a policy is asked for; 0 if it has not begun.
         """
         study = getattr(study, "_study", study)
-        return self._read(study, asking)
-
-    def _read(self, study: Study, asking: int) -> Known:
         if self._study is not study:
             self._forget(study)
         pending, fresh, asked = [], [], 0
@@ -172,7 +169,7 @@ class History:
         fresh.sort(key=_when)
         if fresh and self._order and _when(fresh[0]) < self._order[-1]:
             self._forget(study)  # another process ended one that was not read in time
-            return self._read(study, asking)
+            return self.read(study, asking)
         self._add(study, fresh)
         told = (self._rows, np.array(self._final), self._reports[:], self._stopped[:])
         tried = self._bytes | {row.tobytes() for row in pending}
