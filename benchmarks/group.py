@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
+from autoprune.agent.prepare import ranked
 from autoprune.agent.projection import Projection
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
-from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import Measurement, measure
-from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.discover import plan_of
@@ -42,11 +41,7 @@ class Group:
             cost, space.resolve(plan.atoms, plan.kinds), Budget.parse(f"macs={macs}")
         )
         recovery = Recovery(score_by="kl")
-        with isolated(0, data.loader("train")):
-            importance = rank_atoms(
-                network, plan, data, space.all_methods, recovery.calibration_batches, "cpu"
-            )
-        scorer = Scorer(network, plan, importance, cost, data, recovery, seed=0, device="cpu")
+        scorer = ranked(network, plan, cost, data, space.all_methods, recovery, 0, "cpu")
         return cls(plan, projection, scorer)
 
 

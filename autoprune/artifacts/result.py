@@ -2,21 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, Field
 
 from autoprune.artifacts.files import write_text
+from autoprune.artifacts.record import Document, Record
 from autoprune.core.costs import Costs
 
 SCHEMA_FILE = Path(__file__).with_name("result.schema.json")
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Measured(_Record):
+class Measured(Record):
     """One model, measured: quality is the task's metric (higher is better), 1 MAC = 2 FLOPs.
 
     Memory is that of activations at the peak of a forward, per sample; ``sparse`` costs leave
@@ -31,7 +27,7 @@ class Measured(_Record):
     memory_bytes: int
     sparse_macs: int
     sparse_size_bytes: int
-    latency_ms: dict[str, float] = {}
+    latency_ms: dict[str, float] = Field(default={})
 
     @property
     def costs(self) -> Costs:
@@ -47,14 +43,14 @@ class Measured(_Record):
         )
 
 
-class UnitChoice(_Record):
+class UnitChoice(Record):
     """What the policy does to one unit."""
 
     method: str
     sparsity: float
 
 
-class UnitCut(_Record):
+class UnitCut(Record):
     """What was really cut from one unit; ``method`` is null where nothing was."""
 
     unit: str
@@ -63,7 +59,7 @@ class UnitCut(_Record):
     method: str | None
 
 
-class Predictions(_Record):
+class Predictions(Record):
     """What predictions were worth that were made before the scores: in the order of trials.
 
     ``spearman``: rank correlation of expected and measured scores; ``coverage``: share of scores
@@ -83,7 +79,7 @@ class Predictions(_Record):
     wrong_at_most: float | None = None
 
 
-class SearchCost(_Record):
+class SearchCost(Record):
     """What the search cost; ``sample_forwards`` are forwards of one sample by the dense model.
 
     Of them ``sensitivity_forwards`` were for the sensitivity table. ``stopped``: evaluations
@@ -101,17 +97,17 @@ class SearchCost(_Record):
     warm_start: int = 0
 
 
-class Checks(_Record):
+class Checks(Record):
     """Largest differences between outputs, relative to the largest one; null: not exported."""
 
     sliced_equals_masked: bool
     reload_max_diff: float
     onnx_max_diff: float | None
     budget_met: bool
-    latency: dict[str, "LatencyCheck"] = {}
+    latency: dict[str, "LatencyCheck"] = Field(default={})
 
 
-class LatencyCheck(_Record):
+class LatencyCheck(Record):
     """The pruned model against the dense one, in pairs, with a 95% interval of the ratio.
 
     ``busy``: the device did other work too, so the interval is wide.
@@ -126,13 +122,12 @@ class LatencyCheck(_Record):
     busy: bool
 
 
-class Result(_Record):
+class Result(Document, title="autoprune result"):
     """The content of ``result.json``, schema version 1.
 
     ``uncounted`` are ops whose multiply-adds nobody counts: MACs are a lower bound then.
     """
 
-    schema_: Literal[1] = 1
     task: str
     metric: str
     dense: Measured
@@ -143,20 +138,7 @@ class Result(_Record):
     search: SearchCost
     checks: Checks
     versions: dict[str, str]
-    uncounted: list[str] = []
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        alias_generator=lambda name: "schema" if name == "schema_" else name,
-        populate_by_name=True,
-        title="autoprune result",
-        json_schema_serialization_defaults_required=True,
-    )
-
-    def to_json(self) -> str:
-        """Return the text of ``result.json``."""
-        return self.model_dump_json(indent=2, by_alias=True) + "\n"
+    uncounted: list[str] = Field(default=[])
 
 
 def schema_text(content: type[BaseModel] = Result) -> str:
