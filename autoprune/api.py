@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, get_args, overload
+from typing import Any, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 from torch import nn
@@ -47,27 +47,29 @@ from autoprune.tasks.base import check_task
 ParetoLike = Pareto | str | Mapping[str, Any]
 
 
+class _Options(TypedDict, total=False):
+    """What `search` takes for a budget and for a front alike."""
+
+    space: str | SearchSpace
+    trials: int
+    timeout: float | None
+    seed: int
+    out: str | Path
+    if_exists: IfExists
+    recovery: Recovery | None
+    constructor: Constructor | str | None
+    runner: str | Runner
+    onnx: bool
+    database: str | Path | None
+    sampler: str
+    sensitivity: bool
+    warm_start: str | Path | Iterable[str | Path]
+    progress: ProgressCallback | None
+
+
 @overload
 def search(
-    model: nn.Module,
-    *,
-    task: Task,
-    budget: BudgetLike,
-    space: str | SearchSpace = ...,
-    trials: int = ...,
-    timeout: float | None = ...,
-    seed: int = ...,
-    out: str | Path = ...,
-    if_exists: IfExists = ...,
-    recovery: Recovery | None = ...,
-    constructor: Constructor | str | None = ...,
-    runner: str | Runner = ...,
-    onnx: bool = ...,
-    database: str | Path | None = ...,
-    sampler: str = ...,
-    sensitivity: bool = ...,
-    warm_start: str | Path | Iterable[str | Path] = ...,
-    progress: ProgressCallback | None = ...,
+    model: nn.Module, *, task: Task, budget: BudgetLike, **options: Unpack[_Options]
 ) -> SearchResult: ...
 
 
@@ -79,21 +81,7 @@ def search(
     pareto: ParetoLike,
     points: int = ...,
     budget: BudgetLike | None = ...,
-    space: str | SearchSpace = ...,
-    trials: int = ...,
-    timeout: float | None = ...,
-    seed: int = ...,
-    out: str | Path = ...,
-    if_exists: IfExists = ...,
-    recovery: Recovery | None = ...,
-    constructor: Constructor | str | None = ...,
-    runner: str | Runner = ...,
-    onnx: bool = ...,
-    database: str | Path | None = ...,
-    sampler: str = ...,
-    sensitivity: bool = ...,
-    warm_start: str | Path | Iterable[str | Path] = ...,
-    progress: ProgressCallback | None = ...,
+    **options: Unpack[_Options],
 ) -> FrontResult: ...
 
 
