@@ -21,7 +21,7 @@ from autoprune.core.imports import load_object
 from benchmarks.images import EXAMPLES, Splits, fashion
 from benchmarks.tables import network
 
-TRAIN_IMAGES, SEARCH_IMAGES, TEST_IMAGES = 30_000, 2_000, 5_000
+TRAIN_IMAGES, SEARCH_IMAGES, TEST_IMAGES = 30_000, 2_000, 10_000
 AT_ONCE = 125  # images of a batch that is measured: a paired test needs several
 EPOCHS = 6
 
