@@ -24,8 +24,8 @@ def by_loss(row: Row) -> float:
 def figures(results: Results) -> dict[str, Any]:
     """Return the benchmark's figures; None stands for what was not measured.
 
-    ``cost_ratio_tpe``: what TPE's evaluations cost, by what ours cost to find a policy of at
-    least the quality of its best; 0 where ours never did. ``cost_ratio_tpe_loss``: by the loss.
+    ``cost_ratio_tpe``: what TPE's search cost, by what ours cost to find a policy of at least
+    the quality that TPE's ends with; 0 where ours never did. ``cost_ratio_tpe_loss``: by the loss.
     ``cost_ratio_tpe_score``: by the score that the searches themselves saw.
     """
     live = results.get("live", {})
@@ -66,7 +66,8 @@ def _ratios(live: Mapping[str, Facts], kind: str, worth: Worth) -> dict[str, flo
         if ".tpe." in name and theirs.get(kind) and ours.get(kind):
             aim = worth(theirs[kind][-1])
             costs = [row[1] for row in ours[kind] if worth(row) >= aim]
-            found[name.replace(".tpe", "")] = theirs["sample_forwards"] / min(costs, default=1e99)
+            theirs_cost = theirs[kind][-1][1] if kind == "judged" else theirs["sample_forwards"]
+            found[name.replace(".tpe", "")] = theirs_cost / min(costs, default=1e99)
     return {name: round(ratio, 2) for name, ratio in found.items()}
 
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-from statistics import mean
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -14,10 +12,11 @@ from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
-from benchmarks.group import Group, tested_after
+from benchmarks.group import Group
 from benchmarks.isolated import Note
 from benchmarks.networks import dense, task
 from benchmarks.search.ablated import register
+from benchmarks.search.judged import Judge
 
 SPACE = SearchSpace.model_validate(
     {
@@ -26,8 +25,7 @@ SPACE = SearchSpace.model_validate(
         "sparsities": [at / 16 for at in range(1, 15)],
     }
 )
-JUDGED_AT = (10, 20, 30, 40, 60, 80, 100, 200, 400)  # evaluations
-JUDGE_STEPS, JUDGE_SEEDS = 100, (1001, 1002, 1003)
+JUDGED_AT = (10, 20, 30, 40, 60, 80, 100)  # evaluations; longer searches at their end only
 
 
 def prepare(note: Note, model: str) -> None:
@@ -47,14 +45,10 @@ def search(
 ) -> None:
     """Search, and tell after how much compute each better policy was found, and its worth.
 
-    The best of 400 noisy scores is better than it deserves, so what the best policy is worth is
-    judged anew: recovered for longer with other seeds, and measured on test images.
-
     Args:
         note: Told the facts: ``trace``, a list of evaluations, sample forwards, score and
             quality of each evaluation that was the best so far, the sensitivity table's cost
-            included; ``judged``, a list of evaluations, sample forwards, loss and quality of the
-            best policy after so many; and totals.
+            included; ``judged``, rows of `Judge`; and totals.
         model: Name of the network.
         share: Limit on MACs, as a share of the dense ones.
         sampler: Name of the sampler.
@@ -96,7 +90,13 @@ def search(
         predictions=cost.predictions.model_dump(),
         scoring_s=sum(e.seconds for e in made),
     )
-    _judge(note, Group.of(model, f"{share:.0%}", SPACE), made, cost.sensitivity_forwards)
+    note(stage="judge")
+    judge = Judge(Group.of(model, f"{share:.0%}", SPACE), seed, cost.sensitivity_forwards)
+    counts = [at for at in JUDGED_AT if at < len(made) <= JUDGED_AT[-1]]
+    judged = []
+    for row in judge.rows(made, [*counts, len(made)]):
+        judged.append(row)
+        note(judged=judged)
 
 
 def trace(made: Sequence[Evaluation], before: float) -> list[list[float | None]]:
@@ -109,27 +109,3 @@ def trace(made: Sequence[Evaluation], before: float) -> list[list[float | None]]
             best = evaluation.score
             found.append([count, before, best, evaluation.quality])
     return found
-
-
-def _judge(note: Note, group: Group, made: Sequence[Evaluation], before: float) -> None:
-    """Note what the best policies after so many evaluations are worth."""
-    worth: dict[str, tuple[float, float]] = {}
-    judged = []
-    for count in (at for at in JUDGED_AT if at <= len(made)):
-        scored = [one for one in made[:count] if one.score is not None]
-        best = min(scored, key=lambda one: one.score or 0.0).policy
-        if best.fingerprint not in worth:
-            note(stage="judge", done=count)
-            worth[best.fingerprint] = _worth(group, best)
-        cost = before + sum(one.sample_forwards for one in made[:count])
-        judged.append([count, cost, *worth[best.fingerprint]])
-    note(judged=judged)
-
-
-def _worth(group: Group, policy: autoprune.Policy) -> tuple[float, float]:
-    """Return loss and quality on test images, means over seeds that no search has seen."""
-    plain = replace(group.scorer, recovery=autoprune.Recovery())
-    found = [
-        tested_after(replace(plain, seed=seed), policy, JUDGE_STEPS)[0] for seed in JUDGE_SEEDS
-    ]
-    return mean(one.loss for one in found), mean(one.quality for one in found)
