@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from autoprune.api import units as units
     from autoprune.artifacts.export import Exported as Exported
     from autoprune.core.budget import Budget as Budget
+    from autoprune.core.ledger import LedgerEntry as LedgerEntry
     from autoprune.core.policy import Choice as Choice
     from autoprune.core.policy import Policy as Policy
     from autoprune.core.recovery import Recovery as Recovery
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from autoprune.latency_api import check_latency as check_latency
     from autoprune.latency_api import forget_latency as forget_latency
     from autoprune.latency_api import stored_latencies as stored_latencies
+    from autoprune.ledger_api import ledger as ledger
     from autoprune.profile_api import profile as profile
     from autoprune.prunable_api import prunable as prunable
     from autoprune.reporting.inventory import Inventory as Inventory
@@ -40,6 +42,7 @@ _HOMES = {
     "Exported": "autoprune.artifacts.export",
     "FrontResult": "autoprune.agent.front",
     "Inventory": "autoprune.reporting.inventory",
+    "LedgerEntry": "autoprune.core.ledger",
     "Policy": "autoprune.core.policy",
     "Prunable": "autoprune.agent.prunable",
     "Recovery": "autoprune.core.recovery",
@@ -50,6 +53,7 @@ _HOMES = {
     "check_latency": "autoprune.latency_api",
     "export": "autoprune.api",
     "forget_latency": "autoprune.latency_api",
+    "ledger": "autoprune.ledger_api",
     "load": "autoprune.api",
     "profile": "autoprune.profile_api",
     "prunable": "autoprune.prunable_api",

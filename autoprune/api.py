@@ -23,7 +23,8 @@ from autoprune.artifacts.export_target import IfFileExists
 from autoprune.artifacts.files import write_text
 from autoprune.core.budget import Budget, BudgetLike
 from autoprune.core.fingerprint import check_seed
-from autoprune.core.numbers import check_at_least
+from autoprune.core.ledger import ROLLBACK
+from autoprune.core.numbers import check_at_least, check_share
 from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recovery import Recovery
@@ -63,6 +64,7 @@ class _Options(TypedDict, total=False):
     database: str | Path | None
     sampler: str
     sensitivity: bool
+    rollback: float
     warm_start: str | Path | Iterable[str | Path]
     progress: ProgressCallback | None
 
@@ -105,6 +107,7 @@ def search(
     database: str | Path | None = None,
     sampler: str = DEFAULT,
     sensitivity: bool = True,
+    rollback: float = ROLLBACK,
     warm_start: str | Path | Iterable[str | Path] = (),
     progress: ProgressCallback | None = None,
 ) -> SearchResult | FrontResult:
@@ -142,6 +145,9 @@ def search(
             as a baseline (``minimax``, ``uniform``).
         sensitivity: Whether ``budgeted``, ``spdy`` and ``minimax`` start from the sensitivity
             table, which is measured if the database does not know it.
+        rollback: Share of the trials, from 0 to 1, in which ``budgeted`` scores an alternative to
+            a decision of the best policy so far; the ledger keeps what came of it. 0 examines
+            none.
         warm_start: Folders of earlier runs on the same or a similar model. Their best policies
             are proposed first, and ``budgeted`` learns how much their scores tell about this
             search's, which may be nothing. A run that is resumed need not be told again.
@@ -157,6 +163,7 @@ def search(
         raise ConfigError(f"if_exists must be one of {get_args(IfExists)}. Got {if_exists!r}.")
     check_at_least("trials", trials, 1, int)
     check_at_least("points", points, 2, int)
+    check_share("rollback", rollback)
     check_seed(seed)
     check_at_least("timeout", 0 if timeout is None else timeout, 0, int | float)
     front = None if pareto is None else Pareto.parse(pareto)
@@ -186,6 +193,7 @@ def search(
             progress=told,
             sampler=sampler,
             sensitivity=sensitivity,
+            rollback=float(rollback),
             pareto=front,
             points=points,
             warm_start=_folders(warm_start),

@@ -52,11 +52,24 @@ def verdict(
 
 def worse(stage: Stage, best: Stage | None) -> bool:
     """Tell whether a one-sided paired t-test over the batches says so, at level `ALPHA`."""
-    if best is None or len(stage.values) != len(best.values) or len(stage.values) < 2:
-        return False
-    gaps = np.subtract(stage.values, best.values)
-    error = float(gaps.std(ddof=1)) / math.sqrt(len(gaps))
-    return float(gaps.mean()) > float(stats.t.ppf(1 - ALPHA, len(gaps) - 1)) * error
+    chance = None if best is None else chance_worse(stage, best)
+    return chance is not None and chance < ALPHA
+
+
+def chance_worse(stage: Stage, other: Stage) -> float | None:
+    """Return the chance that a stage is so much worse than another if they are alike.
+
+    A one-sided paired t-test over batches; None where they were not measured on the same ones,
+    or on a single one.
+    """
+    count = len(stage.values)
+    if count != len(other.values) or count < 2 or stage.samples != other.samples:
+        return None
+    gaps = np.subtract(stage.values, other.values)
+    mean, error = float(gaps.mean()), float(gaps.std(ddof=1)) / math.sqrt(count)
+    if error == 0:
+        return 1.0 if mean <= 0 else 0.0
+    return float(stats.t.sf(mean / error, count - 1))
 
 
 def lowest(value: float, known: Iterable[tuple[float, float]]) -> float:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import optuna
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 
 from autoprune.agent.encoding import Params, levels_of, policy_of
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.judge import LEAST, Watcher, verdict
 from autoprune.agent.projection import Projection
+from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.trials import abandon, ask, ended, tell
 from autoprune.core.progress import Progress, ProgressCallback
@@ -28,6 +29,7 @@ class Loop:
         study: The Optuna study.
         sampler: What proposes policies: feasible ones only.
         evaluations: What scores a policy, or knows its score.
+        rollback: What judges alternatives to decisions.
         trials: Evaluations to end with, those of earlier sessions included.
         timeout: Seconds after which no more is asked for, None for no limit. One evaluation is
             always made.
@@ -37,6 +39,7 @@ class Loop:
     study: optuna.Study
     sampler: PolicySampler
     evaluations: Evaluations
+    rollback: Rollback
     trials: int
     timeout: float | None
     progress: ProgressCallback
@@ -65,7 +68,8 @@ class Loop:
 
     def _run(self) -> None:
         for trial in ended(self.study):
-            self._keep(self.evaluations.score(policy_of(trial.params, self.projection.spaces)))
+            found = self.evaluations.score(policy_of(trial.params, self.projection.spaces))
+            self._keep(trial, found)
         before, began = len(self.scored), time.monotonic()
         self._start = self._start or began
         self._report(None)
@@ -101,7 +105,7 @@ class Loop:
         watcher = Watcher(trial, partial(self._verdict, self.sampler.aim(policy)))
         found = self.evaluations.score(policy, watcher)
         watcher.tell(found.stages)
-        self._keep(found)
+        self._keep(trial, found)
         costs = self.projection.price(levels_of(params, self.projection.spaces))
         tell(trial, found, costs.as_dict())
         return True
@@ -113,8 +117,11 @@ class Loop:
         least = max(LEAST, self.evaluations.scorer.recovery.finalists)
         return verdict(stages, best, ranked, least)
 
-    def _keep(self, evaluation: Evaluation) -> None:
+    def _keep(self, trial: Trial | FrozenTrial, evaluation: Evaluation) -> None:
+        if evaluation.policy.fingerprint in self.scored:
+            return  # in an earlier round of this session
         self.scored[evaluation.policy.fingerprint] = evaluation
+        self.rollback.judge(trial, evaluation, self.scored)
 
     def _report(self, pace: float | None, note: str | None = None) -> None:
         best = next(iter(self.ranked()), None)

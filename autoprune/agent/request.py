@@ -10,6 +10,7 @@ from autoprune.agent.samplers.names import DEFAULT
 from autoprune.agent.workspace import IfExists
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.budget import Budget
+from autoprune.core.ledger import ROLLBACK
 from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recovery import Recovery
@@ -41,6 +42,7 @@ class Request:
         points: How many limits it has.
         database: URL or file of the database that runs share; None for the user's own.
         warm_start: Folders of earlier runs whose evaluations the search starts from.
+        rollback: Share of the proposals of our sampler that are alternatives to decisions.
         progress: Told what happens.
     """
 
@@ -61,6 +63,7 @@ class Request:
     progress: ProgressCallback
     sampler: str = DEFAULT
     sensitivity: bool = True
+    rollback: float = ROLLBACK
     pareto: Pareto | None = None
     points: int = POINTS
     warm_start: tuple[Path, ...] = ()
@@ -79,6 +82,7 @@ class Request:
             "onnx": self.onnx,
             "sampler": self.sampler,
             "sensitivity": self.sensitivity,
+            "rollback": self.rollback,
             "pareto": self.pareto and f"{self.pareto}, {self.points} points",
             "warm_start": [str(folder.absolute()) for folder in self.warm_start] or None,
         }

@@ -146,6 +146,7 @@ def _sampler(
             anchors=[*warm.first(Pool.of(projection, encoding, errors), request.seed), *first],
             errors=errors,
             earlier=earlier,
+            rollback=request.rollback,
         )
         samplers.append(make_sampler(request.sampler, start))
     return FrontSampler(samplers, request.seed) if request.pareto else samplers[0]

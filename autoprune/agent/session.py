@@ -10,11 +10,14 @@ from autoprune.agent.loop import Loop
 from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.prepare import Prepared
 from autoprune.agent.request import Request
+from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.trials import reliability
 from autoprune.agent.warm_start import WarmStart
-from autoprune.artifacts.result import SearchCost
+from autoprune.artifacts.result import Rolledback, SearchCost
+from autoprune.core.ledger import LedgerTotals
+from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
 
 
@@ -46,10 +49,16 @@ class Session:
             study=self.study,
             sampler=self.sampler,
             evaluations=self.evaluations,
+            rollback=Rollback(self.ledger, self.sampler.encoding, self.prepared.projection),
             trials=self.request.trials,
             timeout=self.request.timeout,
             progress=self.request.progress,
         )
+
+    @property
+    def ledger(self) -> Ledger:
+        """What became of the decisions that this run examined."""
+        return Ledger(self.evaluations.database, self.evaluations.run_id)
 
     def cost(self, loop: Loop, finalists: Iterable[Evaluation]) -> SearchCost:
         """Return what was spent, that of earlier sessions included.
@@ -70,4 +79,5 @@ class Session:
             stopped=sum(map(is_stopped, loop.scored.values())),
             predictions=reliability(self.study),
             warm_start=self.warm.evaluations,
+            rollback=Rolledback(**LedgerTotals.of(self.ledger.entries()).to_dict()),
         )

@@ -79,6 +79,21 @@ class Predictions(Record):
     wrong_at_most: float | None = None
 
 
+class Rolledback(Record):
+    """Decisions of the best policies so far to which an alternative was scored.
+
+    ``reverted``: of them, those whose alternative was better by a paired test; ``together``: of
+    these, pairs; ``quality_regained``: the sum of what they gained; ``sample_forwards``: what the
+    evaluations of alternatives took, which count among the search's.
+    """
+
+    examined: int = 0
+    reverted: int = 0
+    together: int = 0
+    quality_regained: float = 0.0
+    sample_forwards: float = 0.0
+
+
 class SearchCost(Record):
     """What the search cost; ``sample_forwards`` are forwards of one sample by the dense model.
 
@@ -95,6 +110,7 @@ class SearchCost(Record):
     stopped: int = 0
     predictions: Predictions = Predictions()
     warm_start: int = 0
+    rollback: Rolledback = Rolledback()
 
 
 class Checks(Record):

@@ -8,6 +8,7 @@ import typer
 from autoprune import __version__
 from autoprune.cli.export import export
 from autoprune.cli.latency import latency
+from autoprune.cli.ledger import ledger
 from autoprune.cli.profile import profile
 from autoprune.cli.search import search
 from autoprune.cli.spaces import spaces
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(search)
 app.command()(profile)
 app.command()(units)
+app.command()(ledger)
 app.command()(export)
 app.add_typer(spaces, name="spaces")
 app.add_typer(latency, name="latency")

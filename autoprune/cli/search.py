@@ -70,6 +70,16 @@ def search(
             help="Whether budgeted, spdy and minimax start from the sensitivity table.",
         ),
     ] = None,
+    rollback: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="Share of the trials in which budgeted scores an alternative to a decision of "
+            "the best policy so far; see autoprune ledger.",
+        ),
+    ] = None,
     warm_start: Annotated[
         list[Path] | None,
         typer.Option(
@@ -107,7 +117,8 @@ def search(
     """
     given: dict[str, Any] = {"budget": budget, "trials": trials, "timeout": timeout}
     given |= {"seed": seed, "out": out, "database": here(database)}
-    given |= {"sampler": sampler, "sensitivity": sensitivity, "warm_start": warm_start}
+    given |= {"sampler": sampler, "sensitivity": sensitivity, "rollback": rollback}
+    given |= {"warm_start": warm_start}
     given |= {"pareto": pareto, "points": points}
     with stdout_to_stderr():
         settings = _settings(file, given)
@@ -173,6 +184,7 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
             database=settings.shared_database,
             sampler=settings.sampler,
             sensitivity=settings.sensitivity,
+            rollback=settings.rollback,
             warm_start=settings.warm_start,
             progress=progress,
         )

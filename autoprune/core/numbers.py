@@ -30,6 +30,16 @@ def check_at_least(name: str, value: Any, least: float, kind: Any) -> None:
         raise ConfigError(f"{name} must be a {number} of at least {least}. Got {value!r}.")
 
 
+def check_share(name: str, value: Any) -> None:
+    """Refuse what is no share: a number from 0 to 1.
+
+    Raises:
+        ConfigError: If it is refused; it begins with ``name``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ConfigError(f"{name} must be a share from 0 to 1. Got {value!r}.")
+
+
 def parse_duration(given: Any, name: str) -> float:
     """Return seconds from a number or from ``90s``, ``10m``, ``2h``, ``1d``.
 

@@ -11,6 +11,7 @@ from autoprune._hints import did_you_mean
 from autoprune.core.budget import Budget
 from autoprune.core.fingerprint import MAX_SEED
 from autoprune.core.imports import parse_target
+from autoprune.core.ledger import ROLLBACK
 from autoprune.core.numbers import parse_duration
 from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.recovery import Recovery
@@ -96,6 +97,8 @@ class SearchFile(BaseModel):
         sampler: What proposes policies: budgeted, spdy, tpe, cmaes, nsga2, random, minimax or
             uniform.
         sensitivity: Whether budgeted, spdy and minimax start from the sensitivity table.
+        rollback: Share of the trials, 0 to 1, in which budgeted scores an alternative to a
+            decision of the best policy so far.
         pareto: A cost, or ``COST=LOW..HIGH``: several models along a front in place of one. The
             budget may be left out then.
         points: Models along the front at most.
@@ -121,6 +124,7 @@ class SearchFile(BaseModel):
     database: Annotated[str, Field(min_length=1)] | None = None
     sampler: str = "budgeted"
     sensitivity: Annotated[bool, Field(strict=True)] = True
+    rollback: Annotated[float, Field(ge=0, le=1)] = ROLLBACK
     pareto: Annotated[Pareto, BeforeValidator(_front)] | None = None
     points: Annotated[int, Field(ge=2, strict=True)] = POINTS
     warm_start: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = ()

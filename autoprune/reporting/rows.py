@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from autoprune.artifacts.front import Front
-from autoprune.artifacts.result import LatencyCheck, Predictions, Result, UnitCut
+from autoprune.artifacts.result import LatencyCheck, Predictions, Result, Rolledback, UnitCut
 from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
 from autoprune.reporting.text import change_text, count_text, quality_text, share_text
@@ -130,8 +130,17 @@ def effort_line(result: Result | Front) -> str:
     return (
         f"{cost.evaluations} evaluations{stopped}, {count_text(round(cost.sample_forwards))} "
         f"sample forwards, {cost.seconds:.0f} s, sampler {cost.sampler}, seed {cost.seed}."
-        f"{_predictions(cost.predictions)}{_warm_start(cost.warm_start)}"
+        f"{_predictions(cost.predictions)}{_rollback(cost.rollback)}"
+        f"{_warm_start(cost.warm_start)}"
     )
+
+
+def _rollback(found: Rolledback) -> str:
+    """Return what became of the decisions that were examined; nothing if none was."""
+    if not found.examined:
+        return ""
+    gained = f" ({100 * found.quality_regained:+.1f} points regained)" if found.reverted else ""
+    return f" Of {found.examined} decisions examined, {found.reverted} were reverted{gained}."
 
 
 def _warm_start(evaluations: int) -> str:

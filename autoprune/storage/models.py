@@ -52,6 +52,7 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime,
         dict[str, Any]: JSON,
         list[dict[str, Any]]: JSON,
+        list[str]: JSON,
         str: String,
         float: Double,
     }
@@ -143,4 +144,31 @@ class SensitivityRow(Base):
     reason: Mapped[str | None]
     sample_forwards: Mapped[float]
     seconds: Mapped[float]
+    created_at: Mapped[datetime]
+
+
+class LedgerRow(Base):
+    """A decision that was examined; see `autoprune.core.ledger.LedgerEntry`. Never changed."""
+
+    __tablename__ = "ap_ledger"
+    __table_args__ = (UniqueConstraint("run_id", "policy_fp", "alternative_fp"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("ap_run.id", ondelete="CASCADE"), index=True)
+    policy_fp: Mapped[str]
+    alternative_fp: Mapped[str]
+    units: Mapped[list[str]]
+    policy: Mapped[dict[str, Any]]
+    alternative: Mapped[dict[str, Any]]
+    outcome: Mapped[str]
+    expected_regret: Mapped[float | None]
+    score_before: Mapped[float]
+    score_after: Mapped[float | None]
+    quality_before: Mapped[float]
+    quality_after: Mapped[float | None]
+    costs_before: Mapped[dict[str, Any]]
+    costs_after: Mapped[dict[str, Any]]
+    p_value: Mapped[float | None]
+    threshold: Mapped[float]
+    sample_forwards: Mapped[float]
     created_at: Mapped[datetime]

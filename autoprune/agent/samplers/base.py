@@ -14,7 +14,15 @@ from optuna.trial import FrozenTrial
 
 from autoprune.agent.encoding import Encoding, Params, Rows, distributions
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.known import PREDICTED, Bools, History, Known, claim
+from autoprune.agent.samplers.known import (
+    EXAMINES,
+    PREDICTED,
+    Bools,
+    Examined,
+    History,
+    Known,
+    claim,
+)
 from autoprune.core.fingerprint import seed_from
 from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError
@@ -36,6 +44,7 @@ class Proposal:
         high: Upper end.
         screening: What was spared for it; None where predictions decided nothing.
         record: What predictions before this one were worth.
+        examines: The decision that it is an alternative to, if it is one.
     """
 
     row: Rows
@@ -45,6 +54,7 @@ class Proposal:
     high: float | None = None
     screening: Screening | None = None
     record: Reliability | None = None
+    examines: Examined | None = None
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -56,6 +66,9 @@ class Proposal:
             found["prequential"] = asdict(self.record)
         if self.screening is not None:
             found[SCREENING] = asdict(self.screening)
+        if self.examines is not None:
+            own = self.examines
+            found[EXAMINES] = {"row": own.row.tolist(), "units": list(own.units)}
         return found
 
 

@@ -11,7 +11,8 @@ from autoprune.agent.encoding import Floats, Params, Rows
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler, Proposal
 from autoprune.agent.samplers.belief import Belief, Forecaster
-from autoprune.agent.samplers.known import Known
+from autoprune.agent.samplers.decisions import Decisions, harmful
+from autoprune.agent.samplers.known import Examined, Known
 from autoprune.agent.samplers.pool import Pool
 from autoprune.predictor.prequential import Reliability, Screening
 
@@ -42,6 +43,8 @@ class BudgetedSampler(PolicySampler):
         gate: Rank correlation of predictions with scores so far; below it they decide nothing.
         predicts: Whether scores are predicted; without it proposals are drawn from the pool.
         coefficients: Whether allocations follow what scores tell of single units.
+        rollback: Share of proposals that are alternatives to decisions of the best policy.
+        switches: Whether the pool holds policies with pairs of units switched.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class BudgetedSampler(PolicySampler):
         gate: float = 0.3,
         predicts: bool = True,
         coefficients: bool = True,
+        rollback: float = 0.0,
+        switches: bool = True,
     ) -> None:
         super().__init__(projection, seed, anchors)
         self.pool = Pool.of(projection, self.encoding, errors)
@@ -64,12 +69,19 @@ class BudgetedSampler(PolicySampler):
         self._gate = gate
         self._predicts = predicts
         self._coefficients = coefficients
+        self._rollback = rollback
+        self._switches = switches
+        self._decisions = Decisions(self.pool)
 
     def _next(
         self, study: Study, trial: FrozenTrial | None, known: Known, rng: np.random.Generator
     ) -> Proposal | None:
         belief = self._forecaster.belief(known) if self._predicts else None
         trusted = belief is not None and self._trusted(belief.record)
+        if belief is not None and trusted and self._examines(known):
+            found = self._alternative(known, belief)
+            if found is not None:
+                return found
         drawn = self._drawn(known, belief if trusted else None, rng)
         if not drawn:
             return None
@@ -80,6 +92,33 @@ class BudgetedSampler(PolicySampler):
         row, source = self._new(_ranked(drawn, belief) if chosen else drawn, known.tried)
         return Proposal(row, source, *belief.interval(row), screening, belief.record)
 
+    def _examines(self, known: Known) -> bool:
+        """Tell whether the share of proposals that examine decisions is not reached yet."""
+        return len(known.examined) + 1 <= self._rollback * (known.started + 1)
+
+    def _alternative(self, known: Known, belief: Belief) -> Proposal | None:
+        """Return the alternative to a decision of the best policy that may improve it most.
+
+        The decision with the highest regret is examined, by what is expected; none twice.
+        """
+        best = known.best(1, self._inside(known) & np.isfinite(known.final))
+        if not len(best):
+            return None
+        rows, owners = self._decisions.alternatives(
+            best[0], self._decisions.open(best[0], known, belief)
+        )
+        if not len(rows):
+            return None
+        order = np.argsort(-belief.improvement(rows), kind="stable")[:_LOOKED_AT]
+        filled = self._filled(rows[order])
+        gains = belief.improvement(filled)
+        for at in np.argsort(-gains, kind="stable"):
+            if filled[at].tobytes() not in known.tried:
+                examined = Examined(best[0], owners[order[at]], reverted=False)
+                told = belief.interval(filled[at])
+                return Proposal(filled[at], "rollback", *told, None, belief.record, examined)
+        return None
+
     def _drawn(
         self, known: Known, belief: Belief | None, rng: np.random.Generator
     ) -> list[Candidate]:
@@ -87,6 +126,7 @@ class BudgetedSampler(PolicySampler):
         parts = self._candidates(known, belief, rng).items()
         every = [(row, name) for name, rows in parts for row in rows]
         new = [one for one in every if one[0].tobytes() not in known.tried]
+        new = self._without_harm(new, known, belief)
         return [new[at] for at in rng.permutation(len(new))]
 
     def _candidates(
@@ -97,9 +137,20 @@ class BudgetedSampler(PolicySampler):
         if len(best):
             weights = [self._weights(belief, rng) for _ in range(_ALLOCATED)]
             parts["allocation"] = self.pool.allocated(best[0], weights)
-            parts["switch"] = self.pool.switched(best, rng, _SWITCHED)
+            if self._switches:
+                parts["switch"] = self.pool.switched(best, rng, _SWITCHED)
             parts["cross"] = self.pool.crossed(best, rng, _CROSSED)
         return parts
+
+    def _without_harm(
+        self, candidates: list[Candidate], known: Known, belief: Belief | None
+    ) -> list[Candidate]:
+        """Leave out what repeats a reverted decision, unless it is expected to be the best now."""
+        if belief is None or not candidates or not any(e.reverted for e in known.examined):
+            return candidates
+        rows = np.stack([row for row, _ in candidates])
+        bad = harmful(rows, known, self.encoding.units) & (belief.expected(rows) >= belief.best)
+        return [one for one, avoided in zip(candidates, bad, strict=True) if not avoided]
 
     def _weights(self, belief: Belief | None, rng: np.random.Generator) -> Floats:
         if belief is None or not self._coefficients:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +20,29 @@ from autoprune.storage.study import ABANDONED, reported
 ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
 CLAIM = "autoprune:policy"  # system attribute: the row that a trial was given
 PREDICTED = "predicted"  # user attribute of a trial: what was expected of it
+EXAMINES = "examines"  # user attribute of a trial: the decision it has an alternative to
+REGRET = "regret"  # user attribute of such a trial: what came of it
 _EXPECTED = {"expected", "low", "high"}
 _ENOUGH = 8  # trials that went on to the end, before early stops tell what they would have come to
 
 
 Reports = Sequence[Mapping[int, float]]
 Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A decision to which an alternative was scored, or is being scored.
+
+    Args:
+        row: The policy that made it.
+        units: Numbers of the units it is about.
+        reverted: Whether the alternative was found to be better.
+    """
+
+    row: Rows
+    units: tuple[int, ...]
+    reverted: bool
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,7 @@ class Known:
         tried: Both as bytes: what need not be proposed any more.
         predictions: What was expected of those that were scored to the end, if anything was.
         asked: How many others ask at this moment, before the trial that is asked for.
+        examined: Decisions to which an alternative was proposed.
     """
 
     rows: Rows
@@ -51,6 +70,7 @@ class Known:
     tried: set[bytes]
     predictions: Sequence[Prediction] = ()
     asked: int = 0
+    examined: Sequence[Examined] = ()
 
     @property
     def started(self) -> int:
@@ -139,6 +159,7 @@ class History:
     _reports: list[Mapping[int, float]] = field(default_factory=list)
     _stopped: list[int] = field(default_factory=list)
     _predictions: list[Prediction] = field(default_factory=list)
+    _done: list[Examined] = field(default_factory=list)
     _bytes: set[bytes] = field(default_factory=set)
 
     def read(self, study: Study, asking: int = 0) -> Known:
@@ -154,6 +175,7 @@ class History:
         if self._study is not study:
             self._forget(study)
         pending, fresh, asked = [], [], 0
+        examining: list[Examined] = []
         for trial in study.get_trials(deepcopy=False):
             if trial.number in self._seen:
                 continue
@@ -161,6 +183,7 @@ class History:
                 row = self._given(trial)
                 if row is not None:
                     pending.append(row)
+                    examining += self._examined([trial])
                 asked += row is None and trial.number < asking
             elif trial.state in ENDED:
                 self._seen.add(trial.number)
@@ -173,7 +196,8 @@ class History:
         self._add(study, fresh)
         told = (self._rows, np.array(self._final), self._reports[:], self._stopped[:])
         tried = self._bytes | {row.tobytes() for row in pending}
-        return Known(*told, self._stack(pending), tried, self._predictions[:], asked)
+        examined = [*self._done, *examining]
+        return Known(*told, self._stack(pending), tried, self._predictions[:], asked, examined)
 
     def _add(self, study: Study, trials: list[FrozenTrial]) -> None:
         if not trials:
@@ -191,6 +215,7 @@ class History:
             if (made := prediction_of(trial, self._final[-1])) is not None:
                 self._predictions.append(made)
             self._order.append(_when(trial))
+        self._done += self._examined(trials)
         self._rows = np.concatenate([self._rows, rows])
         self._bytes.update(row.tobytes() for row in rows)
 
@@ -198,7 +223,11 @@ class History:
         self._study, self._rows = study, self._stack([])
         self._seen, self._bytes = set(), set()
         self._order, self._final, self._reports, self._stopped = [], [], [], []
-        self._predictions = []
+        self._predictions, self._done = [], []
+
+    def _examined(self, trials: Sequence[FrozenTrial]) -> list[Examined]:
+        found = (examined_by(trial.user_attrs, self.encoding) for trial in trials)
+        return [one for one in found if one is not None]
 
     def _given(self, trial: FrozenTrial) -> Rows | None:
         """Return the policy that a running trial scores, None if it has none yet.
@@ -224,6 +253,16 @@ def prediction_of(trial: FrozenTrial, score: float) -> Prediction | None:
     if not isinstance(said, dict) or said.keys() != _EXPECTED or math.isnan(score):
         return None  # users may call an attribute of theirs the same
     return Prediction(**said, score=score)
+
+
+def examined_by(attributes: Mapping[str, Any], encoding: Encoding) -> Examined | None:
+    """Return the decision that a trial has an alternative to, by its user attributes."""
+    said, came = attributes.get(EXAMINES), attributes.get(REGRET)
+    if not isinstance(said, dict) or said.keys() != {"row", "units"}:
+        return None
+    row = np.array(said["row"], np.int64)
+    reverted = isinstance(came, dict) and bool(came.get("reverted"))
+    return Examined(row, tuple(said["units"]), reverted) if encoding.has(row) else None
 
 
 def claim(study: Study, trial: FrozenTrial, row: Rows) -> None:

@@ -15,6 +15,7 @@ from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.projected import ProjectedSampler, tpe
+from autoprune.core.ledger import ROLLBACK
 from autoprune.core.registry import Registry
 from autoprune.errors import ConfigError
 
@@ -32,6 +33,7 @@ class Start:
         anchors: Parameters proposed first.
         errors: What is given up, as for `Pool`; None where nothing was measured.
         earlier: What earlier runs found, in rows of this one.
+        rollback: Share of proposals that are alternatives to decisions of the best policy.
     """
 
     projection: Projection
@@ -39,6 +41,7 @@ class Start:
     anchors: Sequence[Params] = ()
     errors: Floats | None = None
     earlier: Sequence[Known] = ()
+    rollback: float = ROLLBACK
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,12 @@ def make_sampler(name: str, start: Start) -> PolicySampler:
 
 def budgeted(**options: Any) -> Kind:
     """Return our sampler, with options of `BudgetedSampler`."""
-    return Kind(
-        lambda s: BudgetedSampler(
-            s.projection, s.seed, s.anchors, s.errors, earlier=s.earlier, **options
-        ),
-        True,
-        True,
-    )
+
+    def make(s: Start) -> PolicySampler:
+        given = {"earlier": s.earlier, "rollback": s.rollback, **options}
+        return BudgetedSampler(s.projection, s.seed, s.anchors, s.errors, **given)
+
+    return Kind(make, True, True)
 
 
 def _allocation(rule: Rule, uses_errors: bool) -> Kind:

@@ -1,0 +1,73 @@
+"""Whether a decision was harmful: its policy against an alternative, on the same samples."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from autoprune.agent.judge import chance_worse
+from autoprune.agent.outcomes import is_stopped
+from autoprune.agent.projection import Projection
+from autoprune.core.ledger import LedgerEntry, Outcome
+from autoprune.storage.records import Evaluation
+
+LEVEL = 0.05  # chance that any good decision of a policy is reverted
+
+
+def examined(
+    units: tuple[str, ...],
+    before: Evaluation,
+    after: Evaluation,
+    projection: Projection,
+    expected: float | None = None,
+) -> LedgerEntry:
+    """Return what became of a decision.
+
+    The test is a one-sided paired t-test over the batches of the search split, at `LEVEL` shared
+    out between the decisions of the policy: however many are examined, the chance that noise
+    takes any of them back is at most that.
+
+    Args:
+        units: Whose choices were examined.
+        before: Evaluation of the policy that made the decision.
+        after: Evaluation of the alternative.
+        projection: What knows costs.
+        expected: The score that was expected of the alternative; None where nothing was.
+    """
+    assert before.score is not None
+    assert before.quality is not None
+    threshold = LEVEL / max(len(before.policy), 1)
+    chance = None
+    if after.score is not None and before.stages and after.stages:
+        chance = chance_worse(before.stages[-1], after.stages[-1])
+    return LedgerEntry(
+        units=units,
+        policy=before.policy,
+        alternative=after.policy,
+        outcome=_outcome(before, after, chance, threshold),
+        expected_regret=None if expected is None else before.score - expected,
+        score_before=before.score,
+        score_after=after.score,
+        quality_before=before.quality,
+        quality_after=after.quality,
+        costs_before=_costs(projection, before),
+        costs_after=_costs(projection, after),
+        p_value=chance,
+        threshold=threshold,
+        sample_forwards=after.sample_forwards,
+    )
+
+
+def _outcome(
+    before: Evaluation, after: Evaluation, chance: float | None, threshold: float
+) -> Outcome:
+    if is_stopped(after):
+        return Outcome.STOPPED
+    if after.score is None or before.score is None:
+        return Outcome.FAILED
+    if after.score > before.score:
+        return Outcome.WORSE
+    return Outcome.REVERTED if chance is not None and chance < threshold else Outcome.NOISE
+
+
+def _costs(projection: Projection, evaluation: Evaluation) -> Mapping[str, float]:
+    found: dict[str, Any] = projection.costs_of(evaluation.policy).as_dict()
+    return {name: float(value) for name, value in found.items()}

@@ -1,0 +1,68 @@
+"""What is learnt from alternatives to decisions of the best policy, and kept in the ledger."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.trial import FrozenTrial, Trial
+
+from autoprune.agent.encoding import Encoding
+from autoprune.agent.projection import Projection
+from autoprune.agent.regret import examined
+from autoprune.agent.samplers.known import PREDICTED, REGRET, examined_by
+from autoprune.core.ledger import LedgerEntry, Outcome
+from autoprune.storage.ledger import Ledger
+from autoprune.storage.records import Evaluation
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """Judges alternatives once they are scored; the sampler learns of it from their trials.
+
+    Args:
+        ledger: Where every decision that was examined is kept.
+        encoding: The form of rows.
+        projection: What knows costs.
+    """
+
+    ledger: Ledger
+    encoding: Encoding
+    projection: Projection
+
+    def judge(
+        self, trial: Trial | FrozenTrial, after: Evaluation, scored: Mapping[str, Evaluation]
+    ) -> LedgerEntry | None:
+        """Judge the alternative of a trial, None if it is none, and keep what came of it.
+
+        It may be judged again, after a crash say: that changes nothing.
+
+        Args:
+            trial: The trial; if it is still running it keeps whether the decision was reverted.
+            after: Its evaluation.
+            scored: Evaluations by fingerprint of the policy, that of the decision among them.
+        """
+        attributes = trial.user_attrs
+        decision = examined_by(attributes, self.encoding)
+        if decision is None:
+            return None
+        before = scored.get(self.encoding.policy(decision.row).fingerprint)
+        if before is None or before.score is None:
+            return None
+        names = list(self.encoding.spaces)
+        entry = examined(
+            tuple(names[at] for at in decision.units),
+            before,
+            after,
+            self.projection,
+            _expected(attributes),
+        )
+        if isinstance(trial, Trial):
+            reverted = entry.outcome is Outcome.REVERTED
+            trial.set_user_attr(REGRET, {"reverted": reverted, "outcome": str(entry.outcome)})
+        self.ledger.add(entry)
+        return entry
+
+
+def _expected(attributes: Mapping[str, Any]) -> float | None:
+    said = attributes.get(PREDICTED)
+    return float(said["expected"]) if isinstance(said, dict) and "expected" in said else None

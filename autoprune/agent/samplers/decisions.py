@@ -1,0 +1,145 @@
+"""Decisions of the best policy so far, and what might have been done in their place."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from autoprune.agent.encoding import Rows
+from autoprune.agent.samplers.belief import Belief
+from autoprune.agent.samplers.known import Bools, Known
+from autoprune.agent.samplers.pool import Pool
+
+Units = tuple[int, ...]  # numbers of units, in the order of an `Encoding`
+_LOOKED_AT = 12  # decisions whose alternatives are drawn, those that cost most quality first
+_TOGETHER = 6  # units that are looked at in pairs
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What a policy does to its units, one by one or two together, and the other ways to save.
+
+    Where a decision is undone, what it saved is saved elsewhere: regret is what the best such
+    alternative is better by. What undoing alone would give cancels out of that difference, so
+    the alternative is what is scored.
+
+    Args:
+        pool: What knows costs and methods.
+    """
+
+    pool: Pool
+
+    def open(self, row: Rows, known: Known, belief: Belief) -> list[Units]:
+        """Return decisions that were not examined yet, those expected to cost most first.
+
+        Single ones come first; pairs once every single one was examined.
+
+        Args:
+            row: The policy.
+            known: What was examined before.
+            belief: What is expected of policies.
+        """
+        done = {one.units for one in known.examined if (one.row == row).all()}
+        order = self._by_gain(row, belief)
+        single: list[Units] = [(unit,) for unit in order if (unit,) not in done]
+        if single:
+            return single[:_LOOKED_AT]
+        pairs: list[Units] = [tuple(sorted(pair)) for pair in combinations(order[:_TOGETHER], 2)]
+        return [pair for pair in pairs if pair not in done][:_LOOKED_AT]
+
+    def alternatives(self, row: Rows, decisions: Sequence[Units]) -> tuple[Rows, list[Units]]:
+        """Return feasible policies without one of the decisions, and which one each is without.
+
+        A decision is undone in part or wholly, or made with another method. What that costs is
+        paid by one other unit, by all together, or by nobody where the budget leaves enough.
+        """
+        found, owners = list[Rows](), list[Units]()
+        for units in decisions:
+            for undone in self._undone(row, units):
+                rows = self._paid(undone, units)
+                found += list(rows)
+                owners += [units] * len(rows)
+        width = 2 * self.pool.encoding.units
+        return (np.stack(found) if found else np.zeros((0, width), np.int64)), owners
+
+    def _by_gain(self, row: Rows, belief: Belief) -> list[int]:
+        """Return cut units, those first whose return is expected to improve the score most."""
+        levels, _ = self.pool.encoding.split(row)
+        cut = np.flatnonzero((levels > 0) & ~self.pool.projection.free)
+        if not len(cut):
+            return []
+        whole = np.repeat(row[None], len(cut), axis=0)
+        whole[np.arange(len(cut)), cut] = 0
+        return [int(unit) for unit in cut[np.argsort(belief.expected(whole), kind="stable")]]
+
+    def _undone(self, row: Rows, units: Units) -> Iterator[Rows]:
+        encoding = self.pool.encoding
+        levels, methods = encoding.split(row)
+        own = list(units)
+        for lower in _distinct([levels[own] - 1, levels[own] // 2, 0 * levels[own]]):
+            undone = row.copy()
+            undone[own] = lower
+            yield undone
+        if len(units) == 1:
+            for method in range(encoding.methods[units[0]]):
+                if method != methods[units[0]]:
+                    undone = row.copy()
+                    undone[encoding.units + units[0]] = method
+                    yield undone
+
+    def _paid(self, undone: Rows, units: Units) -> Rows:
+        """Return ways to bring a policy back inside the budget that leave ``units`` alone."""
+        levels, methods = self.pool.encoding.split(undone)
+        projection = self.pool.projection
+        if projection.meets(levels[None])[0]:
+            return undone[None]
+        paid = [*self._by_one(levels, units)]
+        together = projection.scaled(levels[None])
+        if (together[:, list(units)] <= levels[list(units)]).all():
+            paid += list(together)
+        if not paid:
+            return np.zeros((0, len(undone)), np.int64)
+        rows = np.stack(paid)
+        return self.pool.encoding.join(rows, np.broadcast_to(methods, rows.shape))
+
+    def _by_one(self, levels: Rows, units: Units) -> Iterator[Rows]:
+        """Yield levels where one other unit is cut as much more as it takes, if that is enough."""
+        sizes = self.pool.encoding.levels
+        others = [at for at in range(len(levels)) if at not in units]
+        steps = [(at, level) for at in others for level in range(levels[at] + 1, sizes[at])]
+        if not steps:
+            return
+        rows = np.repeat(levels[None], len(steps), axis=0)
+        at, level = np.array(steps).T
+        rows[np.arange(len(steps)), at] = level
+        inside, paid = self.pool.projection.meets(rows), set[int]()
+        for number in np.flatnonzero(inside):
+            if int(at[number]) not in paid:
+                paid.add(int(at[number]))
+                yield rows[number]
+
+
+def harmful(rows: Rows, known: Known, units: int) -> Bools:
+    """Tell which policies repeat a decision that was reverted: as deep a cut by the same method.
+
+    Args:
+        rows: Policies, ``policies x columns``.
+        known: What was examined before.
+        units: How many units there are.
+    """
+    found: Bools = np.zeros(len(rows), bool)
+    for one in known.examined:
+        if one.reverted:
+            own = list(one.units)
+            deep = (rows[:, own] >= one.row[own]).all(axis=1)
+            methods = [units + at for at in own]
+            found |= deep & (rows[:, methods] == one.row[methods]).all(axis=1)
+    return found
+
+
+def _distinct(levels: Sequence[Rows]) -> list[Rows]:
+    found: dict[bytes, Rows] = {}
+    for one in levels:
+        found.setdefault(np.maximum(one, 0).tobytes(), np.maximum(one, 0))
+    return list(found.values())

@@ -1,0 +1,123 @@
+"""The ledger: what became of each decision that was examined."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from autoprune.core.policy import Policy
+
+ROLLBACK = 0.3  # share of the proposals that examine a decision, unless told otherwise
+
+
+class Outcome(StrEnum):
+    """What became of a decision; the value is the sentence that is shown."""
+
+    REVERTED = "reverted: the alternative is better on the same samples"
+    NOISE = "kept: the alternative is no worse, but that may be noise"
+    WORSE = "kept: the alternative is worse"
+    STOPPED = "kept: the alternative was stopped early, as worse"
+    FAILED = "kept: the alternative could not be scored"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerEntry:
+    """One decision of a policy, and what was scored in its place.
+
+    Args:
+        units: Whose choices were examined: one unit, or two together.
+        policy: The policy that made the decision.
+        alternative: What does not make it and saves as much: inside the same budget.
+        outcome: What became of it.
+        expected_regret: Score that the predictor expected to be regained; None without one.
+        score_before: Score of the policy, lower is better.
+        score_after: Score of the alternative; None where it has none.
+        quality_before: Quality of the policy.
+        quality_after: Quality of the alternative; None where it has none.
+        costs_before: Costs of the policy by name.
+        costs_after: Costs of the alternative by name.
+        p_value: Chance of such a gain without any difference, one-sided, paired by samples; None
+            where that cannot be told.
+        threshold: What ``p_value`` must be below: the level of the family of all decisions of
+            the policy, shared out between them (Bonferroni).
+        sample_forwards: What it took, in forwards of one sample by the dense model.
+    """
+
+    units: tuple[str, ...]
+    policy: Policy
+    alternative: Policy
+    outcome: Outcome
+    expected_regret: float | None
+    score_before: float
+    score_after: float | None
+    quality_before: float
+    quality_after: float | None
+    costs_before: Mapping[str, float]
+    costs_after: Mapping[str, float]
+    p_value: float | None
+    threshold: float
+    sample_forwards: float
+
+    @property
+    def regret(self) -> float | None:
+        """Score given up by the decision against the alternative; negative where it was right."""
+        return None if self.score_after is None else self.score_before - self.score_after
+
+    @property
+    def paid_by(self) -> tuple[str, ...]:
+        """Units that the alternative cuts in another way, beside those of the decision."""
+        names = {*self.policy, *self.alternative} - {*self.units}
+        changed = (n for n in names if self.policy.get(n) != self.alternative.get(n))
+        return tuple(sorted(changed))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types, the regret and the sentence of the outcome among them."""
+        plain = {name: getattr(self, name) for name in self.__slots__}
+        return plain | {
+            "units": list(self.units),
+            "policy": self.policy.to_dict(),
+            "alternative": self.alternative.to_dict(),
+            "outcome": self.outcome.name.lower(),
+            "sentence": self.outcome.value,
+            "regret": self.regret,
+            "paid_by": list(self.paid_by),
+            "costs_before": dict(self.costs_before),
+            "costs_after": dict(self.costs_after),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerTotals:
+    """What rollback came to.
+
+    Args:
+        examined: Decisions to which an alternative was scored.
+        reverted: How many of them were taken back.
+        together: How many of those were harmful only together with another one.
+        quality_regained: Sum of the quality gained by those taken back.
+        sample_forwards: What all of it took.
+    """
+
+    examined: int = 0
+    reverted: int = 0
+    together: int = 0
+    quality_regained: float = 0.0
+    sample_forwards: float = 0.0
+
+    @classmethod
+    def of(cls, entries: Iterable[LedgerEntry]) -> Self:
+        """Sum up entries."""
+        known = list(entries)
+        reverted = [one for one in known if one.outcome is Outcome.REVERTED]
+        gained = ((one.quality_after or 0.0) - one.quality_before for one in reverted)
+        return cls(
+            examined=len(known),
+            reverted=len(reverted),
+            together=sum(len(one.units) > 1 for one in reverted),
+            quality_regained=sum(gained),
+            sample_forwards=sum(one.sample_forwards for one in known),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return {name: getattr(self, name) for name in self.__slots__}

@@ -1,0 +1,32 @@
+"""The ledger of a run, for `autoprune.ledger` and the command of that name."""
+
+from contextlib import closing
+from pathlib import Path
+
+from autoprune.agent.workspace import CONFIG, DATABASE, STUDY
+from autoprune.core.ledger import LedgerEntry
+from autoprune.errors import ArtifactError
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+from autoprune.storage.ledger import Ledger
+
+
+def ledger(folder: str | Path) -> list[LedgerEntry]:
+    """Return what became of the decisions that a run examined, oldest first.
+
+    Args:
+        folder: Folder of a run, finished or not.
+
+    Raises:
+        ArtifactError: If there is no run in it.
+    """
+    folder = Path(folder)
+    file = folder / DATABASE
+    if not (file.is_file() and (folder / CONFIG).is_file()):
+        raise ArtifactError(
+            f"There is no run in {folder}: it holds no {DATABASE} and {CONFIG}. "
+            "Give the folder that a search wrote (--out)."
+        )
+    with closing(Database.open(sqlite_url(file))) as database:
+        run = database.find_run(STUDY)
+        return Ledger(database, run.id).entries() if run else []

@@ -1,0 +1,81 @@
+"""The ledger of a run in the database: entries are added, never changed."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from autoprune.core.ledger import LedgerEntry, Outcome
+from autoprune.core.policy import Policy
+from autoprune.errors import ArtifactError
+from autoprune.storage.database import Database
+from autoprune.storage.models import LedgerRow
+
+_AS_THEY_ARE = tuple(
+    name
+    for name in LedgerEntry.__slots__
+    if name not in ("units", "policy", "alternative", "outcome", "costs_before", "costs_after")
+)
+
+
+class Ledger:
+    """What became of the decisions that a run examined.
+
+    Args:
+        database: Where it is kept.
+        run_id: The run.
+    """
+
+    def __init__(self, database: Database, run_id: int) -> None:
+        self._database, self._run = database, run_id
+
+    def add(self, entry: LedgerEntry) -> None:
+        """Add an entry; one on the same policy and alternative that is there already stays."""
+        row = LedgerRow(
+            run_id=self._run,
+            policy_fp=entry.policy.fingerprint,
+            alternative_fp=entry.alternative.fingerprint,
+            units=list(entry.units),
+            policy=entry.policy.to_dict(),
+            alternative=entry.alternative.to_dict(),
+            outcome=entry.outcome.name.lower(),
+            costs_before=dict(entry.costs_before),
+            costs_after=dict(entry.costs_after),
+            **{name: getattr(entry, name) for name in _AS_THEY_ARE},
+            created_at=datetime.now(UTC),
+        )
+        try:
+            with self._database.transaction() as session:
+                session.add(row)
+        except IntegrityError:
+            pass  # added before: what is examined twice comes to the same
+
+    def entries(self) -> list[LedgerEntry]:
+        """Return all entries, oldest first.
+
+        Raises:
+            ArtifactError: If one has an outcome that this version does not know.
+        """
+        query = select(LedgerRow).filter_by(run_id=self._run).order_by(LedgerRow.id)
+        with self._database.transaction() as session:
+            return [_entry(row) for row in session.scalars(query)]
+
+
+def _entry(row: LedgerRow) -> LedgerEntry:
+    try:
+        outcome = Outcome[row.outcome.upper()]
+    except KeyError:
+        raise ArtifactError(
+            f"The ledger holds the outcome {row.outcome!r}, which this version does not know. "
+            f"Known are {', '.join(one.name.lower() for one in Outcome)}. Use the version of "
+            "autoprune that wrote it, or a later one."
+        ) from None
+    return LedgerEntry(
+        units=tuple(row.units),
+        policy=Policy.from_dict(row.policy),
+        alternative=Policy.from_dict(row.alternative),
+        outcome=outcome,
+        costs_before=row.costs_before,
+        costs_after=row.costs_after,
+        **{name: getattr(row, name) for name in _AS_THEY_ARE},
+    )
