@@ -18,6 +18,7 @@ from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.judge import lowest, verdict, worse
 from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
+from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.agent.trials import ended as finished_trials
 from autoprune.core.budget import Budget
@@ -31,6 +32,7 @@ from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
+from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import open_study, release_unfinished
 from autoprune.surgery.plan import Plan
@@ -195,7 +197,9 @@ def make(
         sampler = ProjectedSampler(projection, 0)
         study = open_study(url, "s", sampler=sampler, pruner=pruner)
         given: dict[str, Any] = {"trials": 10, "timeout": None, "progress": silent} | more
-        return Loop(study=study, sampler=sampler, evaluations=evaluations, **given)
+        rollback = Rollback(Ledger(database, run), sampler.encoding, projection)
+        work: dict[str, Any] = {"evaluations": evaluations, "rollback": rollback}
+        return Loop(study=study, sampler=sampler, **work, **given)
 
     return make
 

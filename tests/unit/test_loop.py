@@ -14,6 +14,7 @@ from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import recover_finalists
 from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
+from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
@@ -27,6 +28,7 @@ from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
+from autoprune.storage.ledger import Ledger
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
@@ -230,6 +232,9 @@ def make_loop(
             study=study,
             sampler=sampler,
             evaluations=evaluations,
+            rollback=Rollback(
+                Ledger(evaluations.database, evaluations.run_id), sampler.encoding, projection
+            ),
             trials=trials,
             **given,  # type: ignore[arg-type]
         )

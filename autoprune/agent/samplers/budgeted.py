@@ -11,7 +11,7 @@ from autoprune.agent.encoding import Floats, Params, Rows
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler, Proposal
 from autoprune.agent.samplers.belief import Belief, Forecaster
-from autoprune.agent.samplers.decisions import Decisions, harmful
+from autoprune.agent.samplers.decisions import Decisions, Units, harmful
 from autoprune.agent.samplers.known import Examined, Known
 from autoprune.agent.samplers.pool import Pool
 from autoprune.predictor.prequential import Reliability, Screening
@@ -104,9 +104,14 @@ class BudgetedSampler(PolicySampler):
         best = known.best(1, self._inside(known) & np.isfinite(known.final))
         if not len(best):
             return None
-        rows, owners = self._decisions.alternatives(
-            best[0], self._decisions.open(best[0], known, belief)
-        )
+        stages = self._decisions.open(best[0], known, belief)
+        found = (self._to_one_of(units, best[0], known, belief) for units in stages)
+        return next((one for one in found if one is not None), None)
+
+    def _to_one_of(
+        self, decisions: Sequence[Units], row: Rows, known: Known, belief: Belief
+    ) -> Proposal | None:
+        rows, owners = self._decisions.alternatives(row, decisions)
         if not len(rows):
             return None
         order = np.argsort(-belief.improvement(rows), kind="stable")[:_LOOKED_AT]
@@ -114,7 +119,7 @@ class BudgetedSampler(PolicySampler):
         gains = belief.improvement(filled)
         for at in np.argsort(-gains, kind="stable"):
             if filled[at].tobytes() not in known.tried:
-                examined = Examined(best[0], owners[order[at]], reverted=False)
+                examined = Examined(row, owners[order[at]], reverted=False)
                 told = belief.interval(filled[at])
                 return Proposal(filled[at], "rollback", *told, None, belief.record, examined)
         return None

@@ -30,10 +30,10 @@ class Decisions:
 
     pool: Pool
 
-    def open(self, row: Rows, known: Known, belief: Belief) -> list[Units]:
-        """Return decisions that were not examined yet, those expected to cost most first.
+    def open(self, row: Rows, known: Known, belief: Belief) -> Iterator[list[Units]]:
+        """Yield decisions that were not examined yet, those expected to cost most first.
 
-        Single ones come first; pairs once every single one was examined.
+        Single ones come first, then pairs: they matter where every single one is right.
 
         Args:
             row: The policy.
@@ -42,17 +42,16 @@ class Decisions:
         """
         done = {one.units for one in known.examined if (one.row == row).all()}
         order = self._by_gain(row, belief)
-        single: list[Units] = [(unit,) for unit in order if (unit,) not in done]
-        if single:
-            return single[:_LOOKED_AT]
+        single: list[Units] = [(unit,) for unit in order]
         pairs: list[Units] = [tuple(sorted(pair)) for pair in combinations(order[:_TOGETHER], 2)]
-        return [pair for pair in pairs if pair not in done][:_LOOKED_AT]
+        for decisions in (single, pairs):
+            yield [units for units in decisions if units not in done][:_LOOKED_AT]
 
     def alternatives(self, row: Rows, decisions: Sequence[Units]) -> tuple[Rows, list[Units]]:
         """Return feasible policies without one of the decisions, and which one each is without.
 
         A decision is undone in part or wholly, or made with another method. What that costs is
-        paid by one other unit, by all together, or by nobody where the budget leaves enough.
+        paid by one other unit, by all others, or by nobody where the budget leaves enough.
         """
         found, owners = list[Rows](), list[Units]()
         for units in decisions:
@@ -91,22 +90,26 @@ class Decisions:
     def _paid(self, undone: Rows, units: Units) -> Rows:
         """Return ways to bring a policy back inside the budget that leave ``units`` alone."""
         levels, methods = self.pool.encoding.split(undone)
-        projection = self.pool.projection
-        if projection.meets(levels[None])[0]:
+        if self.pool.projection.meets(levels[None])[0]:
             return undone[None]
-        paid = [*self._by_one(levels, units)]
-        together = projection.scaled(levels[None])
-        if (together[:, list(units)] <= levels[list(units)]).all():
-            paid += list(together)
+        others = np.setdiff1d(np.flatnonzero(~self.pool.projection.free), units)
+        paid = [*self._by_one(levels, others), *self._by_all(levels, others)]
         if not paid:
             return np.zeros((0, len(undone)), np.int64)
         rows = np.stack(paid)
         return self.pool.encoding.join(rows, np.broadcast_to(methods, rows.shape))
 
-    def _by_one(self, levels: Rows, units: Units) -> Iterator[Rows]:
+    def _by_all(self, levels: Rows, others: Rows) -> Iterator[Rows]:
+        """Yield levels where all others are cut as many levels more as it takes."""
+        sizes = self.pool.encoding.levels
+        rows = np.repeat(levels[None], sizes.max(), axis=0)
+        rows[:, others] += np.arange(len(rows))[:, None]
+        rows = np.minimum(rows, sizes - 1)
+        yield from rows[self.pool.projection.meets(rows)][:1]
+
+    def _by_one(self, levels: Rows, others: Rows) -> Iterator[Rows]:
         """Yield levels where one other unit is cut as much more as it takes, if that is enough."""
         sizes = self.pool.encoding.levels
-        others = [at for at in range(len(levels)) if at not in units]
         steps = [(at, level) for at in others for level in range(levels[at] + 1, sizes[at])]
         if not steps:
             return

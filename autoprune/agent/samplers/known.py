@@ -259,10 +259,15 @@ def examined_by(attributes: Mapping[str, Any], encoding: Encoding) -> Examined |
     """Return the decision that a trial has an alternative to, by its user attributes."""
     said, came = attributes.get(EXAMINES), attributes.get(REGRET)
     if not isinstance(said, dict) or said.keys() != {"row", "units"}:
+        return None  # users may call an attribute of theirs the same
+    if not all(
+        isinstance(one, list) and all(type(n) is int for n in one) for one in said.values()
+    ):
         return None
-    row = np.array(said["row"], np.int64)
+    row, units = np.array(said["row"], np.int64), tuple(said["units"])
+    known = encoding.has(row) and all(0 <= unit < encoding.units for unit in units)
     reverted = isinstance(came, dict) and bool(came.get("reverted"))
-    return Examined(row, tuple(said["units"]), reverted) if encoding.has(row) else None
+    return Examined(row, units, reverted) if known else None
 
 
 def claim(study: Study, trial: FrozenTrial, row: Rows) -> None:

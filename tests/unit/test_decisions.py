@@ -1,0 +1,173 @@
+"""Decisions of the best policy: what might be done in their place, and what is left alone."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoprune.agent.encoding import Rows
+from autoprune.agent.samplers.budgeted import BudgetedSampler
+from autoprune.agent.samplers.decisions import Decisions, harmful
+from autoprune.agent.samplers.known import EXAMINES, REGRET, Examined, History
+from autoprune.agent.trials import ask
+from autoprune.testing.chains import chain
+
+WIDTHS = {name: [16, 12, 8, 4] for name in "abcde"}
+METHODS = ("channel.l1", "channel.l2")
+PROJECTION = chain(WIDTHS, "macs=50%", METHODS)
+UNITS = len(WIDTHS)
+Score = Callable[[Rows], float]
+
+
+def searched(score: Score, trials: int, **options: Any) -> tuple[BudgetedSampler, optuna.Study]:
+    """Search by a made-up score; a decision is reverted where its alternative is better."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = BudgetedSampler(PROJECTION, 0, **options)
+    study = optuna.create_study(sampler=sampler)
+    for _ in range(trials):
+        trial, params = ask(study, sampler)
+        row = sampler.encoding.row(params)
+        value = score(row)
+        if EXAMINES in trial.user_attrs:
+            before = score(np.array(trial.user_attrs[EXAMINES]["row"]))
+            trial.set_user_attr(REGRET, {"reverted": value < before})
+        study.tell(trial, value)
+    return sampler, study
+
+
+def by_levels(row: Rows) -> float:
+    return float(
+        (row[:UNITS] ** 2 * [3, 1, 2, 0.5, 1]).sum() + (row[UNITS:] * [0, 1, 0, 2, 1]).sum()
+    )
+
+
+@pytest.fixture(scope="module")
+def half() -> tuple[BudgetedSampler, optuna.Study]:
+    return searched(by_levels, 40, rollback=0.5)
+
+
+def test_decisions_are_examined_in_the_share_of_proposals_that_was_asked_for(
+    half: tuple[BudgetedSampler, optuna.Study],
+) -> None:
+    _, study = half
+    count = sum(EXAMINES in trial.user_attrs for trial in study.trials)
+    assert 10 <= count <= 20
+    for at in range(len(study.trials)):
+        so_far = sum(EXAMINES in trial.user_attrs for trial in study.trials[: at + 1])
+        assert so_far <= 0.5 * (at + 1)
+    _, without = searched(by_levels, 20, rollback=0.0)
+    assert not any(EXAMINES in trial.user_attrs for trial in without.trials)
+
+
+def test_no_decision_of_a_policy_is_examined_twice_and_the_policy_is_the_best_so_far(
+    half: tuple[BudgetedSampler, optuna.Study],
+) -> None:
+    sampler, study = half
+    seen = set()
+    for at, trial in enumerate(study.trials):
+        said = trial.user_attrs.get(EXAMINES)
+        if said is not None:
+            key = (*said["row"], "of", *said["units"])
+            assert key not in seen
+            seen.add(key)
+            best = min(study.trials[:at], key=lambda one: one.values[0])
+            assert sampler.encoding.row(best.params).tolist() == said["row"]
+
+
+def test_an_alternative_is_inside_the_budget_and_does_not_make_the_decision(
+    half: tuple[BudgetedSampler, optuna.Study],
+) -> None:
+    sampler, study = half
+    for trial in study.trials:
+        if (said := trial.user_attrs.get(EXAMINES)) is not None:
+            before, after = np.array(said["row"]), sampler.encoding.row(trial.params)
+            own = said["units"]
+            lower = (after[own] <= before[own]).all() and (after[own] < before[own]).any()
+            other = (after[[UNITS + at for at in own]] != before[[UNITS + at for at in own]]).any()
+            assert lower or other
+            assert PROJECTION.meets(after[None, :UNITS])[0]
+
+
+@given(
+    seed=st.integers(0, 10_000), units=st.sets(st.integers(0, UNITS - 1), min_size=1, max_size=2)
+)
+@settings(max_examples=50, deadline=None)
+def test_every_way_to_undo_is_feasible_and_paid_by_others(seed: int, units: set[int]) -> None:
+    sampler = BudgetedSampler(PROJECTION, 0)
+    row = sampler.pool.random(np.random.default_rng(seed), 1)[0]
+    own = sorted(at for at in units if row[at] > 0)
+    if not own:
+        return
+    rows, owners = Decisions(sampler.pool).alternatives(row, [tuple(own)])
+    if not len(rows):  # nobody is left who could pay
+        wide = np.where(np.isin(np.arange(UNITS), own), row[:UNITS] - 1, 3)
+        assert not PROJECTION.meets(wide[None])[0]
+        return
+    assert set(owners) == {tuple(own)}
+    assert PROJECTION.meets(rows[:, :UNITS]).all()
+    assert not (rows == row).all(axis=1).any()
+    others = [at for at in range(UNITS) if at not in own]
+    assert (rows[:, own] <= row[own]).all()
+    assert (rows[:, others] >= row[others]).all() or PROJECTION.meets(row[None, :UNITS])[0]
+
+
+def test_two_decisions_that_are_harmful_only_together_are_found() -> None:
+    def score(row: Rows) -> float:
+        bottleneck = 5.0 if row[0] > 0 or row[1] > 0 else 0.0  # to widen one of them is no use
+        return bottleneck + by_levels(row) / 20
+
+    _, study = searched(score, 60, rollback=0.6)
+    pairs = [
+        t for t in study.trials if len(t.user_attrs.get(EXAMINES, {"units": []})["units"]) == 2
+    ]
+    assert pairs
+    best = min(trial.values[0] for trial in study.trials)
+    assert best < 5.0
+
+
+def test_what_was_reverted_is_not_repeated_unless_it_is_expected_to_be_the_best() -> None:
+    sampler, study = searched(by_levels, 12, rollback=0.0)
+    known = History(sampler.encoding).read(study)
+    belief = sampler._forecaster.belief(known)
+    assert belief is not None
+    rows = sampler.pool.random(np.random.default_rng(0), 40)
+    bad = Examined(np.array([2, *[0] * (2 * UNITS - 1)]), (0,), reverted=True)
+    again = harmful(rows, replace(known, examined=[bad]), UNITS)
+    assert again.any()
+    assert (again == ((rows[:, 0] >= 2) & (rows[:, UNITS] == 0))).all()
+    kept = Examined(bad.row, bad.units, reverted=False)
+    assert not harmful(rows, replace(known, examined=[kept]), UNITS).any()
+
+    now = replace(known, examined=[bad])
+    left = sampler._without_harm([(row, "random") for row in rows], now, belief)
+    expected = belief.expected(rows)
+    wanted = [
+        row.tobytes()
+        for row, no, e in zip(rows, again, expected, strict=True)
+        if not no or e < belief.best
+    ]
+    assert [row.tobytes() for row, _ in left] == wanted
+    assert len(left) < len(rows)
+
+
+def test_with_the_same_seed_the_same_decisions_are_examined() -> None:
+    first, second = (searched(by_levels, 25, rollback=0.4)[1] for _ in range(2))
+    assert [t.params for t in first.trials] == [t.params for t in second.trials]
+    assert [t.user_attrs.get(EXAMINES) for t in first.trials] == [
+        t.user_attrs.get(EXAMINES) for t in second.trials
+    ]
+
+
+def test_attributes_of_others_called_the_same_are_left_alone() -> None:
+    sampler = BudgetedSampler(PROJECTION, 0)
+    study = optuna.create_study(sampler=sampler)
+    for said in ("theirs", {"row": [1], "units": [0]}, {"units": [0]}, {"row": "x", "units": 1}):
+        trial, params = ask(study, sampler)
+        trial.set_user_attr(EXAMINES, said)
+        study.tell(trial, by_levels(sampler.encoding.row(params)))
+    assert not History(sampler.encoding).read(study).examined
