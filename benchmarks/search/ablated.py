@@ -5,6 +5,8 @@ from autoprune.agent.samplers.names import SAMPLERS, budgeted
 WITHOUT = {
     "no_predictor": budgeted(predicts=False),
     "no_coefficients": budgeted(coefficients=False),
+    "no_rollback": budgeted(rollback=0.0),
+    "no_switches": budgeted(rollback=0.0, switches=False),
     "no_exploration": budgeted(exploration=0.0),
 }
 

@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from autoprune.agent.anchors import first_proposals
 from autoprune.agent.encoding import Encoding, Floats
 from autoprune.agent.samplers.base import PolicySampler
+from autoprune.agent.samplers.known import EXAMINES, REGRET
 from autoprune.agent.samplers.names import SAMPLERS, Start, make_sampler
 from autoprune.agent.samplers.pool import padded
 from autoprune.agent.trials import ask
@@ -68,7 +69,7 @@ def gaps_of(
     objective: TableObjective, study: optuna.Study, sampler: PolicySampler, trials: int
 ) -> list[float]:
     """Return by how many points the best policy is below the best, after each trial."""
-    best, gaps = np.inf, list[float]()
+    best, lowest, gaps = np.inf, np.inf, list[float]()
     tried = set[bytes]()
     while len(gaps) < trials:
         trial, params = ask(study, sampler)
@@ -83,6 +84,9 @@ def gaps_of(
             gaps += gaps[-1:]
             continue
         _, quality = objective.score(policy)
+        if EXAMINES in trial.user_attrs:
+            trial.set_user_attr(REGRET, {"reverted": -quality < lowest})
+        lowest = min(lowest, -quality)
         study.tell(trial, -quality)
         best = min(best, objective.gap_points(policy, seen=True))
         gaps.append(best)

@@ -78,8 +78,9 @@ class BudgetedSampler(PolicySampler):
     ) -> Proposal | None:
         belief = self._forecaster.belief(known) if self._predicts else None
         trusted = belief is not None and self._trusted(belief.record)
-        if belief is not None and trusted and self._examines(known):
-            found = self._alternative(known, belief)
+        best = known.best(1, self._inside(known) & np.isfinite(known.final))
+        if belief is not None and trusted and len(best) and self._examines(known):
+            found = self._alternative(best[0], known, belief)
             if found is not None:
                 return found
         drawn = self._drawn(known, belief if trusted else None, rng)
@@ -92,20 +93,28 @@ class BudgetedSampler(PolicySampler):
         row, source = self._new(_ranked(drawn, belief) if chosen else drawn, known.tried)
         return Proposal(row, source, *belief.interval(row), screening, belief.record)
 
+    def examine(self, study: Study, row: Rows) -> Proposal | None:
+        """Return an alternative to a decision of a policy; None if every one was examined.
+
+        Args:
+            study: What was tried; it must hold a few scores.
+            row: The policy, which the study has scored.
+        """
+        known = self._history.read(study)
+        belief = self._forecaster.belief(known)
+        return None if belief is None else self._alternative(row, known, belief)
+
     def _examines(self, known: Known) -> bool:
         """Tell whether the share of proposals that examine decisions is not reached yet."""
         return len(known.examined) + 1 <= self._rollback * (known.started + 1)
 
-    def _alternative(self, known: Known, belief: Belief) -> Proposal | None:
-        """Return the alternative to a decision of the best policy that may improve it most.
+    def _alternative(self, row: Rows, known: Known, belief: Belief) -> Proposal | None:
+        """Return the alternative to a decision of a policy that may improve it most.
 
         The decision with the highest regret is examined, by what is expected; none twice.
         """
-        best = known.best(1, self._inside(known) & np.isfinite(known.final))
-        if not len(best):
-            return None
-        stages = self._decisions.open(best[0], known, belief)
-        found = (self._to_one_of(units, best[0], known, belief) for units in stages)
+        stages = self._decisions.open(row, known, belief)
+        found = (self._to_one_of(units, row, known, belief) for units in stages)
         return next((one for one in found if one is not None), None)
 
     def _to_one_of(
