@@ -29,6 +29,7 @@ def figures(results: Results) -> dict[str, Any]:
         "gain_by_table": {name: _table(facts) for name, facts in results.get("table", {}).items()},
         "live": {arm: _live(results.get("live", {}), arm) for arm in WITHOUT},
         "planted_found_share": _share(planted.values(), "found", "planted"),
+        "harm_removed": _median(planted.values(), "removed"),
         "good_reverted_share": _share(planted.values(), "reverted", "good"),
         "restore_exact": _share(restored.values(), "exact", "sequences"),
     }
@@ -65,6 +66,11 @@ def _tested(gains: list[float]) -> dict[str, float | None]:
     differ = np.any(np.array(gains) != 0)
     chance = float(wilcoxon(gains, alternative="greater").pvalue) if differ else 1.0
     return {"points": float(np.mean(gains)), "p": chance, "seeds": len(gains)}
+
+
+def _median(found: Iterable[Mapping[str, Any]], name: str) -> float | None:
+    known = [value for facts in found for value in facts.get(name, ())]
+    return float(np.median(known)) if known else None
 
 
 def _share(found: Iterable[Mapping[str, Any]], part: str, whole: str) -> float | None:

@@ -1,6 +1,8 @@
 """Bad decisions planted in the best policy of a table: are they found, and only they?"""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,6 +17,7 @@ from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.trials import tell
 from autoprune.core.ledger import LedgerEntry, Outcome
+from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.ledger import Ledger
@@ -28,57 +31,54 @@ from benchmarks.tables.recipes import RECIPES
 
 HARMFUL = 1e-3  # p-value of a paired test that what was planted is worse than what was there
 DRAWS = 50
+SEEDS = (1001, 1002, 1003)
 
 
 def examine(note: Note, table: str, planted: int, seeds: int, trials: int, first: int) -> None:
     """Plant bad decisions, examine the policy, and tell which decisions were reverted.
 
     Args:
-        note: Told the facts, lists by case: ``planted``, ``found`` of them, ``good`` decisions,
-            ``reverted`` of those; and ``evaluations``.
+        note: Told the facts, lists by case: bad decisions ``planted``, and of them ``found``:
+            taken back, in part at least, by alternatives that a test believed; ``removed``, the
+            share of the planted harm that is gone in the end; ``good``, other decisions that were
+            examined, and of them ``reverted`` although that is no gain, judged anew with three
+            other seeds.
         table: Name of the table, whose network is trained and whose best policy is used.
         planted: Bad decisions in each policy.
         seeds: How many cases.
         trials: Alternatives scored in each case, at most.
         first: The first seed.
     """
-    objective = opened(table)
-    recipe = RECIPES[table]
+    objective, recipe = opened(table), RECIPES[table]
     network, splits = Network.of(recipe), recipe.data()
     train(network.model, splits, recipe.epochs)
-    facts: dict[str, list[int]] = {
-        name: [] for name in ("planted", "found", "good", "reverted", "evaluations")
-    }
+    names = ("planted", "found", "removed", "good", "reverted")
+    facts: dict[str, list[float]] = {name: [] for name in names}
     for seed in range(first, first + seeds):
-        with (
-            TemporaryDirectory() as folder,
-            Database.open(sqlite_url(Path(folder) / "a.db")) as db,
-        ):
-            case = Case.of(
-                objective,
-                network,
-                Evaluations(
-                    database=db,
-                    run_id=db.start_run("planted", {}, "m", "d"),
-                    scorer=network.scorer(splits),
-                    model_fp="m",
-                    data_fp="d",
-                    folder=Path(folder),
-                ),
-                seed,
-            )
+        with _evaluations(network.scorer(splits)) as evaluations:
+            case = Case.of(objective, network, evaluations, seed)
             row, bad = case.plant(planted)
-            if not bad:
-                continue
-            entries = case.examined(row, trials)
-        reverted = {u for e in entries if e.outcome is Outcome.REVERTED for u in e.units}
-        decided = {name for name, level in zip(objective.spaces, row, strict=False) if level}
-        facts["planted"].append(len(bad))
-        facts["found"].append(len(bad & reverted))
-        facts["good"].append(len(decided - bad))
-        facts["reverted"].append(len(reverted - bad))
-        facts["evaluations"].append(len(entries))
+            if bad:
+                found = case.facts(case.examined(row, trials), bad)
+                for name, value in zip(names, found, strict=True):
+                    facts[name].append(value)
         note(**facts)
+
+
+@contextmanager
+def _evaluations(scorer: Scorer) -> Iterator[Evaluations]:
+    """Yield what scores policies by a database of its own."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "a.db"
+        with Database.open(sqlite_url(file)) as database:
+            yield Evaluations(
+                database=database,
+                run_id=database.start_run("planted", {}, "m", "d"),
+                scorer=scorer,
+                model_fp="m",
+                data_fp="d",
+                folder=file.parent,
+            )
 
 
 @dataclass
@@ -91,6 +91,8 @@ class Case:
         sampler: What proposes alternatives.
         study: What it learns from.
         rng: Draws what is planted.
+        scored: Evaluations by fingerprint of the policy.
+        good: Score of the policy before anything was planted.
     """
 
     objective: TableObjective
@@ -99,6 +101,7 @@ class Case:
     study: optuna.Study
     rng: np.random.Generator
     scored: dict[str, Evaluation] = field(default_factory=dict)
+    good: float = 0.0
 
     @classmethod
     def of(
@@ -117,14 +120,16 @@ class Case:
 
         What is planted is worse by a paired test; none is planted where no draw is.
         """
-        encoding = self.sampler.encoding
-        levels = np.array(list(self.objective.levels(self.objective.optimum()).values()))
-        names, best = list(encoding.spaces), self.objective.optimum()
+        encoding, table = self.sampler.encoding, self.objective.table
+        best = self.objective.policies[int(table.loss[:, 0].argmin())]
+        levels = np.array(list(self.objective.levels(best).values()))
+        names = list(encoding.spaces)
         codes = [
             space.methods.index(best[name].method) if name in best else 0
             for name, space in encoding.spaces.items()
         ]
         good = self.evaluations.score(best)
+        self.good = good.score or 0.0
         for _ in range(DRAWS):
             order = self.rng.permutation(len(levels))
             bad, whole = order[:count], order[count : 2 * count]
@@ -139,6 +144,29 @@ class Case:
             if chance is not None and chance < HARMFUL:
                 return row, {names[at] for at in bad}
         return np.concatenate([levels, codes]), set()
+
+    def facts(self, entries: Sequence[LedgerEntry], bad: set[str]) -> list[float]:
+        """Return how many were planted, found, what was removed, good ones, wrongly reverted."""
+        believed = [one for one in entries if one.outcome is Outcome.REVERTED]
+        back = {unit for one in believed for unit in bad if _given_back(one, unit)}
+        start, end = entries[0].score_before, (believed or entries)[-1]
+        left = end.score_after if believed else start
+        others = [one for one in entries if not bad & {*one.units}]
+        wrong = sum(one.outcome is Outcome.REVERTED and not self._gains(one) for one in others)
+        assert left is not None
+        removed = (start - left) / (start - self.good)
+        return [len(bad), len(back), removed, len(others), wrong]
+
+    def _gains(self, entry: LedgerEntry) -> bool:
+        """Tell whether an alternative is better with seeds that the search has not seen."""
+        scorer = self.evaluations.scorer
+        losses = [
+            [replace(scorer, seed=seed).score(policy, scorer.recovery.score_steps)[1].loss or 0.0]
+            for policy in (entry.policy, entry.alternative)
+            for seed in SEEDS
+        ]
+        before, after = np.reshape(losses, (2, len(SEEDS))).mean(axis=1)
+        return bool(after < before)
 
     def examined(self, row: Rows, trials: int) -> list[LedgerEntry]:
         """Examine the decisions of a policy, and of what it becomes, until all were."""
@@ -167,3 +195,9 @@ class Case:
         entry = rollback.judge(trial, found, self.scored) if rollback else None
         tell(trial, found, self.objective.projection.costs_of(found.policy).as_dict())
         return entry
+
+
+def _given_back(entry: LedgerEntry, unit: str) -> bool:
+    """Tell whether an alternative cuts a unit less."""
+    before, after = (one.get(unit) for one in (entry.policy, entry.alternative))
+    return before is not None and (after is None or after.sparsity < before.sparsity)
