@@ -12,7 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 from autoprune.core.recovery import Recovery
 from autoprune.errors import CandidateError, ConfigError
 from autoprune.evaluation.distill import Distillation
-from autoprune.evaluation.good_states import GOOD_EVERY, GoodStates
+from autoprune.evaluation.good_states import GoodStates
 from autoprune.evaluation.measure import to_device
 from autoprune.evaluation.optimiser import rate_schedule, sgd, slow_down
 from autoprune.evaluation.precision import Precision, precision_of
@@ -102,7 +102,7 @@ class FineTuning:
         self._model.train()
         with self._running():
             while self.done < steps:
-                if self.done % GOOD_EVERY == 0:
+                if self._good.due(self.done):
                     self._good.offer(self._state())
                 batch = to_device(next(self._batches), self._device)
                 samples += self._task.samples(batch)

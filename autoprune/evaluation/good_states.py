@@ -11,10 +11,15 @@ class GoodStates:
     def __init__(self) -> None:
         self._kept: list[dict[str, Any]] = []
         self._fresh: dict[str, Any] | None = None
+        self._furthest = -1
+
+    def due(self, done: int) -> bool:
+        """Tell whether to offer the state after ``done`` steps; none is offered twice."""
+        return done % GOOD_EVERY == 0 and done > self._furthest
 
     def offer(self, state: dict[str, Any]) -> None:
         """Take a state that is not yet known to be good."""
-        self._fresh = state
+        self._fresh, self._furthest = state, state["done"]
 
     def confirm(self) -> None:
         """Keep what was offered last: a step could be taken from it."""
@@ -30,4 +35,4 @@ class GoodStates:
 
     def only(self, state: dict[str, Any]) -> None:
         """Forget all but a state that is good."""
-        self._kept, self._fresh = [state], None
+        self._kept, self._fresh, self._furthest = [state], None, state["done"]

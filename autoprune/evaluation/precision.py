@@ -1,5 +1,6 @@
 """Mixed precision: what is computed with fewer bits, and how its gradients are kept from zero."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ class Precision:
 
     def forward(self) -> Any:
         """Return the context that forwards and losses are computed in."""
-        return torch.autocast(self._kind, self._dtype, enabled=self._dtype is not None)
+        return nullcontext() if self._dtype is None else torch.autocast(self._kind, self._dtype)
 
     def backward(self, loss: torch.Tensor, optimiser: Optimizer) -> None:
         """Compute the gradients of a loss, at their own scale."""
