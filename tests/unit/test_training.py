@@ -21,6 +21,7 @@ from autoprune.evaluation.good_states import GOOD_EVERY
 from autoprune.evaluation.precision import Precision, precision_of
 from autoprune.evaluation.randomness import Randomness, restore, to_dict
 from autoprune.evaluation.train_batches import TrainBatches
+from autoprune.surgery.sparse import kept_at_zero, set_to_zero
 from autoprune.tasks import Classification
 
 PLAIN = Recovery(learning_rate=0.1, momentum=0.0, weight_decay=0.0)
@@ -427,3 +428,14 @@ def test_where_all_sources_stand_survives_a_file() -> None:
         draw()
         restore(state, [source])
         assert draw() == expected
+
+
+def test_weights_that_are_kept_at_zero_stay_there_in_the_average(nets: Nets) -> None:
+    model = nets()
+    weight = model.get_parameter("inner.weight")
+    mask = torch.rand(weight.shape, generator=torch.Generator().manual_seed(1)) > 0.5
+    set_to_zero(model, {"inner.weight": mask})
+    kept = trained(model, 12, replace(PLAIN, ema=0.9, weight_decay=0.1, clip_norm=1.0))
+    for one in (model, kept):
+        assert kept_at_zero(one) == ["inner.weight"]
+        assert not one.get_parameter("inner.weight")[~mask].any()
