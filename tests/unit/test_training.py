@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 
+import autoprune.evaluation.fine_tune as fine_tune_room
 from autoprune.core.recovery import Recovery
 from autoprune.errors import CandidateError, ConfigError, DataError
 from autoprune.evaluation.fine_tune import MOST_HALVINGS, FineTuning, fine_tune
@@ -336,6 +337,19 @@ def test_stopping_anywhere_is_one_go(nets: Nets, settings: dict[str, Any]) -> No
         assert training.done == at
     assert same(training.kept, whole.kept)
     assert same(training._model, whole._model)
+
+
+def test_the_scale_of_gradients_goes_on_too(nets: Nets, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fine_tune_room, "precision_of", lambda amp, device: torch.float16)
+    whole, first, second = (training_of(nets, 8, {"clip_norm": 1.0}, loader()) for _ in range(3))
+    whole.advance(8)
+    first.advance(3)
+    state = stored(first.state_dict())
+    assert state["parts"]["scaler"]["_growth_tracker"] == 3
+    second.load_state_dict(state)
+    second.advance(8)
+    assert same(second.kept, whole.kept)
+    assert second.state_dict()["parts"]["scaler"] == whole.state_dict()["parts"]["scaler"]
 
 
 @pytest.mark.parametrize("stop", [3, 6, 9])
