@@ -1,5 +1,6 @@
 """Through the command line: a user's own training of the finalists, and settings of ours."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ import torch
 
 import autoprune
 from autoprune.agent.workspace import DATABASE, STUDY
+from autoprune.core.progress import silent
+from autoprune.core.user_modules import import_file
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 
@@ -122,6 +125,25 @@ def test_all_settings_of_ours_together(project: Path, run_autoprune: Run) -> Non
     assert code == 0, err
     model = autoprune.load(project / "run")
     assert {tensor.dtype for tensor in model.parameters()} == {torch.float32}
+
+
+def test_a_function_in_python_is_called_for_each_finalist(project: Path) -> None:
+    mine, calls = import_file(project / "code.py"), []
+    found = autoprune.search(
+        mine.net(),
+        task=autoprune.Classification(mine.loaders()),
+        budget="macs=50%",
+        trials=3,
+        out=project / "run",
+        onnx=False,
+        recovery=autoprune.Recovery(score_steps=2, recover_steps=6, calibration_batches=1),
+        recover=lambda model, epochs: calls.append((type(model).__name__, epochs)),
+        sensitivity=False,
+        progress=silent,
+    )
+    assert calls == [("Net", 1)] * 3
+    settings = json.loads((found.folder / "run.json").read_text())
+    assert "test_a_function_in_python" in settings["recover"]
 
 
 GO_ON = r"""
