@@ -7,18 +7,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.utils import clip_grad_norm_
 
 from autoprune.core.recovery import Recovery
 from autoprune.errors import CandidateError, ConfigError
 from autoprune.evaluation.distill import Distillation
 from autoprune.evaluation.good_states import GoodStates
 from autoprune.evaluation.measure import to_device
-from autoprune.evaluation.optimiser import rate_schedule, sgd, slow_down
-from autoprune.evaluation.precision import Precision, precision_of
 from autoprune.evaluation.randomness import Randomness, restore, to_dict
 from autoprune.evaluation.train_batches import TrainBatches
-from autoprune.evaluation.weight_average import averaged
+from autoprune.evaluation.updates import Updates
 from autoprune.surgery.nested import call, map_tensors
 from autoprune.tasks import Task
 
@@ -60,24 +57,19 @@ class FineTuning:
         randomness: Randomness | None = None,
     ) -> None:
         self._model, self._task, self._device = model, task, device
-        self._recovery, self._steps, self._after = recovery, steps, after
-        self._randomness = randomness
-        self._precision = Precision(precision_of(recovery.amp, device), device)
+        self._steps, self._after, self._randomness = steps, after, randomness
         self._distillation = None
         if teacher is not None and recovery.distils:
             self._distillation = Distillation(teacher, task, recovery)
         self.done = self.halvings = 0
-        self._parts: dict[str, Any] = {"model": model}
         self._good = GoodStates()
+        self._parts: dict[str, Any] = {"model": model}
+        self._average: nn.Module | None = None
         if steps:  # nothing may be trainable otherwise
-            self._optimiser = sgd(model, recovery)
-            self._schedule = rate_schedule(self._optimiser, recovery, steps)
             self._batches = TrainBatches(task)
-            self._average = averaged(model, recovery.ema) if recovery.ema else None
-            self._parts |= {"optimiser": self._optimiser, "batches": self._batches}
-            more: dict[str, Any] = {"schedule": self._schedule, "average": self._average}
-            more["scaler"] = self._precision.scaler
-            self._parts |= {name: part for name, part in more.items() if part is not None}
+            self._updates = Updates(model, recovery, steps, device)
+            self._average = self._updates.average
+            self._parts |= {"batches": self._batches} | self._updates.parts()
 
     @property
     def learns(self) -> bool:
@@ -87,8 +79,7 @@ class FineTuning:
     @property
     def kept(self) -> nn.Module:
         """What training has come to, in eval mode in the pauses: the model or its average."""
-        average = self._parts.get("average")
-        return average.module if average is not None and self.done else self._model
+        return self._average if self._average is not None and self.done else self._model
 
     def advance(self, steps: int) -> int:
         """Train until ``steps`` steps are done in all; return the samples that took.
@@ -139,23 +130,17 @@ class FineTuning:
         return self._randomness.running() if self._randomness else nullcontext()
 
     def _step(self, batch: Any) -> None:
-        with self._precision.forward():
+        with self._updates.forward():
             loss = self._loss(batch)
         value = float(loss.detach())
         if not math.isfinite(value):
             self._get_up(value)
             return
         self._good.confirm()
-        self._optimiser.zero_grad(set_to_none=True)
-        self._precision.backward(loss, self._optimiser)
-        if self._recovery.clip_norm:
-            clip_grad_norm_(self._model.parameters(), self._recovery.clip_norm)
-        stepped = self._precision.step(self._optimiser)
-        self._after(self.done, self._optimiser.param_groups[0]["lr"])
-        if self._schedule is not None and stepped:
-            self._schedule.step()
-        if self._average is not None:
-            self._average.update_parameters(self._model)
+        rate = self._updates.rate
+        stepped = self._updates.step(loss)
+        self._after(self.done, rate)
+        self._updates.go_on(stepped)
         self.done += 1
 
     def _loss(self, batch: Any) -> torch.Tensor:
@@ -175,7 +160,7 @@ class FineTuning:
             )
             raise CandidateError(f"The training loss became {value}{again}.")
         self._load(good)
-        slow_down(self._optimiser, self._schedule, 0.5 ** (halvings - self.halvings))
+        self._updates.slow_down(0.5 ** (halvings - self.halvings))
         self.halvings = halvings
 
     def _state(self) -> dict[str, Any]:

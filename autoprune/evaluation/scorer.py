@@ -21,6 +21,7 @@ from autoprune.evaluation.own_training import OwnTraining, size_of
 from autoprune.evaluation.pruned import pruned
 from autoprune.evaluation.randomness import Randomness, isolated
 from autoprune.evaluation.recalibrate import recalibrate
+from autoprune.evaluation.score import Score
 from autoprune.evaluation.search_split import SearchSplit
 from autoprune.evaluation.shrink import penalties, shrink
 from autoprune.evaluation.way import fingerprint_of
@@ -29,29 +30,6 @@ from autoprune.surgery.tensors import copied
 from autoprune.tasks import Task
 
 Watch = Callable[[Sequence[Stage]], str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What a policy was found to be worth.
-
-    Args:
-        loss: Mean loss on the search split after recovery; None if it was stopped early.
-        quality: The task's metric on the search split after recovery; None likewise.
-        sample_forwards: Cost, in forwards of one sample by the dense model.
-        seconds: Cost, in seconds of wall clock.
-        score: What ranks candidates, lower is better; None if it was stopped early.
-        stages: What was found on the way.
-        stopped: Why it was stopped early, None if it was not.
-    """
-
-    loss: float | None
-    quality: float | None
-    sample_forwards: float
-    seconds: float
-    score: float | None
-    stages: tuple[Stage, ...] = ()
-    stopped: str | None = None
 
 
 @dataclass(frozen=True)

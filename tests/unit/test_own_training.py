@@ -79,7 +79,7 @@ def test_a_model_that_is_returned_counts(net: nn.Module) -> None:
         twin = type(net)()
         twin.load_state_dict(model.state_dict())
         brighter(twin, epochs)
-        brighter(model, epochs), brighter(model, epochs)
+        nn.init.zeros_(model.get_parameter("head.bias"))
         return twin
 
     before = net.get_parameter("head.bias").clone()
@@ -114,7 +114,10 @@ def more(model: nn.Module, epochs: int) -> nn.Module:
         ),
         (more, r"extra\.bias, extra\.weight"),
         (lambda model, epochs: 0.9, r"or return the model\. It returned float"),
-        (lambda model, epochs: {}["rate"], r"<lambda>' raised: KeyError: 'rate' \(.*test_own_tr"),
+        (
+            lambda model, epochs: epochs["rate"],
+            r"<lambda>' raised: TypeError: .* \(.*own_training",
+        ),
     ],
 )
 def test_it_is_blamed_for_what_it_does(net: nn.Module, train: Train, told: str) -> None:

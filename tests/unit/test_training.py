@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, TensorDataset
 
-import autoprune.evaluation.fine_tune as fine_tune_room
+import autoprune.evaluation.updates as updates_room
 from autoprune.core.recovery import Recovery
 from autoprune.errors import CandidateError, ConfigError, DataError
 from autoprune.evaluation.fine_tune import MOST_HALVINGS, FineTuning, fine_tune
@@ -297,7 +297,7 @@ def test_a_model_that_falls_at_once_is_not_tried_again(nets: Nets) -> None:
 
 # --- stopping anywhere
 
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "all": {"rate_schedule": "one-cycle", "ema": 0.8, "clip_norm": 0.5, "momentum": 0.9},
     "steady": {"rate_schedule": "constant", "momentum": 0.5, "amp": "bfloat16"},
@@ -340,7 +340,7 @@ def test_stopping_anywhere_is_one_go(nets: Nets, settings: dict[str, Any]) -> No
 
 
 def test_the_scale_of_gradients_goes_on_too(nets: Nets, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fine_tune_room, "precision_of", lambda amp, device: torch.float16)
+    monkeypatch.setattr(updates_room, "precision_of", lambda amp, device: torch.float16)
     whole, first, second = (training_of(nets, 8, {"clip_norm": 1.0}, loader()) for _ in range(3))
     whole.advance(8)
     first.advance(3)
