@@ -27,6 +27,7 @@ from autoprune.core.ledger import ROLLBACK
 from autoprune.core.numbers import check_at_least, check_share
 from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.progress import ProgressCallback
+from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
 from autoprune.errors import ConfigError
 from autoprune.execution.runner import Runner, load_runner
@@ -46,6 +47,7 @@ from autoprune.tasks import Task
 from autoprune.tasks.base import check_task
 
 ParetoLike = Pareto | str | Mapping[str, Any]
+RecoverLike = RecoverFunction | Callable[[nn.Module, int], nn.Module | None] | str
 
 
 class _Options(TypedDict, total=False):
@@ -58,6 +60,7 @@ class _Options(TypedDict, total=False):
     out: str | Path
     if_exists: IfExists
     recovery: Recovery | None
+    recover: RecoverLike | None
     constructor: Constructor | str | None
     runner: str | Runner
     onnx: bool
@@ -101,6 +104,7 @@ def search(
     out: str | Path = "runs/autoprune",
     if_exists: IfExists = "fail",
     recovery: Recovery | None = None,
+    recover: RecoverLike | None = None,
     constructor: Constructor | str | None = None,
     runner: str | Runner = "local",
     onnx: bool = True,
@@ -134,6 +138,8 @@ def search(
         if_exists: What to do if ``out`` holds a run: ``fail``, ``resume`` or ``overwrite``. A
             finished run that is resumed with no more trials returns its result as it is.
         recovery: How much candidates are fine-tuned.
+        recover: Your own training of the finalists, a function ``recover(model, epochs)`` or its
+            import string: it trains the model in place or returns it.
         constructor: Import string of what builds the architecture, ``"pkg.module:name"`` or
             ``"file.py:name"``; with it `load` needs no model.
         runner: A shipped runner, ``"file:PATH"``, or the object: which device, how many threads.
@@ -186,6 +192,7 @@ def search(
             out=Path(out),
             if_exists=if_exists,
             recovery=recovery or Recovery(),
+            recover=None if recover is None else RecoverFunction.of(recover),
             constructor=_constructor(constructor),
             device=device,
             onnx=onnx,

@@ -94,9 +94,9 @@ class _Race:
 
     def order(self) -> Iterator[Finalist]:
         """Run the race, and yield who comes first, second and so on; then who stands in line."""
-        recovery = self.evaluations.scorer.recovery
-        first, *later = rungs(recovery.recover_steps, recovery.finalists)
-        running = sorted(self._entrants(first, recovery.finalists), key=_merit)
+        first, *later = self._rungs()
+        finalists = self.evaluations.scorer.recovery.finalists
+        running = sorted(self._entrants(first, finalists), key=_merit)
         out: list[Finalist] = []
         for rung in later:
             half = ceil(len(running) / 2)
@@ -109,6 +109,12 @@ class _Race:
         yield from out
         for one, _ in self._entrants(first, None):
             yield one
+
+    def _rungs(self) -> list[int]:
+        """Return where to compare; a user's own training function cannot pause on the way."""
+        scorer = self.evaluations.scorer
+        halved = scorer.recovery.finalists if scorer.recover is None else 1
+        return rungs(scorer.recovery.recover_steps, halved)
 
     def _entrants(self, rung: int, count: int | None) -> Iterator[tuple[Finalist, Stage]]:
         """Yield those in line who get to the first rung, ``count`` at most."""
@@ -135,8 +141,8 @@ class _Race:
         return stage
 
     def _tell(self) -> None:
-        recovery = self.evaluations.scorer.recovery
-        done, total = len(self._reached), _visits(recovery.recover_steps, recovery.finalists)
+        finalists = self.evaluations.scorer.recovery.finalists
+        done, total = len(self._reached), _visits(len(self._rungs()), finalists)
         furthest = max(stage.steps for stage in self._reached)
         best = min((stage for stage in self._reached if stage.steps == furthest), key=_worth)
         pace = (time.monotonic() - self._start) / done
@@ -152,9 +158,9 @@ class _Race:
         )
 
 
-def _visits(steps: int, finalists: int) -> int:
-    """Return how often a finalist reaches a rung, if none fails."""
-    return sum(ceil(finalists / 2**at) for at in range(len(rungs(steps, finalists))))
+def _visits(count: int, finalists: int) -> int:
+    """Return how often a finalist reaches one of ``count`` rungs, if none fails."""
+    return sum(ceil(finalists / 2**at) for at in range(count))
 
 
 def _worth(stage: Stage) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """Everything a search needs before its first proposal, checked against each other."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,15 @@ from autoprune.agent.request import Request
 from autoprune.artifacts.architecture import Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.progress import Progress
-from autoprune.core.recovery import Recovery
+from autoprune.core.recovery import FOR_FINALISTS, Recovery
 from autoprune.core.user_code import blame
 from autoprune.cost.model import CostModel
-from autoprune.errors import CandidateError, DataError, ModelError
+from autoprune.errors import CandidateError, ConfigError, DataError, ModelError
 from autoprune.evaluation.candidate import TRAINING_FORWARDS
+from autoprune.evaluation.distill import check_teachable
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import Measurement, measure, to_device
+from autoprune.evaluation.precision import precision_of
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.scorer import Scorer
 from autoprune.methods import find_method
@@ -79,10 +81,10 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
     check_trainable(request)
     if request.recovery.score_by == "kl":
         need_logits(request.task, "recovery.score_by 'kl'")
-    if request.recovery.distill > 0:
-        need_logits(request.task, "recovery.distill")
+    check_recover(request)
     request.progress(Progress(stage="trace", done=0, total=1))
     inputs = example_inputs(request.task)
+    check_teachable(request.model, request.task, inputs, request.recovery)
     rng = np.random.default_rng(request.seed)
     plan = discover(request.model, inputs, rng)
     pricing = priced(request, plan, inputs, latency)
@@ -103,7 +105,7 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
     return Prepared(
         plan=plan,
         inputs=inputs,
-        scorer=scorer,
+        scorer=replace(scorer, recover=request.recover),
         pricing=pricing,
         dense_quality=measured.quality,
         sample_forwards=float(TRAINING_FORWARDS * scorer.importance.samples + outputs),
@@ -138,7 +140,7 @@ def check_trainable(request: Request) -> None:
         ModelError: If every parameter is frozen.
     """
     recovery = request.recovery
-    trains = recovery.score_steps or recovery.recover_steps
+    trains = recovery.score_steps or (recovery.recover_steps and request.recover is None)
     shrinks = recovery.shrink_steps and any(map(penalty, request.space.all_methods))
     if not (trains or shrinks):
         return
@@ -147,6 +149,26 @@ def check_trainable(request: Request) -> None:
             "Every parameter of the model is frozen (requires_grad=False), so nothing could be "
             "trained. Unfreeze them, or set recovery.score_steps, recovery.recover_steps and, for "
             "regularised methods, recovery.shrink_steps to 0."
+        )
+
+
+def check_recover(request: Request) -> None:
+    """Refuse settings of a training that would not take place, or not on this device.
+
+    Raises:
+        ConfigError: If the device cannot do ``amp``, or the user's own function trains finalists
+            and something is set that only ours does.
+    """
+    precision_of(request.recovery.amp, request.device)
+    if request.recover is None:
+        return
+    usual = Recovery()
+    idle = [n for n in FOR_FINALISTS if getattr(request.recovery, n) != getattr(usual, n)]
+    if idle:
+        raise ConfigError(
+            f"{request.recover.what}: {request.recover.name!r} trains the finalists, and "
+            f"{', '.join(f'recovery.{name}' for name in idle)} would have no effect. Leave out "
+            "one or the other."
         )
 
 

@@ -13,6 +13,7 @@ from autoprune.core.budget import Budget
 from autoprune.core.ledger import ROLLBACK
 from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.progress import ProgressCallback
+from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
 from autoprune.space.schema import SearchSpace
 from autoprune.tasks import Task
@@ -33,6 +34,7 @@ class Request:
         out: Folder of the run.
         if_exists: What to do if the folder holds a run.
         recovery: How much candidates are fine-tuned.
+        recover: The user's own training of finalists, None for ours.
         constructor: What builds the dense architecture, so that the result can be loaded.
         device: Where to compute, ``cpu`` or ``cuda:0``.
         onnx: Whether the result is exported to ONNX.
@@ -67,6 +69,7 @@ class Request:
     pareto: Pareto | None = None
     points: int = POINTS
     warm_start: tuple[Path, ...] = ()
+    recover: RecoverFunction | None = None
 
     def config(self, model_fp: str, data_fp: str) -> dict[str, Any]:
         """Return what a resumed run is compared with, as plain JSON types."""
@@ -79,6 +82,7 @@ class Request:
             "trials": self.trials,
             "seed": self.seed,
             "recovery": self.recovery.to_dict(),
+            "recover": self.recover and self.recover.name,
             "onnx": self.onnx,
             "sampler": self.sampler,
             "sensitivity": self.sensitivity,

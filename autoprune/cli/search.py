@@ -159,11 +159,11 @@ def _limits(settings: "SearchFile") -> dict[str, Any]:
 
 def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchResult | FrontResult":
     from autoprune import api
-    from autoprune.execution.build import build_model, constructor_of, load_data
+    from autoprune.execution.build import build_model, constructor_of, load_data, load_recover
     from autoprune.reporting.progress import progress_for
     from autoprune.tasks import create_task
 
-    model = build_model(settings)
+    model, recover = build_model(settings), load_recover(settings)
     limits = "pareto" if settings.pareto else "budget"
     with naming_keys(settings.path, limits), progress_for(quiet=quiet) as progress:
         task = create_task(settings.task, load_data(settings))
@@ -178,6 +178,7 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
             out=settings.out,
             if_exists=if_exists.value,
             recovery=settings.recovery,
+            recover=recover,
             constructor=constructor_of(settings),
             runner=settings.reference(settings.runner),
             onnx=settings.onnx,

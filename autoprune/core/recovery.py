@@ -1,29 +1,46 @@
 """How a pruned candidate is brought back before it is judged."""
 
-from dataclasses import asdict, dataclass, fields
-from itertools import pairwise
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
+from autoprune.core.recovery_checks import Shares, check_choice, check_number, names_in, stages_in
 from autoprune.errors import ConfigError
 
 Schedule = Literal["linear", "constant", "cosine"]
 ScoreBy = Literal["loss", "metric", "kl"]
-_CHOICES = {"shrink_schedule": get_args(Schedule), "score_by": get_args(ScoreBy)}
-Shares = tuple[tuple[float, float], ...]
-_LEAST = {
+RateSchedule = Literal["cosine", "one-cycle", "constant"]
+Amp = Literal["auto", "none", "bfloat16", "float16"]
+_CHOICES = {
+    "shrink_schedule": get_args(Schedule),
+    "score_by": get_args(ScoreBy),
+    "rate_schedule": get_args(RateSchedule),
+    "amp": get_args(Amp),
+}
+_WHOLE = {
     "score_steps": 0,
     "recover_steps": 0,
     "finalists": 1,
     "calibration_batches": 1,
     "shrink_steps": 0,
+    "patience": 0,
+    "look_every": 1,
 }
+_NUMBERS = (
+    *("distill", "distill_temperature", "distill_features", "learning_rate", "momentum"),
+    *("weight_decay", "clip_norm", "ema", "shrink_strength"),
+)
+FOR_FINALISTS = (
+    *("distill", "distill_temperature", "distill_features", "distill_modules"),
+    *("ema", "patience", "look_every"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
     """Settings of the short recovery in scoring and the longer one of the finalists.
 
-    Fine-tuning is SGD with momentum and a learning rate that falls to 0 along a cosine.
+    Fine-tuning is SGD with momentum. What is said of finalists holds for them alone, the rest for
+    whatever is trained.
 
     Args:
         score_steps: Training steps before a candidate is scored.
@@ -38,9 +55,23 @@ class Recovery:
         distill: Weight of the divergence from the dense model's outputs in the loss that finalists
             are trained with, 0 for none.
         distill_temperature: What outputs are softened by for it, at least 1.
-        learning_rate: Learning rate at the start.
+        distill_features: Weight of the distance from the dense model's hidden attention maps in
+            that loss, 0 for none.
+        distill_modules: Names of the modules whose outputs are compared for it; none are the last
+            ones at each size of the maps.
+        learning_rate: Learning rate at the start; with ``one-cycle`` the highest.
+        rate_schedule: How it goes on: ``cosine`` falls to 0, ``one-cycle`` rises from a 25th for
+            30% of the steps and falls, ``constant`` stays.
         momentum: Momentum, in ``[0, 1)``.
         weight_decay: L2 penalty.
+        clip_norm: The largest norm of all gradients together, 0 for no limit.
+        amp: Mixed precision: ``auto`` for finalists on a GPU that gains by it, ``none``, or
+            ``bfloat16`` or ``float16`` (GPU only) for all training.
+        ema: Decay of the moving average of a finalist's weights, in ``[0, 1)``; it is what is
+            measured and kept then. 0 for none.
+        patience: How many looks at the search split in a row may bring a finalist nothing better
+            before its training stops; the best weights are kept. 0 for no looks.
+        look_every: Training steps from one look to the next.
         calibration_batches: Training batches for statistics of norms and for gradients.
         shrink_steps: Training steps of the dense model before a cut, for units whose criterion is
             ``regularised_l1`` or ``regularised_l2``: what is to be cut shrinks meanwhile.
@@ -60,60 +91,55 @@ class Recovery:
     finalists: int = 3
     distill: float = 0.0
     distill_temperature: float = 2.0
+    distill_features: float = 0.0
+    distill_modules: tuple[str, ...] = ()
     learning_rate: float = 0.02
+    rate_schedule: RateSchedule = "cosine"
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    clip_norm: float = 0.0
+    amp: Amp = "auto"
+    ema: float = 0.0
+    patience: int = 0
+    look_every: int = 20
     calibration_batches: int = 16
     shrink_steps: int = 30
     shrink_strength: float = 1.0
     shrink_schedule: Schedule = "linear"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stages", _stages(self.stages))
-        others = {*_CHOICES, "stages"}
-        for field in (field for field in fields(self) if field.name not in others):
-            value, low = getattr(self, field.name), _LEAST.get(field.name, 0)
-            whole = field.name in _LEAST and not isinstance(value, int)
-            if isinstance(value, bool) or whole or not low <= value < float("inf"):
-                kind = "whole number" if field.name in _LEAST else "number"
-                raise ConfigError(
-                    f"recovery.{field.name} must be a {kind} of at least {low}. Got {value!r}."
-                )
-        if self.momentum >= 1:
-            raise ConfigError(f"recovery.momentum must be below 1. Got {self.momentum!r}.")
+        object.__setattr__(self, "stages", stages_in(self.stages))
+        object.__setattr__(self, "distill_modules", names_in(self.distill_modules))
+        for name, low in _WHOLE.items():
+            check_number(name, getattr(self, name), low, int)
+        for name in _NUMBERS:
+            check_number(name, getattr(self, name), 0, int | float)
+        for name in ("momentum", "ema"):
+            if getattr(self, name) >= 1:
+                raise ConfigError(f"recovery.{name} must be below 1. Got {getattr(self, name)!r}.")
         if self.distill_temperature < 1:
             raise ConfigError(
                 "recovery.distill_temperature must be at least 1 (softens nothing); up to 4 is "
                 f"usual. Got {self.distill_temperature!r}."
             )
         for name, allowed in _CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise ConfigError(
-                    f"recovery.{name} must be one of {', '.join(allowed)}. "
-                    f"Got {getattr(self, name)!r}."
-                )
+            check_choice(name, getattr(self, name), allowed)
+
+    @property
+    def distils(self) -> bool:
+        """Whether finalists learn from the dense model."""
+        return self.distill > 0 or self.distill_features > 0
+
+    def of_scores(self) -> "Recovery":
+        """Return the settings without what holds for finalists alone."""
+        usual = Recovery()
+        amp: Amp = "none" if self.amp == "auto" else self.amp
+        return replace(self, amp=amp, **{name: getattr(usual, name) for name in FOR_FINALISTS})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by name."""
-        return asdict(self) | {"stages": [list(stage) for stage in self.stages]}
-
-
-def _stages(given: Any) -> Shares:
-    """Return checked stages as tuples; none is one at the end."""
-    stages = given if isinstance(given, list | tuple) else [given]
-    if not stages:
-        return ((1.0, 1.0),)
-    fine = all(isinstance(one, list | tuple) and len(one) == 2 for one in stages)
-    if fine and all(map(_is_share, (share for one in stages for share in one))):
-        rising = all(a <= c and b <= d for (a, b), (c, d) in pairwise(stages))
-        if rising and tuple(stages[-1]) == (1, 1):
-            return tuple((float(steps), float(split)) for steps, split in stages)
-    raise ConfigError(
-        "recovery.stages must be pairs [share of score_steps, share of the search split], shares "
-        "above 0 and at most 1, neither falling from one pair to the next, and the last [1, 1]. "
-        f"Got {given!r}. For instance [[0.33, 0.25], [1, 0.25], [1, 1]], or [] for no stages."
-    )
-
-
-def _is_share(given: Any) -> bool:
-    return isinstance(given, int | float) and not isinstance(given, bool) and 0 < given <= 1
+        lists = {
+            "stages": [list(stage) for stage in self.stages],
+            "distill_modules": list(self.distill_modules),
+        }
+        return asdict(self) | lists

@@ -2,16 +2,35 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import nn
 
 from autoprune.core.stages import Stage
+from autoprune.evaluation.early_stop import EarlyStop
 from autoprune.evaluation.measure import Measurement, Reading
-from autoprune.evaluation.randomness import Randomness
-from autoprune.evaluation.recover import FineTuning
 from autoprune.evaluation.search_split import SearchSplit
 
 TRAINING_FORWARDS = 3  # forward, and a backward that costs two
+
+
+class Training(Protocol):
+    """Training that may pause.
+
+    Attributes:
+        done: Steps so far.
+    """
+
+    done: int
+
+    @property
+    def kept(self) -> nn.Module:
+        """What it has come to, in eval mode."""
+        ...
+
+    def advance(self, steps: int) -> int:
+        """Train until ``steps`` steps are done in all; return the samples that took."""
+        ...
 
 
 @dataclass
@@ -22,48 +41,66 @@ class Candidate:
     measured before.
 
     Args:
-        model: The pruned model with recalibrated norms, on its device.
-        training: Its training.
-        randomness: What training draws from.
+        training: The training of the pruned model, whose norms are recalibrated.
         split: The search split.
         share: What one of its forwards costs, in forwards of the dense model.
         training_forwards: What training costs for a sample, in forwards of the dense model.
         sample_forwards: Cost so far, in forwards of one sample by the dense model.
         seconds: Cost so far, in seconds of wall clock.
+        early_stop: What ends its training early; None if nothing does.
         stages: Where it was measured.
     """
 
-    model: nn.Module
-    training: FineTuning
-    randomness: Randomness
+    training: Training
     split: SearchSplit
     share: float
     training_forwards: float
     sample_forwards: float
     seconds: float
+    early_stop: EarlyStop | None = None
     stages: list[Stage] = field(default_factory=list)
     _reading: Reading | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """What it has come to: the model as trained, its average, or a copy at its best."""
+        if self.early_stop is None or self._reading is None:
+            return self.training.kept
+        return self.early_stop.of_best(self.training.kept)
 
     def reach(self, steps: int, share: float = 1.0) -> Measurement:
         """Train until ``steps`` are done and measure on ``share`` of the search split.
 
-        What was measured since the last step is not measured again.
+        What was measured since the last step is not measured again. Where training was stopped
+        early, the best it had been is what further steps come to.
 
         Raises:
             CandidateError: If a loss is NaN or infinite.
             DataError: If a loader fails.
         """
         start = time.perf_counter()
-        if steps > self.training.done:
-            self._reading = None
-            with self.randomness.running():
-                trained = self.training.advance(steps)
-            self.sample_forwards += self.training_forwards * trained
-        self._reading = self._reading or self.split.reading()
-        measured = self.split.extend(self._reading, self.model, share)
-        self.sample_forwards += self.share * measured
-        stage = self._reading.stage(self.training.done)
+        if self.early_stop is None:
+            reading = self._measured(steps, share)
+        else:
+            reading = self._best(self.early_stop, steps, share)
+        stage = reading.stage(max(steps, self.training.done))
         if not self.stages or self.stages[-1].place != stage.place:
             self.stages.append(stage)
         self.seconds += time.perf_counter() - start
-        return self._reading.found()
+        return reading.found()
+
+    def _measured(self, steps: int, share: float) -> Reading:
+        if steps > self.training.done:
+            self._reading = None
+            self.sample_forwards += self.training_forwards * self.training.advance(steps)
+        self._reading = self._reading or self.split.reading()
+        measured = self.split.extend(self._reading, self.training.kept, share)
+        self.sample_forwards += self.share * measured
+        return self._reading
+
+    def _best(self, early_stop: EarlyStop, steps: int, share: float) -> Reading:
+        """Return what it was worth at its best, looking every so many steps."""
+        for aim in early_stop.aims(self.training.done, steps):
+            if not early_stop.over and (aim > self.training.done or self._reading is None):
+                early_stop.look(self._measured(aim, share), self.training.kept)
+        return early_stop.best

@@ -22,7 +22,7 @@ from autoprune.evaluation.order import order_of
 from autoprune.evaluation.prefix import LIMIT, Prefix, run_after
 from autoprune.evaluation.probed import Probed, UnderProbe, paired, same
 from autoprune.evaluation.randomness import isolated
-from autoprune.evaluation.recover import averaging, norms_of
+from autoprune.evaluation.recalibrate import averaging, norms_of
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import map_tensors, tensors_in

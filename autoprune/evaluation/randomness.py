@@ -1,7 +1,7 @@
 """Randomness that depends on a seed only, and leaves no trace outside."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -19,20 +19,20 @@ class Randomness:
 
     def __init__(self, seed: int, *loaders: Any) -> None:
         self._seed, self._loaders = seed, loaders
-        self._own: _States | None = None
+        self._own: States | None = None
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Go on where the last block ended, and put all back as it was outside afterwards."""
-        outside = _States(self._loaders)
-        _renew(self._loaders)  # persistent workers would go on with older seeds
+        outside = States(self._loaders)
+        renew(self._loaders)  # persistent workers would go on with older seeds
         self._seed_all() if self._own is None else self._own.restore()
         try:
             yield
         finally:
-            self._own = _States(self._loaders)
+            self._own = States(self._loaders)
             outside.restore()
-            _renew(self._loaders)
+            renew(self._loaders)
 
     def _seed_all(self) -> None:
         torch.manual_seed(self._seed)
@@ -52,30 +52,51 @@ def isolated(seed: int, *loaders: Any) -> AbstractContextManager[None]:
     return Randomness(seed, *loaders).running()
 
 
-class _States:
-    """Where all sources stand now, with the workers that loaders keep."""
+class States:
+    """Where all sources stand now, with the workers that loaders keep.
+
+    Args:
+        loaders: Loaders whose own generators are sources too.
+    """
 
     def __init__(self, loaders: Sequence[Any]) -> None:
-        self._python, self._numpy = random.getstate(), np.random.get_state()
-        self._torch = torch.get_rng_state()
-        self._cuda = [torch.cuda.get_rng_state(at) for at in range(torch.cuda.device_count())]
-        self._generators = [(one, one.get_state()) for one in _generators(loaders)]
+        self._loaders = loaders
+        self._random = to_dict(loaders)
         self._workers = [(loader, getattr(loader, "_iterator", None)) for loader in loaders]
 
     def restore(self) -> None:
-        random.setstate(self._python)
-        np.random.set_state(self._numpy)
-        torch.set_rng_state(self._torch)
-        for at, state in enumerate(self._cuda):
-            torch.cuda.set_rng_state(state, at)
-        for generator, state in self._generators:
-            generator.set_state(state)
+        """Put all sources back to where they stood."""
+        restore(self._random, self._loaders)
         for loader, workers in self._workers:
             if workers is not None:
                 loader._iterator = workers
 
 
-def _renew(loaders: Sequence[Any]) -> None:
+def to_dict(loaders: Sequence[Any]) -> dict[str, Any]:
+    """Return where all sources stand now: tensors, numbers and lists, for ``torch.save``."""
+    kind, keys, *rest = np.random.get_state()
+    return {
+        "python": random.getstate(),
+        "numpy": (kind, torch.from_numpy(np.array(keys, np.int64)), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": [torch.cuda.get_rng_state(at) for at in range(torch.cuda.device_count())],
+        "loaders": [one.get_state() for one in _generators(loaders)],
+    }
+
+
+def restore(stored: Mapping[str, Any], loaders: Sequence[Any]) -> None:
+    """Put all sources back to where they stood, in this process or in another."""
+    random.setstate(stored["python"])
+    kind, keys, *rest = stored["numpy"]
+    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(stored["torch"].cpu())
+    for at, state in enumerate(stored["cuda"][: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(state.cpu(), at)
+    for generator, state in zip(_generators(loaders), stored["loaders"], strict=True):
+        generator.set_state(state.cpu())
+
+
+def renew(loaders: Sequence[Any]) -> None:
     """Have loaders start new workers."""
     for loader in loaders:
         if getattr(loader, "_iterator", None) is not None:

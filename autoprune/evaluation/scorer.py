@@ -7,49 +7,29 @@ from functools import cached_property
 
 from torch import nn
 
-from autoprune.core.fingerprint import fingerprint, seed_from
+from autoprune.core.fingerprint import seed_from
 from autoprune.core.policy import Policy
+from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery, ScoreBy
 from autoprune.core.stages import Stage
 from autoprune.cost.model import CostModel
-from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate
+from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate, Training
+from autoprune.evaluation.early_stop import EarlyStop
+from autoprune.evaluation.fine_tune import FineTuning
 from autoprune.evaluation.importance import Importance
+from autoprune.evaluation.own_training import OwnTraining, size_of
 from autoprune.evaluation.pruned import pruned
 from autoprune.evaluation.randomness import Randomness, isolated
-from autoprune.evaluation.recover import FineTuning, recalibrate
+from autoprune.evaluation.recalibrate import recalibrate
+from autoprune.evaluation.score import Score
 from autoprune.evaluation.search_split import SearchSplit
 from autoprune.evaluation.shrink import penalties, shrink
+from autoprune.evaluation.way import fingerprint_of
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Task
 
-EVALUATOR_VERSION = 3
-# What says how many are scored, and for how long, but not how one of them is.
-_NO_PART = ("score_steps", "recover_steps", "finalists", "stages")
 Watch = Callable[[Sequence[Stage]], str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What a policy was found to be worth.
-
-    Args:
-        loss: Mean loss on the search split after recovery; None if it was stopped early.
-        quality: The task's metric on the search split after recovery; None likewise.
-        sample_forwards: Cost, in forwards of one sample by the dense model.
-        seconds: Cost, in seconds of wall clock.
-        score: What ranks candidates, lower is better; None if it was stopped early.
-        stages: What was found on the way.
-        stopped: Why it was stopped early, None if it was not.
-    """
-
-    loss: float | None
-    quality: float | None
-    sample_forwards: float
-    seconds: float
-    score: float | None
-    stages: tuple[Stage, ...] = ()
-    stopped: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +45,7 @@ class Scorer:
         recovery: How much a candidate is fine-tuned.
         seed: Seed of the run.
         device: Where the model is.
+        recover: The user's own training of finalists, None for ours.
     """
 
     model: nn.Module
@@ -75,6 +56,7 @@ class Scorer:
     recovery: Recovery
     seed: int
     device: str
+    recover: RecoverFunction | None = None
 
     def build(self, policy: Policy) -> nn.Module:
         """Return the pruned model as it is cut, before any recovery."""
@@ -90,10 +72,7 @@ class Scorer:
 
     def fingerprint(self, steps: int) -> str:
         """Identity of this way of scoring with ``steps`` training steps; below 0 of a finalist."""
-        distils = steps < 0 and self.recovery.distill > 0
-        idle = _NO_PART if distils else (*_NO_PART, "distill", "distill_temperature")
-        settings = self.recovery.to_dict() | dict.fromkeys(idle, 0)
-        return fingerprint([EVALUATOR_VERSION, steps, settings, self.seed])
+        return fingerprint_of(self.recovery, steps, self.seed, self.recover)
 
     def score(
         self, policy: Policy, steps: int, watch: Watch | None = None
@@ -145,7 +124,8 @@ class Scorer:
         Args:
             policy: What is applied.
             steps: Training steps to the end.
-            final: Whether it is a finalist: distilled if that is asked for, and scored by loss.
+            final: Whether it is a finalist: with all that `Recovery` says of those, trained by
+                the user's own function if there is one, and scored by loss.
         """
         start = time.perf_counter()
         dense, shrunk = self._shrunk(policy)
@@ -156,19 +136,42 @@ class Scorer:
             model = self._built(dense, policy)
             batches = self.recovery.calibration_batches
             calibrated = recalibrate(model, self.task, batches, self.device)
-        teacher = self.model if final and self.recovery.distill > 0 else None
+        training = self._training(model, steps, randomness, final)
+        learns = isinstance(training, FineTuning) and training.learns
         return Candidate(
-            model=model,
-            training=FineTuning(
-                model, self.task, steps, self.recovery, self.device, teacher=teacher
-            ),
-            randomness=randomness,
+            training=training,
             split=self._split("loss") if final else self.search_split,
             share=share,
-            training_forwards=share * TRAINING_FORWARDS + (teacher is not None),
+            training_forwards=share * TRAINING_FORWARDS + learns,
             sample_forwards=share * calibrated + TRAINING_FORWARDS * shrunk,
             seconds=time.perf_counter() - start,
+            early_stop=self._early_stop() if final else None,
         )
+
+    def _training(
+        self, model: nn.Module, steps: int, randomness: Randomness, final: bool
+    ) -> Training:
+        if final and self.recover is not None:
+            return OwnTraining(
+                model, self.recover, steps, self._train_size, self.device, randomness
+            )
+        return FineTuning(
+            model,
+            self.task,
+            steps,
+            self.recovery if final else self.recovery.of_scores(),
+            self.device,
+            teacher=self.model,
+            randomness=randomness,
+        )
+
+    def _early_stop(self) -> EarlyStop | None:
+        patience = self.recovery.patience
+        return EarlyStop(self.recovery.look_every, patience) if patience else None
+
+    @cached_property
+    def _train_size(self) -> tuple[int, int]:
+        return size_of(self.task)
 
     @cached_property
     def search_split(self) -> SearchSplit:

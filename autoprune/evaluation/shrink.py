@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from autoprune.core.policy import Policy
 from autoprune.core.recovery import Recovery
-from autoprune.evaluation.recover import fine_tune
+from autoprune.evaluation.fine_tune import fine_tune
 from autoprune.methods.base import Tensors, per_atom
 from autoprune.methods.regularised import Power, penalty
 from autoprune.surgery.ids import Ids
@@ -58,8 +59,8 @@ def shrink(
         for unit, gone, power in own:
             proximal(unit, gone, parameters, power, amount)
 
-    steps = recovery.shrink_steps
-    return fine_tune(model, task, steps, recovery, device, falling=False, after=fade)
+    steady = replace(recovery.of_scores(), rate_schedule="constant")
+    return fine_tune(model, task, recovery.shrink_steps, steady, device, after=fade)
 
 
 def growth(recovery: Recovery, step: int) -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.imports import is_target, load_object, parse_target
+from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.user_code import user_code
 from autoprune.errors import CheckpointError, DataError
 from autoprune.execution.config import SearchFile
@@ -44,6 +45,17 @@ def load_data(file: SearchFile) -> object:
         DataError: If it cannot be imported or raises.
     """
     return _call(file, file.data.target, file.data.args, "data", DataError)
+
+
+def load_recover(file: SearchFile) -> RecoverFunction | None:
+    """Import the user's own training function, if there is one.
+
+    Raises:
+        ConfigError: If it cannot be imported or called with a model and epochs.
+    """
+    if file.recover is None:
+        return None
+    return RecoverFunction.imported(file.recover, file.base, f"{file.path}: recover")
 
 
 def _checkpoint_path(file: SearchFile, checkpoint: str) -> Path:

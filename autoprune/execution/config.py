@@ -90,6 +90,8 @@ class SearchFile(BaseModel):
         seed: Makes the run repeatable.
         out: Folder of the result, relative to where the command runs.
         recovery: How long and how pruned models are fine-tuned.
+        recover: Function ``recover(model, epochs)`` that trains the finalists in place of ours:
+            ``FILE.py:NAME`` or ``MODULE:NAME``.
         runner: Shipped runner, or ``file:./mine.yaml``.
         onnx: Whether the result is exported to ONNX as well.
         database: URL or file of the database that runs share, for latencies and
@@ -119,6 +121,7 @@ class SearchFile(BaseModel):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)] = 0
     out: Path = Path("runs/autoprune")
     recovery: Annotated[Recovery, BeforeValidator(_known_fields)] = Field(default_factory=Recovery)
+    recover: str | None = None
     runner: str = "local"
     onnx: Annotated[bool, Field(strict=True)] = True
     database: Annotated[str, Field(min_length=1)] | None = None
@@ -164,6 +167,8 @@ def load_search_file(path: Path) -> SearchFile:
         loaded = SearchFile.model_validate(raw)
         for key, call in (("model", loaded.model), ("data", loaded.data)):
             parse_target(call.target, what=f"{path}: {key}", error=ConfigError)
+        if loaded.recover is not None:
+            parse_target(loaded.recover, what=f"{path}: recover", error=ConfigError)
     except ValidationError as err:
         raise ConfigError(f"{path}: {explain(err, SearchFile)}") from err
     loaded._path = path

@@ -17,7 +17,8 @@ from autoprune.artifacts.files import sha256_of
 from autoprune.core.imports import load_object
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress
-from autoprune.evaluation.scorer import Score, Scorer, Watch
+from autoprune.evaluation.score import Score
+from autoprune.evaluation.scorer import Scorer, Watch
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation

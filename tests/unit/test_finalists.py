@@ -16,8 +16,8 @@ from autoprune.core.progress import silent
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import CandidateError, ConfigError
+from autoprune.evaluation.fine_tune import FineTuning, fine_tune
 from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.recover import FineTuning, fine_tune
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url

@@ -243,7 +243,7 @@ def inside(
         )
 
     recovery = SimpleNamespace(finalists=wanted, recover_steps=8)
-    scorer = SimpleNamespace(build=build, recovery=recovery)
+    scorer = SimpleNamespace(build=build, recovery=recovery, recover=None)
     evaluations = SimpleNamespace(scorer=scorer, finalist=finalist)
     limits = {cost: one for cost, one in projection.budget.limits.items() if cost == COST}
     gate = Gate(dict.fromkeys(limits, cast(EndToEnd, Pairs([]))), limits)

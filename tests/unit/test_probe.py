@@ -20,7 +20,7 @@ from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.probe import Prober, probe_fingerprint
 from autoprune.evaluation.probed import Probed
-from autoprune.evaluation.recover import recalibrate
+from autoprune.evaluation.recalibrate import recalibrate
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.discover import discover
 from autoprune.tasks import Classification

@@ -51,7 +51,8 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         timeout: 10m
         seed: 3
         out: somewhere
-        recovery: {finalists: 2, learning_rate: 1e-3}
+        recovery: {finalists: 2, learning_rate: 1e-3, distill_modules: [layer1]}
+        recover: train.py:mine
         runner: local
         pareto: {flops: 1M..4M}
         points: 3
@@ -62,6 +63,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert file.budget == Budget.parse("macs=1M,size=1MB")
     assert file.timeout == 600
     assert (file.recovery.finalists, file.recovery.learning_rate) == (2, 0.001)
+    assert (file.recovery.distill_modules, file.recover) == (("layer1",), "train.py:mine")
     assert file.reference(file.space) == f"file:{tmp_path / 'mine.yaml'}"
     assert file.reference(file.runner) == "local"
 
@@ -79,6 +81,9 @@ def test_earlier_runs_are_one_or_several(tmp_path: Path, given: str) -> None:
         ("recovery: {finalist: 3}", r"unknown key 'finalist' in 'recovery'\. Did you mean 'final"),
         ("recovery: {finalists: few}", r"the key 'recovery\.finalists' is wrong: .*Got 'few'"),
         ("recovery: {finalists: 0}", r"recovery\.finalists must be .* at least 1\. Got 0"),
+        ("recover: train", r"recover must be FILE\.py:NAME or MODULE:NAME.*Got 'train'"),
+        ("recovery: {ema: 1}", r"recovery\.ema must be below 1"),
+        ("recovery: {amp: fp16}", r"the key 'recovery\.amp' is wrong: .*'float16'.*Got 'fp16'"),
         ("recovery: 3", r"the key 'recovery' is wrong: .*Got 3"),
         ("trials: 0", r"the key 'trials' is wrong: .*equal to 1\. Got 0"),
         ("trials: true", r"the key 'trials' is wrong: .*Got True"),

@@ -16,9 +16,10 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError, ModelError
+from autoprune.evaluation.fine_tune import fine_tune
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure
-from autoprune.evaluation.recover import fine_tune, recalibrate
+from autoprune.evaluation.recalibrate import recalibrate
 from autoprune.evaluation.scorer import Scorer
 from autoprune.evaluation.shrink import growth, penalties, proximal, shrink
 from autoprune.methods.regularised import Power

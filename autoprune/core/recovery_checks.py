@@ -1,0 +1,70 @@
+"""What the settings of the recovery may be, each said in one sentence."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from autoprune.errors import ConfigError
+
+Shares = tuple[tuple[float, float], ...]
+
+
+def check_number(name: str, value: Any, low: int, kind: Any) -> None:
+    """Refuse what is no finite number of a kind, ``int`` or ``int | float``, or too small.
+
+    Raises:
+        ConfigError: If it is refused.
+    """
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value < float("inf"):
+        number = "whole number" if kind is int else "number"
+        raise ConfigError(f"recovery.{name} must be a {number} of at least {low}. Got {value!r}.")
+
+
+def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
+    """Refuse what is none of the words.
+
+    Raises:
+        ConfigError: If it is refused.
+    """
+    if value not in allowed:
+        raise ConfigError(f"recovery.{name} must be one of {', '.join(allowed)}. Got {value!r}.")
+
+
+def names_in(given: Any) -> tuple[str, ...]:
+    """Return the names of modules; a single one may be given as it is.
+
+    Raises:
+        ConfigError: If it is no list of names.
+    """
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, list | tuple) or not all(isinstance(n, str) and n for n in names):
+        raise ConfigError(
+            "recovery.distill_modules must be a list of names of modules, like [layer1, layer2], "
+            f"or [] to have them chosen. Got {given!r}."
+        )
+    return tuple(names)
+
+
+def stages_in(given: Any) -> Shares:
+    """Return checked stages as tuples; none is one at the end.
+
+    Raises:
+        ConfigError: If they are no such pairs.
+    """
+    stages = given if isinstance(given, list | tuple) else [given]
+    if not stages:
+        return ((1.0, 1.0),)
+    fine = all(isinstance(one, list | tuple) and len(one) == 2 for one in stages)
+    if fine and all(map(_is_share, (share for one in stages for share in one))):
+        rising = all(a <= c and b <= d for (a, b), (c, d) in pairwise(stages))
+        if rising and tuple(stages[-1]) == (1, 1):
+            return tuple((float(steps), float(split)) for steps, split in stages)
+    raise ConfigError(
+        "recovery.stages must be pairs [share of score_steps, share of the search split], shares "
+        "above 0 and at most 1, neither falling from one pair to the next, and the last [1, 1]. "
+        f"Got {given!r}. For instance [[0.33, 0.25], [1, 0.25], [1, 1]], or [] for no stages."
+    )
+
+
+def _is_share(given: Any) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool) and 0 < given <= 1

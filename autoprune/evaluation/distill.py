@@ -1,0 +1,124 @@
+"""What the dense model teaches a finalist: its outputs, and where it looks."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoprune._hints import did_you_mean
+from autoprune.core.recovery import Recovery
+from autoprune.errors import ConfigError
+from autoprune.evaluation.attention import (
+    Hidden,
+    attention_distance,
+    channel_axis,
+    last_of_each_size,
+    watching,
+)
+from autoprune.evaluation.divergence import divergence
+from autoprune.surgery.modes import evaluating
+from autoprune.surgery.nested import Inputs, call
+from autoprune.tasks import Task, need_logits
+
+
+class Distillation:
+    """Adds to a finalist's loss how far it is from the dense model.
+
+    Args:
+        dense: The dense model; its modes and weights are left alone.
+        task: Knows inputs and logits.
+        recovery: Weights of the terms.
+    """
+
+    def __init__(self, dense: nn.Module, task: Task, recovery: Recovery) -> None:
+        self._dense, self._task, self._recovery = dense, task, recovery
+        self._names: list[str] | None = None  # of the modules that are compared
+        self._seen: Hidden = {}
+
+    @contextmanager
+    def watching(self, model: nn.Module) -> Iterator[None]:
+        """Gather what the loss needs of the forward of ``model`` that runs in the block."""
+        if self._recovery.distill_features == 0:
+            yield
+            return
+        with watching(model, self._names) as self._seen:
+            yield
+
+    def loss(self, outputs: Any, batch: Any) -> Tensor | float:
+        """Return what is added to the loss of a forward that was watched."""
+        recovery = self._recovery
+        found: Tensor | float = 0.0
+        with evaluating(self._dense), torch.no_grad(), self._watching_dense() as dense:
+            taught = call(self._dense, self._task.inputs(batch))
+        if recovery.distill > 0:
+            task = need_logits(self._task, "recovery.distill")
+            softened = divergence(
+                task.logits(outputs), task.logits(taught), recovery.distill_temperature
+            )
+            found = recovery.distill * softened
+        if recovery.distill_features > 0:
+            found = found + recovery.distill_features * self._distance(dense)
+        return found
+
+    @contextmanager
+    def _watching_dense(self) -> Iterator[Hidden]:
+        if self._recovery.distill_features == 0:
+            yield {}
+            return
+        with watching(self._dense, self._names) as dense:
+            yield dense
+
+    def _distance(self, dense: Hidden) -> Tensor | float:
+        """Return the mean distance of the maps of all modules that are compared."""
+        ours, self._seen = self._seen, {}
+        if self._names is None:
+            self._names = compared(ours, dense, self._recovery.distill_modules)
+        found = [attention_distance(ours[name], dense[name]) for name in self._names]
+        return torch.stack(found).mean() if found else 0.0
+
+
+def compared(ours: Hidden, dense: Hidden, named: tuple[str, ...]) -> list[str]:
+    """Return the modules whose outputs are compared; named ones that were cut out are left out.
+
+    Raises:
+        ConfigError: If a named module's outputs cannot be compared.
+    """
+    if not named:
+        return last_of_each_size(ours, dense)
+    for name in named:
+        if name not in dense or channel_axis(dense[name].shape, dense[name].shape) is None:
+            hint = did_you_mean(name, last_of_each_size(dense, dense))
+            raise ConfigError(
+                f"recovery.distill_modules: {name!r} is no module of the model that returns one "
+                f"tensor of maps, [samples, channels, ...] or [samples, tokens, channels].{hint}"
+            )
+    return [
+        n for n in named if n in ours and channel_axis(ours[n].shape, dense[n].shape) is not None
+    ]
+
+
+def check_teachable(dense: nn.Module, task: Task, inputs: Inputs, recovery: Recovery) -> None:
+    """Refuse settings of distillation that the task or the model does not allow.
+
+    Args:
+        dense: The dense model.
+        task: The task.
+        inputs: Arguments of one forward, where the model is.
+        recovery: The settings.
+
+    Raises:
+        ConfigError: If the task has no logits, or hidden maps cannot be compared.
+    """
+    if recovery.distill > 0:
+        need_logits(task, "recovery.distill")
+    if recovery.distill_features == 0:
+        return
+    with evaluating(dense), torch.no_grad(), watching(dense) as hidden:
+        call(dense, inputs)
+    if not compared(hidden, hidden, recovery.distill_modules):
+        raise ConfigError(
+            "recovery.distill_features compares attention maps of hidden layers, and no module of "
+            "this model returns any. Set it to 0; recovery.distill compares outputs."
+        )

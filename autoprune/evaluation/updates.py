@@ -1,0 +1,76 @@
+"""Steps of the optimiser, and what goes along with them: rate, clipping, precision, average."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from autoprune.core.recovery import Recovery
+from autoprune.evaluation.optimiser import rate_schedule, sgd, slow_down
+from autoprune.evaluation.precision import Precision, precision_of
+from autoprune.evaluation.weight_average import averaged
+
+
+class Updates:
+    """Takes steps of one training.
+
+    Args:
+        model: What is trained, in place.
+        recovery: Settings of the training.
+        steps: How many steps there are to the end.
+        device: Where the model is.
+
+    Raises:
+        ConfigError: If the device cannot compute with ``recovery.amp``.
+    """
+
+    def __init__(self, model: nn.Module, recovery: Recovery, steps: int, device: str) -> None:
+        self._model, self._clip_norm = model, recovery.clip_norm
+        self._precision = Precision(precision_of(recovery.amp, device), device)
+        self._optimiser = sgd(model, recovery)
+        self._schedule = rate_schedule(self._optimiser, recovery, steps)
+        self._average = averaged(model, recovery.ema) if recovery.ema else None
+
+    @property
+    def average(self) -> nn.Module | None:
+        """The model with averaged weights, in eval mode; None if there is none."""
+        return None if self._average is None else self._average.module
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self._optimiser.param_groups[0]["lr"])
+
+    def parts(self) -> dict[str, Any]:
+        """Return by name what has a state."""
+        found = {
+            "optimiser": self._optimiser,
+            "schedule": self._schedule,
+            "average": self._average,
+            "scaler": self._precision.scaler,
+        }
+        return {name: part for name, part in found.items() if part is not None}
+
+    def forward(self) -> Any:
+        """Return the context that forwards and losses are computed in."""
+        return self._precision.forward()
+
+    def step(self, loss: torch.Tensor) -> bool:
+        """Take a step down a loss; False if it was left out, see `Precision.step`."""
+        self._optimiser.zero_grad(set_to_none=True)
+        self._precision.backward(loss, self._optimiser)
+        if self._clip_norm:
+            clip_grad_norm_(self._model.parameters(), self._clip_norm)
+        return self._precision.step(self._optimiser)
+
+    def go_on(self, stepped: bool) -> None:
+        """Change the rate and take the weights into the average, after a step."""
+        if self._schedule is not None and stepped:
+            self._schedule.step()
+        if self._average is not None:
+            self._average.update_parameters(self._model)
+
+    def slow_down(self, factor: float) -> None:
+        """Multiply the learning rate, now and from now on."""
+        slow_down(self._optimiser, self._schedule, factor)

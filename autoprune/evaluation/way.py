@@ -1,0 +1,46 @@
+"""What tells two ways of scoring apart, so that nothing found in one is used in another."""
+
+from autoprune.core.fingerprint import fingerprint
+from autoprune.core.recover_function import RecoverFunction
+from autoprune.core.recovery import Recovery
+
+EVALUATOR_VERSION = 3
+# What says how many are scored, and for how long, but not how one of them is.
+_NO_PART = ("score_steps", "recover_steps", "finalists", "stages")
+# Left out at their defaults, so that what was found before they were there keeps its identity.
+_NEWER = (
+    *("distill_features", "distill_modules", "rate_schedule", "clip_norm", "amp", "ema"),
+    *("patience", "look_every"),
+)
+
+
+def fingerprint_of(
+    recovery: Recovery, steps: int, seed: int, recover: RecoverFunction | None
+) -> str:
+    """Return the identity of a way of scoring.
+
+    Args:
+        recovery: The settings.
+        steps: Training steps; below 0 of a finalist.
+        seed: Seed of the run.
+        recover: The user's own training of finalists, None for ours.
+    """
+    usual, own = Recovery(), recovery
+    if steps >= 0:
+        usual, own = usual.of_scores(), own.of_scores()
+    settings, defaults = own.to_dict(), usual.to_dict()
+    idle = [*_NO_PART]
+    idle += [] if own.distill else ["distill", "distill_temperature"]
+    settings |= dict.fromkeys(idle, 0)
+    unused = [] if own.distill_features else ["distill_modules"]
+    unused += [] if own.patience else ["look_every"]
+    unused += [name for name in _NEWER if settings[name] == defaults[name]]
+    content = [
+        EVALUATOR_VERSION,
+        steps,
+        {name: value for name, value in settings.items() if name not in unused},
+        seed,
+    ]
+    if steps < 0 and recover is not None:
+        content.append([recover.name, recover.source])
+    return fingerprint(content)

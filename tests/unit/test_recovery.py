@@ -1,0 +1,88 @@
+"""Settings of the recovery: what is allowed, for whom it holds, and what tells two apart."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autoprune.core.recovery import Recovery
+from autoprune.errors import ConfigError
+from autoprune.evaluation.way import fingerprint_of
+
+USUAL = Recovery()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            {"rate_schedule": "linear"},
+            r"one of cosine, one-cycle, constant\. Got 'linear'",
+        ),
+        (
+            {"amp": False},
+            r"amp must be one of auto, none, bfloat16, float16\. Got False",
+        ),
+        ({"ema": 1.0}, r"recovery\.ema must be below 1\. Got 1\.0"),
+        ({"ema": -0.1}, r"recovery\.ema must be a number of at least 0\. Got -0\.1"),
+        ({"clip_norm": float("inf")}, r"recovery\.clip_norm must be a number of at least 0"),
+        ({"clip_norm": "1"}, r"recovery\.clip_norm must be a number of at least 0\. Got '1'"),
+        ({"distill_features": float("nan")}, r"recovery\.distill_features must be a number"),
+        ({"patience": 1.5}, r"recovery\.patience must be a whole number of at least 0\. Got 1\.5"),
+        ({"look_every": 0}, r"recovery\.look_every must be a whole number of at least 1\. Got 0"),
+        ({"patience": True}, r"recovery\.patience must be a whole number"),
+        ({"distill_modules": 3}, r"recovery\.distill_modules must be a list of names.*Got 3"),
+        ({"distill_modules": ["a", ""]}, r"recovery\.distill_modules must be a list of names"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        Recovery(**wrong)
+
+
+def test_settings_survive_a_round_trip() -> None:
+    own = Recovery(distill_modules="layer1", stages=((1, 1),), amp="none")  # type: ignore[arg-type]
+    assert own.distill_modules == ("layer1",)
+    assert Recovery(**own.to_dict()) == own
+
+
+def test_scores_know_nothing_of_what_holds_for_finalists() -> None:
+    own = replace(
+        USUAL, distill=1.0, distill_features=1.0, ema=0.9, patience=3, look_every=5, clip_norm=1.0
+    )
+    assert own.of_scores() == replace(USUAL, clip_norm=1.0, amp="none")
+    assert replace(USUAL, amp="bfloat16").of_scores().amp == "bfloat16"
+
+
+@pytest.mark.parametrize("steps", [30, -201])
+def test_what_was_found_before_keeps_its_identity(steps: int) -> None:
+    known = {
+        30: "9120507866a6bfc54d28546e17b90111c285f966254f36b314d76110d4bbfae9",
+        -201: "0fc468dc844ba27139031efe839e3d28203339bdc28fa6629f9964124a9bed5f",
+    }
+    assert fingerprint_of(USUAL, steps, 0, None) == known[steps]
+
+
+@pytest.mark.parametrize(
+    ("change", "of_scores", "of_finalists"),
+    [
+        ({"rate_schedule": "one-cycle"}, True, True),
+        ({"clip_norm": 1.0}, True, True),
+        ({"amp": "bfloat16"}, True, True),
+        ({"amp": "none"}, False, True),
+        ({"ema": 0.9}, False, True),
+        ({"patience": 2}, False, True),
+        ({"look_every": 5}, False, False),
+        ({"distill_features": 1.0}, False, True),
+        ({"distill_modules": ("a",)}, False, False),
+        ({"distill_temperature": 4.0}, False, False),
+        ({"finalists": 1, "stages": ()}, False, False),
+    ],
+)
+def test_what_changes_an_identity(
+    change: dict[str, Any], of_scores: bool, of_finalists: bool
+) -> None:
+    other = replace(USUAL, **change)
+    for steps, changes in ((30, of_scores), (-201, of_finalists)):
+        pair = {fingerprint_of(one, steps, 0, None) for one in (USUAL, other)}
+        assert len(pair) == 1 + changes
