@@ -63,11 +63,15 @@ class Loop:
             )
         return ranked
 
-    def _run(self) -> None:
+    def recall(self) -> None:
+        """Take in what was scored before, and start the clock if it does not run yet."""
         for trial in ended(self.study):
             self._keep(self.evaluations.score(policy_of(trial.params, self.projection.spaces)))
+        self._start = self._start or time.monotonic()
+
+    def _run(self) -> None:
+        self.recall()
         before, began = len(self.scored), time.monotonic()
-        self._start = self._start or began
         self._report(None)
         while len(self.scored) < self.trials and not self.late:
             if not self._step(*ask(self.study, self.sampler)):

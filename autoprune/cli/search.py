@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,6 +94,23 @@ def search(
     points: Annotated[
         int | None, typer.Option(min=2, help="Models along the front at most, 5 if left out.")
     ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="Search the smallest model whose quality drops by so many points at most (100 x "
+            "the task's metric, on the search split) in place of the best one within the budget, "
+            "whose limits hold as well.",
+        ),
+    ] = None,
+    minimise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COST",
+            help="What is to be low within --max-drop: macs (if left out), params, size, memory, "
+            "sparse_macs, sparse_size, latency@onnxruntime.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object, nothing else.")
     ] = False,
@@ -108,7 +126,7 @@ def search(
     given: dict[str, Any] = {"budget": budget, "trials": trials, "timeout": timeout}
     given |= {"seed": seed, "out": out, "database": here(database)}
     given |= {"sampler": sampler, "sensitivity": sensitivity, "warm_start": warm_start}
-    given |= {"pareto": pareto, "points": points}
+    given |= {"pareto": pareto, "points": points, "max_drop": max_drop, "minimise": minimise}
     with stdout_to_stderr():
         settings = _settings(file, given)
         try:
@@ -123,27 +141,51 @@ def _settings(file: Path, given: dict[str, Any]) -> "SearchFile":
     """Return the search file with what was given on the command line in place of its own."""
     from autoprune.core.budget import Budget
     from autoprune.core.pareto import Pareto
+    from autoprune.core.tolerance import check_max_drop, parse_cost
     from autoprune.execution.config import load_search_file, parse_timeout
 
     changes = {key: value for key, value in given.items() if value is not None and value != []}
     if "budget" in changes:
         changes["budget"] = Budget.parse(changes["budget"])
-    if "timeout" in changes:
-        changes["timeout"] = parse_timeout(changes["timeout"])
-    if "pareto" in changes:
-        changes["pareto"] = Pareto.parse(changes["pareto"])
+    parsers: dict[str, Callable[[Any], Any]]
+    parsers = {"budget": Budget.parse, "timeout": parse_timeout, "pareto": Pareto.parse}
+    parsers |= {"max_drop": check_max_drop, "minimise": parse_cost}
+    changes |= {key: parse(changes[key]) for key, parse in parsers.items() if key in changes}
     settings = load_search_file(file).model_copy(update=changes)
-    if settings.budget is None and settings.pareto is None:
-        raise ConfigError(f"{file}: the key 'budget' is missing; or give 'pareto' or --pareto.")
-    if "points" in changes and settings.pareto is None:
-        raise ConfigError("--points is about a front. Give --pareto as well, or leave it out.")
+    _check_together(settings, changes)
     return settings
 
 
+def _check_together(settings: "SearchFile", changes: Mapping[str, Any]) -> None:
+    """Refuse settings that are no question together."""
+    file, aims = settings.path, (settings.pareto, settings.max_drop)
+    if settings.budget is None and aims == (None, None):
+        raise ConfigError(
+            f"{file}: the key 'budget' is missing; or give 'pareto' or --pareto, or 'max_drop' or "
+            "--max-drop."
+        )
+    if None not in aims:
+        raise ConfigError(
+            f"{file}: --max-drop (key 'max_drop') searches the one smallest model within a drop, "
+            "--pareto (key 'pareto') several models along a front. Give one of them."
+        )
+    if "points" in changes and settings.pareto is None:
+        raise ConfigError("--points is about a front. Give --pareto as well, or leave it out.")
+    if settings.minimise is not None and settings.max_drop is None:
+        raise ConfigError(
+            f"{file}: --minimise (key 'minimise') says what is to be low within a drop. Give "
+            "--max-drop (key 'max_drop') as well, or leave it out."
+        )
+
+
 def _limits(settings: "SearchFile") -> dict[str, Any]:
-    if settings.pareto is None:
+    """Return what `api.search` is told of the limits."""
+    if settings.pareto is not None:
+        return {"budget": settings.budget, "pareto": settings.pareto, "points": settings.points}
+    if settings.max_drop is None:
         return {"budget": settings.budget}
-    return {"budget": settings.budget, "pareto": settings.pareto, "points": settings.points}
+    drop = {"max_drop": settings.max_drop, "minimise": settings.minimise}
+    return {"budget": settings.budget, **drop}
 
 
 def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchResult | FrontResult":
@@ -153,7 +195,7 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
     from autoprune.tasks import create_task
 
     model = build_model(settings)
-    limits = "pareto" if settings.pareto else "budget"
+    limits = next((key for key in ("pareto", "max_drop") if key in _limits(settings)), "budget")
     with naming_keys(settings.path, limits), progress_for(quiet=quiet) as progress:
         task = create_task(settings.task, load_data(settings))
         found: SearchResult | FrontResult = api.search(

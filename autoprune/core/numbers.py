@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from decimal import Context
 from math import inf
 from typing import Any
 
 from autoprune.errors import ConfigError
 
+_DIGITS = 3  # of limits that are not a person's own
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([smhd]?)\s*")
 _SHARES = {"": 1.0, "%": 0.01}
@@ -28,6 +30,11 @@ def check_at_least(name: str, value: Any, least: float, kind: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, kind) or not value >= least:
         number = "whole number" if kind is int else "number"
         raise ConfigError(f"{name} must be a {number} of at least {least}. Got {value!r}.")
+
+
+def rounded(amount: float, way: str) -> float:
+    """Return an amount to three digits, rounded in one of the ways of `decimal`."""
+    return float(Context(prec=_DIGITS, rounding=way).create_decimal(repr(float(amount))))
 
 
 def parse_duration(given: Any, name: str) -> float:
