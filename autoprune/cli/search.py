@@ -3,7 +3,6 @@
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,8 +11,8 @@ import typer
 
 from autoprune.cli.database import Database, here
 from autoprune.cli.errors import naming_keys
+from autoprune.cli.search_settings import limits_of, settings_of
 from autoprune.cli.streams import stdout_to_stderr
-from autoprune.errors import ConfigError
 
 if TYPE_CHECKING:
     from autoprune.agent.front import FrontResult
@@ -128,64 +127,13 @@ def search(
     given |= {"sampler": sampler, "sensitivity": sensitivity, "warm_start": warm_start}
     given |= {"pareto": pareto, "points": points, "max_drop": max_drop, "minimise": minimise}
     with stdout_to_stderr():
-        settings = _settings(file, given)
+        settings = settings_of(file, given)
         try:
             found = _run(settings, if_exists, quiet)
         except KeyboardInterrupt:
             typer.echo(_how_to_resume(settings.out), err=True)
             raise typer.Exit(130) from None
     _show(found, as_json, quiet)
-
-
-def _settings(file: Path, given: dict[str, Any]) -> "SearchFile":
-    """Return the search file with what was given on the command line in place of its own."""
-    from autoprune.core.budget import Budget
-    from autoprune.core.pareto import Pareto
-    from autoprune.core.tolerance import check_max_drop, parse_cost
-    from autoprune.execution.config import load_search_file, parse_timeout
-
-    changes = {key: value for key, value in given.items() if value is not None and value != []}
-    if "budget" in changes:
-        changes["budget"] = Budget.parse(changes["budget"])
-    parsers: dict[str, Callable[[Any], Any]]
-    parsers = {"budget": Budget.parse, "timeout": parse_timeout, "pareto": Pareto.parse}
-    parsers |= {"max_drop": check_max_drop, "minimise": parse_cost}
-    changes |= {key: parse(changes[key]) for key, parse in parsers.items() if key in changes}
-    settings = load_search_file(file).model_copy(update=changes)
-    _check_together(settings, changes)
-    return settings
-
-
-def _check_together(settings: "SearchFile", changes: Mapping[str, Any]) -> None:
-    """Refuse settings that are no question together."""
-    file, aims = settings.path, (settings.pareto, settings.max_drop)
-    if settings.budget is None and aims == (None, None):
-        raise ConfigError(
-            f"{file}: the key 'budget' is missing; or give 'pareto' or --pareto, or 'max_drop' or "
-            "--max-drop."
-        )
-    if None not in aims:
-        raise ConfigError(
-            f"{file}: --max-drop (key 'max_drop') searches the one smallest model within a drop, "
-            "--pareto (key 'pareto') several models along a front. Give one of them."
-        )
-    if "points" in changes and settings.pareto is None:
-        raise ConfigError("--points is about a front. Give --pareto as well, or leave it out.")
-    if settings.minimise is not None and settings.max_drop is None:
-        raise ConfigError(
-            f"{file}: --minimise (key 'minimise') says what is to be low within a drop. Give "
-            "--max-drop (key 'max_drop') as well, or leave it out."
-        )
-
-
-def _limits(settings: "SearchFile") -> dict[str, Any]:
-    """Return what `api.search` is told of the limits."""
-    if settings.pareto is not None:
-        return {"budget": settings.budget, "pareto": settings.pareto, "points": settings.points}
-    if settings.max_drop is None:
-        return {"budget": settings.budget}
-    drop = {"max_drop": settings.max_drop, "minimise": settings.minimise}
-    return {"budget": settings.budget, **drop}
 
 
 def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchResult | FrontResult":
@@ -195,13 +143,14 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
     from autoprune.tasks import create_task
 
     model = build_model(settings)
-    limits = next((key for key in ("pareto", "max_drop") if key in _limits(settings)), "budget")
-    with naming_keys(settings.path, limits), progress_for(quiet=quiet) as progress:
+    limits = limits_of(settings)
+    key = next((name for name in ("pareto", "max_drop") if name in limits), "budget")
+    with naming_keys(settings.path, key), progress_for(quiet=quiet) as progress:
         task = create_task(settings.task, load_data(settings))
         found: SearchResult | FrontResult = api.search(
             model,
             task=task,
-            **_limits(settings),
+            **limits,
             space=settings.reference(settings.space),
             trials=settings.trials,
             timeout=settings.timeout,

@@ -210,14 +210,26 @@ def test_what_was_scored_at_a_lower_limit_counts_at_a_higher_one(made: Made) -> 
     assert descent.tried[-1].limit.amount > 2 * shares[-1]
 
 
-def test_a_model_below_a_limit_that_failed_may_win_all_the_same(made: Made) -> None:
-    """What holds lies in a narrow range: some of the limits above it fail, and the end is one."""
-    descent, _ = made(lambda share: DENSE if 0.35 <= share <= 0.45 else DENSE - 0.1)
-    descent.run()
-    best = descent.smallest
-    if best is not None:
-        assert 0.35 <= share_of(best) <= 0.45
-    assert all(a.evaluations <= b.evaluations for a, b in zip(descent.tried, descent.tried[1:]))
+def test_where_quality_rises_and_falls_a_range_that_is_met_is_followed_down(made: Made) -> None:
+    """What holds lies between 35% and 60% alone: the limits meet it, and find its lower end."""
+    descent, _ = made(lambda share: DENSE if 0.35 <= share <= 0.6 else DENSE - 0.1)
+    assert descent.run() == "narrow"
+    assert share_of(descent.smallest) == pytest.approx(0.35, rel=PRECISION + 0.02)
+
+
+def test_a_model_below_a_limit_that_failed_wins_all_the_same(made: Made) -> None:
+    """As where a limit failed by bad luck: the smallest that held is the result, and goes on."""
+    descent, fake = made(steep(0.2), trials=30)
+    unlucky = Attempt(limit=Limit(0.5, relative=True), trials=30, evaluations=0, reason="luck")
+    policy = Policy({unit: Choice("channel.l1", 0.4375) for unit in KEPT})
+    share = fake.projection.costs_of(policy).macs / fake.projection.cost.dense.macs
+    assert 0.2 < share < 0.4
+    found = Found(policy=policy, quality=DENSE, amount=share, share=share)
+    lucky = Attempt(limit=Limit(0.7, relative=True), trials=30, evaluations=0, found=found)
+    remember(descent.session.study, [unlucky, lucky])
+    assert descent.run() == "narrow"
+    assert all(one.limit.amount < share for one in descent.tried[2:])
+    assert share_of(descent.smallest) == pytest.approx(0.2, rel=2 * PRECISION)
 
 
 def test_where_everything_holds_the_smallest_that_can_be_reached_is_returned(made: Made) -> None:
@@ -266,15 +278,15 @@ def test_amounts_are_bisected_in_their_own_unit(made: Made) -> None:
     assert best.found.amount <= best.limit.amount <= 2000
 
 
-@pytest.mark.parametrize("after", [0, 1, 3, 4, 9, 17, 23])
+@pytest.mark.parametrize("after", [0, 1, 4, 9, 15])
 def test_a_killed_search_comes_to_the_same_end(made: Made, after: int) -> None:
-    whole, fake = made(smooth, trials=24, name="whole")
+    whole, fake = made(smooth, trials=16, name="whole")
     ended = whole.run()
-    killed, dying = made(smooth, trials=24, name="killed")
+    killed, dying = made(smooth, trials=16, name="killed")
     dying.dies_after = after
     with pytest.raises(Killed):
         killed.run()
-    again, more = made(smooth, trials=24, name="killed", stored=dying.stored)
+    again, more = made(smooth, trials=16, name="killed", stored=dying.stored)
     assert again.run() == ended
     assert again.tried == whole.tried
     assert dying.scored.keys() | more.scored.keys() == fake.scored.keys()
