@@ -121,7 +121,8 @@ class Loop:
         self.scored[evaluation.policy.fingerprint] = evaluation
 
     def _report(self, pace: float | None, note: str | None = None) -> None:
-        best = next(iter(self.ranked()), None)
+        inside = (one for one in self.ranked() if self.projection.aims_at(one.policy))
+        best = next(inside, None)
         left = self.trials - len(self.scored)
         share = None
         if best is not None:

@@ -7,9 +7,9 @@ from autoprune.reporting.text import share_text
 
 LIMITS = ("limit", "scored for it", "best: of dense", "drop", "outcome")
 _ENDED: dict[Ended, str] = {
-    "narrow": f"limits that failed and held are within {PRECISION:.0%}",
-    "trials": "the trials were used up; more may find a smaller model",
-    "time": "the time was over; a resumed search may find a smaller model",
+    "narrow": f"limits that failed and held are {PRECISION:.0%} apart at most",
+    "trials": "the trials were used up, more may find a smaller model",
+    "time": "the time was over, a resumed search may find a smaller model",
 }
 
 
@@ -40,7 +40,7 @@ def limit_rows(goal: Goal) -> list[tuple[str, ...]]:
 def ended_line(goal: Goal) -> str:
     """Return what was minimised and why the search ended, one sentence."""
     return (
-        f"Lowest {goal.minimise} within {goal.max_drop:g} points; ended as {_ENDED[goal.ended]}."
+        f"Lowest {goal.minimise} within {goal.max_drop:g} points; the end: {_ENDED[goal.ended]}."
     )
 
 
