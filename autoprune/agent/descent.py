@@ -155,6 +155,6 @@ class Descent:
         best = self.smallest
         known = f"{best.found.share:.1%} of dense is within" if best and best.found else "none yet"
         name = written(self.tolerance.cost, limit)
-        note = f"limit {len(self.tried) + 1}: {name} ({self.tolerance.max_drop:g} points: {known})"
+        note = f"limit {len(self.tried) + 1}: {name} ({self.tolerance.text}: {known})"
         done = min(len(self.loop.scored), target)
         self.session.request.progress(Progress(stage="search", done=done, total=target, note=note))

@@ -114,7 +114,7 @@ def _nothing_within(descent: Descent, tolerance: Tolerance, ended: Ended) -> Bud
     else:
         closest = next((one.reason for one in descent.tried), "Nothing was tried.")
     return BudgetError(
-        f"No model within {tolerance.max_drop:g} points of the dense model's {metric} on the "
+        f"No model within {tolerance.text} of the dense model's {metric} on the "
         f"search split was found at {len(descent.tried)} limits on {cost}, with "
         f"{len(descent.loop.scored)} policies scored{_END[ended]}. {closest} What was scored is "
         "kept: resume with more trials (--trials, --if-exists resume), or allow a larger drop or "

@@ -43,7 +43,12 @@ class Tolerance:
         return cls(max_drop, MINIMISED if minimise is None else parse_cost(minimise))
 
     def __str__(self) -> str:
-        return f"lowest {self.cost} within {self.max_drop:g} points"
+        return f"lowest {self.cost} within {self.text}"
+
+    @property
+    def text(self) -> str:
+        """The drop, as a sentence has it."""
+        return f"{self.max_drop:g} point{'' if self.max_drop == 1 else 's'}"
 
     def widest(self, budget: Budget | None) -> Budget:
         """Return the budget of the highest limit: its own, else just below the dense model."""

@@ -25,9 +25,8 @@ def goal_rows(goal: Goal) -> list[tuple[str, str, str, bool]]:
         ("search split (decides; ± standard error)", goal.drop_search, sure),
         ("test split (measured once, at the end)", goal.drop_test, ""),
     )
-    allowed = f"{goal.max_drop:g} points"
     return [
-        (label, allowed, f"{drop:.2f}{more} points", tolerance.allows(drop))
+        (label, tolerance.text, f"{drop:.2f}{more} points", tolerance.allows(drop))
         for label, drop, more in found
     ]
 
@@ -39,9 +38,8 @@ def limit_rows(goal: Goal) -> list[tuple[str, ...]]:
 
 def ended_line(goal: Goal) -> str:
     """Return what was minimised and why the search ended, one sentence."""
-    return (
-        f"Lowest {goal.minimise} within {goal.max_drop:g} points; the end: {_ENDED[goal.ended]}."
-    )
+    tolerance = Tolerance(goal.max_drop, goal.minimise)
+    return f"{str(tolerance).capitalize()}; the end: {_ENDED[goal.ended]}."
 
 
 def _row(one: LimitTried) -> tuple[str, ...]:
