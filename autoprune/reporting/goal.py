@@ -39,7 +39,7 @@ def limit_rows(goal: Goal) -> list[tuple[str, ...]]:
 def ended_line(goal: Goal) -> str:
     """Return what was minimised and why the search ended, one sentence."""
     tolerance = Tolerance(goal.max_drop, goal.minimise)
-    return f"{str(tolerance).capitalize()}; the end: {_ENDED[goal.ended]}."
+    return f"Lowest {goal.minimise} within {tolerance.text}; the end: {_ENDED[goal.ended]}."
 
 
 def _row(one: LimitTried) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import autoprune
-from autoprune.agent import descent
+from autoprune.agent.attempts import Attempt
 from autoprune.agent.result import SearchResult
 from autoprune.artifacts.result import SCHEMA_FILE, Result
 from autoprune.core.imports import load_object
@@ -178,7 +178,7 @@ def test_where_nothing_is_within_it_says_so_and_keeps_all(
     """No model is within a drop that is not allowed at all, until it is allowed."""
     monkeypatch.chdir(user_folder)
     with monkeypatch.context() as patch:
-        patch.setattr(descent.Attempt, "holds", lambda *_: False)
+        patch.setattr(Attempt, "holds", lambda *_: False)
         with pytest.raises(BudgetError, match="No model within 10 points of the dense") as told:
             search(user_folder, out=tmp_path / "run", trials=6)
         assert re.search(r"drops by -?\d+\.\d\d points and has \d+\.\d% of the", str(told.value))

@@ -25,7 +25,8 @@ def searched(
 
 def test_limits_are_halved_by_their_ratio() -> None:
     first = Bisection(0.04 / MOST, 1 * MOST)
-    assert (first.low, first.high) == (pytest.approx(0.04), pytest.approx(1))
+    assert first.low == pytest.approx(0.04)
+    assert first.high == pytest.approx(1)
     assert first.next == 0.2
     lower = Bisection(0.04 / MOST, MOST, [Tried(0.2, 0.16)])
     assert (lower.high, lower.next) == (0.16, 0.08)

@@ -23,7 +23,6 @@ from autoprune.agent.samplers.known import History
 from autoprune.agent.samplers.names import Start, check_along_fronts, make_sampler
 from autoprune.agent.session import Session
 from autoprune.agent.trials import ask, tell
-from autoprune.core.pareto import Pareto
 from autoprune.core.policy import Policy
 from autoprune.core.stages import Stage
 from autoprune.errors import ConfigError
@@ -215,7 +214,7 @@ def test_samplers_along_fronts_are_not(name: str) -> None:
 def test_a_resumed_front_aims_where_it_did() -> None:
     front, study = sampler(), optuna.create_study(directions=["minimize"] * 2)
     study.set_user_attr("tightened at macs=50%", {"limits": {"macs": 0.9}, "trials": 20})
-    request = SimpleNamespace(pareto=Pareto("macs"))
+    request = SimpleNamespace(traded="macs")
     aim_as_before(cast(Session, SimpleNamespace(request=request, sampler=front, study=study)))
     assert [one.projection.tightened for one in front.samplers] == [{}, {"macs": 0.9}, {}]
 
