@@ -193,12 +193,17 @@ def test_other_samplers_and_costs_do_it_too(
 ) -> None:
     monkeypatch.chdir(user_folder)
     wanted: dict[str, Any] = {"minimise": "params", "budget": "macs=60%", "sampler": sampler}
-    found = search(user_folder, out=tmp_path / "run", trials=8, **wanted).result
+    found = search(user_folder, out=tmp_path / "run", trials=20, **wanted).result
     assert found.goal is not None
     assert found.goal.minimise == "params"
     assert found.budget.keys() == {"macs", "params"}
     assert found.pruned.macs <= 0.6 * found.dense.macs
     assert found.pruned.params < found.dense.params
+    assert found.search.evaluations < 20 or sampler == "tpe"
+    events = list[Progress]()
+    again: dict[str, Any] = {"if_exists": "resume", "progress": events.append}
+    assert search(user_folder, out=tmp_path / "run", trials=20, **wanted, **again).result == found
+    assert [event.stage for event in events] == ["verify"], "trials it had no use for are no more"
 
 
 def test_what_is_no_question_is_refused(

@@ -130,6 +130,19 @@ def test_one_limit_alone_goes_on_in_the_study_of_a_front(name: str, opened: Open
     assert name in ("minimax", "uniform") or row.tobytes() not in before
 
 
+def test_limits_that_come_later_begin_with_their_own_first_policies(opened: Opened) -> None:
+    """As on the way to a drop, where a limit follows from what was found at those before it."""
+    study = opened(sampler())
+    for _ in range(6):
+        step(study)
+    (later,) = limits()[:1]
+    plain: dict[str, Any] = {f"level:{unit}": 3 for unit in KEPT}
+    start = Start(projection=later, seed=0, anchors=[plain])
+    begun, other = (FrontSampler([make_sampler("budgeted", start)], 0, at) for at in (6, 0))
+    assert begun.propose(study).source == "anchor"
+    assert other.propose(study).source != "anchor"
+
+
 def test_a_pickled_front_goes_on(opened: Opened) -> None:
     study = opened(sampler())
     for _ in range(7):
