@@ -13,6 +13,7 @@ from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult
 from autoprune.agent.run import run_search
 from autoprune.agent.samplers.names import DEFAULT
+from autoprune.agent.tolerance import run_tolerance
 from autoprune.agent.workspace import FRONT_PAGE, REPORT, IfExists
 from autoprune.artifacts.architecture import load as load_folder
 from autoprune.artifacts.constructor import Constructor
@@ -29,6 +30,7 @@ from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
+from autoprune.core.tolerance import Tolerance
 from autoprune.errors import ConfigError
 from autoprune.execution.runner import Runner, load_runner
 from autoprune.methods import find_method
@@ -51,7 +53,7 @@ RecoverLike = RecoverFunction | Callable[[nn.Module, int], nn.Module | None] | s
 
 
 class _Options(TypedDict, total=False):
-    """What `search` takes for a budget and for a front alike."""
+    """What `search` takes whatever it searches."""
 
     space: str | SearchSpace
     trials: int
@@ -83,6 +85,18 @@ def search(
     model: nn.Module,
     *,
     task: Task,
+    max_drop: float,
+    minimise: str | None = ...,
+    budget: BudgetLike | None = ...,
+    **options: Unpack[_Options],
+) -> SearchResult: ...
+
+
+@overload
+def search(
+    model: nn.Module,
+    *,
+    task: Task,
     pareto: ParetoLike,
     points: int = ...,
     budget: BudgetLike | None = ...,
@@ -97,6 +111,8 @@ def search(
     budget: BudgetLike | None = None,
     pareto: ParetoLike | None = None,
     points: int = POINTS,
+    max_drop: float | None = None,
+    minimise: str | None = None,
     space: str | SearchSpace = "default",
     trials: int = 40,
     timeout: float | None = None,
@@ -117,17 +133,22 @@ def search(
 ) -> SearchResult | FrontResult:
     """Search the best pruned model inside a budget, and write it with its evidence.
 
-    With ``pareto`` it is several models, which trade one cost for quality: a `FrontResult`.
+    With ``pareto`` it is several models, which trade one cost for quality: a `FrontResult`. With
+    ``max_drop`` it is the smallest model whose quality is within that drop of the dense model's.
 
     Args:
         model: A trained model; its weights are not changed.
         task: Data, loss and metric, for instance ``autoprune.Classification(loaders)``.
         budget: Upper limits, ``"macs=50%"`` or ``{"macs": "50%", "size": "1MB"}``; may be left
-            out with ``pareto``, else they hold for every point.
+            out with ``pareto`` or ``max_drop``, else they hold for every model.
         pareto: A cost, ``"macs"``, or a cost and the range of its limits, ``"macs=25%..75%"`` or
             ``"latency=20%..60%@onnxruntime"``. Without a range the upper end is the budget's
             limit on it, else 80%, the lower end a quarter of that or what can be reached.
         points: Models along the front at most, at least 2; of a front, ``trials`` are shared.
+        max_drop: Points of quality (100 x the task's metric) that may be lost at most, on the
+            search split, after recovery. ``trials`` are shared by the limits that are tried.
+        minimise: The cost that is to be low within the drop, ``"macs"`` if not given, ``"params"``
+            or ``"latency@onnxruntime"``; the budget's limit on it is the highest that is tried.
         space: A shipped search space, ``"file:PATH"``, or the object.
         trials: Policies to score, at least 1. Where every measured model misses a limit on
             latency, up to 125% more are, in rounds of 25% that aim lower.
@@ -173,11 +194,16 @@ def search(
     check_seed(seed)
     check_at_least("timeout", 0 if timeout is None else timeout, 0, int | float)
     front = None if pareto is None else Pareto.parse(pareto)
+    tolerance = _tolerance(max_drop, minimise, front)
     limits = None if budget is None else Budget.parse(budget)
-    if front is not None:
-        limits = front.widest(limits)
+    aim = front or tolerance
+    if aim is not None:
+        limits = aim.widest(limits)
     if limits is None:
-        raise ConfigError("Give a budget like 'macs=50%', or a front with pareto='macs'.")
+        raise ConfigError(
+            "Give a budget like 'macs=50%', or a front with pareto='macs', or a drop of quality "
+            "with max_drop=1.0."
+        )
     place = load_runner(runner) if isinstance(runner, str) else runner
     shown = progress_for() if progress is None else nullcontext(progress)
     with shown as told, place.applied() as device:
@@ -203,11 +229,31 @@ def search(
             rollback=float(rollback),
             pareto=front,
             points=points,
+            tolerance=tolerance,
             warm_start=_folders(warm_start),
         )
-        if front is None:
-            return _reported(run_search(request))
-        return _front_reported(run_front(request))
+        if front is not None:
+            return _front_reported(run_front(request))
+        return _reported((run_tolerance if tolerance else run_search)(request))
+
+
+def _tolerance(
+    max_drop: float | None, minimise: str | None, front: Pareto | None
+) -> Tolerance | None:
+    """Return what may be given up, None if nothing is asked about that."""
+    if max_drop is None and minimise is not None:
+        raise ConfigError(
+            f"minimise={minimise!r} says what is to be low within a drop of quality. Give "
+            "max_drop as well, or leave it out."
+        )
+    if max_drop is None:
+        return None
+    if front is not None:
+        raise ConfigError(
+            f"max_drop searches the one smallest model within a drop, pareto={str(front)!r} "
+            "several models along a front. Give one of them."
+        )
+    return Tolerance.parse(max_drop, minimise)
 
 
 def _reported(found: SearchResult) -> SearchResult:

@@ -8,6 +8,7 @@ AutopruneError
       +-- ConfigError      a search file, a space, a runner, an option
       +-- BudgetError      a limit that cannot be read, reached, or is met already
       +-- ModelError       the model does not import, build, run or trace
+      |    +-- OutOfMemoryError  memory ran out while one was trained
       +-- CheckpointError  weights that cannot be loaded safely
       +-- DataError        loaders that raise or yield something else than the task needs
       +-- OutputError      the output folder cannot be used
@@ -36,6 +37,10 @@ class BudgetError(InputError, ValueError):
 
 class ModelError(InputError, RuntimeError):
     """A model that does not import, build, run or trace."""
+
+
+class OutOfMemoryError(ModelError):
+    """Memory that ran out while a pruned model was trained."""
 
 
 class CheckpointError(InputError, ValueError):

@@ -38,7 +38,7 @@ def finished(request: Request) -> SearchResult | None:
 
 def _more_is_asked(request: Request, result: Result, folder: Path) -> bool:
     """Tell whether there are trials to come, or a file to be written that is not there."""
-    if result.search.evaluations < request.trials:
+    if _trials(result) < request.trials:
         return True
     if request.onnx and not (
         result.checks.onnx_max_diff is not None and (folder / ONNX).is_file()
@@ -46,3 +46,9 @@ def _more_is_asked(request: Request, result: Result, folder: Path) -> bool:
         return True
     given = request.constructor
     return given is not None and Architecture.read(folder).constructor != given.to_dict(folder)
+
+
+def _trials(result: Result) -> int:
+    """Return how many trials lead to this result; a narrow bracket may take fewer than asked."""
+    goal = result.goal
+    return goal.trials if goal and goal.ended != "time" else result.search.evaluations

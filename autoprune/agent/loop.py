@@ -66,12 +66,16 @@ class Loop:
             )
         return ranked
 
-    def _run(self) -> None:
+    def recall(self) -> None:
+        """Take in what was scored before, and start the clock if it does not run yet."""
         for trial in ended(self.study):
             found = self.evaluations.score(policy_of(trial.params, self.projection.spaces))
             self._keep(trial, found)
+        self._start = self._start or time.monotonic()
+
+    def _run(self) -> None:
+        self.recall()
         before, began = len(self.scored), time.monotonic()
-        self._start = self._start or began
         self._report(None)
         while len(self.scored) < self.trials and not self.late:
             if not self._step(*ask(self.study, self.sampler)):
@@ -124,7 +128,8 @@ class Loop:
         self.rollback.judge(trial, evaluation, self.scored)
 
     def _report(self, pace: float | None, note: str | None = None) -> None:
-        best = next(iter(self.ranked()), None)
+        inside = (one for one in self.ranked() if self.projection.aims_at(one.policy))
+        best = next(inside, None)
         left = self.trials - len(self.scored)
         share = None
         if best is not None:

@@ -1,4 +1,4 @@
-"""The best model at each limit of a front: the last round, once for each limit."""
+"""The best model at a limit: of a front the last round, once for each of them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -82,9 +82,8 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
         session.request.progress(Progress(stage="recover", done=0, total=1, note=note))
         gate = gate.under(sampler.projection.budget)
         own = FrontSampler([sampler], session.request.seed)  # what is still proposed is for it
-        session.study.sampler = own
         try:
-            found.append(_best(session, replace(loop, sampler=own), gate, number, limit))
+            found.append(best_at(session, replace(loop, sampler=own), gate, number))
         except (BudgetError, ModelError) as err:
             problem = err
             left_out.append(LeftOut(limit=limit, reason=str(err)))
@@ -93,8 +92,21 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
     return found, left_out
 
 
-def _best(session: Session, loop: Loop, gate: Gate, number: int, limit: str) -> Member:
-    """Return the best model at the limit that ``loop`` proposes for."""
+def best_at(session: Session, loop: Loop, gate: Gate, number: int) -> Member:
+    """Search at the limit that ``loop`` proposes for; fine-tune the best few, return the best.
+
+    Args:
+        session: The search.
+        loop: What scores policies, with as many trials as there are to be in the end.
+        gate: What measures latency, under the budget of this limit.
+        number: Which limit it is, from 1.
+
+    Raises:
+        BudgetError: If nothing is inside by measurement.
+        ModelError: If nothing could be scored or fine-tuned.
+    """
+    session.study.sampler = loop.sampler
+    limit = _limit(session, loop.projection)
     inside = Inside(gate, loop, session.evaluations, _remembered(limit))
     model, winner, finalists = inside.winner()
     measured = gate.seen.get(winner.policy.fingerprint, {})
@@ -116,12 +128,12 @@ def _samplers(session: Session) -> Sequence[PolicySampler]:
 
 
 def _cost(session: Session) -> str:
-    assert session.request.pareto is not None
-    return session.request.pareto.cost
+    assert session.request.traded is not None
+    return session.request.traded
 
 
 def _limit(session: Session, projection: Projection) -> str:
-    """Return a limit of the front as a user writes it."""
+    """Return a limit on the cost that is traded as a user writes it."""
     return written(_cost(session), projection.budget.limits[_cost(session)])
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from autoprune.core.user_code import blame
-from autoprune.errors import CandidateError, InputError, ModelError
+from autoprune.errors import CandidateError, InputError, OutOfMemoryError
 from autoprune.storage.records import Evaluation
 
 SCORED, STOPPED, FAILED = "scored", "stopped", "failed"  # of candidates
@@ -24,12 +24,12 @@ def candidate_errors() -> Iterator[None]:
 
     Raises:
         CandidateError: If the user's forward, which may raise anything, did so.
-        ModelError: If memory ran out, which is not the candidate's fault.
+        OutOfMemoryError: If memory ran out, which is not the candidate's fault.
     """
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as err:
-        raise ModelError(
+        raise OutOfMemoryError(
             f"Memory ran out while a candidate was trained: {blame(err)} Lower the batch size "
             "of the loaders. What was scored before is kept."
         ) from err

@@ -8,10 +8,11 @@ from typing import Any
 from autoprune.agent.anchors import anchors
 from autoprune.agent.encoding import levels_of
 from autoprune.agent.latency import TargetLatency
-from autoprune.agent.limits import projections
+from autoprune.agent.limits import projections, spread
 from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
 from autoprune.agent.tables import allowed, build_tables
+from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
 from autoprune.core.progress import Progress
 from autoprune.cost.model import CostModel
@@ -29,7 +30,7 @@ class Pricing:
 
     Args:
         projections: What is feasible: inside the budget, or at each limit of a front, the
-            tightest first.
+            tightest first. Limits on the way to a drop come later, the highest is here.
         latencies: What is known of the model's latency, one for each target of the budget.
     """
 
@@ -40,6 +41,15 @@ class Pricing:
     def projection(self) -> Projection:
         """What is feasible at all."""
         return self.projections[-1]
+
+    def inside(self, budget: Budget) -> Projection:
+        """Return what is feasible inside another budget on the same costs.
+
+        Raises:
+            BudgetError: If it cannot be reached, or the dense model meets it.
+        """
+        widest = self.projection
+        return _kept_away(Projection(widest.cost, widest.spaces, budget), self.latencies)
 
     def saved(self) -> dict[str, Any]:
         """Return what latency is priced by, by target, as plain JSON types."""
@@ -84,16 +94,22 @@ def priced(
         found = _projections(request, CostModel(request.model, plan, by_target), spaces)
         if not saved:
             found = _fitted_near(found, latencies, plan, request)
+    return Pricing([_kept_away(one, latencies) for one in found], latencies)
+
+
+def _kept_away(projection: Projection, latencies: Sequence[TargetLatency]) -> Projection:
+    """Aim below limits on latency by what their fit is wrong by."""
     for one in latencies:
         assert one.model is not None
-        for projection in found:
-            projection.keep_away(f"{LATENCY}{one.meter.target}", min(one.model.fit.error, MARGIN))
-    return Pricing(found, latencies)
+        projection.keep_away(f"{LATENCY}{one.meter.target}", min(one.model.fit.error, MARGIN))
+    return projection
 
 
 def _projections(
     request: Request, cost: CostModel, spaces: Mapping[str, UnitSpace]
 ) -> list[Projection]:
+    if request.tolerance:
+        return spread(request.tolerance.cost, request.budget, cost, spaces)
     return projections(request.pareto, request.points, request.budget, cost, spaces)
 
 

@@ -86,7 +86,7 @@ class Projection:
         if binding:
             missed = "; ".join(
                 f"{self._limit_text(cost)}, but the smallest that can be reached is "
-                f"{cost_text(cost, self._reachable(cost))}"
+                f"{cost_text(cost, self.reachable(cost))}"
                 for cost in binding
             )
             raise BudgetError(
@@ -95,7 +95,7 @@ class Projection:
                 "sparsities or more units in the search space."
             )
 
-    def _reachable(self, cost: str) -> float:
+    def reachable(self, cost: str) -> float:
         """Return the smallest amount of one cost, whatever the other limits are."""
         at = list(self._limits).index(cost)
         row = smallest(self.sizes, lambda rows: self.shares(rows)[at])

@@ -15,6 +15,7 @@ from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
+from autoprune.core.tolerance import Tolerance
 from autoprune.space.schema import SearchSpace
 from autoprune.tasks import Task
 
@@ -42,6 +43,8 @@ class Request:
         sensitivity: Whether samplers that use the sensitivity table get one.
         pareto: The front that is searched; ``budget`` is that of its largest point then.
         points: How many limits it has.
+        tolerance: How much quality the smallest model may give up; ``budget`` is that of the
+            highest limit then.
         database: URL or file of the database that runs share; None for the user's own.
         warm_start: Folders of earlier runs whose evaluations the search starts from.
         rollback: Share of the proposals of our sampler that are alternatives to decisions.
@@ -68,8 +71,15 @@ class Request:
     rollback: float = ROLLBACK
     pareto: Pareto | None = None
     points: int = POINTS
+    tolerance: Tolerance | None = None
     warm_start: tuple[Path, ...] = ()
     recover: RecoverFunction | None = None
+
+    @property
+    def traded(self) -> str | None:
+        """The cost that quality is traded for at several limits, None inside one budget."""
+        aim = self.pareto or self.tolerance
+        return aim.cost if aim else None
 
     def config(self, model_fp: str, data_fp: str) -> dict[str, Any]:
         """Return what a resumed run is compared with, as plain JSON types."""
@@ -88,5 +98,6 @@ class Request:
             "sensitivity": self.sensitivity,
             "rollback": self.rollback,
             "pareto": self.pareto and f"{self.pareto}, {self.points} points",
+            "tolerance": self.tolerance and str(self.tolerance),
             "warm_start": [str(folder.absolute()) for folder in self.warm_start] or None,
         }

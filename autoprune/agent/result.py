@@ -1,7 +1,7 @@
 """From the winner to the result that is written, returned and shown."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +16,7 @@ from autoprune.agent.request import Request
 from autoprune.agent.verdict import Winner, judge
 from autoprune.agent.workspace import POLICY, RESULT
 from autoprune.artifacts.files import write_text
+from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.result import (
     LatencyCheck,
     Measured,
@@ -62,6 +63,7 @@ def finish(
     cost: SearchCost,
     measured: Mapping[str, Measurement],
     dense_tested: float | None = None,
+    goal_of: Callable[[Measured, Measured], Goal] | None = None,
 ) -> SearchResult:
     """Verify the winner, measure it once on the test split, write everything.
 
@@ -73,6 +75,8 @@ def finish(
         cost: What the search cost.
         measured: Its latency by cost.
         dense_tested: The dense model's quality on the test split, if it is known.
+        goal_of: Says, of the dense and the pruned model, whether what was asked for was reached;
+            None where it was to be the best inside the budget.
 
     Raises:
         VerificationError: If a check fails; nothing is written then.
@@ -104,11 +108,13 @@ def finish(
         request.out,
         request.onnx,
     )
+    before = _measured(prepared.dense_quality, dense_tested, dense_costs)
+    after = _measured(winner.quality, tested, costs)
     result = Result(
         task=task.name,
         metric=task.metric_name,
-        dense=_measured(prepared.dense_quality, dense_tested, dense_costs),
-        pruned=_measured(winner.quality, tested, costs),
+        dense=before,
+        pruned=after,
         policy={
             unit: UnitChoice(method=choice.method, sparsity=choice.sparsity)
             for unit, choice in winner.policy.items()
@@ -119,6 +125,7 @@ def finish(
         checks=checks.model_copy(update={"latency": _checked(measured)}),
         versions=_versions(request),
         uncounted=list(prepared.plan.uncounted),
+        goal=goal_of and goal_of(before, after),
     )
     write_text(request.out / POLICY, winner.policy.to_json() + "\n")
     write_text(request.out / RESULT, result.to_json())

@@ -8,26 +8,22 @@ from typing import TypeVar
 
 import optuna
 
-from autoprune.agent.anchors import first_proposals
-from autoprune.agent.encoding import Encoding
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finished import finished
 from autoprune.agent.gate import Gate
 from autoprune.agent.identity import data_fingerprint, dense_fingerprint
 from autoprune.agent.inside import Inside
 from autoprune.agent.prepare import (
-    Prepared,
     check_constructor,
     check_data,
     example_inputs,
     prepare,
 )
+from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.samplers.base import PolicySampler
-from autoprune.agent.samplers.front import FrontSampler
-from autoprune.agent.samplers.names import SAMPLERS, Start, make_sampler
-from autoprune.agent.samplers.pool import Pool
+from autoprune.agent.samplers.names import SAMPLERS
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.session import Session
 from autoprune.agent.warm_start import WarmStart
@@ -103,12 +99,11 @@ def run(
                 **fingerprints,
             )
             warm.keep(workspace, database, **fingerprints)
-            sampler = _sampler(request, prepared, sensed, warm)
-            costs = [request.pareto.cost] if request.pareto else []
+            proposers = Proposers(request, prepared, sensed, warm)
+            sampler = proposers.first()
+            costs = [request.traded] if request.traded else []
             with _study(workspace, sampler, costs) as study:
-                return search(
-                    Session(request, prepared, evaluations, study, sampler, sensed, warm)
-                )
+                return search(Session(request, evaluations, study, sampler, proposers))
 
 
 def kept_evaluations(folder: Path) -> int:
@@ -127,29 +122,6 @@ def _search(session: Session) -> SearchResult:
         model, winner, finalists = Inside(gate, loop, session.evaluations).winner()
     measured = gate.seen.get(winner.policy.fingerprint, {})
     return finish(request, prepared, model, winner, session.cost(loop, finalists), measured)
-
-
-def _sampler(
-    request: Request, prepared: Prepared, sensed: Sensed, warm: WarmStart
-) -> PolicySampler:
-    """Return what proposes policies: of a front one sampler for each limit, in turns."""
-    encoding = Encoding(prepared.projection.spaces)
-    errors, earlier = sensed.padded(encoding), warm.known(encoding)
-    samplers = []
-    for number, projection in enumerate(prepared.pricing.projections):
-        first = first_proposals(prepared.plan, projection, errors)
-        if request.pareto:  # each limit has few trials: the best one, and another one of each
-            first = [first[0], *first[1:][number % max(len(first) - 1, 1) :][:1]]
-        start = Start(
-            projection=projection,
-            seed=request.seed,
-            anchors=[*warm.first(Pool.of(projection, encoding, errors), request.seed), *first],
-            errors=errors,
-            earlier=earlier,
-            rollback=request.rollback,
-        )
-        samplers.append(make_sampler(request.sampler, start))
-    return FrontSampler(samplers, request.seed) if request.pareto else samplers[0]
 
 
 @contextmanager

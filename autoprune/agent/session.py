@@ -9,12 +9,12 @@ from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.loop import Loop
 from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.prepare import Prepared
+from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.trials import reliability
-from autoprune.agent.warm_start import WarmStart
 from autoprune.artifacts.result import Rolledback, SearchCost
 from autoprune.core.ledger import LedgerTotals
 from autoprune.storage.ledger import Ledger
@@ -27,21 +27,22 @@ class Session:
 
     Args:
         request: What is asked for.
-        prepared: What it starts from.
         evaluations: What scores policies.
         study: The Optuna study.
-        sampler: What proposes policies.
-        sensed: The sensitivity table.
-        warm: What earlier runs found.
+        sampler: What proposes policies at first.
+        proposers: What makes samplers for other limits.
     """
 
     request: Request
-    prepared: Prepared
     evaluations: Evaluations
     study: optuna.Study
     sampler: PolicySampler
-    sensed: Sensed
-    warm: WarmStart
+    proposers: Proposers
+
+    @property
+    def prepared(self) -> Prepared:
+        """What it starts from."""
+        return self.proposers.prepared
 
     def loop(self) -> Loop:
         """Return what scores policies until the trials or the time are used up."""
@@ -67,7 +68,8 @@ class Session:
             loop: What scored policies.
             finalists: All that were fine-tuned further, the one that won included.
         """
-        spent: list[Evaluation | Sensed] = [*loop.scored.values(), *finalists, self.sensed]
+        sensed = self.proposers.sensed
+        spent: list[Evaluation | Sensed] = [*loop.scored.values(), *finalists, sensed]
         forwards = sum(one.sample_forwards for one in spent)
         return SearchCost(
             evaluations=len(loop.scored),
@@ -75,9 +77,9 @@ class Session:
             seconds=sum(one.seconds for one in spent),
             seed=self.request.seed,
             sampler=self.request.sampler,
-            sensitivity_forwards=self.sensed.sample_forwards,
+            sensitivity_forwards=sensed.sample_forwards,
             stopped=sum(map(is_stopped, loop.scored.values())),
             predictions=reliability(self.study),
-            warm_start=self.warm.evaluations,
+            warm_start=self.proposers.warm.evaluations,
             rollback=Rolledback(**LedgerTotals.of(self.ledger.entries()).to_dict()),
         )

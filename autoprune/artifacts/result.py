@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field
 
 from autoprune.artifacts.files import write_text
+from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.record import Document, Record
 from autoprune.core.costs import Costs
 
@@ -141,7 +142,8 @@ class LatencyCheck(Record):
 class Result(Document, title="autoprune result"):
     """The content of ``result.json``, schema version 1.
 
-    ``uncounted`` are ops whose multiply-adds nobody counts: MACs are a lower bound then.
+    ``uncounted`` are ops whose multiply-adds nobody counts: MACs are a lower bound then. ``goal``
+    is null where the best model inside the budget was searched.
     """
 
     task: str
@@ -155,6 +157,7 @@ class Result(Document, title="autoprune result"):
     checks: Checks
     versions: dict[str, str]
     uncounted: list[str] = Field(default=[])
+    goal: Goal | None = None
 
 
 def schema_text(content: type[BaseModel] = Result) -> str:

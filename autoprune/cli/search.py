@@ -11,8 +11,8 @@ import typer
 
 from autoprune.cli.database import Database, here
 from autoprune.cli.errors import naming_keys
+from autoprune.cli.search_settings import limits_of, settings_of
 from autoprune.cli.streams import stdout_to_stderr
-from autoprune.errors import ConfigError
 
 if TYPE_CHECKING:
     from autoprune.agent.front import FrontResult
@@ -103,6 +103,23 @@ def search(
     points: Annotated[
         int | None, typer.Option(min=2, help="Models along the front at most, 5 if left out.")
     ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="Search the smallest model whose quality drops by so many points at most (100 x "
+            "the task's metric, on the search split) in place of the best one within the budget, "
+            "whose limits hold as well.",
+        ),
+    ] = None,
+    minimise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COST",
+            help="What is to be low within --max-drop: macs (if left out), params, size, memory, "
+            "sparse_macs, sparse_size, latency@onnxruntime.",
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the result as one JSON object, nothing else.")
     ] = False,
@@ -118,43 +135,16 @@ def search(
     given: dict[str, Any] = {"budget": budget, "trials": trials, "timeout": timeout}
     given |= {"seed": seed, "out": out, "database": here(database)}
     given |= {"sampler": sampler, "sensitivity": sensitivity, "rollback": rollback}
-    given |= {"warm_start": warm_start}
-    given |= {"pareto": pareto, "points": points}
+    given |= {"warm_start": warm_start, "pareto": pareto, "points": points}
+    given |= {"max_drop": max_drop, "minimise": minimise}
     with stdout_to_stderr():
-        settings = _settings(file, given)
+        settings = settings_of(file, given)
         try:
             found = _run(settings, if_exists, quiet)
         except KeyboardInterrupt:
             typer.echo(_how_to_resume(settings.out), err=True)
             raise typer.Exit(130) from None
     _show(found, as_json, quiet)
-
-
-def _settings(file: Path, given: dict[str, Any]) -> "SearchFile":
-    """Return the search file with what was given on the command line in place of its own."""
-    from autoprune.core.budget import Budget
-    from autoprune.core.pareto import Pareto
-    from autoprune.execution.config import load_search_file, parse_timeout
-
-    changes = {key: value for key, value in given.items() if value is not None and value != []}
-    if "budget" in changes:
-        changes["budget"] = Budget.parse(changes["budget"])
-    if "timeout" in changes:
-        changes["timeout"] = parse_timeout(changes["timeout"])
-    if "pareto" in changes:
-        changes["pareto"] = Pareto.parse(changes["pareto"])
-    settings = load_search_file(file).model_copy(update=changes)
-    if settings.budget is None and settings.pareto is None:
-        raise ConfigError(f"{file}: the key 'budget' is missing; or give 'pareto' or --pareto.")
-    if "points" in changes and settings.pareto is None:
-        raise ConfigError("--points is about a front. Give --pareto as well, or leave it out.")
-    return settings
-
-
-def _limits(settings: "SearchFile") -> dict[str, Any]:
-    if settings.pareto is None:
-        return {"budget": settings.budget}
-    return {"budget": settings.budget, "pareto": settings.pareto, "points": settings.points}
 
 
 def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchResult | FrontResult":
@@ -164,13 +154,14 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
     from autoprune.tasks import create_task
 
     model, recover = build_model(settings), load_recover(settings)
-    limits = "pareto" if settings.pareto else "budget"
-    with naming_keys(settings.path, limits), progress_for(quiet=quiet) as progress:
+    limits = limits_of(settings)
+    key = next((name for name in ("pareto", "max_drop") if name in limits), "budget")
+    with naming_keys(settings.path, key), progress_for(quiet=quiet) as progress:
         task = create_task(settings.task, load_data(settings))
         found: SearchResult | FrontResult = api.search(
             model,
             task=task,
-            **_limits(settings),
+            **limits,
             space=settings.reference(settings.space),
             trials=settings.trials,
             timeout=settings.timeout,

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from decimal import Context
 from math import inf
 from typing import Any
 
 from autoprune.errors import ConfigError
 
+_DIGITS = 3  # of limits that are not a person's own
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([smhd]?)\s*")
 _SHARES = {"": 1.0, "%": 0.01}
@@ -38,6 +40,11 @@ def check_share(name: str, value: Any) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ConfigError(f"{name} must be a share from 0 to 1. Got {value!r}.")
+
+
+def rounded(amount: float, way: str) -> float:
+    """Return an amount to three digits, rounded in one of the ways of `decimal`."""
+    return float(Context(prec=_DIGITS, rounding=way).create_decimal(repr(float(amount))))
 
 
 def parse_duration(given: Any, name: str) -> float:

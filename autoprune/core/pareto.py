@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN
 from typing import Any
 
 from autoprune.core.budget import Budget, Limit, written
 from autoprune.core.costs import LATENCY
+from autoprune.core.numbers import rounded
 from autoprune.errors import BudgetError
 
 POINTS = 5
 _UPPER = Limit(0.8, relative=True)
 _SPAN = 4  # the upper end by the lower one, where only the upper one is known
-_DIGITS = 3  # of the limits between the ends
 _ROOM = 1.1  # above the smallest model that can be reached: it alone leaves nothing to choose
 _EXAMPLE = "'macs', 'macs=25%..75%' or 'latency=20%..60%@onnxruntime'"
 
@@ -107,17 +107,17 @@ class Pareto:
         """
         low = self._lower(high, least)
         step = (high.amount / low) ** (1 / (points - 1))
-        middle = (_rounded(low * step**at, ROUND_HALF_EVEN) for at in range(1, points - 1))
+        middle = (rounded(low * step**at, ROUND_HALF_EVEN) for at in range(1, points - 1))
         amounts = {low, high.amount, *(one for one in middle if low < one < high.amount)}
         return [Limit(amount, high.relative, high.unit) for amount in sorted(amounts)]
 
     def _lower(self, high: Limit, least: float) -> float:
         if self.low is not None:
             return self.low.amount
-        low = _rounded(max(high.amount / _SPAN, _ROOM * least), ROUND_CEILING)
+        low = rounded(max(high.amount / _SPAN, _ROOM * least), ROUND_CEILING)
         if low < high.amount:
             return low
-        smallest = Limit(_rounded(least, ROUND_CEILING), high.relative, high.unit)
+        smallest = Limit(rounded(least, ROUND_CEILING), high.relative, high.unit)
         raise BudgetError(
             f"There is no front below {written(self.cost, high)}: the smallest model that can be "
             f"reached has {smallest}. Set a higher upper end, give a range, or allow higher "
@@ -164,7 +164,3 @@ def _limit(name: str, amount: str, given: str) -> tuple[str, Limit]:
             f"{_EXAMPLE}; only latency names a target. As a limit it says: {err}"
         ) from err
     return cost, limit
-
-
-def _rounded(amount: float, way: str) -> float:
-    return float(Context(prec=_DIGITS, rounding=way).create_decimal(repr(amount)))

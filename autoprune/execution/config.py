@@ -15,6 +15,7 @@ from autoprune.core.ledger import ROLLBACK
 from autoprune.core.numbers import parse_duration
 from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.recovery import Recovery
+from autoprune.core.tolerance import check_max_drop, parse_cost
 from autoprune.core.yaml_file import read_yaml
 from autoprune.errors import ConfigError
 
@@ -104,6 +105,9 @@ class SearchFile(BaseModel):
         pareto: A cost, or ``COST=LOW..HIGH``: several models along a front in place of one. The
             budget may be left out then.
         points: Models along the front at most.
+        max_drop: Points of quality, 100 x the metric, that may be lost: the smallest model within
+            them in place of the best one within the budget, which may be left out then.
+        minimise: The cost that is to be low within ``max_drop``; ``macs`` if it is left out.
         warm_start: Folder of an earlier run, or a list of them, relative to where the command
             runs.
     """
@@ -130,6 +134,8 @@ class SearchFile(BaseModel):
     rollback: Annotated[float, Field(ge=0, le=1)] = ROLLBACK
     pareto: Annotated[Pareto, BeforeValidator(_front)] | None = None
     points: Annotated[int, Field(ge=2, strict=True)] = POINTS
+    max_drop: Annotated[float, BeforeValidator(check_max_drop)] | None = None
+    minimise: Annotated[str, BeforeValidator(parse_cost)] | None = None
     warm_start: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = ()
     _path: Path = PrivateAttr(default=Path("search.yaml"))
 

@@ -8,6 +8,7 @@ from jinja2 import Environment, StrictUndefined
 
 from autoprune._resources import resource
 from autoprune.artifacts.result import Result
+from autoprune.reporting.goal import LIMITS, ended_line, goal_rows, limit_rows
 from autoprune.reporting.rows import bar, budget_rows, check_rows, comparisons, effort_line
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
@@ -19,6 +20,10 @@ def render_markdown(result: Result) -> str:
         "report.md.j2",
         result=result,
         comparisons=comparisons(result),
+        drops=goal_rows(result.goal) if result.goal else [],
+        columns=LIMITS,
+        limits=limit_rows(result.goal) if result.goal else [],
+        ended=ended_line(result.goal) if result.goal else "",
         budget=budget_rows(result),
         checks=check_rows(result),
         effort=effort_line(result),

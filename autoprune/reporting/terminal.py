@@ -6,7 +6,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.result import Result
+from autoprune.reporting.goal import LIMITS, ended_line, goal_rows, limit_rows
 from autoprune.reporting.rows import bar, budget_rows, check_rows, comparisons, effort_line
 from autoprune.reporting.tables import standard_output, table
 
@@ -23,6 +25,7 @@ def report(result: Result) -> RenderableType:
     return Group(
         _comparison(result),
         Text(),
+        *(_goal(result.goal) if result.goal else ()),
         _budget(result),
         Text(),
         _checks(result),
@@ -39,6 +42,16 @@ def _comparison(result: Result) -> Table:
     for row in comparisons(result):
         rows.add_row(Text(row.label), row.dense, row.pruned, row.change)
     return rows
+
+
+def _goal(goal: Goal) -> tuple[RenderableType, ...]:
+    drops = table("Drop", "", "allowed", "found", "", right=("allowed", "found"))
+    for label, allowed, found, inside in goal_rows(goal):
+        drops.add_row(label, allowed, found, _verdict("within" if inside else "MORE", inside))
+    limits = table("Limits tried", *LIMITS, right=LIMITS[1:4])
+    for row in limit_rows(goal):
+        limits.add_row(*map(Text, row))
+    return drops, Text(), limits, Text(ended_line(goal)), Text()
 
 
 def _budget(result: Result) -> Table:

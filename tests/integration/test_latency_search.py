@@ -256,3 +256,21 @@ def test_the_command_line_says_it_in_one_paragraph(
     told = capfd.readouterr().err
     assert "Did you mean 'onnxruntime'" in told
     assert "Traceback" not in told
+
+
+def test_the_lowest_latency_within_a_drop_is_measured_and_kept(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any drop will do, so each limit holds; a resumed search measures none of them again."""
+    monkeypatch.chdir(folder)
+    asked = {"budget": None, "max_drop": 100, "minimise": COST, "out": tmp_path / "run"}
+    result = search(folder, **asked, trials=4).result
+    goal, ratio = result.goal, result.checks.latency[TARGET].ratio
+    assert goal is not None
+    held = [one.share for one in goal.limits if one.share is not None]
+    assert ratio == min(held)
+    assert float(result.budget[COST].rstrip("%")) / 100 >= ratio
+    (tmp_path / "run" / "result.json").unlink()
+    monkeypatch.setattr(gate.Gate, "measure", None)
+    again = search(folder, **asked, trials=4, if_exists="resume").result
+    assert again == result

@@ -322,6 +322,16 @@ RESULT = {
         **{"sliced_equals_masked": True, "budget_met": True},
         **{"reload_max_diff": 0.0, "onnx_max_diff": None, "latency": {}},
     },
+    "goal": {
+        **{"max_drop": 1.0, "minimise": "macs", "drop_search": 0.5, "drop_test": 1.25},
+        **{"standard_error": None, "ended": "narrow", "trials": 9},
+        "limits": [
+            {
+                **{"limit": "macs=40%", "within": True, "drop": 0.5, "share": 0.4},
+                **{"evaluations": 7, "reason": ""},
+            }
+        ],
+    },
     "versions": {"torch": "2"},
     "uncounted": [],
 }

@@ -67,6 +67,7 @@ RESULT = {
     },
     "versions": {},
     "uncounted": [],
+    "goal": None,
 }
 
 
@@ -173,6 +174,19 @@ def test_a_front_is_asked_for_by_the_file_or_an_option(
     assert fake.given["points"] == 5
 
 
+def test_a_drop_is_asked_for_by_the_file_or_an_option(
+    fake: FakeSearch, run: Any, tmp_path: Path
+) -> None:
+    words = ["--max-drop", "1.5", "--minimise", "latency@onnxruntime/threads=1"]
+    assert run("search", "search.yaml", *words)[0] == 0
+    assert (fake.given["max_drop"], fake.given["minimise"]) == (1.5, words[-1])
+    assert fake.given["budget"] == Budget.parse("macs=50%")
+    (tmp_path / "search.yaml").write_text(SEARCH.replace("budget: {macs: 50%}", "max_drop: 0"))
+    assert run("search", "search.yaml")[0] == 0
+    given = fake.given
+    assert (given["max_drop"], given["minimise"], given["budget"]) == (0, None, None)
+
+
 def test_json_is_the_only_thing_on_standard_output(fake: FakeSearch, run: Any) -> None:
     code, out, err = run("search", "search.yaml", "--json")
     assert code == 0
@@ -201,6 +215,12 @@ def test_quiet_prints_the_folder_alone(fake: FakeSearch, run: Any) -> None:
         (["search.yaml", "--pareto", "macs=50%"], "a cost and a range LOW..HIGH"),
         (["search.yaml", "--pareto", "macs", "--points", "1"], "'--points'"),
         (["search.yaml", "--points", "3"], "--points is about a front. Give --pareto as well"),
+        (["search.yaml", "--max-drop", "-1"], "max_drop must be a number of at least 0. Got -1.0"),
+        (["search.yaml", "--max-drop", "nan"], "max_drop must be a number of at least 0. Got nan"),
+        (["search.yaml", "--max-drop", "inf"], "max_drop must be finite: points of quality"),
+        (["search.yaml", "--max-drop", "1", "--pareto", "macs"], "Give one of them"),
+        (["search.yaml", "--minimise", "macs"], "Give --max-drop (key 'max_drop') as well"),
+        (["search.yaml", "--max-drop", "1", "--minimise", "mac"], "Did you mean 'macs'"),
         ([], "Missing argument 'FILE'"),
     ],
 )
@@ -225,6 +245,9 @@ def test_bad_input_is_told_on_standard_error(
         ("trials: 7", "checkpoint: code.py", "code.py is not a checkpoint"),
         ("budget: {macs: 50%}", "", "the key 'budget' is missing; or give 'pareto'"),
         ("trials: 7", "pareto: {macs: 20%, size: 20%}", "A front is about one cost"),
+        ("trials: 7", "max_drop: a lot", "max_drop must be a number of at least 0. Got 'a lot'"),
+        ("trials: 7", "max_drop: 1\nminimise: latency", "A limit on latency names what runs"),
+        ("trials: 7", "max_drop: 1\npareto: macs", "Give one of them"),
         ("trials: 7", "pareto: 3", "'pareto' must be a cost or 'COST=LOW..HIGH'"),
     ],
 )

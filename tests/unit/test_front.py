@@ -23,7 +23,6 @@ from autoprune.agent.samplers.known import History
 from autoprune.agent.samplers.names import Start, check_along_fronts, make_sampler
 from autoprune.agent.session import Session
 from autoprune.agent.trials import ask, tell
-from autoprune.core.pareto import Pareto
 from autoprune.core.policy import Policy
 from autoprune.core.stages import Stage
 from autoprune.errors import ConfigError
@@ -131,6 +130,19 @@ def test_one_limit_alone_goes_on_in_the_study_of_a_front(name: str, opened: Open
     assert name in ("minimax", "uniform") or row.tobytes() not in before
 
 
+def test_limits_that_come_later_begin_with_their_own_first_policies(opened: Opened) -> None:
+    """As on the way to a drop, where a limit follows from what was found at those before it."""
+    study = opened(sampler())
+    for _ in range(6):
+        step(study)
+    (later,) = limits()[:1]
+    plain: dict[str, Any] = {f"level:{unit}": 3 for unit in KEPT}
+    start = Start(projection=later, seed=0, anchors=[plain])
+    begun, other = (FrontSampler([make_sampler("budgeted", start)], 0, at) for at in (6, 0))
+    assert begun.propose(study).source == "anchor"
+    assert other.propose(study).source != "anchor"
+
+
 def test_a_pickled_front_goes_on(opened: Opened) -> None:
     study = opened(sampler())
     for _ in range(7):
@@ -215,7 +227,7 @@ def test_samplers_along_fronts_are_not(name: str) -> None:
 def test_a_resumed_front_aims_where_it_did() -> None:
     front, study = sampler(), optuna.create_study(directions=["minimize"] * 2)
     study.set_user_attr("tightened at macs=50%", {"limits": {"macs": 0.9}, "trials": 20})
-    request = SimpleNamespace(pareto=Pareto("macs"))
+    request = SimpleNamespace(traded="macs")
     aim_as_before(cast(Session, SimpleNamespace(request=request, sampler=front, study=study)))
     assert [one.projection.tightened for one in front.samplers] == [{}, {"macs": 0.9}, {}]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from autoprune.artifacts.goal import Goal, LimitTried
 from autoprune.artifacts.result import (
     Checks,
     LatencyCheck,
@@ -19,6 +20,7 @@ from autoprune.artifacts.result import (
     UnitCut,
 )
 from autoprune.core.progress import Progress
+from autoprune.reporting.goal import goal_rows
 from autoprune.reporting.markdown import escape_markdown, render_markdown
 from autoprune.reporting.progress import PlainProgress, progress_for
 from autoprune.reporting.rows import bar, budget_rows, effort_line
@@ -253,3 +255,60 @@ def test_what_was_spared_is_told_with_how_it_was_audited(
         "210 candidates were not scored, as by prediction they could not beat the best; " in line
     )
     assert line.endswith(told)
+
+
+# --- the smallest model within a drop
+
+
+def within_a_drop(**changes: Any) -> Result:
+    limits = [
+        LimitTried(limit="macs=40%", within=False, drop=2.5, share=0.398, evaluations=4),
+        LimitTried(limit="macs=60%", within=True, drop=0.5, share=0.5, evaluations=3),
+        LimitTried(
+            limit="macs=50%",
+            within=False,
+            drop=None,
+            share=None,
+            evaluations=2,
+            reason="None | could be scored.",
+        ),
+    ]
+    goal: dict[str, Any] = {
+        **{"max_drop": 1.0, "minimise": "macs", "drop_search": 0.5, "drop_test": 1.25},
+        **{"standard_error": 0.314, "ended": "trials", "trials": 9, "limits": limits},
+    }
+    return make_result().model_copy(update={"goal": Goal(**goal | changes)})
+
+
+def test_the_drop_is_told_on_both_splits_and_too_much_is_marked() -> None:
+    result = within_a_drop()
+    stream = io.StringIO()
+    print_report(result, Path("runs/mine"), Console(file=stream, width=120))
+    for text in (stream.getvalue(), render_markdown(result)):
+        search, test = (line for line in text.splitlines() if "split (" in line)
+        assert "0.50 ± 0.31 points" in search
+        assert "1 point " in search
+        assert "within" in search
+        assert "1.25 points" in test
+        assert "MORE" in test
+        assert "the trials were used up" in text
+    assert goal_rows(within_a_drop(drop_test=1.0).goal)[1][3]  # type: ignore[arg-type]
+
+
+def test_a_drop_without_its_error_is_told_without() -> None:
+    goal = within_a_drop(standard_error=None).goal
+    assert goal is not None
+    assert goal_rows(goal)[0][2] == "0.50 points"
+
+
+def test_each_limit_is_a_row_and_reasons_cannot_break_it() -> None:
+    rows = [line for line in render_markdown(within_a_drop()).splitlines() if "| macs=" in line]
+    assert rows == [
+        "| macs=40% | 4 | 39.8% | 2.50 points | too much |",
+        "| macs=60% | 3 | 50.0% | 0.50 points | within |",
+        r"| macs=50% | 2 |  |  | None \| could be scored. |",
+    ]
+
+
+def test_without_a_drop_nothing_is_said_of_one() -> None:
+    assert "Drop" not in render_markdown(make_result())

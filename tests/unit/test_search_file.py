@@ -56,8 +56,11 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         runner: local
         pareto: {flops: 1M..4M}
         points: 3
+        max_drop: 1.5
+        minimise: flops
         """,
     )
+    assert (file.max_drop, file.minimise) == (1.5, "macs")
     assert (file.pareto, file.points) == (Pareto.parse("macs=500K..2M"), 3)
     assert file.model.args == {"width": 8}
     assert file.budget == Budget.parse("macs=1M,size=1MB")

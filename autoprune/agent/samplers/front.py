@@ -22,14 +22,16 @@ class FrontSampler(PolicySampler):
         samplers: One for each limit, the tightest first; each limit holds those before it. One
             alone searches at its limit in a study of a front.
         seed: Seed of the run.
+        begun: Policies that the study held before these limits were searched.
     """
 
     objectives: ClassVar[int] = 2
     goes_on: ClassVar[bool] = False  # the sampler of the highest limit does, if any
 
-    def __init__(self, samplers: Sequence[PolicySampler], seed: int) -> None:
+    def __init__(self, samplers: Sequence[PolicySampler], seed: int, begun: int = 0) -> None:
         super().__init__(samplers[-1].projection, seed)
         self.samplers = samplers
+        self._begun = begun
         self.needs_trial = samplers[-1].needs_trial
 
     def aim(self, policy: Policy) -> Projection:
@@ -40,7 +42,7 @@ class FrontSampler(PolicySampler):
     def _next(
         self, study: Study, trial: FrozenTrial | None, known: Known, rng: np.random.Generator
     ) -> Proposal | None:
-        turn, at = divmod(known.started, len(self.samplers))
+        turn, at = divmod(known.started - self._begun, len(self.samplers))
         for sampler in (*self.samplers[at:], *self.samplers[:at]):
             found = sampler.proposal(study, trial, known, turn)
             if found.row.tobytes() not in known.tried:

@@ -113,7 +113,7 @@ def _cmaes(seed: int) -> BaseSampler:
 
 
 def check_along_fronts(name: str) -> None:
-    """Refuse a sampler that cannot search a front.
+    """Refuse a sampler that cannot search at several limits in one study.
 
     Raises:
         ConfigError: If it cannot, or there is none of that name.
@@ -122,8 +122,9 @@ def check_along_fronts(name: str) -> None:
         ours = (one for one in SAMPLERS if SAMPLERS.origin(one) == "autoprune")
         able = [one for one in ours if SAMPLERS.get(one).along_fronts]
         raise ConfigError(
-            f"The sampler {name!r} searches inside one budget, not along a front. Choose one of "
-            f"{', '.join(able)}, or search once for each limit."
+            f"The sampler {name!r} searches inside one budget, not at several limits, as along a "
+            f"front or for the smallest model within a drop. Choose one of {', '.join(able)}, or "
+            "search once for each limit."
         )
 
 

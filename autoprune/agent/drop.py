@@ -1,0 +1,37 @@
+"""How sure a drop of quality is: its standard error on the search split."""
+
+import math
+
+import numpy as np
+from torch import nn
+
+from autoprune.core.fingerprint import seed_from
+from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.search_split import SearchSplit
+
+
+def drop_error(scorer: Scorer, pruned: nn.Module) -> float | None:
+    """Return the standard error of the drop from the dense to a pruned model, in points.
+
+    Both are measured on the same batches; the spread of the paired differences of their metric is
+    what counts, so what is hard for both adds nothing. None where there is one batch.
+
+    Args:
+        scorer: What measured the pruned model.
+        pruned: The model, on whatever device.
+    """
+    seed = seed_from(scorer.seed, "search")
+    split = SearchSplit(scorer.task, scorer.model, "metric", seed, scorer.device)
+    models = (scorer.model, pruned.to(scorer.device))
+    before, after = (np.array(_metric_by_batch(split, model)) for model in models)
+    gaps = after - before
+    if len(gaps) < 2:
+        return None
+    return 100 * float(gaps.std(ddof=1)) / math.sqrt(len(gaps))
+
+
+def _metric_by_batch(split: SearchSplit, model: nn.Module) -> tuple[float, ...]:
+    """Return the negative metric of each batch, weighted so that the mean is that of all."""
+    reading = split.reading()
+    split.extend(reading, model, 1.0)
+    return reading.stage(0).values

@@ -1,0 +1,125 @@
+"""One search for the smallest model within a drop of quality: from the request to the result."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from autoprune.agent.attempts import Attempt
+from autoprune.agent.descent import Descent
+from autoprune.agent.drop import drop_error
+from autoprune.agent.finished import finished
+from autoprune.agent.gate import Gate
+from autoprune.agent.outcomes import OUTRUN, RECOVERED
+from autoprune.agent.request import Request
+from autoprune.agent.result import SearchResult, finish
+from autoprune.agent.run import run
+from autoprune.agent.samplers.names import check_along_fronts
+from autoprune.agent.session import Session
+from autoprune.artifacts.goal import Ended, Goal, LimitTried
+from autoprune.artifacts.result import Measured
+from autoprune.core.budget import written
+from autoprune.core.tolerance import Tolerance, points
+from autoprune.errors import BudgetError
+from autoprune.storage.records import Evaluation
+
+
+def run_tolerance(request: Request) -> SearchResult:
+    """Search at one limit after the other, verify the smallest model within the drop, write it.
+
+    Raises:
+        InputError: If anything given cannot be used, or nothing within the drop was found.
+        VerificationError: If the winner fails a check; nothing is written as a result then.
+    """
+    check_along_fronts(request.sampler)
+    return run(request, finished, _search)
+
+
+def _search(session: Session) -> SearchResult:
+    request, tolerance = session.request, session.request.tolerance
+    assert tolerance is not None
+    with Gate.open(session.prepared.pricing.latencies, request.budget) as gate:
+        descent = Descent(session, tolerance, session.loop(), gate)
+        ended = descent.run()
+    best = descent.smallest
+    if best is None:
+        raise _nothing_within(descent, tolerance, ended)
+    return _finish(descent, best, ended)
+
+
+def _finish(descent: Descent, best: Attempt, ended: Ended) -> SearchResult:
+    """Verify the smallest model within the drop, measure it on the test split, write it."""
+    session, found = descent.session, best.found
+    assert found is not None
+    budget = descent.budget(best.limit)
+    model, winner = session.evaluations.finalist(found.policy).finish()
+    goal_of = partial(_goal, descent, drop_error(session.evaluations.scorer, model), ended)
+    return finish(
+        replace(session.request, budget=budget),
+        session.prepared,
+        model,
+        winner,
+        session.cost(descent.loop, _finalists(session)),
+        found.measurements(budget.limits),
+        goal_of=goal_of,
+    )
+
+
+def _finalists(session: Session) -> list[Evaluation]:
+    """Return all that were fine-tuned further at any limit, in earlier sessions too."""
+    stored = session.evaluations.database.evaluations(session.evaluations.run_id)
+    return [one for one in stored if one.outcome.startswith((RECOVERED, OUTRUN))]
+
+
+def _goal(
+    descent: Descent, error: float | None, ended: Ended, dense: Measured, pruned: Measured
+) -> Goal:
+    tolerance = descent.tolerance
+    return Goal(
+        max_drop=tolerance.max_drop,
+        minimise=tolerance.cost,
+        drop_search=points(dense.quality_search, pruned.quality_search),
+        drop_test=points(dense.quality_test, pruned.quality_test),
+        standard_error=error,
+        ended=ended,
+        trials=descent.session.request.trials,
+        limits=_limits(descent.tried, tolerance, dense.quality_search),
+    )
+
+
+def _limits(tried: Sequence[Attempt], tolerance: Tolerance, dense: float) -> list[LimitTried]:
+    before = [0, *(one.evaluations for one in tried)]
+    return [
+        LimitTried(
+            limit=written(tolerance.cost, one.limit),
+            within=one.holds(tolerance, dense),
+            drop=points(dense, one.found.quality) if one.found else None,
+            share=one.found.share if one.found else None,
+            evaluations=one.evaluations - earlier,
+            reason=one.reason,
+        )
+        for one, earlier in zip(tried, before, strict=False)
+    ]
+
+
+def _nothing_within(descent: Descent, tolerance: Tolerance, ended: Ended) -> BudgetError:
+    """Return what says that there is no such model, and what came closest."""
+    dense, best = descent.session.prepared.dense_quality, descent.best
+    cost, metric = tolerance.cost, descent.session.request.task.metric_name
+    if best is not None and best.found is not None:
+        drop, share = points(dense, best.found.quality), best.found.share
+        closest = (
+            f"The best one drops by {drop:.2f} points and has {share:.1%} of the dense model's "
+            f"{cost} (found at {written(cost, best.limit)})."
+        )
+    else:
+        closest = next((one.reason for one in descent.tried), "Nothing was tried.")
+    return BudgetError(
+        f"No model within {tolerance.text} of the dense model's {metric} on the "
+        f"search split was found at {len(descent.tried)} limits on {cost}, with "
+        f"{len(descent.loop.scored)} policies scored{_END[ended]}. {closest} What was scored is "
+        "kept: resume with more trials (--trials, --if-exists resume), or allow a larger drop or "
+        "a longer recovery (recovery.recover_steps) in another folder."
+    )
+
+
+_END = {"narrow": "", "trials": " and the trials used up", "time": " when the time was over"}

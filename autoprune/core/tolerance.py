@@ -1,0 +1,98 @@
+"""The smallest model within a drop of quality, in place of the best one within a budget."""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from autoprune.core.bisection import PRECISION
+from autoprune.core.budget import Budget, Limit
+from autoprune.core.numbers import check_at_least
+from autoprune.errors import BudgetError, ConfigError
+
+MINIMISED = "macs"
+_UPPER = Limit(1 - PRECISION, relative=True)
+_ROUNDING = 1e-9  # of points: 0.98 - 0.97 is not quite 0.01
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How much quality may be given up, and for what.
+
+    Args:
+        max_drop: Points of quality that may be lost at most: 100 x the task's metric.
+        cost: The cost that is to be low, as in a `Budget`.
+
+    Raises:
+        ConfigError: If the drop is no number of at least 0.
+    """
+
+    max_drop: float
+    cost: str = MINIMISED
+
+    def __post_init__(self) -> None:
+        check_max_drop(self.max_drop)
+
+    @classmethod
+    def parse(cls, max_drop: float, minimise: str | None = None) -> "Tolerance":
+        """Read a drop and the name of a cost, ``macs`` or ``latency@onnxruntime``.
+
+        Raises:
+            ConfigError: If the drop is no number of at least 0, or a target is not understood.
+            BudgetError: If the cost is none.
+        """
+        return cls(max_drop, MINIMISED if minimise is None else parse_cost(minimise))
+
+    def __str__(self) -> str:
+        return f"lowest {self.cost} within {self.text}"
+
+    @property
+    def text(self) -> str:
+        """The drop, as a sentence has it."""
+        return f"{self.max_drop:g} point{'' if self.max_drop == 1 else 's'}"
+
+    def widest(self, budget: Budget | None) -> Budget:
+        """Return the budget of the highest limit: its own, else just below the dense model."""
+        limits = dict(budget.limits) if budget else {}
+        return Budget(limits | {self.cost: limits.get(self.cost, _UPPER)})
+
+    def allows(self, drop: float) -> bool:
+        """Tell whether a drop, in points, is not too much."""
+        return drop <= self.max_drop + _ROUNDING
+
+    def holds(self, dense: float, quality: float) -> bool:
+        """Tell whether a quality is within the drop from the dense model's."""
+        return self.allows(points(dense, quality))
+
+
+def points(dense: float, quality: float) -> float:
+    """Return the drop from the dense model's quality in points; below 0 where it rose."""
+    return 100 * (dense - quality)
+
+
+def check_max_drop(given: Any) -> float:
+    """Return a drop.
+
+    Raises:
+        ConfigError: If it is no finite number of at least 0.
+    """
+    check_at_least("max_drop", given, 0, int | float)
+    if given == inf:
+        raise ConfigError("max_drop must be finite: points of quality, like 1.0. Got inf.")
+    return float(given)
+
+
+def parse_cost(given: str) -> str:
+    """Return the name that a budget uses for a cost: ``flops`` is ``macs``.
+
+    Raises:
+        BudgetError: If it is none.
+        ConfigError: If a target is not understood.
+    """
+    try:
+        (cost,) = Budget.parse({str(given).strip(): str(_UPPER)}).limits
+    except BudgetError as err:
+        raise BudgetError(
+            f"What is to be minimised is a cost: macs, params, size, memory, sparse_macs, "
+            f"sparse_size or 'latency@onnxruntime'. Got {given!r}. As a limit it says: {err}"
+        ) from err
+    return cost
