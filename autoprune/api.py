@@ -172,7 +172,7 @@ def search(
             as a baseline (``minimax``, ``uniform``).
         sensitivity: Whether ``budgeted``, ``spdy`` and ``minimax`` start from the sensitivity
             table, which is measured if the database does not know it.
-        rollback: Share of the trials, from 0 to 1, in which ``budgeted`` scores an alternative to
+        rollback: Share of the trials, at most, in which ``budgeted`` scores an alternative to
             a decision of the best policy so far; the ledger keeps what came of it. 0 examines
             none.
         warm_start: Folders of earlier runs on the same or a similar model. Their best policies

@@ -47,7 +47,7 @@ class Request:
             highest limit then.
         database: URL or file of the database that runs share; None for the user's own.
         warm_start: Folders of earlier runs whose evaluations the search starts from.
-        rollback: Share of the proposals of our sampler that are alternatives to decisions.
+        rollback: Share of our sampler's proposals, at most, that examine decisions.
         progress: Told what happens.
     """
 

@@ -76,8 +76,8 @@ def search(
             min=0,
             max=1,
             metavar="SHARE",
-            help="Share of the trials in which budgeted scores an alternative to a decision of "
-            "the best policy so far; see autoprune ledger.",
+            help="Share of the trials, at most, in which budgeted scores an alternative to a "
+            "decision of the best policy so far; see autoprune ledger.",
         ),
     ] = None,
     warm_start: Annotated[

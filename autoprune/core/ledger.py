@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from autoprune.core.policy import Policy
 
-ROLLBACK = 0.3  # share of the proposals that examine a decision, unless told otherwise
+ROLLBACK = 0.5  # share of the proposals, at most, that examine a decision
 
 
 class Outcome(StrEnum):

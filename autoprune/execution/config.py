@@ -100,7 +100,7 @@ class SearchFile(BaseModel):
         sampler: What proposes policies: budgeted, spdy, tpe, cmaes, nsga2, random, minimax or
             uniform.
         sensitivity: Whether budgeted, spdy and minimax start from the sensitivity table.
-        rollback: Share of the trials, 0 to 1, in which budgeted scores an alternative to a
+        rollback: Share of the trials, at most, in which budgeted scores an alternative to a
             decision of the best policy so far.
         pareto: A cost, or ``COST=LOW..HIGH``: several models along a front in place of one. The
             budget may be left out then.

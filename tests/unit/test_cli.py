@@ -56,6 +56,10 @@ RESULT = {
     "search": {
         **{"evaluations": 7, "sample_forwards": 1.0, "seconds": 1.0, "seed": 0},
         **{"sampler": "budgeted", "sensitivity_forwards": 0.0, "stopped": 1, "warm_start": 0},
+        "rollback": {
+            **{"examined": 0, "reverted": 0, "together": 0},
+            **{"quality_regained": 0.0, "sample_forwards": 0.0},
+        },
         "predictions": {
             **{"count": 3, "spearman": 0.5, "coverage": 1.0, "ranked": 2, "spared": 4},
             **{"audited": 1, "wrong": 0, "wrong_at_most": 0.95},

@@ -11,7 +11,7 @@ from autoprune.agent.encoding import Floats, Params, Rows
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler, Proposal
 from autoprune.agent.samplers.belief import Belief, Forecaster
-from autoprune.agent.samplers.decisions import Decisions, Units, harmful
+from autoprune.agent.samplers.decisions import Decisions, harmful
 from autoprune.agent.samplers.known import Examined, Known
 from autoprune.agent.samplers.pool import Pool
 from autoprune.predictor.prequential import Reliability, Screening
@@ -21,6 +21,7 @@ _INCUMBENTS = 5
 _ALLOCATED, _SWITCHED, _CROSSED, _RANDOM = 6, 128, 32, 32
 _LOOKED_AT = 24  # candidates, best first, that are filled up to find a new one
 _ENOUGH = 8  # predictions, before their rank correlation tells anything
+_PROMISE = 0.25  # of the improvement expected of the best candidate, to examine a decision instead
 _DOUBT = 0.5  # spread of the logarithm of coefficients of which scores tell nothing
 
 
@@ -43,7 +44,8 @@ class BudgetedSampler(PolicySampler):
         gate: Rank correlation of predictions with scores so far; below it they decide nothing.
         predicts: Whether scores are predicted; without it proposals are drawn from the pool.
         coefficients: Whether allocations follow what scores tell of single units.
-        rollback: Share of proposals that are alternatives to decisions of the best policy.
+        rollback: Share of proposals, at most, that are alternatives to decisions of the best
+            policy.
         switches: Whether the pool holds policies with pairs of units switched.
     """
 
@@ -78,11 +80,6 @@ class BudgetedSampler(PolicySampler):
     ) -> Proposal | None:
         belief = self._forecaster.belief(known) if self._predicts else None
         trusted = belief is not None and self._trusted(belief.record)
-        best = known.best(1, self._inside(known) & np.isfinite(known.final))
-        if belief is not None and trusted and len(best) and self._examines(known):
-            found = self._alternative(best[0], known, belief)
-            if found is not None:
-                return found
         drawn = self._drawn(known, belief if trusted else None, rng)
         if not drawn:
             return None
@@ -91,7 +88,8 @@ class BudgetedSampler(PolicySampler):
         screening = self._screened(drawn, known, belief, rng) if trusted else None
         chosen = screening is not None and not screening.audit
         row, source = self._new(_ranked(drawn, belief) if chosen else drawn, known.tried)
-        return Proposal(row, source, *belief.interval(row), screening, belief.record)
+        usual = Proposal(row, source, *belief.interval(row), screening, belief.record)
+        return self._rolled_back(usual, known, belief) if chosen else usual
 
     def examine(self, study: Study, row: Rows) -> Proposal | None:
         """Return an alternative to a decision of a policy; None if every one was examined.
@@ -108,30 +106,29 @@ class BudgetedSampler(PolicySampler):
         """Tell whether the share of proposals that examine decisions is not reached yet."""
         return len(known.examined) + 1 <= self._rollback * (known.started + 1)
 
-    def _alternative(self, row: Rows, known: Known, belief: Belief) -> Proposal | None:
-        """Return the alternative to a decision of a policy that may improve it most.
+    def _rolled_back(self, usual: Proposal, known: Known, belief: Belief) -> Proposal:
+        """Return an alternative to a decision of the best policy in place of ``usual``.
 
-        The decision with the highest regret is examined, by what is expected; none twice.
+        Or ``usual``, where the share of such proposals is reached, or none is expected to
+        improve nearly as much.
         """
-        stages = self._decisions.open(row, known, belief)
-        found = (self._to_one_of(units, row, known, belief) for units in stages)
-        return next((one for one in found if one is not None), None)
+        best = known.best(1, self._inside(known) & np.isfinite(known.final))
+        if not len(best) or not self._examines(known):
+            return usual
+        found = self._alternative(best[0], known, belief)
+        if found is None:
+            return usual
+        gains = belief.improvement(np.stack([found.row, usual.row]))
+        return found if gains[0] >= _PROMISE * gains[1] else usual
 
-    def _to_one_of(
-        self, decisions: Sequence[Units], row: Rows, known: Known, belief: Belief
-    ) -> Proposal | None:
-        rows, owners = self._decisions.alternatives(row, decisions)
-        if not len(rows):
+    def _alternative(self, row: Rows, known: Known, belief: Belief) -> Proposal | None:
+        """Return the alternative that may improve a policy most, None if there is none."""
+        found = self._decisions.best_alternative(row, known, belief)
+        if found is None:
             return None
-        order = np.argsort(-belief.improvement(rows), kind="stable")[:_LOOKED_AT]
-        filled = self._filled(rows[order])
-        gains = belief.improvement(filled)
-        for at in np.argsort(-gains, kind="stable"):
-            if filled[at].tobytes() not in known.tried:
-                examined = Examined(row, owners[order[at]], reverted=False)
-                told = belief.interval(filled[at])
-                return Proposal(filled[at], "rollback", *told, None, belief.record, examined)
-        return None
+        told = belief.interval(found[0])
+        examined = Examined(row, found[1], reverted=False)
+        return Proposal(found[0], "rollback", *told, None, belief.record, examined)
 
     def _drawn(
         self, known: Known, belief: Belief | None, rng: np.random.Generator

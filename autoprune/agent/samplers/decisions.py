@@ -13,6 +13,7 @@ from autoprune.agent.samplers.pool import Pool
 
 Units = tuple[int, ...]  # numbers of units, in the order of an `Encoding`
 _LOOKED_AT = 12  # decisions whose alternatives are drawn, those that cost most quality first
+_FILLED = 24  # alternatives, best first, that take back what they leave of the budget
 _TOGETHER = 6  # units that are looked at in pairs
 
 
@@ -29,6 +30,30 @@ class Decisions:
     """
 
     pool: Pool
+
+    def best_alternative(
+        self, row: Rows, known: Known, belief: Belief
+    ) -> tuple[Rows, Units] | None:
+        """Return what may improve a policy most without one of its decisions, and which one.
+
+        The decision of the highest regret is examined, by what is expected; none twice.
+
+        Args:
+            row: The policy, which was scored.
+            known: What was tried and examined before.
+            belief: What is expected of policies.
+        """
+        for decisions in self.open(row, known, belief):
+            rows, owners = self.alternatives(row, decisions)
+            if not len(rows):
+                continue
+            order = np.argsort(-belief.improvement(rows), kind="stable")[:_FILLED]
+            levels, methods = self.pool.encoding.split(rows[order])
+            filled = self.pool.encoding.join(self.pool.projection.filled(levels), methods)
+            for at in np.argsort(-belief.improvement(filled), kind="stable"):
+                if filled[at].tobytes() not in known.tried:
+                    return filled[at], owners[order[at]]
+        return None
 
     def open(self, row: Rows, known: Known, belief: Belief) -> Iterator[list[Units]]:
         """Yield decisions that were not examined yet, those expected to cost most first.

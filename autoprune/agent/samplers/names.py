@@ -33,7 +33,8 @@ class Start:
         anchors: Parameters proposed first.
         errors: What is given up, as for `Pool`; None where nothing was measured.
         earlier: What earlier runs found, in rows of this one.
-        rollback: Share of proposals that are alternatives to decisions of the best policy.
+        rollback: Share of proposals, at most, that are alternatives to decisions of the best
+            policy.
     """
 
     projection: Projection
