@@ -54,6 +54,7 @@ class Fake:
     scored: Counter[str] = field(default_factory=Counter)
     tuned: Counter[str] = field(default_factory=Counter)
     dies_after: int | None = None
+    recover: Any = None
     recovery: Any = field(default_factory=lambda: SimpleNamespace(finalists=2, recover_steps=8))
 
     @property
@@ -116,7 +117,9 @@ def made(tmp_path: Path) -> Iterator[Made]:
 
         def at_limit(inside: Projection, number: int, begun: int) -> FrontSampler:
             return FrontSampler(
-                [make_sampler("budgeted", Start(projection=inside, seed=0))], 0, begun
+                [make_sampler("budgeted", Start(projection=inside, seed=0, rollback=0.0))],
+                0,
+                begun,
             )
 
         first = at_limit(projection, 0, 0)
