@@ -14,6 +14,7 @@ from autoprune.agent.samplers.belief import Belief, Forecaster
 from autoprune.agent.samplers.decisions import Decisions, harmful
 from autoprune.agent.samplers.known import Examined, Known
 from autoprune.agent.samplers.pool import Pool
+from autoprune.core.ledger import ROLLBACK
 from autoprune.predictor.prequential import Reliability, Screening
 
 Candidate = tuple[Rows, str]  # a row and its source
@@ -61,7 +62,7 @@ class BudgetedSampler(PolicySampler):
         gate: float = 0.3,
         predicts: bool = True,
         coefficients: bool = True,
-        rollback: float = 0.0,
+        rollback: float = ROLLBACK,
         switches: bool = True,
     ) -> None:
         super().__init__(projection, seed, anchors)
