@@ -21,7 +21,7 @@ WEIGHTS = np.array([1.0, 10.0, 1.0, 3.0, 1.0, 1.0])
 
 
 def a_sampler(**options: Any) -> BudgetedSampler:
-    return BudgetedSampler(PROJECTION, 0, **options)
+    return BudgetedSampler(PROJECTION, 0, **{"rollback": 0.0, **options})
 
 
 def score(sampler: BudgetedSampler, row: Rows) -> float:

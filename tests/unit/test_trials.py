@@ -34,7 +34,7 @@ def url(tmp_path: Path) -> str:
 
 @pytest.fixture
 def sampler() -> BudgetedSampler:
-    return BudgetedSampler(PROJECTION, 0)
+    return BudgetedSampler(PROJECTION, 0, rollback=0.0)
 
 
 @pytest.fixture

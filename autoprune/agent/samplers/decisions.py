@@ -12,8 +12,9 @@ from autoprune.agent.samplers.known import Bools, Known
 from autoprune.agent.samplers.pool import Pool
 
 Units = tuple[int, ...]  # numbers of units, in the order of an `Encoding`
-_LOOKED_AT = 12  # decisions whose alternatives are drawn, those that cost most quality first
+_LOOKED_AT = 8  # decisions whose alternatives are drawn, those that cost most quality first
 _FILLED = 24  # alternatives, best first, that take back what they leave of the budget
+_ALL = -1  # all other units pay
 _TOGETHER = 6  # units that are looked at in pairs
 
 
@@ -114,38 +115,29 @@ class Decisions:
 
     def _paid(self, undone: Rows, units: Units) -> Rows:
         """Return ways to bring a policy back inside the budget that leave ``units`` alone."""
-        levels, methods = self.pool.encoding.split(undone)
-        if self.pool.projection.meets(levels[None])[0]:
+        encoding, projection = self.pool.encoding, self.pool.projection
+        levels, methods = encoding.split(undone)
+        others = np.setdiff1d(np.flatnonzero(~projection.free), units)
+        payers, rows = self._cut_more(levels, others)
+        inside = projection.meets(np.concatenate([levels[None], rows]))
+        if inside[0]:
             return undone[None]
-        others = np.setdiff1d(np.flatnonzero(~self.pool.projection.free), units)
-        paid = [*self._by_one(levels, others), *self._by_all(levels, others)]
-        if not paid:
-            return np.zeros((0, len(undone)), np.int64)
-        rows = np.stack(paid)
-        return self.pool.encoding.join(rows, np.broadcast_to(methods, rows.shape))
+        able = np.flatnonzero(inside[1:])
+        _, least = np.unique(payers[able], return_index=True)  # levels rise for each payer
+        found = rows[able[least]]
+        return encoding.join(found, np.broadcast_to(methods, found.shape))
 
-    def _by_all(self, levels: Rows, others: Rows) -> Iterator[Rows]:
-        """Yield levels where all others are cut as many levels more as it takes."""
-        sizes = self.pool.encoding.levels
-        rows = np.repeat(levels[None], sizes.max(), axis=0)
-        rows[:, others] += np.arange(len(rows))[:, None]
-        rows = np.minimum(rows, sizes - 1)
-        yield from rows[self.pool.projection.meets(rows)][:1]
-
-    def _by_one(self, levels: Rows, others: Rows) -> Iterator[Rows]:
-        """Yield levels where one other unit is cut as much more as it takes, if that is enough."""
+    def _cut_more(self, levels: Rows, others: Rows) -> tuple[Rows, Rows]:
+        """Return payers, and levels where each cuts more, ever more: one unit, or all others."""
         sizes = self.pool.encoding.levels
         steps = [(at, level) for at in others for level in range(levels[at] + 1, sizes[at])]
-        if not steps:
-            return
-        rows = np.repeat(levels[None], len(steps), axis=0)
-        at, level = np.array(steps).T
-        rows[np.arange(len(steps)), at] = level
-        inside, paid = self.pool.projection.meets(rows), set[int]()
-        for number in np.flatnonzero(inside):
-            if int(at[number]) not in paid:
-                paid.add(int(at[number]))
-                yield rows[number]
+        most = int(sizes.max())
+        rows = np.repeat(levels[None], len(steps) + most, axis=0)
+        for number, (at, level) in enumerate(steps):
+            rows[number, at] = level
+        rows[len(steps) :, others] += np.arange(1, most + 1)[:, None]
+        payers = np.array([at for at, _ in steps] + [_ALL] * most)
+        return payers, np.minimum(rows, sizes - 1)
 
 
 def harmful(rows: Rows, known: Known, units: int) -> Bools:
