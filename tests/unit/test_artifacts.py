@@ -317,6 +317,10 @@ RESULT = {
             **{"audited": 1, "wrong": 0, "wrong_at_most": 0.95},
         },
         "warm_start": 9,
+        "rollback": {
+            **{"examined": 5, "reverted": 2, "together": 1},
+            **{"quality_regained": 0.01, "sample_forwards": 50.0},
+        },
     },
     "checks": {
         **{"sliced_equals_masked": True, "budget_met": True},

@@ -270,6 +270,7 @@ def test_a_search_aims_below_its_limit_by_the_error_of_the_fit(
     request: Any = SimpleNamespace(
         **{"model": model, "space": load_space("default"), "seed": 0, "progress": silent},
         **{"budget": Budget.parse("latency=70%@pretends/threads=1"), "pareto": None, "points": 5},
+        tolerance=None,
         database=str(tmp_path / "a.db"),
     )
     first = priced(request, plan, inputs, {})

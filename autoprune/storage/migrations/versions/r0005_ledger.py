@@ -32,7 +32,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_ap_ledger"),
         sa.ForeignKeyConstraint(
-            ["run_id"], ["ap_run.id"], name="fk_ap_ledger_run_id_ap_run", ondelete="CASCADE"
+            ["run_id"], ["ap_run.id"], name="fk_ap_ledger_run_id", ondelete="CASCADE"
         ),
         sa.UniqueConstraint(*key, name="uq_ap_ledger_" + "_".join(key)),
     )
