@@ -3,7 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
-from autoprune.agent.workspace import CONFIG, DATABASE, STUDY
+from autoprune.agent.workspace import CONFIG, DATABASE, STUDY, database_in
 from autoprune.core.ledger import LedgerEntry
 from autoprune.errors import ArtifactError
 from autoprune.storage.database import Database
@@ -20,9 +20,8 @@ def ledger(folder: str | Path) -> list[LedgerEntry]:
     Raises:
         ArtifactError: If there is no run in it.
     """
-    folder = Path(folder)
-    file = folder / DATABASE
-    if not (file.is_file() and (folder / CONFIG).is_file()):
+    file = database_in(Path(folder))
+    if file is None:
         raise ArtifactError(
             f"There is no run in {folder}: it holds no {DATABASE} and {CONFIG}. "
             "Give the folder that a search wrote (--out)."

@@ -96,7 +96,7 @@ class _Race:
         """Run the race, and yield who comes first, second and so on; then who stands in line."""
         first, *later = self._rungs()
         finalists = self.evaluations.scorer.recovery.finalists
-        running = sorted(self._entrants(first, finalists), key=_merit)
+        running = sorted(self._entrants(first, finalists), key=_rank)
         out: list[Finalist] = []
         for rung in later:
             half = ceil(len(running) / 2)
@@ -104,7 +104,7 @@ class _Race:
             for one, _ in running[half:]:
                 one.leave()
             able = ((one, self._reach(one, rung)) for one, _ in running[:half])
-            running = sorted(((one, at) for one, at in able if at is not None), key=_merit)
+            running = sorted(((one, at) for one, at in able if at is not None), key=_rank)
         yield from (one for one, _ in running)
         yield from out
         for one, _ in self._entrants(first, None):
@@ -144,7 +144,8 @@ class _Race:
         finalists = self.evaluations.scorer.recovery.finalists
         done, total = len(self._reached), _visits(len(self._rungs()), finalists)
         furthest = max(stage.steps for stage in self._reached)
-        best = min((stage for stage in self._reached if stage.steps == furthest), key=_worth)
+        reached = (stage for stage in self._reached if stage.steps == furthest)
+        best = min(reached, key=lambda stage: stage.rank)
         pace = (time.monotonic() - self._start) / done
         self.progress(
             Progress(
@@ -163,11 +164,5 @@ def _visits(count: int, finalists: int) -> int:
     return sum(ceil(finalists / 2**at) for at in range(count))
 
 
-def _worth(stage: Stage) -> tuple[float, float]:
-    """Return what sorts the best first: quality, then loss."""
-    assert stage.quality is not None
-    return -stage.quality, stage.value
-
-
-def _merit(entry: tuple[Finalist, Stage]) -> tuple[float, float]:
-    return _worth(entry[1])
+def _rank(entry: tuple[Finalist, Stage]) -> tuple[float, float]:
+    return entry[1].rank

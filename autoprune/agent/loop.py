@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import optuna
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import Trial
 
 from autoprune.agent.encoding import Params, levels_of, policy_of
 from autoprune.agent.evaluations import Evaluations
@@ -69,8 +69,7 @@ class Loop:
     def recall(self) -> None:
         """Take in what was scored before, and start the clock if it does not run yet."""
         for trial in ended(self.study):
-            found = self.evaluations.score(policy_of(trial.params, self.projection.spaces))
-            self._keep(trial, found)
+            self._keep(self.evaluations.score(policy_of(trial.params, self.projection.spaces)))
         self._start = self._start or time.monotonic()
 
     def _run(self) -> None:
@@ -109,7 +108,8 @@ class Loop:
         watcher = Watcher(trial, partial(self._verdict, self.sampler.aim(policy)))
         found = self.evaluations.score(policy, watcher)
         watcher.tell(found.stages)
-        self._keep(trial, found)
+        self._keep(found)
+        self.rollback.judge(trial, found, self.scored)
         costs = self.projection.price(levels_of(params, self.projection.spaces))
         tell(trial, found, costs.as_dict())
         return True
@@ -121,11 +121,8 @@ class Loop:
         least = max(LEAST, self.evaluations.scorer.recovery.finalists)
         return verdict(stages, best, ranked, least)
 
-    def _keep(self, trial: Trial | FrozenTrial, evaluation: Evaluation) -> None:
-        if evaluation.policy.fingerprint in self.scored:
-            return  # in an earlier round of this session
+    def _keep(self, evaluation: Evaluation) -> None:
         self.scored[evaluation.policy.fingerprint] = evaluation
-        self.rollback.judge(trial, evaluation, self.scored)
 
     def _report(self, pace: float | None, note: str | None = None) -> None:
         inside = (one for one in self.ranked() if self.projection.aims_at(one.policy))

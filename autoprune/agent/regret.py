@@ -1,8 +1,5 @@
 """Whether a decision was harmful: its policy against an alternative, on the same samples."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from autoprune.agent.judge import chance_worse
 from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.projection import Projection
@@ -68,6 +65,6 @@ def _outcome(
     return Outcome.REVERTED if chance is not None and chance < threshold else Outcome.NOISE
 
 
-def _costs(projection: Projection, evaluation: Evaluation) -> Mapping[str, float]:
-    found: dict[str, Any] = projection.costs_of(evaluation.policy).as_dict()
+def _costs(projection: Projection, evaluation: Evaluation) -> dict[str, float]:
+    found = projection.costs_of(evaluation.policy).as_dict()
     return {name: float(value) for name, value in found.items()}

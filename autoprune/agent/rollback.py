@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import Trial
 
 from autoprune.agent.encoding import Encoding
 from autoprune.agent.projection import Projection
@@ -21,34 +22,33 @@ class Rollback:
 
     Args:
         ledger: Where every decision that was examined is kept.
-        encoding: The form of rows.
         projection: What knows costs.
     """
 
     ledger: Ledger
-    encoding: Encoding
     projection: Projection
 
     def judge(
-        self, trial: Trial | FrozenTrial, after: Evaluation, scored: Mapping[str, Evaluation]
+        self, trial: Trial, after: Evaluation, scored: Mapping[str, Evaluation]
     ) -> LedgerEntry | None:
         """Judge the alternative of a trial, None if it is none, and keep what came of it.
 
-        It may be judged again, after a crash say: that changes nothing.
+        It is judged before the trial is told, so what ended is in the ledger. After a crash in
+        between it is judged again, in another trial: that changes nothing.
 
         Args:
-            trial: The trial; if it is still running it keeps whether the decision was reverted.
+            trial: The trial, which is told whether the decision was reverted.
             after: Its evaluation.
             scored: Evaluations by fingerprint of the policy, that of the decision among them.
         """
         attributes = trial.user_attrs
-        decision = examined_by(attributes, self.encoding)
+        decision = examined_by(attributes, self._encoding)
         if decision is None:
             return None
-        before = scored.get(self.encoding.policy(decision.row).fingerprint)
+        before = scored.get(self._encoding.policy(decision.row).fingerprint)
         if before is None or before.score is None:
             return None
-        names = list(self.encoding.spaces)
+        names = list(self._encoding.spaces)
         entry = examined(
             tuple(names[at] for at in decision.units),
             before,
@@ -56,11 +56,14 @@ class Rollback:
             self.projection,
             _expected(attributes),
         )
-        if isinstance(trial, Trial):
-            reverted = entry.outcome is Outcome.REVERTED
-            trial.set_user_attr(REGRET, {"reverted": reverted, "outcome": str(entry.outcome)})
+        reverted = entry.outcome is Outcome.REVERTED
+        trial.set_user_attr(REGRET, {"reverted": reverted, "outcome": str(entry.outcome)})
         self.ledger.add(entry)
         return entry
+
+    @cached_property
+    def _encoding(self) -> Encoding:
+        return Encoding(self.projection.spaces)
 
 
 def _expected(attributes: Mapping[str, Any]) -> float | None:

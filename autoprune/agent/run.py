@@ -27,7 +27,7 @@ from autoprune.agent.samplers.names import SAMPLERS
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.session import Session
 from autoprune.agent.warm_start import WarmStart
-from autoprune.agent.workspace import CONFIG, DATABASE, LATENCY, STUDY, Workspace
+from autoprune.agent.workspace import LATENCY, STUDY, Workspace, database_in
 from autoprune.core.progress import Progress
 from autoprune.cost.latency.runtimes import check_measurable
 from autoprune.evaluation.randomness import isolated
@@ -108,8 +108,8 @@ def run(
 
 def kept_evaluations(folder: Path) -> int:
     """Return how many evaluations a run's folder holds; 0 if there is no run in it."""
-    file = folder / DATABASE
-    if not (file.is_file() and (folder / CONFIG).is_file()):
+    file = database_in(folder)
+    if file is None:
         return 0
     with closing(Database.open(sqlite_url(file))) as database:
         run = database.find_run(STUDY)

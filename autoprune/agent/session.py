@@ -16,7 +16,6 @@ from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.trials import reliability
 from autoprune.artifacts.result import Rolledback, SearchCost
-from autoprune.core.ledger import LedgerTotals
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
 
@@ -50,7 +49,7 @@ class Session:
             study=self.study,
             sampler=self.sampler,
             evaluations=self.evaluations,
-            rollback=Rollback(self.ledger, self.sampler.encoding, self.prepared.projection),
+            rollback=Rollback(self.ledger, self.prepared.projection),
             trials=self.request.trials,
             timeout=self.request.timeout,
             progress=self.request.progress,
@@ -81,5 +80,5 @@ class Session:
             stopped=sum(map(is_stopped, loop.scored.values())),
             predictions=reliability(self.study),
             warm_start=self.proposers.warm.evaluations,
-            rollback=Rolledback(**LedgerTotals.of(self.ledger.entries()).to_dict()),
+            rollback=Rolledback.of(self.ledger.entries()),
         )

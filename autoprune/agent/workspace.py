@@ -32,6 +32,12 @@ _MAY_CHANGE = {"trials", "onnx"}
 _MAY_BE_LEFT_OUT = ("warm_start",)
 
 
+def database_in(folder: Path) -> Path | None:
+    """Return the database of the run in a folder, begun or finished; None if there is no run."""
+    file = folder / DATABASE
+    return file if file.is_file() and (folder / CONFIG).is_file() else None
+
+
 class Workspace:
     """One run's folder, held by one process.
 

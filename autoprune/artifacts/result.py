@@ -1,7 +1,9 @@
 """``result.json``: the versioned summary of a run that other programs build on."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 from pydantic import BaseModel, Field
 
@@ -9,6 +11,7 @@ from autoprune.artifacts.files import write_text
 from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.record import Document, Record
 from autoprune.core.costs import Costs
+from autoprune.core.ledger import LedgerEntry, Outcome
 
 SCHEMA_FILE = Path(__file__).with_name("result.schema.json")
 
@@ -93,6 +96,20 @@ class Rolledback(Record):
     together: int = 0
     quality_regained: float = 0.0
     sample_forwards: float = 0.0
+
+    @classmethod
+    def of(cls, entries: Iterable[LedgerEntry]) -> Self:
+        """Sum up a ledger."""
+        known = list(entries)
+        reverted = [one for one in known if one.outcome is Outcome.REVERTED]
+        gained = ((one.quality_after or 0.0) - one.quality_before for one in reverted)
+        return cls(
+            examined=len(known),
+            reverted=len(reverted),
+            together=sum(len(one.units) > 1 for one in reverted),
+            quality_regained=sum(gained),
+            sample_forwards=sum(one.sample_forwards for one in known),
+        )
 
 
 class SearchCost(Record):

@@ -37,10 +37,10 @@ def ledger(
 
 
 def _content(entries: "list[LedgerEntry]") -> dict[str, Any]:
-    from autoprune.core.ledger import LedgerTotals
+    from autoprune.artifacts.result import Rolledback
 
     return {
         "schema": 1,
-        "totals": LedgerTotals.of(entries).to_dict(),
+        "totals": Rolledback.of(entries).model_dump(),
         "entries": [entry.to_dict() for entry in entries],
     }

@@ -1,9 +1,9 @@
 """The ledger: what became of each decision that was examined."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
 from autoprune.core.policy import Policy
 
@@ -72,8 +72,7 @@ class LedgerEntry:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, the regret and the sentence of the outcome among them."""
-        plain = {name: getattr(self, name) for name in self.__slots__}
-        return plain | {
+        return asdict(self) | {
             "units": list(self.units),
             "policy": self.policy.to_dict(),
             "alternative": self.alternative.to_dict(),
@@ -81,43 +80,4 @@ class LedgerEntry:
             "sentence": self.outcome.value,
             "regret": self.regret,
             "paid_by": list(self.paid_by),
-            "costs_before": dict(self.costs_before),
-            "costs_after": dict(self.costs_after),
         }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LedgerTotals:
-    """What rollback came to.
-
-    Args:
-        examined: Decisions to which an alternative was scored.
-        reverted: How many of them were taken back.
-        together: How many of those were harmful only together with another one.
-        quality_regained: Sum of the quality gained by those taken back.
-        sample_forwards: What all of it took.
-    """
-
-    examined: int = 0
-    reverted: int = 0
-    together: int = 0
-    quality_regained: float = 0.0
-    sample_forwards: float = 0.0
-
-    @classmethod
-    def of(cls, entries: Iterable[LedgerEntry]) -> Self:
-        """Sum up entries."""
-        known = list(entries)
-        reverted = [one for one in known if one.outcome is Outcome.REVERTED]
-        gained = ((one.quality_after or 0.0) - one.quality_before for one in reverted)
-        return cls(
-            examined=len(known),
-            reverted=len(reverted),
-            together=sum(len(one.units) > 1 for one in reverted),
-            quality_regained=sum(gained),
-            sample_forwards=sum(one.sample_forwards for one in known),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON types."""
-        return {name: getattr(self, name) for name in self.__slots__}

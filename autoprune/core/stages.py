@@ -45,6 +45,12 @@ class Stage:
         """What two stages have in common whose batches are the same."""
         return self.steps, self.samples
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What sorts the best first among stages of finalists: quality, then value."""
+        assert self.quality is not None
+        return -self.quality, self.value
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {

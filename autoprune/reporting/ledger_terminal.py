@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from autoprune.core.ledger import LedgerEntry, LedgerTotals, Outcome
+from autoprune.artifacts.result import Rolledback
+from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.policy import Choice, Policy
 from autoprune.reporting.tables import standard_output, table
 from autoprune.reporting.text import change_text, count_text
@@ -17,10 +18,10 @@ def print_ledger(entries: Sequence[LedgerEntry]) -> None:
     """Print every decision that was examined and what it came to, on standard output."""
     console = standard_output()
     console.print(_rows(entries))
-    console.print(Text(totals_line(LedgerTotals.of(entries))), soft_wrap=True)
+    console.print(Text(totals_line(Rolledback.of(entries))), soft_wrap=True)
 
 
-def totals_line(totals: LedgerTotals) -> str:
+def totals_line(totals: Rolledback) -> str:
     """Return what rollback came to, in one sentence."""
     if not totals.examined:
         return "No decision was examined."

@@ -20,9 +20,7 @@ def figures(results: Results) -> dict[str, Any]:
     ``live``: the same of networks, by judged quality. ``_none``: against no switches at all.
     """
     planted, restored = results.get("planted", {}), results.get("restore", {})
-    found = {
-        f"{name}": _gains(results, arm) for name, arm in zip(("", "_none"), WITHOUT, strict=True)
-    }
+    found = {name: _gains(results, arm) for name, arm in zip(("", "_none"), WITHOUT, strict=True)}
     return {
         **{f"gain_points{name}": gain["points"] for name, gain in found.items()},
         **{f"gain_p{name}": gain["p"] for name, gain in found.items()},

@@ -56,7 +56,7 @@ def examine(note: Note, table: str, planted: int, seeds: int, trials: int, first
     facts: dict[str, list[float]] = {name: [] for name in names}
     for seed in range(first, first + seeds):
         with _evaluations(network.scorer(splits)) as evaluations:
-            case = Case.of(objective, network, evaluations, seed)
+            case = Case.of(objective, evaluations, seed)
             row, bad = case.plant(planted)
             if bad:
                 found = case.facts(case.examined(row, trials), bad)
@@ -104,15 +104,14 @@ class Case:
     good: float = 0.0
 
     @classmethod
-    def of(
-        cls, objective: TableObjective, network: Network, evaluations: Evaluations, seed: int
-    ) -> "Case":
+    def of(cls, objective: TableObjective, evaluations: Evaluations, seed: int) -> "Case":
         """Return a case about the best policy of a table."""
-        sampler = BudgetedSampler(objective.projection, seed, errors=errors_of(objective))
+        projection, errors = objective.projection, errors_of(objective)
+        sampler = BudgetedSampler(projection, seed, errors=errors)
         study = optuna.create_study(sampler=sampler)
         made = cls(objective, evaluations, sampler, study, np.random.default_rng(seed))
-        for params in first_proposals(network.plan, objective.projection, errors_of(objective)):
-            made.score(made.sampler.encoding.row(params), {})
+        for params in first_proposals(objective.network.plan, projection, errors):
+            made.score(sampler.encoding.row(params), {})
         return made
 
     def plant(self, count: int) -> tuple[Rows, set[str]]:
@@ -171,8 +170,7 @@ class Case:
     def examined(self, row: Rows, trials: int) -> list[LedgerEntry]:
         """Examine the decisions of a policy, and of what it becomes, until all were."""
         ledger = Ledger(self.evaluations.database, self.evaluations.run_id)
-        projection, encoding = self.objective.projection, self.sampler.encoding
-        rollback = Rollback(ledger, encoding, projection)
+        rollback = Rollback(ledger, self.objective.projection)
         self.score(row, {})
         for _ in range(trials):
             proposal = self.sampler.examine(self.study, row)

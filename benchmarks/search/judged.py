@@ -43,7 +43,7 @@ class Judge:
             compared = {one.policy: self._recover(one.policy) for one in best}
             cost = self.before + sum(one.sample_forwards for one in made[:count])
             cost += sum(forwards for _, forwards in compared.values())
-            chosen = min(compared, key=lambda one: _order(compared[one][0]))
+            chosen = min(compared, key=lambda one: compared[one][0].rank)
             yield [count, cost, *self._test(chosen)]
 
     def _recover(self, policy: Policy) -> tuple[Stage, float]:
@@ -62,8 +62,3 @@ class Judge:
             worth = mean(one.loss for one in made), mean(one.quality for one in made)
             self._tested[policy.fingerprint] = worth
         return self._tested[policy.fingerprint]
-
-
-def _order(stage: Stage) -> tuple[float, float]:
-    assert stage.quality is not None
-    return -stage.quality, stage.value

@@ -1,7 +1,8 @@
 """A small network and data for the rooms that need a model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import optuna
@@ -10,9 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from autoprune.agent.evaluations import Evaluations
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import SearchSpace, UnitSpace
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
@@ -105,3 +109,18 @@ def quiet_optuna() -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     yield
     optuna.logging.set_verbosity(before)
+
+
+@pytest.fixture
+def evaluations_by(tmp_path: Path) -> Iterator[Callable[[Scorer], Evaluations]]:
+    """Return what opens the evaluations of a scorer, all in one new database."""
+    with Database.open(sqlite_url(tmp_path / "autoprune.db")) as database:
+        run_id = database.start_run("run", {}, "model", "data")
+        yield lambda scorer: Evaluations(
+            database=database,
+            run_id=run_id,
+            scorer=scorer,
+            model_fp="model",
+            data_fp="data",
+            folder=tmp_path,
+        )

@@ -1,8 +1,7 @@
 """Successive halving: less training, the same numbers, and nothing lost when it is cut."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +18,6 @@ from autoprune.errors import CandidateError, ConfigError
 from autoprune.evaluation.fine_tune import FineTuning, fine_tune
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
-from autoprune.storage.database import Database
-from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
@@ -31,19 +28,15 @@ RECOVERY = Recovery(score_steps=0, recover_steps=8, finalists=4, calibration_bat
 
 @pytest.fixture
 def evaluations(
-    net: nn.Module, plan: Plan, cost: CostModel, task: Classification, tmp_path: Path
-) -> Iterator[Evaluations]:
+    net: nn.Module,
+    plan: Plan,
+    cost: CostModel,
+    task: Classification,
+    evaluations_by: Callable[[Scorer], Evaluations],
+) -> Evaluations:
     importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
     scorer = Scorer(net, plan, importance, cost, task, RECOVERY, seed=0, device="cpu")
-    with Database.open(sqlite_url(tmp_path / "autoprune.db")) as database:
-        yield Evaluations(
-            database=database,
-            run_id=database.start_run("run", {}, "model", "data"),
-            scorer=scorer,
-            model_fp="model",
-            data_fp="data",
-            folder=tmp_path,
-        )
+    return evaluations_by(scorer)
 
 
 @pytest.fixture

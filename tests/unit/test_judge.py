@@ -197,7 +197,7 @@ def make(
         sampler = ProjectedSampler(projection, 0)
         study = open_study(url, "s", sampler=sampler, pruner=pruner)
         given: dict[str, Any] = {"trials": 10, "timeout": None, "progress": silent} | more
-        rollback = Rollback(Ledger(database, run), sampler.encoding, projection)
+        rollback = Rollback(Ledger(database, run), projection)
         work: dict[str, Any] = {"evaluations": evaluations, "rollback": rollback}
         return Loop(study=study, sampler=sampler, **work, **given)
 

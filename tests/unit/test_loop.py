@@ -26,8 +26,6 @@ from autoprune.evaluation.candidate import Candidate
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import UnitSpace
-from autoprune.storage.database import Database
-from autoprune.storage.engine import sqlite_url
 from autoprune.storage.ledger import Ledger
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
@@ -58,16 +56,8 @@ def scorer(net: nn.Module, plan: Plan, cost: CostModel, task: Classification) ->
 
 
 @pytest.fixture
-def evaluations(scorer: Counting, tmp_path: Path) -> Iterator[Evaluations]:
-    with Database.open(sqlite_url(tmp_path / "autoprune.db")) as database:
-        yield Evaluations(
-            database=database,
-            run_id=database.start_run("run", {}, "model", "data"),
-            scorer=scorer,
-            model_fp="model",
-            data_fp="data",
-            folder=tmp_path,
-        )
+def evaluations(scorer: Counting, evaluations_by: Callable[[Scorer], Evaluations]) -> Evaluations:
+    return evaluations_by(scorer)
 
 
 def asked(evaluations: Evaluations) -> list[tuple[str, int]]:
@@ -232,9 +222,7 @@ def make_loop(
             study=study,
             sampler=sampler,
             evaluations=evaluations,
-            rollback=Rollback(
-                Ledger(evaluations.database, evaluations.run_id), sampler.encoding, projection
-            ),
+            rollback=Rollback(Ledger(evaluations.database, evaluations.run_id), projection),
             trials=trials,
             **given,  # type: ignore[arg-type]
         )

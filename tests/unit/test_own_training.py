@@ -24,8 +24,6 @@ from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.own_training import OwnTraining, size_of
 from autoprune.evaluation.randomness import Randomness
 from autoprune.evaluation.scorer import Scorer
-from autoprune.storage.database import Database
-from autoprune.storage.engine import sqlite_url
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
@@ -209,19 +207,15 @@ def test_what_is_no_such_function_is_refused(given: Any, told: str) -> None:
 
 @pytest.fixture
 def evaluations(
-    net: nn.Module, plan: Plan, cost: CostModel, task: Classification, tmp_path: Path
-) -> Iterator[Evaluations]:
+    net: nn.Module,
+    plan: Plan,
+    cost: CostModel,
+    task: Classification,
+    evaluations_by: Callable[[Scorer], Evaluations],
+) -> Evaluations:
     importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
     scorer = Scorer(net, plan, importance, cost, task, RECOVERY, seed=0, device="cpu")
-    with Database.open(sqlite_url(tmp_path / "autoprune.db")) as database:
-        yield Evaluations(
-            database=database,
-            run_id=database.start_run("run", {}, "model", "data"),
-            scorer=scorer,
-            model_fp="model",
-            data_fp="data",
-            folder=tmp_path,
-        )
+    return evaluations_by(scorer)
 
 
 def using(evaluations: Evaluations, function: Train) -> Evaluations:

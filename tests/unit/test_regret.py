@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from autoprune.agent.projection import Projection
 from autoprune.agent.regret import LEVEL, examined
+from autoprune.artifacts.result import Rolledback
 from autoprune.cli.main import app
-from autoprune.core.ledger import LedgerEntry, LedgerTotals, Outcome
+from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.stages import Stage
 from autoprune.errors import ArtifactError
@@ -129,12 +130,12 @@ def test_an_outcome_of_a_later_version_is_named(ledger: Ledger) -> None:
 
 
 def test_totals_sum_up() -> None:
-    totals = LedgerTotals.of(ENTRIES)
+    totals = Rolledback.of(ENTRIES)
     assert (totals.examined, totals.reverted, totals.together) == (3, 1, 0)
     assert totals.quality_regained == pytest.approx(0.05)
     assert totals.sample_forwards == 200.0
     assert "3 decisions examined, 1 reverted, +5.0 points" in totals_line(totals)
-    assert totals_line(LedgerTotals()) == "No decision was examined."
+    assert totals_line(Rolledback()) == "No decision was examined."
 
 
 def test_the_command_shows_the_ledger(ledger: Ledger, tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def make(
             study=study,
             sampler=sampler,
             evaluations=Evaluations(database=database, run_id=number, scorer=scorer, **keys),
-            rollback=Rollback(Ledger(database, number), sampler.encoding, projection),
+            rollback=Rollback(Ledger(database, number), projection),
             trials=trials,
             timeout=None,
             progress=silent,

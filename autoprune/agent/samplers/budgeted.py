@@ -113,10 +113,10 @@ class BudgetedSampler(PolicySampler):
         Or ``usual``, where the share of such proposals is reached, or none is expected to
         improve nearly as much.
         """
-        best = known.best(1, self._inside(known) & np.isfinite(known.final))
-        if not len(best) or not self._examines(known):
+        if not self._examines(known):
             return usual
-        found = self._alternative(best[0], known, belief)
+        best = known.best(1, self._inside(known) & np.isfinite(known.final))
+        found = self._alternative(best[0], known, belief) if len(best) else None
         if found is None:
             return usual
         gains = belief.improvement(np.stack([found.row, usual.row]))
