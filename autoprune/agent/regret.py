@@ -6,7 +6,7 @@ from autoprune.agent.projection import Projection
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.storage.records import Evaluation
 
-LEVEL = 0.05  # chance that any good decision of a policy is reverted
+LEVEL = 0.05  # chance that noise reverts any single decision of a policy
 
 
 def examined(
@@ -18,9 +18,8 @@ def examined(
 ) -> LedgerEntry:
     """Return what became of a decision.
 
-    The test is a one-sided paired t-test over the batches of the search split, at `LEVEL` shared
-    out between the decisions of the policy: however many are examined, the chance that noise
-    takes any of them back is at most that.
+    The test is a one-sided paired t-test over the batches of the search split, at `LEVEL` divided
+    by the single decisions of the policy; tests of pairs come on top.
 
     Args:
         units: Whose choices were examined.

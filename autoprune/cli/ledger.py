@@ -21,8 +21,8 @@ def ledger(
     """Show which decisions of a run's best policies were examined, and what became of them.
 
     A decision is what a policy does to one unit, or to two together. Its regret is the score
-    that the best alternative of at least the same saving was better by; it is reverted if a
-    paired test on the same samples says that this is not noise.
+    that an alternative inside the budget was better by; it is reverted if a paired test on the
+    same samples says that this is not noise.
     """
     with stdout_to_stderr():
         from autoprune.ledger_api import ledger as read
