@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.finalist import Finalist
 from autoprune.agent.finalists import recover_finalists, rungs
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import silent
 from autoprune.core.recovery import Recovery
+from autoprune.core.stages import Stage
 from autoprune.cost.model import CostModel
 from autoprune.errors import CandidateError, ConfigError
 from autoprune.evaluation.fine_tune import FineTuning, fine_tune
@@ -125,6 +127,23 @@ def test_without_training_the_best_is_found_all_the_same(
     _, winner, found = recover_finalists(ranked, own, silent)
     best = max(ranked[:4], key=lambda one: (one.quality or 0.0, -(one.loss or 0.0)))
     assert (winner.policy, len(found), steps) == (best.policy, 4, [])
+
+
+def test_quality_decides_and_then_the_loss(
+    evaluations: Evaluations, ranked: list[Evaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worth = dict(zip(POLICIES, [(0.6, 0.1), (0.9, 0.5), (0.9, 0.4), (0.7, 0.2)], strict=False))
+    reach = Finalist.reach
+
+    def told(self: Finalist, steps: int) -> Stage:
+        quality, value = worth[self.policy]
+        return replace(reach(self, steps), quality=quality, value=value)
+
+    monkeypatch.setattr(Finalist, "reach", told)
+    _, winner, found = recover_finalists(ranked, evaluations, silent)
+    assert winner.policy == POLICIES[2]
+    gone = [one.policy for one in found if "2 of 8" in one.outcome]
+    assert gone == [POLICIES[0], POLICIES[3]]
 
 
 def test_what_is_over_is_not_done_again(
