@@ -10,7 +10,7 @@ from optuna.trial import Trial
 from autoprune.agent.encoding import Encoding
 from autoprune.agent.projection import Projection
 from autoprune.agent.regret import examined
-from autoprune.agent.samplers.known import PREDICTED, REGRET, examined_by
+from autoprune.agent.samplers.attributes import PREDICTED, REGRET, examined_by
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation

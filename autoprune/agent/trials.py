@@ -9,8 +9,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoprune.agent.encoding import Params
 from autoprune.agent.outcomes import is_stopped
-from autoprune.agent.samplers.base import SCREENING, PolicySampler
-from autoprune.agent.samplers.known import ENDED, prediction_of
+from autoprune.agent.samplers.attributes import SCREENING, prediction_of
+from autoprune.agent.samplers.base import PolicySampler
+from autoprune.agent.samplers.history import ENDED
 from autoprune.artifacts.result import Predictions
 from autoprune.predictor.prequential import Prediction, Reliability, Savings, Screening
 from autoprune.storage.records import Evaluation

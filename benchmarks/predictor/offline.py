@@ -7,7 +7,7 @@ import numpy as np
 
 from autoprune.agent.encoding import Floats
 from autoprune.agent.samplers.belief import Forecaster
-from autoprune.agent.samplers.known import History
+from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.pool import Pool
 from autoprune.predictor.prequential import Prediction, Reliability
 from benchmarks.isolated import Note

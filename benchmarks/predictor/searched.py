@@ -5,7 +5,7 @@ from typing import Any
 
 import optuna
 
-from autoprune.agent.samplers.known import prediction_of
+from autoprune.agent.samplers.attributes import prediction_of
 from autoprune.agent.trials import reliability
 from autoprune.predictor.prequential import Reliability
 from benchmarks.isolated import Note

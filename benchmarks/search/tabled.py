@@ -9,8 +9,8 @@ from optuna.trial import TrialState
 
 from autoprune.agent.anchors import first_proposals
 from autoprune.agent.encoding import Encoding, Floats
+from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.agent.samplers.base import PolicySampler
-from autoprune.agent.samplers.known import EXAMINES, REGRET
 from autoprune.agent.samplers.names import SAMPLERS, Start, make_sampler
 from autoprune.agent.samplers.pool import padded
 from autoprune.agent.trials import ask

@@ -11,7 +11,8 @@ from optuna.trial import Trial, TrialState
 from autoprune.agent.encoding import Encoding, Floats, Rows, distributions
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.belief import Belief, Forecaster, features
-from autoprune.agent.samplers.known import History, Known
+from autoprune.agent.samplers.history import History
+from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoprune.agent.encoding import Rows
+from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.decisions import Decisions, harmful
-from autoprune.agent.samplers.known import EXAMINES, REGRET, Examined, History
+from autoprune.agent.samplers.history import History
+from autoprune.agent.samplers.known import Examined
 from autoprune.agent.trials import ask
 from autoprune.testing.chains import chain
 

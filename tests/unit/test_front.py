@@ -19,7 +19,7 @@ from autoprune.agent.members import Member, aim_as_before
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.front import FrontSampler
-from autoprune.agent.samplers.known import History
+from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.names import Start, check_along_fronts, make_sampler
 from autoprune.agent.session import Session
 from autoprune.agent.trials import ask, tell

@@ -9,7 +9,8 @@ import pytest
 from optuna.trial import Trial, TrialState
 
 from autoprune.agent.encoding import Encoding, Rows, distributions
-from autoprune.agent.samplers.known import History, Known
+from autoprune.agent.samplers.history import History
+from autoprune.agent.samplers.known import Known
 from autoprune.predictor.prequential import Prediction
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.study import ABANDONED

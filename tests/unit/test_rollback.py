@@ -13,8 +13,8 @@ from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
 from autoprune.agent.rollback import Rollback
+from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.agent.samplers.budgeted import BudgetedSampler
-from autoprune.agent.samplers.known import EXAMINES, REGRET
 from autoprune.core.budget import Budget
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.progress import silent

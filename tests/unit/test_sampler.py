@@ -14,7 +14,7 @@ from autoprune.agent.encoding import Rows, distributions, levels_of, policy_of
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.allocated import SpdySampler, _parents
 from autoprune.agent.samplers.budgeted import BudgetedSampler
-from autoprune.agent.samplers.known import claim
+from autoprune.agent.samplers.claims import claim
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.agent.trials import ended as finished_trials
 from autoprune.core.budget import Budget
@@ -266,11 +266,11 @@ def test_what_another_process_claims_at_the_same_moment_is_not_scored_twice(
     other = study.ask()
     claimed: list[list[int]] = []
 
-    def both(of: optuna.Study, trial: FrozenTrial, row: Rows) -> None:
+    def both(of: optuna.Study, trial: FrozenTrial, row: Rows) -> bool:
         if not claimed:
             claim(of, study.trials[other.number], row)
         claimed.append(row.tolist())
-        claim(of, trial, row)
+        return claim(of, trial, row)
 
     monkeypatch.setattr("autoprune.agent.samplers.base.claim", both)
     trial = study.ask(sampler.space)

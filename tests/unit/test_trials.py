@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 from autoprune.agent.encoding import Encoding
 from autoprune.agent.samplers.belief import Forecaster
 from autoprune.agent.samplers.budgeted import BudgetedSampler
-from autoprune.agent.samplers.known import History
+from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.pool import Pool
 from autoprune.agent.trials import abandon, ask, ended, reliability, tell
 from autoprune.storage.engine import sqlite_url

@@ -14,22 +14,16 @@ from optuna.trial import FrozenTrial
 
 from autoprune.agent.encoding import Encoding, Params, Rows, distributions
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.known import (
-    EXAMINES,
-    PREDICTED,
-    Bools,
-    Examined,
-    History,
-    Known,
-    claim,
-)
+from autoprune.agent.samplers.attributes import EXAMINES, PREDICTED, SCREENING
+from autoprune.agent.samplers.claims import claim
+from autoprune.agent.samplers.history import History
+from autoprune.agent.samplers.known import Bools, Examined, Known
 from autoprune.core.fingerprint import seed_from
 from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError
 from autoprune.predictor.prequential import Reliability, Screening
 
 _CLAIMS = 8  # policies claimed, one after the other, where other processes claim the same
-SCREENING = "screening"  # user attribute of a trial: what was spared for it
 
 
 @dataclass(frozen=True)
@@ -119,23 +113,12 @@ class PolicySampler(BaseSampler, ABC):
         with self._lock:
             for _ in range(_CLAIMS):
                 proposal = self._proposed(study, trial)
-                claim(study, trial, proposal.row)
-                if self._alone(study, trial, proposal):
+                own = claim(study, trial, proposal.row)
+                if own or proposal.source == "tried":  # nothing new is left
                     break
         for name, value in proposal.attributes.items():
             study._storage.set_trial_user_attr(trial._trial_id, name, value)
         return self.encoding.params(proposal.row)
-
-    def _alone(self, study: Study, trial: FrozenTrial, proposal: Proposal) -> bool:
-        """Tell whether no other trial has the policy that this one claimed.
-
-        Of two processes that claim it at once, the later one sees both claims.
-        """
-        if proposal.source == "tried":  # nothing new is left
-            return True
-        known = self._history.read(study, trial.number)
-        same = [(rows == proposal.row).all(axis=1).sum() for rows in (known.rows, known.pending)]
-        return int(sum(same)) <= 1
 
     def sample_independent(
         self,

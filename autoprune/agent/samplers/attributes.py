@@ -1,0 +1,41 @@
+"""User attributes of trials by which samplers and loops tell each other what they know."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from optuna.trial import FrozenTrial
+
+from autoprune.agent.encoding import Encoding
+from autoprune.agent.samplers.known import Examined
+from autoprune.predictor.prequential import Prediction
+
+PREDICTED = "predicted"  # what was expected of a policy
+EXAMINES = "examines"  # the decision that it is an alternative to
+REGRET = "regret"  # what came of such an alternative
+SCREENING = "screening"  # what was spared for it
+_EXPECTED = {"expected", "low", "high"}
+
+
+def prediction_of(trial: FrozenTrial, score: float) -> Prediction | None:
+    """Return what was expected of a trial, with its score; None without either."""
+    said = trial.user_attrs.get(PREDICTED)
+    if not isinstance(said, dict) or said.keys() != _EXPECTED or math.isnan(score):
+        return None  # users may call an attribute of theirs the same
+    return Prediction(**said, score=score)
+
+
+def examined_by(attributes: Mapping[str, Any], encoding: Encoding) -> Examined | None:
+    """Return the decision that a trial has an alternative to, by its user attributes."""
+    said, came = attributes.get(EXAMINES), attributes.get(REGRET)
+    if not isinstance(said, dict) or said.keys() != {"row", "units"}:
+        return None  # users may call an attribute of theirs the same
+    if not all(
+        isinstance(one, list) and all(type(n) is int for n in one) for one in said.values()
+    ):
+        return None
+    row, units = np.array(said["row"], np.int64), tuple(said["units"])
+    known = encoding.has(row) and all(0 <= unit < encoding.units for unit in units)
+    reverted = isinstance(came, dict) and bool(came.get("reverted"))
+    return Examined(row, units, reverted) if known else None
