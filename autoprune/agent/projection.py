@@ -17,6 +17,8 @@ from autoprune.space.schema import UnitSpace, kept_atoms
 
 Levels = dict[str, int]
 Rows = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+_ALL: Floats = np.ones(1)  # of every limit may be used
 _POSITIONS = 257  # places between dense, what was wanted, and the smallest model
 
 
@@ -173,13 +175,14 @@ class Projection:
         lower: Rows = levels - np.eye(len(levels), dtype=np.int64)[units]
         return lower
 
-    def filled(self, rows: Rows) -> Rows:
+    def filled(self, rows: Rows, most: Floats = _ALL) -> Rows:
         """Return feasible levels after single units took back what the budget leaves.
 
         Args:
             rows: Feasible levels, ``policies x units``, in the order of ``spaces``.
+            most: Shares of the limits that may be used, as of `meets`.
         """
-        return self._spend(rows, rows)
+        return self._spend(rows, rows, most)
 
     def row(self, levels: Mapping[str, int]) -> Rows:
         """Return levels by unit in the order of ``spaces``; a unit that is absent is untouched."""
@@ -189,7 +192,7 @@ class Projection:
         """Return levels in the order of ``spaces`` by unit."""
         return {unit: int(at) for unit, at in zip(self.spaces, row, strict=True)}
 
-    def shares(self, rows: Rows) -> npt.NDArray[np.float64]:
+    def shares(self, rows: Rows) -> Floats:
         """Return what levels cost as shares of what is aimed at, ``limits x policies``.
 
         Args:
@@ -198,9 +201,14 @@ class Projection:
         found = self.cost.price_many(self._kept(rows))
         return np.stack([found[cost] / limit for cost, limit in self._limits.items()])
 
-    def meets(self, rows: Rows) -> npt.NDArray[np.bool_]:
-        """Tell which rows of levels are inside every limit."""
-        inside: npt.NDArray[np.bool_] = np.all(self.shares(rows) <= 1, axis=0)
+    def meets(self, rows: Rows, most: Floats = _ALL) -> npt.NDArray[np.bool_]:
+        """Tell which rows of levels are inside every limit.
+
+        Args:
+            rows: Levels, ``policies x units``, in the order of ``spaces``.
+            most: Shares of what is aimed at that may be used, one for each limit or one for all.
+        """
+        inside: npt.NDArray[np.bool_] = np.all(self.shares(rows) <= most[:, None], axis=0)
         return inside
 
     def _limit_text(self, cost: str) -> str:
@@ -249,23 +257,23 @@ class Projection:
             columns.append(np.abs(aims[..., None] - kept).argmin(axis=-1))
         return np.stack(columns, axis=-1)
 
-    def _spend(self, rows: Rows, wanted: Rows) -> Rows:
+    def _spend(self, rows: Rows, wanted: Rows, most: Floats = _ALL) -> Rows:
         """Lower levels one at a time, those furthest above the wish first, while it fits."""
         rows, left = rows.copy(), np.arange(len(rows))
         while len(left):
-            fits = self._fits(rows[left])
+            fits = self._fits(rows[left], most)
             left, fits = left[fits.any(axis=1)], fits[fits.any(axis=1)]
             order = self._order(rows[left], wanted[left])
             rows[left, np.where(fits, order, order.min(initial=0) - 1).argmax(axis=1)] -= 1
         return rows
 
-    def _fits(self, rows: Rows) -> npt.NDArray[np.bool_]:
+    def _fits(self, rows: Rows, most: Floats = _ALL) -> npt.NDArray[np.bool_]:
         """Tell which units can take back one level inside the budget, ``policies x units``."""
         fits = ~self.free & (rows > 0)
         policies, units = np.nonzero(fits)
         lower = rows[policies]
         lower[np.arange(len(units)), units] -= 1
-        fits[policies, units] = self.meets(lower) if len(units) else False
+        fits[policies, units] = self.meets(lower, most) if len(units) else False
         return fits
 
     def _order(self, rows: Rows, wanted: Rows) -> Rows:

@@ -3,10 +3,11 @@
 from autoprune.agent.judge import chance_worse
 from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.decisions import examinable
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.storage.records import Evaluation
 
-LEVEL = 0.05  # chance that noise reverts any single decision of a policy
+LEVEL = 0.05  # chance that noise reverts any decision of a policy
 
 
 def examined(
@@ -19,7 +20,7 @@ def examined(
     """Return what became of a decision.
 
     The test is a one-sided paired t-test over the batches of the search split, at `LEVEL` divided
-    by the single decisions of the policy; tests of pairs come on top.
+    by the decisions of the policy that may be examined, single ones and pairs (Bonferroni).
 
     Args:
         units: Whose choices were examined.
@@ -30,7 +31,7 @@ def examined(
     """
     assert before.score is not None
     assert before.quality is not None
-    threshold = LEVEL / max(len(before.policy), 1)
+    threshold = LEVEL / examinable(len(before.policy))
     chance = None
     if after.score is not None and before.stages and after.stages:
         chance = chance_worse(before.stages[-1], after.stages[-1])

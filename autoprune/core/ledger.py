@@ -27,7 +27,7 @@ class LedgerEntry:
     Args:
         units: Whose choices were examined: one unit, or two together.
         policy: The policy that made the decision.
-        alternative: What does not make it and is inside the same budget.
+        alternative: What does not make it and costs no more.
         outcome: What became of it.
         expected_regret: Score that the predictor expected to be regained; None without one.
         score_before: Score of the policy, lower is better.
@@ -38,8 +38,8 @@ class LedgerEntry:
         costs_after: Costs of the alternative by name.
         p_value: Chance of such a gain without any difference, one-sided, paired by samples; None
             where that cannot be told.
-        threshold: What ``p_value`` must be below: the level of the family of all single decisions
-            of the policy, shared out between them (Bonferroni).
+        threshold: What ``p_value`` must be below: the level of the family of all decisions of the
+            policy that may be examined, shared out between them (Bonferroni).
         sample_forwards: What it took, in forwards of one sample by the dense model.
     """
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from autoprune.agent.encoding import Rows
 from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.agent.samplers.budgeted import BudgetedSampler
-from autoprune.agent.samplers.decisions import Decisions, harmful
+from autoprune.agent.samplers.decisions import Decisions, examinable
 from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.known import Examined
 from autoprune.agent.trials import ask
@@ -40,6 +40,11 @@ def searched(score: Score, trials: int, **options: Any) -> tuple[BudgetedSampler
             trial.set_user_attr(REGRET, {"reverted": value < before})
         study.tell(trial, value)
     return sampler, study
+
+
+def costs(row: Rows) -> float:
+    """Return the share of the limit that a policy uses."""
+    return float(PROJECTION.shares(row[None, :UNITS]).max())
 
 
 def by_levels(row: Rows) -> float:
@@ -93,6 +98,7 @@ def test_an_alternative_is_inside_the_budget_and_does_not_make_the_decision(
             other = (after[[UNITS + at for at in own]] != before[[UNITS + at for at in own]]).any()
             assert lower or other
             assert PROJECTION.meets(after[None, :UNITS])[0]
+            assert costs(after) <= costs(before)
 
 
 @given(
@@ -108,14 +114,15 @@ def test_every_way_to_undo_is_feasible_and_paid_by_others(seed: int, units: set[
     rows, owners = Decisions(sampler.pool).alternatives(row, [tuple(own)])
     if not len(rows):  # nobody is left who could pay
         wide = np.where(np.isin(np.arange(UNITS), own), row[:UNITS] - 1, 3)
-        assert not PROJECTION.meets(wide[None])[0]
+        assert costs(np.concatenate([wide, row[UNITS:]])) > costs(row)
         return
     assert set(owners) == {tuple(own)}
     assert PROJECTION.meets(rows[:, :UNITS]).all()
     assert not (rows == row).all(axis=1).any()
     others = [at for at in range(UNITS) if at not in own]
     assert (rows[:, own] <= row[own]).all()
-    assert (rows[:, others] >= row[others]).all() or PROJECTION.meets(row[None, :UNITS])[0]
+    assert (rows[:, others] >= row[others]).all()
+    assert max(map(costs, rows)) <= costs(row)
 
 
 def test_two_decisions_that_are_harmful_only_together_are_found() -> None:
@@ -138,12 +145,13 @@ def test_what_was_reverted_is_not_repeated_unless_it_is_expected_to_be_the_best(
     belief = sampler._forecaster.belief(known)
     assert belief is not None
     rows = sampler.pool.random(np.random.default_rng(0), 40)
-    bad = Examined(np.array([2, *[0] * (2 * UNITS - 1)]), (0,), reverted=True)
-    again = harmful(rows, replace(known, examined=[bad]), UNITS)
+    bad = Examined(np.array([2, 3, 3, 3, 3, *[0] * UNITS]), (0,), reverted=True)  # costs little
+    decisions = Decisions(sampler.pool)
+    again = decisions.repeated(rows, replace(known, examined=[bad]))
     assert again.any()
     assert (again == ((rows[:, 0] >= 2) & (rows[:, UNITS] == 0))).all()
     kept = Examined(bad.row, bad.units, reverted=False)
-    assert not harmful(rows, replace(known, examined=[kept]), UNITS).any()
+    assert not decisions.repeated(rows, replace(known, examined=[kept])).any()
 
     now = replace(known, examined=[bad])
     left = sampler._without_harm([(row, "random") for row in rows], now, belief)
@@ -155,6 +163,35 @@ def test_what_was_reverted_is_not_repeated_unless_it_is_expected_to_be_the_best(
     ]
     assert [row.tobytes() for row, _ in left] == wanted
     assert len(left) < len(rows)
+
+
+def test_what_was_reverted_is_repeated_where_more_must_be_saved_or_nothing_else_is_left() -> None:
+    sampler, study = searched(by_levels, 12, rollback=0.0)
+    known = History(sampler.encoding).read(study)
+    belief = sampler._forecaster.belief(known)
+    assert belief is not None
+    rows = sampler.pool.random(np.random.default_rng(0), 40)
+    dear = Examined(np.array([1, *[0] * (2 * UNITS - 1)]), (0,), reverted=True)
+    assert not Decisions(sampler.pool).repeated(rows, replace(known, examined=[dear])).any()
+
+    cheap = [Examined(row, (at,), reverted=True) for row in rows for at in range(UNITS)]
+    worst = rows[np.argsort(-belief.expected(rows))[:5]]
+    all_bad = [(row, "random") for row in worst]
+    left = sampler._without_harm(all_bad, replace(known, examined=cheap), belief)
+    assert left == all_bad
+
+
+def test_decisions_come_in_small_lots_until_all_were_examined() -> None:
+    sampler, study = searched(by_levels, 12, rollback=0.0)
+    known = History(sampler.encoding).read(study)
+    belief = sampler._forecaster.belief(known)
+    assert belief is not None
+    row = sampler.pool.random(np.random.default_rng(0), 1)[0]
+    cut = int((row[:UNITS] > 0).sum())
+    lots = list(Decisions(sampler.pool).open(row, known, belief))
+    assert sum(map(len, lots)) == len({units for lot in lots for units in lot}) == examinable(cut)
+    assert max(map(len, lots)) <= 8
+    assert [examinable(cut) for cut in (1, 2, 6, 20)] == [1, 3, 21, 35]
 
 
 def test_with_the_same_seed_the_same_decisions_are_examined() -> None:

@@ -55,7 +55,7 @@ def test_what_is_better_on_the_same_samples_is_reverted() -> None:
     assert entry.regret == pytest.approx(0.1)
     assert entry.expected_regret == pytest.approx(0.05)
     assert entry.p_value is not None
-    assert entry.p_value < entry.threshold == LEVEL / 4
+    assert entry.p_value < entry.threshold == LEVEL / 10  # 4 units, 6 pairs
     assert entry.paid_by == ("b",)
     assert entry.costs_before["macs"] == PROJECTION.costs_of(BEFORE).macs
     assert entry.costs_after["macs"] == PROJECTION.costs_of(AFTER).macs

@@ -11,7 +11,7 @@ from autoprune.agent.encoding import Floats, Params, Rows
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler, Proposal
 from autoprune.agent.samplers.belief import Belief, Forecaster
-from autoprune.agent.samplers.decisions import Decisions, harmful
+from autoprune.agent.samplers.decisions import Decisions
 from autoprune.agent.samplers.known import Examined, Known
 from autoprune.agent.samplers.pool import Pool
 from autoprune.core.ledger import ROLLBACK
@@ -161,8 +161,9 @@ class BudgetedSampler(PolicySampler):
         if belief is None or not candidates or not any(e.reverted for e in known.examined):
             return candidates
         rows = np.stack([row for row, _ in candidates])
-        bad = harmful(rows, known, self.encoding.units) & (belief.expected(rows) >= belief.best)
-        return [one for one, avoided in zip(candidates, bad, strict=True) if not avoided]
+        bad = self._decisions.repeated(rows, known) & (belief.expected(rows) >= belief.best)
+        left = [one for one, avoided in zip(candidates, bad, strict=True) if not avoided]
+        return left or candidates
 
     def _weights(self, belief: Belief | None, rng: np.random.Generator) -> Floats:
         if belief is None or not self._coefficients:

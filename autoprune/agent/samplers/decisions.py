@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from math import comb
 
 import numpy as np
 
-from autoprune.agent.encoding import Rows
+from autoprune.agent.encoding import Floats, Rows
 from autoprune.agent.samplers.belief import Belief
 from autoprune.agent.samplers.known import Bools, Known
 from autoprune.agent.samplers.pool import Pool
@@ -16,14 +17,15 @@ _LOOKED_AT = 8  # decisions whose alternatives are drawn, those that cost most q
 _FILLED = 24  # alternatives, best first, that take back what they leave of the budget
 _ALL = -1  # all other units pay
 _TOGETHER = 6  # units that are looked at in pairs
+_AS_MUCH = 0.95  # of the costs of a policy: what has less has to give up more
 
 
 @dataclass(frozen=True)
 class Decisions:
     """What a policy does to its units, one by one or two together, and the other ways to save.
 
-    Where a decision is undone, what it saved is saved elsewhere: regret is what the best such
-    alternative is better by. What undoing alone would give cancels out of that difference, so
+    Where a decision is undone, at least what it saved is saved elsewhere: regret is what the best
+    such alternative is better by. What undoing alone would give cancels out of that difference, so
     the alternative is what is scored.
 
     Args:
@@ -50,14 +52,15 @@ class Decisions:
                 continue
             order = np.argsort(-belief.improvement(rows), kind="stable")[:_FILLED]
             levels, methods = self.pool.encoding.split(rows[order])
-            filled = self.pool.encoding.join(self.pool.projection.filled(levels), methods)
+            levels = self.pool.projection.filled(levels, self._most(row))
+            filled = self.pool.encoding.join(levels, methods)
             for at in np.argsort(-belief.improvement(filled), kind="stable"):
                 if filled[at].tobytes() not in known.tried:
                     return filled[at], owners[order[at]]
         return None
 
     def open(self, row: Rows, known: Known, belief: Belief) -> Iterator[list[Units]]:
-        """Yield decisions that were not examined yet, those expected to cost most first.
+        """Yield decisions that were not examined yet, a few at a time, what costs most first.
 
         Single ones come first, then pairs: they matter where every single one is right.
 
@@ -71,22 +74,53 @@ class Decisions:
         single: list[Units] = [(unit,) for unit in order]
         pairs: list[Units] = [tuple(sorted(pair)) for pair in combinations(order[:_TOGETHER], 2)]
         for decisions in (single, pairs):
-            yield [units for units in decisions if units not in done][:_LOOKED_AT]
+            left = [units for units in decisions if units not in done]
+            yield from (left[at : at + _LOOKED_AT] for at in range(0, len(left), _LOOKED_AT))
 
     def alternatives(self, row: Rows, decisions: Sequence[Units]) -> tuple[Rows, list[Units]]:
         """Return feasible policies without one of the decisions, and which one each is without.
 
         A decision is undone in part or wholly, or made with another method. What that costs is
-        paid by one other unit, by all others, or by nobody where the budget leaves enough.
+        paid by one other unit, by all others, or by nobody where nothing more is used up by it.
         """
+        most = self._most(row)
         found, owners = list[Rows](), list[Units]()
         for units in decisions:
             for undone in self._undone(row, units):
-                rows = self._paid(undone, units)
+                rows = self._paid(undone, units, most)
                 found += list(rows)
                 owners += [units] * len(rows)
         width = 2 * self.pool.encoding.units
         return (np.stack(found) if found else np.zeros((0, width), np.int64)), owners
+
+    def repeated(self, rows: Rows, known: Known) -> Bools:
+        """Tell which policies repeat a decision that was reverted: as deep a cut, the same method.
+
+        That is no evidence against policies that have to save more than the one that was examined.
+
+        Args:
+            rows: Policies, ``policies x columns``.
+            known: What was examined before.
+        """
+        found: Bools = np.zeros(len(rows), bool)
+        costs = self._costs(rows)
+        for one in known.examined:
+            if one.reverted:
+                own = list(one.units)
+                methods = [self.pool.encoding.units + at for at in own]
+                deep = (rows[:, own] >= one.row[own]).all(axis=1)
+                same = (rows[:, methods] == one.row[methods]).all(axis=1)
+                as_much = costs >= _AS_MUCH * self._costs(one.row[None])
+                found |= deep & same & as_much.all(axis=0)
+        return found
+
+    def _costs(self, rows: Rows) -> Floats:
+        """Return shares of the limits, ``limits x policies``."""
+        return self.pool.projection.shares(self.pool.encoding.split(rows)[0])
+
+    def _most(self, row: Rows) -> Floats:
+        """Return the shares of the limits that alternatives may use: no more than the policy."""
+        return np.minimum(self._costs(row[None])[:, 0], 1.0)
 
     def _by_gain(self, row: Rows, belief: Belief) -> list[int]:
         """Return cut units, those first whose return is expected to improve the score most."""
@@ -113,13 +147,13 @@ class Decisions:
                     undone[encoding.units + units[0]] = method
                     yield undone
 
-    def _paid(self, undone: Rows, units: Units) -> Rows:
-        """Return ways to bring a policy back inside the budget that leave ``units`` alone."""
+    def _paid(self, undone: Rows, units: Units, most: Floats) -> Rows:
+        """Return ways to bring a policy back to shares of the limits without ``units``."""
         encoding, projection = self.pool.encoding, self.pool.projection
         levels, methods = encoding.split(undone)
         others = np.setdiff1d(np.flatnonzero(~projection.free), units)
         payers, rows = self._cut_more(levels, others)
-        inside = projection.meets(np.concatenate([levels[None], rows]))
+        inside = projection.meets(np.concatenate([levels[None], rows]), most)
         if inside[0]:
             return undone[None]
         able = np.flatnonzero(inside[1:])
@@ -140,22 +174,13 @@ class Decisions:
         return payers, np.minimum(rows, sizes - 1)
 
 
-def harmful(rows: Rows, known: Known, units: int) -> Bools:
-    """Tell which policies repeat a decision that was reverted: as deep a cut by the same method.
+def examinable(cut: int) -> int:
+    """Return how many decisions of a policy are examined at most: the family of their tests.
 
     Args:
-        rows: Policies, ``policies x columns``.
-        known: What was examined before.
-        units: How many units there are.
+        cut: How many units the policy cuts.
     """
-    found: Bools = np.zeros(len(rows), bool)
-    for one in known.examined:
-        if one.reverted:
-            own = list(one.units)
-            deep = (rows[:, own] >= one.row[own]).all(axis=1)
-            methods = [units + at for at in own]
-            found |= deep & (rows[:, methods] == one.row[methods]).all(axis=1)
-    return found
+    return cut + comb(min(cut, _TOGETHER), 2)
 
 
 def _distinct(levels: Sequence[Rows]) -> list[Rows]:
