@@ -57,20 +57,22 @@ class Descent:
     def bisection(self) -> Bisection:
         """What is known; a failure with fewer trials than are asked for now may be undone.
 
-        Of such failures the highest one is, once the bracket is narrow.
+        Of such failures those at the highest limit are, once the bracket is narrow.
         """
-        every = self._bisection(self.tried)
-        stale = [
-            one
-            for one in self.tried
-            if one.trials < self.session.request.trials
-            and not self._holds(one)
-            and one.limit.amount < every.high
-        ]
-        if every.next is not None or not stale:
-            return every
-        highest = max(stale, key=lambda one: one.limit.amount)
-        return self._bisection([one for one in self.tried if one is not highest])
+        known = self.tried
+        while (every := self._bisection(known)).next is None:
+            stale = self._stale(known, every.high)
+            if not stale:
+                break
+            known = [one for one in known if self._holds(one) or one.limit.amount != max(stale)]
+        return every
+
+    def _stale(self, known: Sequence[Attempt], high: float) -> set[float]:
+        """Return limits that failed, never with as many trials as are asked for now."""
+        wanted = self.session.request.trials
+        failed = [one for one in known if one.limit.amount < high and not self._holds(one)]
+        fresh = {one.limit.amount for one in failed if one.trials >= wanted}
+        return {one.limit.amount for one in failed} - fresh
 
     @property
     def smallest(self) -> Attempt | None:
@@ -111,7 +113,7 @@ class Descent:
         self.gate = self.gate.under(projection.budget)
         self.loop.sampler = session.proposers.at_limit(projection, number, self._begun)
         self.loop.trials = target
-        member = best_at(session, self.loop, self.gate, number)
+        member = best_at(session, self.loop, self.gate, number, target - self._begun)
         return Found.of(member, limit, self.tolerance.cost)
 
     def _target(self) -> int:

@@ -17,7 +17,7 @@ from autoprune.storage.records import Evaluation
 
 TIGHTENED = "tightened"  # what a study remembers, so that a resumed run aims alike
 _ROUNDS = 6  # times the limit is aimed at anew before the search gives up
-_MORE = 0.25  # of the trials, scored anew after the limit was aimed at anew
+_MORE = 0.25  # of the trials of a limit, scored anew after the limit was aimed at anew
 _MARGIN = 0.99
 _MOST_MISSES = 12  # models measured in vain before the aim is lowered
 
@@ -32,12 +32,14 @@ class Inside:
         gate: What measures.
         loop: What scores policies.
         evaluations: What builds them.
+        trials: How many of the loop's trials are for this limit.
         name: What the study remembers lowered limits under.
     """
 
     gate: Gate
     loop: Loop
     evaluations: Evaluations
+    trials: int
     name: str = TIGHTENED
     _misses: list[dict[str, Measurement]] = field(default_factory=list)
     _problem: ModelError | None = None
@@ -52,7 +54,7 @@ class Inside:
         """
         loop = self.loop
         loop.trials = max(loop.trials, aimed_before(loop.study, loop.projection, self.name))
-        more = max(round(loop.trials * _MORE), 1)
+        more = max(round(self.trials * _MORE), 1)
         for _ in range(_ROUNDS):
             found = self._recovered(loop.run())
             if found is not None:

@@ -74,6 +74,7 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
         ModelError: The same.
     """
     samplers = _samplers(session)
+    own_trials = max(round(loop.trials / len(samplers)), 1)
     found, left_out = list[Member](), list[LeftOut]()
     problem: BudgetError | ModelError | None = None
     for number, sampler in enumerate(samplers, 1):
@@ -83,7 +84,8 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
         gate = gate.under(sampler.projection.budget)
         own = FrontSampler([sampler], session.request.seed)  # what is still proposed is for it
         try:
-            found.append(best_at(session, replace(loop, sampler=own), gate, number))
+            aimed = replace(loop, sampler=own)
+            found.append(best_at(session, aimed, gate, number, own_trials))
         except (BudgetError, ModelError) as err:
             problem = err
             left_out.append(LeftOut(limit=limit, reason=str(err)))
@@ -92,7 +94,7 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
     return found, left_out
 
 
-def best_at(session: Session, loop: Loop, gate: Gate, number: int) -> Member:
+def best_at(session: Session, loop: Loop, gate: Gate, number: int, trials: int) -> Member:
     """Search at the limit that ``loop`` proposes for; fine-tune the best few, return the best.
 
     Args:
@@ -100,6 +102,7 @@ def best_at(session: Session, loop: Loop, gate: Gate, number: int) -> Member:
         loop: What scores policies, with as many trials as there are to be in the end.
         gate: What measures latency, under the budget of this limit.
         number: Which limit it is, from 1.
+        trials: How many of them are for this limit.
 
     Raises:
         BudgetError: If nothing is inside by measurement.
@@ -107,7 +110,7 @@ def best_at(session: Session, loop: Loop, gate: Gate, number: int) -> Member:
     """
     session.study.sampler = loop.sampler
     limit = _limit(session, loop.projection)
-    inside = Inside(gate, loop, session.evaluations, _remembered(limit))
+    inside = Inside(gate, loop, session.evaluations, trials, _remembered(limit))
     model, winner, finalists = inside.winner()
     measured = gate.seen.get(winner.policy.fingerprint, {})
     return Member(

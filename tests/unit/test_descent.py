@@ -312,6 +312,17 @@ def test_a_finished_search_goes_on_with_more_trials(made: Made) -> None:
     assert share_of(again.smallest) < share_of(first.smallest)
 
 
+def test_trials_may_be_raised_more_than_once(made: Made) -> None:
+    first, fake = made(steep(0.5), trials=14)
+    first.run()
+    second, _ = made(steep(0.5), trials=40, stored=fake.stored)  # fails again where it failed
+    second.run()
+    assert len(second.tried) > len(first.tried)
+    third, _ = made(steep(0.4), trials=80, stored=fake.stored)
+    third.run()
+    assert share_of(third.smallest) < share_of(second.smallest)
+
+
 def test_a_limit_that_cannot_be_searched_counts_as_failed(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -247,7 +247,7 @@ def inside(
     evaluations = SimpleNamespace(scorer=scorer, finalist=finalist)
     limits = {cost: one for cost, one in projection.budget.limits.items() if cost == COST}
     gate = Gate(dict.fromkeys(limits, cast(EndToEnd, Pairs([]))), limits)
-    yield Inside(gate, cast(Any, loop), cast(Any, evaluations)), built, told
+    yield Inside(gate, cast(Any, loop), cast(Any, evaluations), loop.trials), built, told
 
 
 def lowered(told: list[Progress]) -> list[str]:
