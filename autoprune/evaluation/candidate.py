@@ -64,7 +64,7 @@ class Candidate:
     @property
     def model(self) -> nn.Module:
         """What it has come to: the model as trained, its average, or a copy at its best."""
-        if self.early_stop is None or self._reading is None:
+        if self.early_stop is None:
             return self.training.kept
         return self.early_stop.of_best(self.training.kept)
 
@@ -89,10 +89,13 @@ class Candidate:
         self.seconds += time.perf_counter() - start
         return reading.found()
 
-    def _measured(self, steps: int, share: float) -> Reading:
+    def _train(self, steps: int) -> None:
         if steps > self.training.done:
             self._reading = None
             self.sample_forwards += self.training_forwards * self.training.advance(steps)
+
+    def _measured(self, steps: int, share: float) -> Reading:
+        self._train(steps)
         self._reading = self._reading or self.split.reading()
         measured = self.split.extend(self._reading, self.training.kept, share)
         self.sample_forwards += self.share * measured
@@ -100,7 +103,11 @@ class Candidate:
 
     def _best(self, early_stop: EarlyStop, steps: int, share: float) -> Reading:
         """Return what it was worth at its best, looking every so many steps."""
-        for aim in early_stop.aims(self.training.done, steps):
-            if not early_stop.over and (aim > self.training.done or self._reading is None):
-                early_stop.look(self._measured(aim, share), self.training.kept)
+        for aim in early_stop.aims(steps):
+            if not early_stop.over:
+                early_stop.look(aim, self._measured(aim, share), self.training.kept)
+        if early_stop.best is None:
+            return self._measured(steps, share)
+        if not early_stop.over:
+            self._train(steps)
         return early_stop.best

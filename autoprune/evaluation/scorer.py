@@ -145,7 +145,7 @@ class Scorer:
             training_forwards=share * TRAINING_FORWARDS + learns,
             sample_forwards=share * calibrated + TRAINING_FORWARDS * shrunk,
             seconds=time.perf_counter() - start,
-            early_stop=self._early_stop() if final else None,
+            early_stop=self._early_stop(steps) if final else None,
         )
 
     def _training(
@@ -165,9 +165,11 @@ class Scorer:
             randomness=randomness,
         )
 
-    def _early_stop(self) -> EarlyStop | None:
-        patience = self.recovery.patience
-        return EarlyStop(self.recovery.look_every, patience) if patience else None
+    def _early_stop(self, steps: int) -> EarlyStop | None:
+        recovery = self.recovery
+        if not recovery.patience or self.recover is not None:  # that trains in one go
+            return None
+        return EarlyStop(recovery.look_every, recovery.patience, steps)
 
     @cached_property
     def _train_size(self) -> tuple[int, int]:

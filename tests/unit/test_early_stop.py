@@ -47,26 +47,53 @@ class Worth:
 
 
 def test_quality_decides_then_loss_and_ties_are_in_vain() -> None:
-    model, stop = nn.Linear(1, 1), EarlyStop(5, 3)
+    model, stop = nn.Linear(1, 1), EarlyStop(5, 3, 100)
     script = [(0.5, 1.0), (0.6, 2.0), (0.6, 1.5), (0.6, 1.5), (0.5, 0.1), (0.4, 0.1)]
     over = []
     for at, (quality, loss) in enumerate(script):
         with torch.no_grad():
             model.weight.fill_(at)
-        stop.look(Worth(quality, loss), model)  # type: ignore[arg-type]
+        stop.look(5 * at, Worth(quality, loss), model)  # type: ignore[arg-type]
         over.append(stop.over)
     assert over == [False] * 5 + [True]
+    assert stop.best is not None
     assert stop.best.found() == Measurement(1.5, 0.6, 1, 1.5)
     assert stop.of_best(model).get_parameter("weight").item() == 2
     assert model.weight.item() == 5, "what is trained on is left alone"
 
 
 @pytest.mark.parametrize(
-    ("done", "steps", "expected"),
-    [(0, 10, [4, 8, 10]), (4, 10, [8, 10]), (5, 8, [8]), (8, 8, [8]), (0, 0, [0]), (0, 3, [3])],
+    ("looked", "steps", "expected"),
+    [
+        *((None, 9, [4, 8]), (None, 10, [4, 8, 10]), (4, 10, [8, 10]), (4, 7, [])),
+        *((10, 10, []), (None, 3, []), (8, 9, [])),
+    ],
 )
-def test_where_it_looks(done: int, steps: int, expected: list[int]) -> None:
-    assert EarlyStop(4, 1).aims(done, steps) == expected
+def test_where_it_looks(looked: int | None, steps: int, expected: list[int]) -> None:
+    stop = EarlyStop(4, 1, 10)
+    if looked is not None:
+        stop.look(looked, Worth(0.5, 1.0), nn.Linear(1, 1))  # type: ignore[arg-type]
+    assert stop.aims(steps) == expected
+
+
+def test_without_steps_there_is_one_look() -> None:
+    stop = EarlyStop(4, 1, 0)
+    assert stop.aims(0) == [0]
+    stop.look(0, Worth(0.5, 1.0), nn.Linear(1, 1))  # type: ignore[arg-type]
+    assert stop.aims(0) == []
+
+
+@pytest.mark.parametrize("patience", [1, 2, 99])
+@pytest.mark.parametrize("rate", [0.05, 1.0])
+def test_pauses_on_the_way_change_nothing(scorer: Scorer, patience: int, rate: float) -> None:
+    straight = looking(scorer, patience=patience, learning_rate=rate, momentum=0.0)
+    pausing = looking(scorer, patience=patience, learning_rate=rate, momentum=0.0)
+    for steps in (1, 3, 7, 13, 14, 22):
+        pausing.reach(steps)
+    assert pausing.reach(30) == straight.reach(30)
+    assert pausing.training.done == straight.training.done
+    ours, theirs = pausing.model.state_dict(), straight.model.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def test_the_best_weights_are_measured_and_kept(scorer: Scorer) -> None:
