@@ -1,13 +1,12 @@
 """The user's own training function, in place of ours in the last round."""
 
-import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from autoprune.core.function_identity import plain, source_of, sum_of
 from autoprune.core.imports import load_object, parse_target
 from autoprune.core.user_code import user_code
 from autoprune.errors import ConfigError
@@ -22,7 +21,7 @@ class RecoverFunction:
     Args:
         name: Its import string, or module and name.
         function: The function.
-        source: SHA-256 of the code it comes from, 64 hex digits.
+        source: SHA-256 of the code it comes from and of what it holds, 64 hex digits.
         what: Where it was written, for messages.
         folder: Folder that its code may import siblings from.
     """
@@ -49,9 +48,9 @@ class RecoverFunction:
                 f"recover must be a function {_FORM}, or an import string like "
                 f"'train.py:recover'. Got {type(given).__name__}."
             )
-        plain = _plain(given)
-        name = f"{plain.__module__}:{plain.__qualname__}"
-        return cls(name=name, function=given, source=_source(given))._checked()
+        code = plain(given)
+        name = f"{code.__module__}:{code.__qualname__}"
+        return cls(name=name, function=given, source=source_of(given))._checked()
 
     @classmethod
     def imported(cls, target: str, base: Path, what: str = "recover") -> "RecoverFunction":
@@ -66,7 +65,7 @@ class RecoverFunction:
         return cls(
             name=str(parsed),
             function=function,
-            source=_source(function) if file is None else _sum(file.read_bytes()),
+            source=source_of(function) if file is None else sum_of(file.read_bytes()),
             what=what,
             folder=file.parent if file else None,
         )._checked()
@@ -91,28 +90,3 @@ class RecoverFunction:
                 f"two arguments: {err}."
             ) from err
         return self
-
-
-def _plain(function: Any) -> Any:
-    """Return the function or class that holds the code."""
-    while isinstance(function, partial):
-        function = function.func
-    function = inspect.unwrap(getattr(function, "__func__", function))
-    return function if hasattr(function, "__qualname__") else type(function)
-
-
-def _source(function: Any) -> str:
-    """Return the sum of the file a function comes from, of its own text, or of its code."""
-    plain = _plain(function)
-    try:
-        file = inspect.getsourcefile(plain)
-        if file is not None and Path(file).is_file():
-            return _sum(Path(file).read_bytes())
-        return _sum(inspect.getsource(plain).encode())
-    except (OSError, TypeError):
-        code = getattr(plain, "__code__", None)
-        return _sum(b"" if code is None else code.co_code + repr(code.co_names).encode())
-
-
-def _sum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

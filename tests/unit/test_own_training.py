@@ -170,13 +170,33 @@ def test_the_source_is_told_apart(tmp_path: Path) -> None:
     assert RecoverFunction.of(partial(brighter)) == here
 
 
-def test_functions_without_a_file_are_told_apart() -> None:
-    made: dict[str, Any] = {}
-    exec("def one(model, epochs): model.cpu()\ndef two(model, epochs): model.cuda()", made)
-    assert RecoverFunction.of(made["one"]).source != RecoverFunction.of(made["two"]).source
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("def f(m, e): m.cpu()", "def f(m, e): m.cuda()"),
+        ("def f(m, e): m.go(0.1)", "def f(m, e): m.go(0.2)"),
+        ("def f(m, e): [m.go(0.1) for _ in e]", "def f(m, e): [m.go(0.2) for _ in e]"),
+        ("def f(m, e, rate=0.1): m.go(rate)", "def f(m, e, rate=0.2): m.go(rate)"),
+        ("def f(m, e, *, rate=0.1): m.go(rate)", "def f(m, e, *, rate=0.2): m.go(rate)"),
+        ("f = (lambda rate: lambda m, e: rate)(1)", "f = (lambda rate: lambda m, e: rate)(2)"),
+    ],
+)
+def test_functions_without_a_file_are_told_apart(one: str, two: str) -> None:
+    made: list[RecoverFunction] = []
+    for code in (one, two, one):
+        names: dict[str, Any] = {"__name__": "notebook"}
+        exec(code, names)
+        made.append(RecoverFunction.of(names["f"]))
+    assert made[0].source == made[2].source != made[1].source
+
+
+def trained_by(model: nn.Module, epochs: int, rate: float, layers: Any = ()) -> None: ...
 
 
 class Callable_:
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+
     def __call__(self, model: nn.Module, epochs: int) -> None: ...
 
     def method(self, model: nn.Module, epochs: int) -> None: ...
@@ -185,6 +205,20 @@ class Callable_:
 def test_anything_callable_will_do() -> None:
     for given in (Callable_(), Callable_().method, lambda model, epochs: None):
         assert RecoverFunction.of(given).source
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rate: partial(trained_by, rate=rate),
+        lambda rate: partial(partial(trained_by, rate=rate), layers={"a", rate}),
+        lambda rate: Callable_(rate=rate, path=Path("here"), net=nn.Linear(1, 1)),
+        lambda rate: Callable_(rates=[rate]).method,
+    ],
+)
+def test_what_is_bound_to_a_function_is_part_of_it(make: Callable[[float], Any]) -> None:
+    found = [RecoverFunction.of(make(rate)).source for rate in (0.1, 0.2, 0.1)]
+    assert found[0] == found[2] != found[1]
 
 
 @pytest.mark.parametrize(
