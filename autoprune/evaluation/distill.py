@@ -1,7 +1,8 @@
 """What the dense model teaches a finalist: its outputs, and where it looks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ from autoprune.evaluation.divergence import divergence
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call
 from autoprune.tasks import Task, need_logits
+
+Run = Callable[[Callable[[], Any]], Any]
 
 
 class Distillation:
@@ -46,12 +49,20 @@ class Distillation:
         with watching(model, self._names) as self._seen:
             yield
 
-    def loss(self, outputs: Any, batch: Any) -> Tensor | float:
-        """Return what is added to the loss of a forward that was watched."""
+    def loss(
+        self, outputs: Any, batch: Any, run: Run = lambda forward: forward()
+    ) -> Tensor | float:
+        """Return what is added to the loss of a forward that was watched.
+
+        Args:
+            outputs: What the forward returned.
+            batch: Of what.
+            run: Runs the forward of the dense model.
+        """
         recovery = self._recovery
         found: Tensor | float = 0.0
         with evaluating(self._dense), torch.no_grad(), self._watching_dense() as dense:
-            taught = call(self._dense, self._task.inputs(batch))
+            taught = run(partial(call, self._dense, self._task.inputs(batch)))
         if recovery.distill > 0:
             task = need_logits(self._task, "recovery.distill")
             softened = divergence(
@@ -75,7 +86,12 @@ class Distillation:
         ours, self._seen = self._seen, {}
         if self._names is None:
             self._names = compared(ours, dense, self._recovery.distill_modules)
-        found = [attention_distance(ours[name], dense[name]) for name in self._names]
+        both = [name for name in self._names if name in ours and name in dense]
+        found = [  # what this batch went through, with maps of more than one place
+            attention_distance(ours[name], dense[name])
+            for name in both
+            if channel_axis(ours[name].shape, dense[name].shape) is not None
+        ]
         return torch.stack(found).mean() if found else 0.0
 
 

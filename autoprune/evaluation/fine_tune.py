@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -130,8 +131,7 @@ class FineTuning:
         return self._randomness.running() if self._randomness else nullcontext()
 
     def _step(self, batch: Any) -> None:
-        with self._updates.forward():
-            loss = self._loss(batch)
+        loss = self._loss(batch)
         value = float(loss.detach())
         if not math.isfinite(value):
             self._get_up(value)
@@ -144,12 +144,13 @@ class FineTuning:
         self.done += 1
 
     def _loss(self, batch: Any) -> torch.Tensor:
-        inputs = self._task.inputs(batch)
+        forward = partial(call, self._model, self._task.inputs(batch))
         if self._distillation is None:
-            return self._task.loss(call(self._model, inputs), batch)
+            return self._task.loss(self._updates.outputs(forward), batch)
         with self._distillation.watching(self._model):
-            outputs = call(self._model, inputs)
-        return self._task.loss(outputs, batch) + self._distillation.loss(outputs, batch)
+            outputs = self._updates.outputs(forward)
+        taught = self._distillation.loss(outputs, batch, self._updates.outputs)
+        return self._task.loss(outputs, batch) + taught
 
     def _get_up(self, value: float) -> None:
         """Go back to a good state, with half the learning rate."""

@@ -1,6 +1,6 @@
 """Mixed precision: what is computed with fewer bits, and how its gradients are kept from zero."""
 
-from contextlib import nullcontext
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,7 +8,9 @@ from torch.optim import Optimizer
 
 from autoprune.core.recovery import Amp
 from autoprune.errors import ConfigError
+from autoprune.surgery.nested import map_tensors
 
+_NAMES: dict[torch.dtype, Amp] = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
 _GAINS = {8: torch.bfloat16, 7: torch.float16}  # from which compute capability on, best first
 
 
@@ -18,15 +20,19 @@ def precision_of(amp: Amp, device: str) -> torch.dtype | None:
     Raises:
         ConfigError: If the device cannot compute in what is asked for.
     """
-    on_gpu = torch.device(device).type == "cuda"
-    if amp == "auto":
-        return _of_gpu(device) if on_gpu else None
-    if amp == "float16" and not on_gpu:
+    amp = chosen(amp, device)
+    if amp == "float16" and torch.device(device).type != "cuda":
         raise ConfigError(
             f"recovery.amp: float16 needs a CUDA device, and the runner's is {device!r}. Write "
             "bfloat16, or auto, which computes in full precision there."
         )
-    return {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(amp)
+    return next((dtype for dtype, name in _NAMES.items() if name == amp), None)
+
+
+def chosen(amp: Amp, device: str) -> Amp:
+    """Return ``auto`` as what it comes to on a GPU that gains by it, all others as they are."""
+    dtype = _of_gpu(device) if amp == "auto" and torch.device(device).type == "cuda" else None
+    return _NAMES[dtype] if dtype is not None else amp
 
 
 def _of_gpu(device: str) -> torch.dtype | None:
@@ -46,9 +52,13 @@ class Precision:
         self._dtype, self._kind = dtype, torch.device(device).type
         self.scaler = torch.amp.GradScaler(self._kind) if dtype == torch.float16 else None
 
-    def forward(self) -> Any:
-        """Return the context that forwards and losses are computed in."""
-        return nullcontext() if self._dtype is None else torch.autocast(self._kind, self._dtype)
+    def outputs(self, forward: Callable[[], Any]) -> Any:
+        """Return what a forward returns, in single precision: losses may need all of it."""
+        if self._dtype is None:
+            return forward()
+        with torch.autocast(self._kind, self._dtype):
+            found = forward()
+        return map_tensors(_single, found)
 
     def backward(self, loss: torch.Tensor, optimiser: Optimizer) -> None:
         """Compute the gradients of a loss, at their own scale."""
@@ -67,3 +77,8 @@ class Precision:
         self.scaler.step(optimiser)
         self.scaler.update()
         return self.scaler.get_scale() >= before
+
+
+def _single(tensor: torch.Tensor) -> torch.Tensor:
+    short = tensor.is_floating_point() and tensor.element_size() < 4
+    return tensor.float() if short else tensor

@@ -72,7 +72,7 @@ class Scorer:
 
     def fingerprint(self, steps: int) -> str:
         """Identity of this way of scoring with ``steps`` training steps; below 0 of a finalist."""
-        return fingerprint_of(self.recovery, steps, self.seed, self.recover)
+        return fingerprint_of(self.recovery, steps, self.seed, self.recover, self.device)
 
     def score(
         self, policy: Policy, steps: int, watch: Watch | None = None

@@ -1,5 +1,6 @@
 """Steps of the optimiser, and what goes along with them: rate, clipping, precision, average."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -52,9 +53,9 @@ class Updates:
         }
         return {name: part for name, part in found.items() if part is not None}
 
-    def forward(self) -> Any:
-        """Return the context that forwards and losses are computed in."""
-        return self._precision.forward()
+    def outputs(self, forward: Callable[[], Any]) -> Any:
+        """Return what a forward returns, see `Precision.outputs`."""
+        return self._precision.outputs(forward)
 
     def step(self, loss: torch.Tensor) -> bool:
         """Take a step down a loss; False if it was left out, see `Precision.step`."""

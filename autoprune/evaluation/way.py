@@ -1,8 +1,11 @@
 """What tells two ways of scoring apart, so that nothing found in one is used in another."""
 
+from dataclasses import replace
+
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
+from autoprune.evaluation.precision import chosen
 
 EVALUATOR_VERSION = 3
 # What says how many are scored, and for how long, but not how one of them is.
@@ -15,7 +18,7 @@ _NEWER = (
 
 
 def fingerprint_of(
-    recovery: Recovery, steps: int, seed: int, recover: RecoverFunction | None
+    recovery: Recovery, steps: int, seed: int, recover: RecoverFunction | None, device: str
 ) -> str:
     """Return the identity of a way of scoring.
 
@@ -24,10 +27,11 @@ def fingerprint_of(
         steps: Training steps; below 0 of a finalist.
         seed: Seed of the run.
         recover: The user's own training of finalists, None for ours.
+        device: Where it is trained, which decides what ``amp: auto`` computes in.
     """
-    usual, own = Recovery(), recovery
+    usual, own = Recovery(), replace(recovery, amp=chosen(recovery.amp, device))
     if steps >= 0:
-        usual, own = usual.of_scores(), own.of_scores()
+        usual, own = usual.of_scores(), recovery.of_scores()
     settings, defaults = own.to_dict(), usual.to_dict()
     idle = [*_NO_PART]
     idle += [] if own.distill else ["distill", "distill_temperature"]

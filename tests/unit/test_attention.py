@@ -17,7 +17,7 @@ from autoprune.evaluation.attention import (
     last_of_each_size,
     watching,
 )
-from autoprune.evaluation.distill import check_teachable, compared
+from autoprune.evaluation.distill import Distillation, check_teachable, compared
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.plan import Plan
@@ -113,6 +113,36 @@ def test_both_terms_share_one_forward_of_the_dense_model(scorer: Scorer) -> None
         return candidate.sample_forwards
 
     assert cost_of(distill=1.0, distill_features=1.0) == cost_of(distill_features=1.0)
+
+
+def test_modules_that_a_batch_passes_by_are_not_compared(scorer: Scorer) -> None:
+    images = torch.randn(2, 1, 6, 6)
+    recovery = replace(RECOVERY, distill_features=1.0)
+
+    class Sometimes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two, self.off = nn.Conv2d(1, 2, 1), nn.Conv2d(2, 2, 1), False
+            self.pool = nn.AdaptiveAvgPool2d(3)
+
+        def forward(self, images: Tensor) -> Tensor:
+            hidden = self.one(images)
+            found: Tensor = self.pool(hidden) if self.off else self.pool(self.two(hidden))
+            return found
+
+    dense, ours = Sometimes(), Sometimes()
+    distillation = Distillation(dense, scorer.task, recovery)
+
+    def loss(size: int, off: bool) -> float:
+        ours.off = dense.off = off
+        batch = (images[..., :size, :size], torch.zeros(2, dtype=torch.int64))
+        with distillation.watching(ours):
+            outputs = ours(batch[0])
+        return float(torch.as_tensor(distillation.loss(outputs, batch)).detach())
+
+    assert loss(6, off=False) > 0
+    assert loss(6, off=True) > 0
+    assert 0 <= loss(1, off=False) < 2, "one place has no map"
 
 
 def test_blocks_that_were_cut_out_are_not_compared() -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from autoprune.core.recovery import Recovery
 from autoprune.errors import ConfigError
@@ -60,7 +61,7 @@ def test_what_was_found_before_keeps_its_identity(steps: int) -> None:
         30: "9120507866a6bfc54d28546e17b90111c285f966254f36b314d76110d4bbfae9",
         -201: "0fc468dc844ba27139031efe839e3d28203339bdc28fa6629f9964124a9bed5f",
     }
-    assert fingerprint_of(USUAL, steps, 0, None) == known[steps]
+    assert fingerprint_of(USUAL, steps, 0, None, "cpu") == known[steps]
 
 
 @pytest.mark.parametrize(
@@ -84,5 +85,19 @@ def test_what_changes_an_identity(
 ) -> None:
     other = replace(USUAL, **change)
     for steps, changes in ((30, of_scores), (-201, of_finalists)):
-        pair = {fingerprint_of(one, steps, 0, None) for one in (USUAL, other)}
+        pair = {fingerprint_of(one, steps, 0, None, "cpu") for one in (USUAL, other)}
         assert len(pair) == 1 + changes
+
+
+def test_what_auto_computes_in_is_part_of_the_identity_of_finalists(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = dict[int, list[str]]()
+    for major in (6, 7, 9):  # no mixed precision, float16, bfloat16
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda at, m=major: (m, 0))
+        found[major] = [fingerprint_of(USUAL, steps, 0, None, "cuda:0") for steps in (30, -201)]
+    assert len({scores for scores, _ in found.values()}) == 1
+    assert len({finalists for _, finalists in found.values()}) == 3
+    assert found[6][1] == fingerprint_of(USUAL, -201, 0, None, "cpu")
+    plain = replace(USUAL, amp="bfloat16")
+    assert found[9][1] == fingerprint_of(plain, -201, 0, None, "cuda:0")

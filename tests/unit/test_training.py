@@ -184,13 +184,36 @@ def test_bfloat16_trains_nearly_alike_in_full_weights(nets: Nets) -> None:
         torch.testing.assert_close(one, other, atol=0.02, rtol=0.1)
 
 
+def test_losses_are_computed_in_full_precision() -> None:
+    """Some cannot be in less: autocast refuses binary cross entropy."""
+    images = [(torch.rand(4, 3), torch.tensor([0, 1, 1, 0])) for _ in range(2)]
+    linear = nn.Linear(3, 1)
+    net, before = nn.Sequential(linear, nn.Sigmoid()), linear.weight.detach().clone()
+
+    class Share(Classification):
+        def loss(self, outputs: Any, batch: Any) -> torch.Tensor:
+            assert outputs.dtype == torch.float32
+            return nn.functional.binary_cross_entropy(outputs[:, 0], batch[1].float())
+
+    task = Share({"train": images, "search": images, "test": images})
+    fine_tune(net, task, 2, replace(PLAIN, amp="bfloat16"), "cpu")
+    assert not torch.equal(linear.weight, before)
+
+
 def test_the_scaler_leaves_out_a_step_that_overflows() -> None:
     weight = nn.Parameter(torch.ones(2))
     optimiser = torch.optim.SGD([weight], lr=1.0)
     precision = Precision(torch.float16, "cpu")
     assert precision.scaler is not None
-    with precision.forward():
-        assert (torch.ones(2, 2) @ weight).dtype == torch.float16
+    inside = []
+
+    def forward() -> dict[str, torch.Tensor]:
+        inside.append(torch.ones(2, 2) @ weight)
+        return {"logits": inside[0], "labels": torch.ones(2, dtype=torch.int64)}
+
+    found = precision.outputs(forward)
+    assert inside[0].dtype == torch.float16
+    assert [one.dtype for one in found.values()] == [torch.float32, torch.int64]
     precision.backward((weight * 1e30).sum() * 1e30, optimiser)
     assert not precision.step(optimiser)
     assert weight.tolist() == [1, 1]
