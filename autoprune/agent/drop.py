@@ -14,7 +14,9 @@ def drop_error(scorer: Scorer, pruned: nn.Module) -> float | None:
     """Return the standard error of the drop from the dense to a pruned model, in points.
 
     Both are measured on the same batches; the spread of the paired differences of their metric is
-    what counts, so what is hard for both adds nothing. None where there is one batch.
+    what counts, so what is hard for both adds nothing. None where there is one batch, or where the
+    metric of a batch alone is none. It is evidence, as the test split is, and no part of the
+    search's cost.
 
     Args:
         scorer: What measured the pruned model.
@@ -23,9 +25,12 @@ def drop_error(scorer: Scorer, pruned: nn.Module) -> float | None:
     seed = seed_from(scorer.seed, "search")
     split = SearchSplit(scorer.task, scorer.model, "metric", seed, scorer.device)
     models = (scorer.model, pruned.to(scorer.device))
-    before, after = (np.array(_metric_by_batch(split, model)) for model in models)
+    try:
+        before, after = (np.array(_metric_by_batch(split, model)) for model in models)
+    except Exception:  # a metric, the user's own maybe, may need samples of more than one batch
+        return None
     gaps = after - before
-    if len(gaps) < 2:
+    if len(gaps) < 2 or not np.isfinite(gaps).all():
         return None
     return 100 * float(gaps.std(ddof=1)) / math.sqrt(len(gaps))
 

@@ -27,7 +27,7 @@ class LedgerEntry:
     Args:
         units: Whose choices were examined: one unit, or two together.
         policy: The policy that made the decision.
-        alternative: What does not make it and costs no more.
+        alternative: What does not make it and costs about as much.
         outcome: What became of it.
         expected_regret: Score that the predictor expected to be regained; None without one.
         score_before: Score of the policy, lower is better.

@@ -98,7 +98,7 @@ def test_an_alternative_is_inside_the_budget_and_does_not_make_the_decision(
             other = (after[[UNITS + at for at in own]] != before[[UNITS + at for at in own]]).any()
             assert lower or other
             assert PROJECTION.meets(after[None, :UNITS])[0]
-            assert costs(after) <= costs(before)
+            assert costs(after) <= costs(before) / 0.95
 
 
 @given(
@@ -114,7 +114,7 @@ def test_every_way_to_undo_is_feasible_and_paid_by_others(seed: int, units: set[
     rows, owners = Decisions(sampler.pool).alternatives(row, [tuple(own)])
     if not len(rows):  # nobody is left who could pay
         wide = np.where(np.isin(np.arange(UNITS), own), row[:UNITS] - 1, 3)
-        assert costs(np.concatenate([wide, row[UNITS:]])) > costs(row)
+        assert costs(np.concatenate([wide, row[UNITS:]])) > costs(row) / 0.95
         return
     assert set(owners) == {tuple(own)}
     assert PROJECTION.meets(rows[:, :UNITS]).all()
@@ -122,7 +122,7 @@ def test_every_way_to_undo_is_feasible_and_paid_by_others(seed: int, units: set[
     others = [at for at in range(UNITS) if at not in own]
     assert (rows[:, own] <= row[own]).all()
     assert (rows[:, others] >= row[others]).all()
-    assert max(map(costs, rows)) <= costs(row)
+    assert max(map(costs, rows)) <= min(costs(row) / 0.95, 1)
 
 
 def test_two_decisions_that_are_harmful_only_together_are_found() -> None:

@@ -116,3 +116,29 @@ def test_of_one_batch_nothing_is_known(scorer: Scorer, task: Classification) -> 
     batch = next(iter(task.batches("search")))
     one = Classification({split: [batch] for split in ("train", "search", "test")})
     assert drop_error(replace(scorer, task=one), Biased(1)) is None
+
+
+class _NeedsMore:
+    """A metric that is none of one batch."""
+
+    def __init__(self, otherwise: float | None) -> None:
+        self._otherwise, self._batches = otherwise, 0
+
+    def update(self, outputs: Any, batch: Any) -> None:
+        self._batches += 1
+
+    def compute(self) -> float:
+        if self._batches > 1:
+            return 0.5
+        if self._otherwise is None:
+            raise ValueError("one class only")
+        return self._otherwise
+
+
+@pytest.mark.parametrize("otherwise", [None, float("nan")])
+def test_where_batches_have_no_metric_nothing_is_known(
+    scorer: Scorer, otherwise: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorer.task, "metric", lambda: _NeedsMore(otherwise))
+    assert measure(scorer.model, scorer.task, "search", "cpu").quality == 0.5
+    assert drop_error(scorer, Biased(1)) is None

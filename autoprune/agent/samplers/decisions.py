@@ -17,15 +17,15 @@ _LOOKED_AT = 8  # decisions whose alternatives are drawn, those that cost most q
 _FILLED = 24  # alternatives, best first, that take back what they leave of the budget
 _ALL = -1  # all other units pay
 _TOGETHER = 6  # units that are looked at in pairs
-_AS_MUCH = 0.95  # of the costs of a policy: what has less has to give up more
+_ALIKE = 0.95  # of two costs that count as alike, the lower one is at least so much of the other
 
 
 @dataclass(frozen=True)
 class Decisions:
     """What a policy does to its units, one by one or two together, and the other ways to save.
 
-    Where a decision is undone, at least what it saved is saved elsewhere: regret is what the best
-    such alternative is better by. What undoing alone would give cancels out of that difference, so
+    Where a decision is undone, what it saved is saved elsewhere: regret is what the best such
+    alternative is better by. What undoing alone would give cancels out of that difference, so
     the alternative is what is scored.
 
     Args:
@@ -110,7 +110,7 @@ class Decisions:
                 methods = [self.pool.encoding.units + at for at in own]
                 deep = (rows[:, own] >= one.row[own]).all(axis=1)
                 same = (rows[:, methods] == one.row[methods]).all(axis=1)
-                as_much = costs >= _AS_MUCH * self._costs(one.row[None])
+                as_much = costs >= _ALIKE * self._costs(one.row[None])
                 found |= deep & same & as_much.all(axis=0)
         return found
 
@@ -119,8 +119,12 @@ class Decisions:
         return self.pool.projection.shares(self.pool.encoding.split(rows)[0])
 
     def _most(self, row: Rows) -> Floats:
-        """Return the shares of the limits that alternatives may use: no more than the policy."""
-        return np.minimum(self._costs(row[None])[:, 0], 1.0)
+        """Return the shares of the limits that alternatives may use.
+
+        That is about what the policy does, for what rounding left may be spent in another way.
+        What it left beside that, as one found at a lower limit of a front does, is no regret.
+        """
+        return np.minimum(self._costs(row[None])[:, 0] / _ALIKE, 1.0)
 
     def _by_gain(self, row: Rows, belief: Belief) -> list[int]:
         """Return cut units, those first whose return is expected to improve the score most."""
