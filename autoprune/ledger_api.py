@@ -18,7 +18,9 @@ def ledger(folder: str | Path) -> list[LedgerEntry]:
         folder: Folder of a run, finished or not.
 
     Raises:
-        ArtifactError: If there is no run in it.
+        ArtifactError: If there is no run in it, or it has an outcome of a newer autoprune.
+        ConfigError: If a newer autoprune wrote its database.
+        OutputError: If its database is an older one that cannot be brought up to date.
     """
     file = database_in(Path(folder))
     if file is None:

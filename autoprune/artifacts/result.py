@@ -87,8 +87,9 @@ class Rolledback(Record):
     """Decisions of the best policies so far to which an alternative was scored.
 
     ``reverted``: of them, those whose alternative was better by a paired test; ``together``: of
-    these, pairs; ``quality_regained``: the sum of what they gained; ``sample_forwards``: what the
-    evaluations of alternatives took, which count among the search's.
+    these, pairs; ``quality_regained``: the sum of what they gained, where several of one policy
+    were reverted the most of it; ``sample_forwards``: what the evaluations of alternatives took,
+    which count among the search's.
     """
 
     examined: int = 0
@@ -102,12 +103,16 @@ class Rolledback(Record):
         """Sum up a ledger."""
         known = list(entries)
         reverted = [one for one in known if one.outcome is Outcome.REVERTED]
-        gained = ((one.quality_after or 0.0) - one.quality_before for one in reverted)
+        gained = dict[str, float]()
+        for one in reverted:
+            gain = (one.quality_after or 0.0) - one.quality_before
+            policy = one.policy.fingerprint
+            gained[policy] = max(gain, gained.get(policy, gain))
         return cls(
             examined=len(known),
             reverted=len(reverted),
             together=sum(len(one.units) > 1 for one in reverted),
-            quality_regained=sum(gained),
+            quality_regained=sum(gained.values()),
             sample_forwards=sum(one.sample_forwards for one in known),
         )
 

@@ -100,6 +100,8 @@ class FineTuning:
                 samples += self._task.samples(batch)
                 self._step(batch)
         self._model.eval()
+        if self.done >= self._steps:
+            self._good.clear()
         return samples
 
     def state_dict(self) -> dict[str, Any]:

@@ -36,3 +36,7 @@ class GoodStates:
     def only(self, state: dict[str, Any]) -> None:
         """Forget all but a state that is good."""
         self._kept, self._fresh, self._furthest = [state], None, state["done"]
+
+    def clear(self) -> None:
+        """Forget all: training is over."""
+        self._kept, self._fresh = [], None

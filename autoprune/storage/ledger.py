@@ -48,7 +48,15 @@ class Ledger:
             with self._database.transaction() as session:
                 session.add(row)
         except IntegrityError:
-            pass  # added before: what is examined twice comes to the same
+            if not self._holds(row):
+                raise
+            # what is examined twice comes to the same
+
+    def _holds(self, row: LedgerRow) -> bool:
+        names = ("run_id", "policy_fp", "alternative_fp")
+        query = select(LedgerRow.id).filter_by(**{name: getattr(row, name) for name in names})
+        with self._database.transaction() as session:
+            return session.scalar(query) is not None
 
     def entries(self) -> list[LedgerEntry]:
         """Return all entries, oldest first.

@@ -146,6 +146,8 @@ class Case:
 
     def facts(self, entries: Sequence[LedgerEntry], bad: set[str]) -> list[float]:
         """Return how many were planted, found, what was removed, good ones, wrongly reverted."""
+        if not entries:  # no alternative to any decision costs as little
+            return [len(bad), 0, 0.0, 0, 0]
         believed = [one for one in entries if one.outcome is Outcome.REVERTED]
         back = {unit for one in believed for unit in bad if _given_back(one, unit)}
         start, end = entries[0].score_before, (believed or entries)[-1]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner
 
 from autoprune.agent.projection import Projection
@@ -121,6 +122,13 @@ def test_entries_come_back_as_they_were_and_are_there_once(ledger: Ledger) -> No
     assert ledger.entries() == ENTRIES
 
 
+def test_what_cannot_be_kept_is_no_entry_that_was_there(ledger: Ledger) -> None:
+    nowhere = Ledger(ledger._database, 99)
+    with pytest.raises(IntegrityError):
+        nowhere.add(ENTRIES[0])
+    assert ledger.entries() == []
+
+
 def test_an_outcome_of_a_later_version_is_named(ledger: Ledger) -> None:
     ledger.add(ENTRIES[0])
     with ledger._database.transaction() as session:
@@ -135,6 +143,9 @@ def test_totals_sum_up() -> None:
     assert totals.quality_regained == pytest.approx(0.05)
     assert totals.sample_forwards == 200.0
     assert "3 decisions examined, 1 reverted, +5.0 points" in totals_line(totals)
+    better = verdict(scored(policy(a=0.5, c=0.75), LOSSES - 0.2, quality=0.96))
+    assert better.outcome is Outcome.REVERTED
+    assert Rolledback.of([*ENTRIES, better]).quality_regained == pytest.approx(0.06)
     assert totals_line(Rolledback()) == "No decision was examined."
 
 

@@ -94,6 +94,7 @@ def test_each_alternative_is_judged_against_the_policy_that_decided(
         assert (entry.score_before, entry.score_after) == (before.score, after.score)
         assert (entry.quality_before, entry.quality_after) == (before.quality, after.quality)
         assert entry.costs_after["macs"] <= 0.6 * loop.projection.cost.dense.macs
+        assert entry.costs_after["macs"] <= entry.costs_before["macs"] / 0.95
         assert trial.user_attrs[REGRET]["outcome"] == entry.outcome.value
         assert trial.user_attrs[REGRET]["reverted"] == (entry.outcome is Outcome.REVERTED)
         assert any(entry.policy.get(u) != entry.alternative.get(u) for u in entry.units)
