@@ -30,6 +30,7 @@ class Finalist:
         folder: Where weights are kept.
         keep: Stores an evaluation in place of an older one.
         known: What an earlier session stored.
+        candidate: Its model in training; None if that has not begun.
     """
 
     scorer: Scorer
@@ -38,7 +39,7 @@ class Finalist:
     folder: Path
     keep: Callable[[Evaluation], None]
     known: Evaluation | None
-    _candidate: Candidate | None = None
+    candidate: Candidate | None = None
 
     def reach(self, steps: int) -> Stage:
         """Train until ``steps`` are done, and return what it is worth there.
@@ -46,12 +47,12 @@ class Finalist:
         Raises:
             CandidateError: If it raises, or a loss becomes NaN or infinite.
         """
-        if self._candidate is None and self.known is not None:
+        if self.candidate is None and self.known is not None:
             for stage in self.known.stages:
                 if stage.steps == steps:
                     return stage
         with candidate_errors():
-            candidate = self._candidate = self._candidate or self._begun()
+            candidate = self.candidate = self.candidate or self._begun()
             candidate.reach(steps)
         return candidate.stages[-1]
 
@@ -65,7 +66,7 @@ class Finalist:
         if model is not None and self.known is not None:
             return model, self.known
         with candidate_errors():
-            candidate = self._candidate = self._candidate or self._begun()
+            candidate = self.candidate = self.candidate or self._begun()
             found = candidate.reach(self.steps)
         path = self.folder / f"finalist-{self.policy.fingerprint[:12]}.safetensors"
         sha256 = save_weights(candidate.model, path)
@@ -86,7 +87,7 @@ class Finalist:
 
     def leave(self) -> Evaluation:
         """Keep how far it got, and return that."""
-        candidate, known = self._candidate, self.known
+        candidate, known = self.candidate, self.known
         if candidate is not None and (known is None or not _covers(known, candidate)):
             self.known = Evaluation(
                 self.policy,

@@ -15,6 +15,8 @@ from autoprune.errors import BudgetError, CandidateError, ModelError
 from autoprune.storage.records import Evaluation
 
 Accepts = Callable[[Evaluation, nn.Module], bool]
+Recovered = tuple[nn.Module, Evaluation, list[Evaluation]]
+Recover = Callable[[Iterable[Evaluation], Evaluations, ProgressCallback, Accepts], Recovered]
 
 
 def recover_finalists(
@@ -22,7 +24,7 @@ def recover_finalists(
     evaluations: Evaluations,
     progress: ProgressCallback,
     accepts: Accepts = lambda evaluation, model: True,
-) -> tuple[nn.Module, Evaluation, list[Evaluation]]:
+) -> Recovered:
     """Fine-tune the best few by successive halving; return the best model and what was found.
 
     All go a part of the way, the better half of them twice as far, and so on to the end (Jamieson

@@ -7,7 +7,7 @@ from optuna import Study
 from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.finalists import recover_finalists
+from autoprune.agent.finalists import Recover, Recovered, recover_finalists
 from autoprune.agent.gate import Gate, Measurement, exceeded, told, told_misses
 from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
@@ -34,6 +34,7 @@ class Inside:
         evaluations: What builds them.
         trials: How many of the loop's trials are for this limit.
         name: What the study remembers lowered limits under.
+        recover: Fine-tunes the best few.
     """
 
     gate: Gate
@@ -41,11 +42,12 @@ class Inside:
     evaluations: Evaluations
     trials: int
     name: str = TIGHTENED
+    recover: Recover = recover_finalists
     _misses: list[dict[str, Measurement]] = field(default_factory=list)
     _problem: ModelError | None = None
     _tried: int = 0
 
-    def winner(self) -> tuple[nn.Module, Evaluation, list[Evaluation]]:
+    def winner(self) -> Recovered:
         """Search, measure, fine-tune: return the best model, its evaluation, and all finalists.
 
         Raises:
@@ -81,13 +83,11 @@ class Inside:
         self._tell(closest)
         return True
 
-    def _recovered(
-        self, ranked: Sequence[Evaluation]
-    ) -> tuple[nn.Module, Evaluation, list[Evaluation]] | None:
+    def _recovered(self, ranked: Sequence[Evaluation]) -> Recovered | None:
         """Return the best fine-tuned model, None if none is inside."""
         self._misses, self._problem, self._tried = [], None, 0
         try:
-            return recover_finalists(
+            return self.recover(
                 self._able(ranked), self.evaluations, self.loop.progress, self._accepts
             )
         except (BudgetError, ModelError):

@@ -110,7 +110,8 @@ def best_at(session: Session, loop: Loop, gate: Gate, number: int, trials: int) 
     """
     session.study.sampler = loop.sampler
     limit = _limit(session, loop.projection)
-    inside = Inside(gate, loop, session.evaluations, trials, _remembered(limit))
+    recover = session.recover(loop.projection)
+    inside = Inside(gate, loop, session.evaluations, trials, _remembered(limit), recover)
     model, winner, finalists = inside.winner()
     measured = gate.seen.get(winner.policy.fingerprint, {})
     return Member(

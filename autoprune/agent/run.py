@@ -119,7 +119,9 @@ def kept_evaluations(folder: Path) -> int:
 def _search(session: Session) -> SearchResult:
     request, prepared, loop = session.request, session.prepared, session.loop()
     with Gate.open(prepared.pricing.latencies, request.budget) as gate:
-        model, winner, finalists = Inside(gate, loop, session.evaluations, loop.trials).winner()
+        recover = session.recover(loop.projection)
+        inside = Inside(gate, loop, session.evaluations, loop.trials, recover=recover)
+        model, winner, finalists = inside.winner()
     measured = gate.seen.get(winner.policy.fingerprint, {})
     return finish(request, prepared, model, winner, session.cost(loop, finalists), measured)
 

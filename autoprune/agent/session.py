@@ -2,13 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import optuna
 
 from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.finalists import Recover, recover_finalists
 from autoprune.agent.loop import Loop
 from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.prepare import Prepared
+from autoprune.agent.progressive.recover import recover_progressively
+from autoprune.agent.projection import Projection
 from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.rollback import Rollback
@@ -54,6 +58,13 @@ class Session:
             timeout=self.request.timeout,
             progress=self.request.progress,
         )
+
+    def recover(self, projection: Projection) -> Recover:
+        """Return what fine-tunes the best few inside some limits, in one go or progressively."""
+        if self.request.recovery.schedule == "one-shot":
+            return recover_finalists
+        quality = self.prepared.dense_quality
+        return partial(recover_progressively, projection=projection, quality=quality)
 
     @property
     def ledger(self) -> Ledger:

@@ -3,15 +3,26 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
-from autoprune.core.recovery_checks import Shares, check_choice, check_number, names_in, stages_in
+from autoprune.core.progressive import Spacing
+from autoprune.core.recovery_checks import (
+    Shares,
+    check_choice,
+    check_number,
+    check_share,
+    names_in,
+    stages_in,
+)
 from autoprune.errors import ConfigError
 
-Schedule = Literal["linear", "constant", "cosine"]
+Schedule = Literal["one-shot", "progressive"]
+ShrinkSchedule = Literal["linear", "constant", "cosine"]
 ScoreBy = Literal["loss", "metric", "kl"]
 RateSchedule = Literal["cosine", "one-cycle", "constant"]
 Amp = Literal["auto", "none", "bfloat16", "float16"]
 _CHOICES = {
-    "shrink_schedule": get_args(Schedule),
+    "schedule": get_args(Schedule),
+    "prune_spacing": get_args(Spacing),
+    "shrink_schedule": get_args(ShrinkSchedule),
     "score_by": get_args(ScoreBy),
     "rate_schedule": get_args(RateSchedule),
     "amp": get_args(Amp),
@@ -24,14 +35,17 @@ _WHOLE = {
     "shrink_steps": 0,
     "patience": 0,
     "look_every": 1,
+    "prune_rounds": 1,
+    "keep_checkpoints": 1,
 }
 _NUMBERS = (
     *("distill", "distill_temperature", "distill_features", "learning_rate", "momentum"),
-    *("weight_decay", "clip_norm", "ema", "shrink_strength"),
+    *("weight_decay", "clip_norm", "ema", "shrink_strength", "max_step_drop"),
 )
+PROGRESSIVE = ("prune_rounds", "prune_spacing", "prune_until", "max_step_drop", "keep_checkpoints")
 FOR_FINALISTS = (
     *("distill", "distill_temperature", "distill_features", "distill_modules"),
-    *("ema", "patience", "look_every"),
+    *("ema", "patience", "look_every", "schedule", *PROGRESSIVE),
 )
 
 
@@ -51,7 +65,16 @@ class Recovery:
             (1, 1); a single one, or none, scores every candidate to the end.
         recover_steps: Training steps of each finalist.
         finalists: How many of the best candidates begin to be recovered; the better half of them
-            goes on, again and again, until one is left.
+            goes on, again and again, until one is left. In a progressive run, the best one is
+            gone towards, and the others are the alternatives to each of its steps.
+        schedule: How finalists are cut: ``one-shot``, or ``progressive``, a little further each
+            time while they are trained.
+        prune_rounds: In how many steps a progressive run cuts.
+        prune_spacing: What it may cost after each: ``linear``, ``exponential`` or ``cubic``, see
+            `autoprune.core.progressive.allowed`.
+        prune_until: Share of the training steps in which it cuts, above 0 and at most 1.
+        max_step_drop: Points of quality; where a step loses more, a smaller one is taken.
+        keep_checkpoints: How many states that were gone on from are kept.
         distill: Weight of the divergence from the dense model's outputs in the loss that finalists
             are trained with, 0 for none.
         distill_temperature: What outputs are softened by for it, at least 1.
@@ -89,6 +112,12 @@ class Recovery:
     stages: Shares = ((1 / 3, 1 / 4), (1, 1 / 4), (1, 1))
     recover_steps: int = 200
     finalists: int = 3
+    schedule: Schedule = "one-shot"
+    prune_rounds: int = 4
+    prune_spacing: Spacing = "cubic"
+    prune_until: float = 0.2
+    max_step_drop: float = 10.0
+    keep_checkpoints: int = 3
     distill: float = 0.0
     distill_temperature: float = 2.0
     distill_features: float = 0.0
@@ -105,7 +134,7 @@ class Recovery:
     calibration_batches: int = 16
     shrink_steps: int = 30
     shrink_strength: float = 1.0
-    shrink_schedule: Schedule = "linear"
+    shrink_schedule: ShrinkSchedule = "linear"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", stages_in(self.stages))
@@ -114,6 +143,7 @@ class Recovery:
             check_number(name, getattr(self, name), low, int)
         for name in _NUMBERS:
             check_number(name, getattr(self, name), 0, int | float)
+        check_share("prune_until", self.prune_until)
         for name in ("momentum", "ema"):
             if getattr(self, name) >= 1:
                 raise ConfigError(f"recovery.{name} must be below 1. Got {getattr(self, name)!r}.")

@@ -30,6 +30,18 @@ def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
         raise ConfigError(f"recovery.{name} must be one of {', '.join(allowed)}. Got {value!r}.")
 
 
+def check_share(name: str, value: Any) -> None:
+    """Refuse what is no share above 0 and at most 1.
+
+    Raises:
+        ConfigError: If it is refused.
+    """
+    if not _is_share(value):
+        raise ConfigError(
+            f"recovery.{name} must be a number above 0 and at most 1. Got {value!r}."
+        )
+
+
 def names_in(given: Any) -> tuple[str, ...]:
     """Return the names of modules; a single one may be given as it is.
 

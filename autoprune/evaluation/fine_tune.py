@@ -21,6 +21,7 @@ from autoprune.surgery.nested import call, map_tensors
 from autoprune.tasks import Task
 
 After = Callable[[int, float], None]
+_OF_NO_WEIGHTS = {"batches", "schedule", "scaler"}  # parts whose state belongs to no model
 MOST_HALVINGS = 3
 
 
@@ -128,6 +129,27 @@ class FineTuning:
         with self._running():
             self._load(state)
         self._good.only(_copied(state))
+
+    def take_over(self, state: Mapping[str, Any]) -> None:
+        """Go on where the training of another model stopped: its batches, rate and randomness.
+
+        Momentum and averages of weights begin anew, for weights may be gone or new.
+
+        Raises:
+            DataError: If the train loader yields less than it did.
+        """
+        with self._running():
+            parts = _copied(state["parts"])
+            for name in _OF_NO_WEIGHTS & self._parts.keys() & parts.keys():
+                self._parts[name].load_state_dict(parts[name])
+            if self._steps:
+                self._updates.take_rates(parts["optimiser"])
+            restore(state["random"], [self._task.loader("train")])
+            self.done, self.halvings = state["done"], state["halvings"]
+
+    def slow_down(self) -> None:
+        """Halve the learning rate from here on."""
+        self._updates.slow_down(0.5)
 
     def _running(self) -> AbstractContextManager[None]:
         return self._randomness.running() if self._randomness else nullcontext()

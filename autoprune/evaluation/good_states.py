@@ -15,7 +15,8 @@ class GoodStates:
 
     def due(self, done: int) -> bool:
         """Tell whether to offer the state after ``done`` steps; none is offered twice."""
-        return done % GOOD_EVERY == 0 and done > self._furthest
+        first = not self._kept and self._fresh is None
+        return (first or done % GOOD_EVERY == 0) and done > self._furthest
 
     def offer(self, state: dict[str, Any]) -> None:
         """Take a state that is not yet known to be good."""

@@ -1,5 +1,8 @@
 """The optimiser that models are recovered with, and how its learning rate goes on."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
@@ -41,3 +44,9 @@ def slow_down(optimiser: SGD, schedule: LRScheduler | None, factor: float) -> No
         group.update({name: group[name] * factor for name in _RATES if name in group})
     if schedule is not None:
         schedule.base_lrs = [rate * factor for rate in schedule.base_lrs]
+
+
+def take_rates(optimiser: SGD, group: Mapping[str, Any]) -> None:
+    """Set the learning rates to those of a stored group, whatever it was the group of."""
+    for own in optimiser.param_groups:
+        own.update({name: group[name] for name in _RATES if name in group})

@@ -70,6 +70,10 @@ class Scorer:
         gone = self.importance.removed(policy)
         return {unit: self.plan.units[unit].atoms - len(atoms) for unit, atoms in gone.items()}
 
+    def share(self, policy: Policy) -> float:
+        """Return what a forward of a policy's model costs, in forwards of the dense model."""
+        return self.cost.price(self.kept(policy)).macs / self.cost.dense.macs
+
     def fingerprint(self, steps: int) -> str:
         """Identity of this way of scoring with ``steps`` training steps; below 0 of a finalist."""
         return fingerprint_of(self.recovery, steps, self.seed, self.recover, self.device)
@@ -128,15 +132,15 @@ class Scorer:
                 the user's own function if there is one, and scored by loss.
         """
         start = time.perf_counter()
-        dense, shrunk = self._shrunk(policy)
-        share = self.cost.price(self.kept(policy)).macs / self.cost.dense.macs
+        dense, shrunk = self.shrunk(policy)
+        share = self.share(policy)
         # all candidates see the same batches
         randomness = Randomness(seed_from(self.seed, steps), self.task.loader("train"))
         with randomness.running():
             model = self._built(dense, policy)
             batches = self.recovery.calibration_batches
             calibrated = recalibrate(model, self.task, batches, self.device)
-        training = self._training(model, steps, randomness, final)
+        training = self.training(model, steps, randomness, final)
         learns = isinstance(training, FineTuning) and training.learns
         return Candidate(
             training=training,
@@ -148,9 +152,10 @@ class Scorer:
             early_stop=self._early_stop(steps) if final else None,
         )
 
-    def _training(
+    def training(
         self, model: nn.Module, steps: int, randomness: Randomness, final: bool
     ) -> Training:
+        """Return the training of a pruned model, of a score or of a finalist."""
         if final and self.recover is not None:
             return OwnTraining(
                 model, self.recover, steps, self._train_size, self.device, randomness
@@ -184,7 +189,7 @@ class Scorer:
         seed = seed_from(self.seed, "search")
         return SearchSplit(self.task, self.model, score_by, seed, self.device)
 
-    def _shrunk(self, policy: Policy) -> tuple[nn.Module, int]:
+    def shrunk(self, policy: Policy) -> tuple[nn.Module, int]:
         """Return the dense model after regularised training, if asked for, and samples used."""
         powers = penalties(policy)
         if not powers or self.recovery.shrink_steps == 0:

@@ -1,6 +1,6 @@
 """Steps of the optimiser, and what goes along with them: rate, clipping, precision, average."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from autoprune.core.recovery import Recovery
-from autoprune.evaluation.optimiser import rate_schedule, sgd, slow_down
+from autoprune.evaluation.optimiser import rate_schedule, sgd, slow_down, take_rates
 from autoprune.evaluation.precision import Precision, precision_of
 from autoprune.evaluation.weight_average import averaged
 
@@ -42,6 +42,10 @@ class Updates:
     def rate(self) -> float:
         """The learning rate of the next step."""
         return float(self._optimiser.param_groups[0]["lr"])
+
+    def take_rates(self, state: Mapping[str, Any]) -> None:
+        """Go on with the learning rates in the state of an optimiser."""
+        take_rates(self._optimiser, state["param_groups"][0])
 
     def parts(self) -> dict[str, Any]:
         """Return by name what has a state."""

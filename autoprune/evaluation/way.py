@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.recover_function import RecoverFunction
-from autoprune.core.recovery import Recovery
+from autoprune.core.recovery import PROGRESSIVE, Recovery
 from autoprune.evaluation.precision import chosen
 
 EVALUATOR_VERSION = 3
@@ -13,7 +13,7 @@ _NO_PART = ("score_steps", "recover_steps", "finalists", "stages")
 # Left out at their defaults, so that what was found before they were there keeps its identity.
 _NEWER = (
     *("distill_features", "distill_modules", "rate_schedule", "clip_norm", "amp", "ema"),
-    *("patience", "look_every"),
+    *("patience", "look_every", "schedule", *PROGRESSIVE),
 )
 
 
@@ -36,8 +36,10 @@ def fingerprint_of(
     idle = [*_NO_PART]
     idle += [] if own.distill else ["distill", "distill_temperature"]
     settings |= dict.fromkeys(idle, 0)
-    unused = [] if own.distill_features else ["distill_modules"]
+    unused = ["keep_checkpoints"]
+    unused += [] if own.distill_features else ["distill_modules"]
     unused += [] if own.patience else ["look_every"]
+    unused += [] if own.schedule == "progressive" else [*PROGRESSIVE]
     unused += [name for name in _NEWER if settings[name] == defaults[name]]
     content = [
         EVALUATOR_VERSION,

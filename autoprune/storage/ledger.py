@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.policy import Policy
@@ -31,32 +31,8 @@ class Ledger:
 
     def add(self, entry: LedgerEntry) -> None:
         """Add an entry; one on the same policy and alternative that is there already stays."""
-        row = LedgerRow(
-            run_id=self._run,
-            policy_fp=entry.policy.fingerprint,
-            alternative_fp=entry.alternative.fingerprint,
-            units=list(entry.units),
-            policy=entry.policy.to_dict(),
-            alternative=entry.alternative.to_dict(),
-            outcome=entry.outcome.name.lower(),
-            costs_before=dict(entry.costs_before),
-            costs_after=dict(entry.costs_after),
-            **{name: getattr(entry, name) for name in _AS_THEY_ARE},
-            created_at=datetime.now(UTC),
-        )
-        try:
-            with self._database.transaction() as session:
-                session.add(row)
-        except IntegrityError:
-            if not self._holds(row):
-                raise
-            # what is examined twice comes to the same
-
-    def _holds(self, row: LedgerRow) -> bool:
-        names = ("run_id", "policy_fp", "alternative_fp")
-        query = select(LedgerRow.id).filter_by(**{name: getattr(row, name) for name in names})
         with self._database.transaction() as session:
-            return session.scalar(query) is not None
+            add_once(session, self._run, entry)
 
     def entries(self) -> list[LedgerEntry]:
         """Return all entries, oldest first.
@@ -67,6 +43,26 @@ class Ledger:
         query = select(LedgerRow).filter_by(run_id=self._run).order_by(LedgerRow.id)
         with self._database.transaction() as session:
             return [_entry(row) for row in session.scalars(query)]
+
+
+def add_once(session: Session, run_id: int, entry: LedgerEntry) -> None:
+    """Add an entry in a transaction, if there is none on its policy and alternative."""
+    row = LedgerRow(
+        run_id=run_id,
+        policy_fp=entry.policy.fingerprint,
+        alternative_fp=entry.alternative.fingerprint,
+        units=list(entry.units),
+        policy=entry.policy.to_dict(),
+        alternative=entry.alternative.to_dict(),
+        outcome=entry.outcome.name.lower(),
+        costs_before=dict(entry.costs_before),
+        costs_after=dict(entry.costs_after),
+        **{name: getattr(entry, name) for name in _AS_THEY_ARE},
+        created_at=datetime.now(UTC),
+    )
+    key = {name: getattr(row, name) for name in ("run_id", "policy_fp", "alternative_fp")}
+    if session.scalar(select(LedgerRow.id).filter_by(**key)) is None:
+        session.add(row)
 
 
 def _entry(row: LedgerRow) -> LedgerEntry:

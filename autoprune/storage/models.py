@@ -172,3 +172,15 @@ class LedgerRow(Base):
     threshold: Mapped[float]
     sample_forwards: Mapped[float]
     created_at: Mapped[datetime]
+
+
+class CheckpointRow(Base):
+    """Where a progressive run stands, and which files hold its weights; the last row counts."""
+
+    __tablename__ = "ap_checkpoint"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("ap_run.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str]
+    state: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]

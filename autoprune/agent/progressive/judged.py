@@ -1,0 +1,67 @@
+"""What attempts at a leg come to: the best one, those that are out, what the ledger is told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autoprune.agent.judge import chance_worse
+from autoprune.agent.progressive.state import Attempt
+from autoprune.agent.projection import Projection
+from autoprune.agent.regret import examined
+from autoprune.core.ledger import LedgerEntry, Outcome
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What attempts come to.
+
+    Args:
+        best: The first one, unless another is better by a paired test; None if all failed.
+        worse: Numbers of targets whose attempts failed or are worse by a paired test.
+        entries: What the ledger is told, an entry for each alternative to the first.
+    """
+
+    best: Attempt | None
+    worse: frozenset[int]
+    entries: Sequence[LedgerEntry]
+
+
+def judged(attempts: Sequence[Attempt], projection: Projection) -> Judged:
+    """Compare attempts that cost alike on the same samples; noise does not take the first back.
+
+    Args:
+        attempts: Attempts at a leg that cuts, in the order in which they were made.
+        projection: What knows costs.
+    """
+    worse = {one.target for one in attempts if one.stage is None}
+    fine = [one for one in attempts if one.stage is not None]
+    if not fine:
+        return Judged(None, frozenset(), ())
+    best, entries = fine[0], list[LedgerEntry]()
+    for other in fine[1:]:
+        entry = examined(_units(best, other), best.evaluation, other.evaluation, projection)
+        entries.append(entry)
+        if entry.outcome is Outcome.REVERTED:
+            worse.add(best.target)
+            best = other
+        elif is_worse(other, best, entry.threshold):
+            worse.add(other.target)
+    return Judged(best, frozenset(worse - {best.target}), entries)
+
+
+def is_worse(one: Attempt, other: Attempt, level: float) -> bool:
+    """Tell whether a paired test on the same samples says so."""
+    if one.stage is None or other.stage is None:
+        return one.stage is None
+    chance = chance_worse(one.stage, other.stage)
+    return chance is not None and chance < level
+
+
+def _units(best: Attempt, other: Attempt) -> tuple[str, ...]:
+    """Return the units that the best cuts deeper, or in another way."""
+    names = [n for n in best.policy if best.policy.get(n) != other.policy.get(n)]
+    deeper = [
+        n
+        for n in names
+        if n not in other.policy or best.policy[n].sparsity > other.policy[n].sparsity
+    ]
+    return tuple(deeper or names)

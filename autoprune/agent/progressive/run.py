@@ -1,0 +1,211 @@
+"""A progressive run: legs of training, a cut before each, judged, gone on from or taken back."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from autoprune.agent.outcomes import candidate_errors
+from autoprune.agent.progressive.judged import Judged, is_worse, judged
+from autoprune.agent.progressive.state import Attempt, State
+from autoprune.agent.progressive.states import States
+from autoprune.agent.progressive.way import Way
+from autoprune.agent.projection import Projection
+from autoprune.agent.regret import LEVEL
+from autoprune.core.costs import cost_text
+from autoprune.core.policy import Policy
+from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.core.progressive import Leg, first_parts, legs, with_smaller_step
+from autoprune.core.recovery import Recovery
+from autoprune.errors import CandidateError, ModelError
+from autoprune.evaluation.candidate import Candidate
+from autoprune.evaluation.fine_tune import FineTuning
+from autoprune.evaluation.onward import Reached, onward
+from autoprune.evaluation.scorer import Scorer
+
+_SMALLER = 2  # times the planned steps there may be, at most
+
+
+@dataclass(frozen=True)
+class ProgressiveRun:
+    """Cuts towards the first of some targets; the others are the alternatives to each step.
+
+    Args:
+        scorer: What builds and trains.
+        projection: The limits, and what knows costs.
+        targets: Policies inside the limits, the best one first.
+        states: Keeps where the run stands.
+        quality: Quality of the dense model on the search split.
+        progress: Told after each attempt.
+    """
+
+    scorer: Scorer
+    projection: Projection
+    targets: Sequence[Policy]
+    states: States
+    quality: float
+    progress: ProgressCallback
+
+    def run(self) -> State:
+        """Go on from where the run stands to its end.
+
+        Raises:
+            ModelError: If no attempt at a leg could be trained, however small its step.
+        """
+        state = self.states.last() or State(parts=first_parts(self._recovery.prune_rounds))
+        while state.leg < len(self._legs(state)):
+            attempt = next(self._open(state), None)
+            state = self._decided(state) if attempt is None else self._tried(state, *attempt)
+        return state
+
+    def candidate(self, state: State) -> Candidate:
+        """Return the model that a run came to, with its training."""
+        assert state.accepted is not None
+        return self._onward(state, state.accepted.policy)
+
+    @property
+    def _recovery(self) -> Recovery:
+        return self.scorer.recovery
+
+    def _legs(self, state: State) -> list[Leg]:
+        own = self._recovery
+        return legs(state.parts, own.prune_rounds, own.prune_until, own.recover_steps)
+
+    def _leg(self, state: State) -> Leg:
+        return self._legs(state)[state.leg]
+
+    def _cuts(self, state: State) -> bool:
+        return self._leg(state).part > state.part
+
+    def _open(self, state: State) -> Iterator[tuple[Policy, int, int]]:
+        """Yield attempts at the next leg that are still to be made, alike ones once.
+
+        Each is a policy, the number of its target, and how often its rate is halved.
+        """
+        if not self._cuts(state):
+            yield from self._trained_again(state)
+            return
+        target = state.accepted.target if state.accepted else 0
+        others = [at for at in range(len(self.targets)) if at != target and at not in state.out]
+        way = Way(self.projection, self._recovery.prune_spacing)
+        before, part = state.accepted.policy if state.accepted else None, self._leg(state).part
+        known = {one.target for one in state.attempts}
+        policies = {one.policy for one in state.attempts}
+        for at in (target, *others):
+            if at not in known:
+                policy = way.towards(self.targets[at], before, part)
+                if policy not in policies:
+                    yield policy, at, 0
+
+    def _trained_again(self, state: State) -> Iterator[tuple[Policy, int, int]]:
+        """Yield the leg as it is, and where it did harm again with a lower rate."""
+        accepted, count = state.accepted, len(state.attempts)
+        assert accepted is not None
+        harmed = all(is_worse(one, accepted, LEVEL) for one in state.attempts)
+        if count == 0 or (harmed and count < max(self._recovery.finalists, 2)):
+            yield accepted.policy, accepted.target, count
+
+    def _tried(self, state: State, policy: Policy, target: int, halvings: int) -> State:
+        """Train the next leg, and return the state with the attempt."""
+        leg, candidate = self._leg(state), None
+        try:
+            with candidate_errors():
+                candidate = self._onward(state, policy)
+                assert isinstance(candidate.training, FineTuning)
+                for _ in range(halvings):
+                    candidate.training.slow_down()
+                found = candidate.reach(leg.end)
+        except CandidateError as err:
+            spent = (candidate.sample_forwards, candidate.seconds) if candidate else (0.0, 0.0)
+            attempt = Attempt(
+                policy=policy,
+                target=target,
+                sample_forwards=spent[0],
+                seconds=spent[1],
+                problem=str(err),
+            )
+            return self._told(self.states.keep(state.tried(attempt)))
+        file, sha256 = self.states.write(
+            candidate.training.state_dict(), state.leg, len(state.attempts)
+        )
+        attempt = Attempt(
+            policy=policy,
+            target=target,
+            sample_forwards=candidate.sample_forwards,
+            seconds=candidate.seconds,
+            stage=candidate.stages[-1],
+            loss=found.loss,
+            file=file,
+            sha256=sha256,
+        )
+        return self._told(self.states.keep(state.tried(attempt)))
+
+    def _onward(self, state: State, policy: Policy) -> Candidate:
+        before = None
+        if state.accepted is not None:
+            stored = self.states.read(state.accepted.file, self.scorer.device)
+            before = Reached(state.accepted.policy, stored)
+        return onward(self.scorer, policy, self._recovery.recover_steps, before)
+
+    def _decided(self, state: State) -> State:
+        """Go on from the best attempt, or take a smaller step from where the last one began."""
+        found = self._judged(state)
+        out = tuple(sorted({*state.out, *found.worse}))
+        state = replace(state, out=out)
+        if self._cuts(state) and self._harmful(state, found.best) and self._divisible(state):
+            parts = with_smaller_step(state.parts, state.leg)
+            return self.states.keep(replace(state, parts=parts, attempts=()), found.entries)
+        if found.best is None:
+            raise self._stuck(state)
+        part, keep = self._leg(state).part, self._recovery.keep_checkpoints
+        return self.states.keep(state.gone_on(found.best, part, keep), found.entries)
+
+    def _judged(self, state: State) -> Judged:
+        if self._cuts(state):
+            return judged(state.attempts, self.projection)
+        fine = [one for one in state.attempts if one.stage is not None]
+        best = min(fine, key=lambda one: one.stage.value if one.stage else 0.0, default=None)
+        return Judged(best, frozenset(), ())
+
+    def _harmful(self, state: State, best: Attempt | None) -> bool:
+        """Tell whether nothing could be trained, or the best lost too much."""
+        if best is None:
+            return True
+        before = state.accepted.quality if state.accepted else self.quality
+        return 100 * (before - best.quality) > self._recovery.max_step_drop
+
+    def _divisible(self, state: State) -> bool:
+        return len(state.parts) < _SMALLER * self._recovery.prune_rounds
+
+    def _stuck(self, state: State) -> ModelError:
+        """Return what says how far the run got."""
+        problem = next(one.problem for one in state.attempts if one.problem)
+        accepted = state.accepted
+        policy = accepted.policy if accepted else Policy({})
+        found = self.projection.costs_of(policy).as_dict()
+        costs = ", ".join(
+            f"{name} {cost_text(name, found[name])}" for name in self.projection.budget.limits
+        )
+        return ModelError(
+            f"The progressive run could not go on from {costs} (step {state.leg + 1}): no attempt "
+            f"could be trained. The last problem: {problem} Lower recovery.learning_rate, or set "
+            "recovery.schedule to one-shot, and start afresh; or set a higher limit."
+        )
+
+    def _told(self, state: State) -> State:
+        total, last = len(self._legs(state)), state.attempts[-1]
+        self.progress(
+            Progress(
+                stage="recover",
+                done=min(state.leg + 1, total),
+                total=total,
+                best_quality=last.quality if last.stage else None,
+                best_loss=last.loss,
+                note=self._note(state, last),
+            )
+        )
+        return state
+
+    def _note(self, state: State, last: Attempt) -> str:
+        leg, again = self._leg(state), len(state.attempts)
+        what = f"cut to {leg.part:.0%} of the way" if self._cuts(state) else "training"
+        tried = f", attempt {again}" if again > 1 else ""
+        return f"{what}{tried}" + (f": {last.problem}" if last.problem else "")

@@ -1,0 +1,71 @@
+"""When a progressive run cuts, and how far: the legs of the way from dense to the budget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Spacing = Literal["linear", "exponential", "cubic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A piece of the training, before which more may be cut.
+
+    Args:
+        part: Where on the way the model is cut to before it, from 0, dense, to 1, the budget.
+        start: Training steps before it.
+        end: Training steps after it.
+    """
+
+    part: float
+    start: int
+    end: int
+
+
+def first_parts(rounds: int) -> tuple[float, ...]:
+    """Return the parts of the way that are cut one after the other, as planned at first."""
+    return tuple((number + 1) / rounds for number in range(rounds))
+
+
+def with_smaller_step(parts: Sequence[float], at: int) -> tuple[float, ...]:
+    """Return parts with one more in the middle of the step to the part number ``at``."""
+    before = parts[at - 1] if at else 0.0
+    return (*parts[:at], (before + parts[at]) / 2, *parts[at:])
+
+
+def legs(parts: Sequence[float], rounds: int, until: float, steps: int) -> list[Leg]:
+    """Return the legs of a run: short ones that cut, then longer ones that only train.
+
+    Args:
+        parts: Parts of the way, rising to 1; more than ``rounds`` where steps became smaller.
+        rounds: How many there were at first, which share ``until`` of the steps.
+        until: Share of the steps.
+        steps: Training steps in all.
+    """
+    short, long = until * steps / rounds, max(round(until * steps), 1)
+    ends = [min(round(short * (at + 1)), steps) for at in range(len(parts))]
+    ends += range(ends[-1] + long, steps, long)
+    if ends[-1] < steps:
+        ends.append(steps)
+    whole = [*parts, *[1.0] * (len(ends) - len(parts))]
+    return [Leg(*one) for one in zip(whole, [0, *ends[:-1]], ends, strict=True)]
+
+
+def allowed(dense: float, part: float, spacing: Spacing) -> float:
+    """Return what may be used of a limit at a part of the way, as a multiple of the limit.
+
+    ``linear`` lowers it by the same amount at each step, ``exponential`` by the same factor
+    (HALP, Shen et al. 2022, arXiv:2110.10811), ``cubic`` by less and less (AGP, Zhu and Gupta
+    2017, arXiv:1710.01878).
+
+    Args:
+        dense: What the dense model uses of it.
+        part: The part, from 0 to 1.
+        spacing: How the way is divided.
+    """
+    if dense <= 1:
+        return 1.0
+    if spacing == "exponential":
+        return float(dense ** (1 - part))
+    left = (1 - part) ** (3 if spacing == "cubic" else 1)
+    return 1 + (dense - 1) * left
