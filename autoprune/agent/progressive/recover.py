@@ -62,6 +62,7 @@ def recover_progressively(
     candidate = run.candidate(state)
     candidate.sample_forwards = state.sample_forwards
     candidate.seconds = state.seconds
+    candidate.stages = [*state.stages]
     assert state.accepted is not None
     begun = evaluations.finalist(state.accepted.policy)
     model, found = replace(begun, known=None, candidate=candidate).finish()

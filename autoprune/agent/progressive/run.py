@@ -154,6 +154,7 @@ class ProgressiveRun:
             parts = with_smaller_step(state.parts, state.leg)
             return self.states.keep(replace(state, parts=parts, attempts=()), found.entries)
         if found.best is None:
+            self.states.keep(replace(state, attempts=()))  # whoever resumes tries again
             raise self._stuck(state)
         part, keep = self._leg(state).part, self._recovery.keep_checkpoints
         return self.states.keep(state.gone_on(found.best, part, keep), found.entries)

@@ -80,6 +80,7 @@ class State:
         accepted: What is gone on from; None for the dense model.
         attempts: Attempts at the next leg.
         out: Numbers of targets that were found to be worse.
+        stages: What each leg that was gone on from was worth at its end.
         kept: Files of what was gone on from, the last one first.
         sample_forwards: Cost so far, in forwards of one sample by the dense model.
         seconds: Cost so far, in seconds of wall clock.
@@ -91,6 +92,7 @@ class State:
     accepted: Attempt | None = None
     attempts: tuple[Attempt, ...] = ()
     out: tuple[int, ...] = ()
+    stages: tuple[Stage, ...] = ()
     kept: tuple[str, ...] = ()
     sample_forwards: float = 0.0
     seconds: float = 0.0
@@ -120,7 +122,9 @@ class State:
         lists = {name: list(getattr(self, name)) for name in ("parts", "out", "kept")}
         attempts = [one.to_dict() for one in self.attempts]
         accepted = self.accepted and self.accepted.to_dict()
-        return asdict(self) | lists | {"attempts": attempts, "accepted": accepted}
+        stages = [one.to_dict() for one in self.stages]
+        own = {"attempts": attempts, "accepted": accepted, "stages": stages}
+        return asdict(self) | lists | own
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "State":
@@ -128,4 +132,6 @@ class State:
         lists = {name: tuple(stored[name]) for name in ("parts", "out", "kept")}
         attempts = tuple(map(Attempt.from_dict, stored["attempts"]))
         accepted = stored["accepted"] and Attempt.from_dict(stored["accepted"])
-        return cls(**{**stored, **lists, "attempts": attempts, "accepted": accepted})
+        stages = tuple(map(Stage.from_dict, stored["stages"]))
+        own = {"attempts": attempts, "accepted": accepted, "stages": stages}
+        return cls(**{**stored, **lists, **own})

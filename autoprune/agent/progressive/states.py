@@ -35,16 +35,14 @@ class States:
         for stored in self.checkpoints.latest():
             state = State.from_dict(stored)
             if all(self._whole(file, sum_) for file, sum_ in state.files.items()):
+                self._drop_others(state)
                 return state
         return None
 
     def keep(self, state: State, entries: Iterable[LedgerEntry] = ()) -> State:
         """Keep a state and what was learnt in one transaction; drop files that nobody needs."""
         self.checkpoints.add(state.to_dict(), entries)
-        needed = {*state.files, *state.kept}
-        for file in self.folder.glob(f"{self.name}-*.pt"):
-            if file.name not in needed:
-                file.unlink(missing_ok=True)
+        self._drop_others(state)
         return state
 
     def write(self, training: Mapping[str, Any], leg: int, attempt: int) -> tuple[str, str]:
@@ -64,6 +62,12 @@ class States:
             self.folder / file, map_location=device, weights_only=True
         )
         return found
+
+    def _drop_others(self, state: State) -> None:
+        needed = {*state.files, *state.kept}
+        for file in self.folder.glob(f"{self.name}-*.pt"):
+            if file.name not in needed:
+                file.unlink(missing_ok=True)
 
     def _whole(self, file: str, sha256: str) -> bool:
         path = self.folder / file
