@@ -114,8 +114,16 @@ class State:
 
     def gone_on(self, attempt: Attempt, part: float, keep: int) -> "State":
         """Return the state after the leg was taken as an attempt took it."""
-        kept = (attempt.file, *self.kept)[:keep]
-        return replace(self, leg=self.leg + 1, part=part, accepted=attempt, attempts=(), kept=kept)
+        assert attempt.stage is not None
+        return replace(
+            self,
+            leg=self.leg + 1,
+            part=part,
+            accepted=attempt,
+            attempts=(),
+            stages=(*self.stages, attempt.stage),
+            kept=(attempt.file, *self.kept)[:keep],
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
