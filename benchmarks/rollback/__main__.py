@@ -7,7 +7,7 @@ import typer
 
 from benchmarks.command import command
 from benchmarks.provenance import code_of
-from benchmarks.rollback import planted, restoring, tabled
+from benchmarks.rollback import planted, progressive, restoring, tabled
 from benchmarks.rollback.figures import figures
 from benchmarks.search import live
 from benchmarks.tables.recipes import RECIPES
@@ -16,6 +16,8 @@ from benchmarks.tasks import Task
 LIMIT = 3600.0  # seconds of processor time between two notes
 TABLES = tuple(RECIPES)
 DIGITS = [name for name in TABLES if name.startswith("digits")]
+PROGRESSIVE = {"model": "resnet20", "macs": "25%", "steps": 600}
+FAULTS = (20, 200)  # steps that go wrong: while it is cut, and later
 TRIALS, LIVE = 30, ("resnet20", 0.25, 40)  # evaluations; network, share of MACs, evaluations
 FIRST = 0  # seeds from 100 on were for development
 
@@ -37,6 +39,12 @@ def tasks(*, quick: bool) -> Iterator[Task]:
             yield task("planted", f"{table}.{count}", planted.examine, **given)
     given = {"table": DIGITS[1], "first": FIRST, "sequences": 100 if quick else 1_000}
     yield task("restore", DIGITS[1], restoring.restore, **given)
+    for seed in range(FIRST, FIRST + (1 if quick else 3)):
+        given = {**PROGRESSIVE, "seed": seed} | ({"steps": 60} if quick else {})
+        yield task("progressive", f"resnet20.25.{seed}", progressive.compare, **given)
+        for at in () if quick else FAULTS:
+            name = f"resnet20.25.{seed}.{at}"
+            yield task("fault", name, progressive.disturb, **given, at=at)
     if quick:
         return
     model, share, trials = LIVE

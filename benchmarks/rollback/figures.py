@@ -30,7 +30,33 @@ def figures(results: Results) -> dict[str, Any]:
         "harm_removed": _median(planted.values(), "removed"),
         "good_reverted_share": _share(planted.values(), "reverted", "good"),
         "restore_exact": _share(restored.values(), "exact", "sequences"),
+        **_progressive(results),
     }
+
+
+def _progressive(results: Results) -> dict[str, float | None]:
+    """Return what progressive runs end better than one-shot ones, and worse after a fault."""
+    runs, faults = results.get("progressive", {}), results.get("fault", {})
+    done = {name: facts for name, facts in runs.items() if "single" in facts}
+    gains = {
+        way: [facts["progressive"]["quality"] - facts[way]["quality"] for facts in done.values()]
+        for way in ("one_shot", "single")
+    }
+    losses = [
+        done[run]["progressive"]["quality"] - facts["quality"]
+        for name, facts in faults.items()
+        if (run := name.rpartition(".")[0]) in done and facts.get("happened")
+    ]
+    return {
+        "progressive_gain_points": _mean(gains["one_shot"]),
+        "progressive_gain_points_single": _mean(gains["single"]),
+        "fault_loss_points": _mean(losses),
+        "fault_loss_points_most": 100 * max(losses) if losses else None,
+    }
+
+
+def _mean(gains: list[float]) -> float | None:
+    return 100 * float(np.mean(gains)) if gains else None
 
 
 def _gains(results: Results, arm: str) -> dict[str, float | None]:

@@ -1,10 +1,7 @@
 """Bad decisions planted in the best policy of a table: are they found, and only they?"""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import optuna
@@ -17,12 +14,10 @@ from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.trials import tell
 from autoprune.core.ledger import LedgerEntry, Outcome
-from autoprune.evaluation.scorer import Scorer
-from autoprune.storage.database import Database
-from autoprune.storage.engine import sqlite_url
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import start_trial
+from benchmarks.evaluations import evaluations_of
 from benchmarks.isolated import Note
 from benchmarks.search.tabled import errors_of, opened
 from benchmarks.tables.network import Network, train
@@ -55,7 +50,7 @@ def examine(note: Note, table: str, planted: int, seeds: int, trials: int, first
     names = ("planted", "found", "removed", "good", "reverted")
     facts: dict[str, list[float]] = {name: [] for name in names}
     for seed in range(first, first + seeds):
-        with _evaluations(network.scorer(splits)) as evaluations:
+        with evaluations_of(network.scorer(splits)) as evaluations:
             case = Case.of(objective, evaluations, seed)
             row, bad = case.plant(planted)
             if bad:
@@ -63,22 +58,6 @@ def examine(note: Note, table: str, planted: int, seeds: int, trials: int, first
                 for name, value in zip(names, found, strict=True):
                     facts[name].append(value)
         note(**facts)
-
-
-@contextmanager
-def _evaluations(scorer: Scorer) -> Iterator[Evaluations]:
-    """Yield what scores policies by a database of its own."""
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "a.db"
-        with Database.open(sqlite_url(file)) as database:
-            yield Evaluations(
-                database=database,
-                run_id=database.start_run("planted", {}, "m", "d"),
-                scorer=scorer,
-                model_fp="m",
-                data_fp="d",
-                folder=file.parent,
-            )
 
 
 @dataclass
