@@ -550,7 +550,7 @@ def test_an_alternative_must_be_better_by_a_test(projection: Projection) -> None
     assert found.best is first
     assert found.worse == frozenset()
 
-    worse = attempt(projection, LOSSES + 0.1 + WOBBLE, 1, *two)
+    worse = attempt(projection, LOSSES + 0.001 + WOBBLE, 1, *two)
     found = judged([first, worse], projection)
     assert found.best is first
     assert found.worse == {1}

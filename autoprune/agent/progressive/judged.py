@@ -16,7 +16,7 @@ class Judged:
 
     Args:
         best: The first one, unless another is better by a paired test; None if all failed.
-        worse: Numbers of targets whose attempts failed or are worse by a paired test.
+        worse: Numbers of targets whose attempts failed or scored worse: they are out.
         entries: What the ledger is told, an entry for each alternative to the first.
     """
 
@@ -43,7 +43,7 @@ def judged(attempts: Sequence[Attempt], projection: Projection) -> Judged:
         if entry.outcome is Outcome.REVERTED:
             worse.add(best.target)
             best = other
-        elif is_worse(other, best, entry.threshold):
+        elif entry.outcome is Outcome.WORSE:
             worse.add(other.target)
     return Judged(best, frozenset(worse - {best.target}), entries)
 
