@@ -11,9 +11,10 @@ from optuna.trial import FrozenTrial
 from autoprune.agent.allocation import Allocator
 from autoprune.agent.encoding import Floats, Params, Rows
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.base import PolicySampler, Proposal
+from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
+from autoprune.agent.samplers.proposal import Proposal
 
 Rule = Literal["uniform", "minimax"]
 _DRAWN = 100  # coefficients drawn evenly before the best ones are changed

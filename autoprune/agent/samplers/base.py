@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from threading import Lock
 from typing import Any, ClassVar
 
@@ -14,56 +13,15 @@ from optuna.trial import FrozenTrial
 
 from autoprune.agent.encoding import Encoding, Params, Rows, distributions
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.attributes import EXAMINES, PREDICTED, SCREENING
 from autoprune.agent.samplers.claims import claim
 from autoprune.agent.samplers.history import History
-from autoprune.agent.samplers.known import Bools, Examined, Known
+from autoprune.agent.samplers.known import Bools, Known
+from autoprune.agent.samplers.proposal import Proposal
 from autoprune.core.fingerprint import seed_from
 from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError
-from autoprune.predictor.prequential import Reliability, Screening
 
 _CLAIMS = 8  # policies claimed, one after the other, where other processes claim the same
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """What is to be scored next.
-
-    Args:
-        row: The policy, as of an `Encoding`.
-        source: What it comes from, for instance ``anchor``, ``allocation`` or ``switch``.
-        expected: The score that is expected of it; None where nothing is.
-        low: Lower end of the 90% interval of its score.
-        high: Upper end.
-        screening: What was spared for it; None where predictions decided nothing.
-        record: What predictions before this one were worth.
-        examines: The decision that it is an alternative to, if it is one.
-    """
-
-    row: Rows
-    source: str
-    expected: float | None = None
-    low: float | None = None
-    high: float | None = None
-    screening: Screening | None = None
-    record: Reliability | None = None
-    examines: Examined | None = None
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """What a trial keeps of it: user attributes, so that dashboards show them."""
-        found: dict[str, Any] = {"source": self.source}
-        if self.expected is not None:
-            found[PREDICTED] = {n: getattr(self, n) for n in ("expected", "low", "high")}
-        if self.record is not None:
-            found["prequential"] = asdict(self.record)
-        if self.screening is not None:
-            found[SCREENING] = asdict(self.screening)
-        if self.examines is not None:
-            own = self.examines
-            found[EXAMINES] = {"row": own.row.tolist(), "units": list(own.units)}
-        return found
 
 
 class PolicySampler(BaseSampler, ABC):

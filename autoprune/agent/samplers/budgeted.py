@@ -9,11 +9,12 @@ from optuna.trial import FrozenTrial
 
 from autoprune.agent.encoding import Floats, Params, Rows
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.base import PolicySampler, Proposal
+from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.belief import Belief, Forecaster
 from autoprune.agent.samplers.decisions import Decisions
 from autoprune.agent.samplers.known import Examined, Known
 from autoprune.agent.samplers.pool import Pool
+from autoprune.agent.samplers.proposal import Proposal
 from autoprune.core.ledger import ROLLBACK
 from autoprune.predictor.prequential import Reliability, Screening
 

@@ -8,8 +8,9 @@ from optuna import Study
 from optuna.trial import FrozenTrial
 
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.base import PolicySampler, Proposal
+from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.known import Known
+from autoprune.agent.samplers.proposal import Proposal
 from autoprune.core.policy import Policy
 
 

@@ -11,8 +11,9 @@ from optuna.trial import FrozenTrial
 
 from autoprune.agent.encoding import Params, Rows
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.base import PolicySampler, Proposal
+from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.known import Known
+from autoprune.agent.samplers.proposal import Proposal
 
 _TRIES = 64
 
