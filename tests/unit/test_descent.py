@@ -12,6 +12,7 @@ import pytest
 
 from autoprune.agent.attempts import Attempt, Found, remember, remembered
 from autoprune.agent.descent import Descent
+from autoprune.agent.finalists import recover_finalists
 from autoprune.agent.gate import Gate
 from autoprune.agent.loop import Loop
 from autoprune.agent.pricing import Pricing
@@ -144,6 +145,7 @@ def made(tmp_path: Path) -> Iterator[Made]:
             study=study,
             evaluations=fake,
             proposers=SimpleNamespace(at_limit=at_limit),
+            recover=lambda projection: recover_finalists,
         )
         loop = Loop(
             study=study,
