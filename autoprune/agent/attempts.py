@@ -25,6 +25,7 @@ class Found:
         quality: Its quality on the search split.
         amount: What it costs, in the unit of the limit.
         share: What it costs, as a share of the dense model.
+        weights: Name of the file of its weights.
         measured: Its latency by cost.
     """
 
@@ -32,6 +33,7 @@ class Found:
     quality: float
     amount: float
     share: float
+    weights: str = ""
     measured: Mapping[str, Comparison] = field(default_factory=dict)
 
     @classmethod
@@ -44,6 +46,7 @@ class Found:
             quality=member.quality,
             amount=member.share if limit.relative else amount,
             share=member.share,
+            weights=member.evaluation.weights or "",
             measured={name: one.comparison for name, one in member.measured.items()},
         )
 

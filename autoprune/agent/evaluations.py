@@ -1,10 +1,11 @@
 """Evaluations of one run: looked up before they are paid for, stored before they are used."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoprune.agent.finalist import Finalist
 from autoprune.agent.outcomes import FAILED, SCORED, STOPPED, candidate_errors, is_stopped
+from autoprune.core.fingerprint import fingerprint
 from autoprune.core.policy import Policy
 from autoprune.core.user_code import blame
 from autoprune.errors import CandidateError
@@ -55,16 +56,23 @@ class Evaluations:
         self.database.replace_evaluation(self.run_id, key, found)
         return found
 
-    def finalist(self, policy: Policy) -> Finalist:
-        """Return a policy as a finalist, with what an earlier session found of it."""
+    def finalist(self, policy: Policy, run: str = "") -> Finalist:
+        """Return a policy as a finalist, with what an earlier session found of it.
+
+        Args:
+            policy: The policy.
+            run: Name of the progressive run that it comes from, if it does.
+        """
         steps = self.scorer.recovery.recover_steps
         key = self._key(policy, -1 - steps)
+        if run:  # what it is worth depends on the whole run
+            key = replace(key, evaluator_fp=fingerprint([key.evaluator_fp, run]))
         known = self.database.find_evaluation(key)
 
         def keep(found: Evaluation) -> None:
             self.database.replace_evaluation(self.run_id, key, found)
 
-        return Finalist(self.scorer, policy, steps, self.folder, keep, known)
+        return Finalist(self.scorer, policy, steps, self.folder, keep, known, run=run)
 
     def _score(self, policy: Policy, steps: int, watch: Watch | None) -> Evaluation:
         try:

@@ -11,6 +11,7 @@ from autoprune.artifacts.files import sha256_of
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.core.policy import Policy
 from autoprune.core.stages import Stage
+from autoprune.errors import ArtifactError
 from autoprune.evaluation.candidate import Candidate
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.records import Evaluation
@@ -21,7 +22,7 @@ class Finalist:
     """A policy in the last round; what was found before is not found again.
 
     Where it has to go on from a step whose weights were not kept, it is trained from the start:
-    that gives the same numbers.
+    that gives the same numbers. What a progressive run made cannot be made like that.
 
     Args:
         scorer: Builds and trains its model.
@@ -31,6 +32,7 @@ class Finalist:
         keep: Stores an evaluation in place of an older one.
         known: What an earlier session stored.
         candidate: Its model in training; None if that has not begun.
+        run: Name of the progressive run that made it; empty where none did.
     """
 
     scorer: Scorer
@@ -40,6 +42,7 @@ class Finalist:
     keep: Callable[[Evaluation], None]
     known: Evaluation | None
     candidate: Candidate | None = None
+    run: str = ""
 
     def reach(self, steps: int) -> Stage:
         """Train until ``steps`` are done, and return what it is worth there.
@@ -61,6 +64,7 @@ class Finalist:
 
         Raises:
             CandidateError: If it raises, or a loss becomes NaN or infinite.
+            ArtifactError: If a progressive run made it and its weights are gone or altered.
         """
         model = self._stored()
         if model is not None and self.known is not None:
@@ -68,7 +72,7 @@ class Finalist:
         with candidate_errors():
             candidate = self.candidate = self.candidate or self._begun()
             found = candidate.reach(self.steps)
-        path = self.folder / f"finalist-{self.policy.fingerprint[:12]}.safetensors"
+        path = self.folder / weights_of(self.policy, self.run)
         sha256 = save_weights(candidate.model, path)
         self.known = Evaluation(
             self.policy,
@@ -103,6 +107,12 @@ class Finalist:
         return self.known
 
     def _begun(self) -> Candidate:
+        if self.run:
+            raise ArtifactError(
+                f"The weights {self.folder / weights_of(self.policy, self.run)}, which a "
+                "progressive run made, are missing or were altered. Put the file back, or start "
+                "afresh."
+            )
         return self.scorer.candidate(self.policy, self.steps, final=True)
 
     def _stored(self) -> nn.Module | None:
@@ -115,6 +125,16 @@ class Finalist:
         model = self.scorer.build(self.policy)
         load_weights(model, path, sha256_of(path))
         return model.eval()
+
+
+def weights_of(policy: Policy, run: str) -> str:
+    """Return the name of the file of a finalist's weights."""
+    return f"finalist-{policy.fingerprint[:12]}{run and f'-{run}'}.safetensors"
+
+
+def run_of(weights: str) -> str:
+    """Return the name of the progressive run in the name of such a file, empty without one."""
+    return weights.removesuffix(".safetensors").partition("-")[2].partition("-")[2]
 
 
 def _covers(known: Evaluation, candidate: Candidate) -> bool:

@@ -16,6 +16,9 @@ def examined(
     after: Evaluation,
     projection: Projection,
     expected: float | None = None,
+    *,
+    family: int = 0,
+    step: int = 0,
 ) -> LedgerEntry:
     """Return what became of a decision.
 
@@ -28,10 +31,12 @@ def examined(
         after: Evaluation of the alternative.
         projection: What knows costs.
         expected: The score that was expected of the alternative; None where nothing was.
+        family: How many tests share the level; 0 for all decisions that may be examined.
+        step: Which step of a progressive run it is about, from 1.
     """
     assert before.score is not None
     assert before.quality is not None
-    threshold = LEVEL / examinable(len(before.policy))
+    threshold = LEVEL / (family or examinable(len(before.policy)))
     chance = None
     if after.score is not None and before.stages and after.stages:
         chance = chance_worse(before.stages[-1], after.stages[-1])
@@ -50,6 +55,7 @@ def examined(
         p_value=chance,
         threshold=threshold,
         sample_forwards=after.sample_forwards,
+        step=step,
     )
 
 

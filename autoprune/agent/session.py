@@ -20,6 +20,7 @@ from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.trials import reliability
 from autoprune.artifacts.result import Rolledback, SearchCost
+from autoprune.storage.checkpoints import Checkpoints
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
 
@@ -61,10 +62,14 @@ class Session:
 
     def recover(self, projection: Projection) -> Recover:
         """Return what fine-tunes the best few inside some limits, in one go or progressively."""
-        if self.request.recovery.schedule == "one-shot":
+        if not self._progressive:
             return recover_finalists
         quality = self.prepared.dense_quality
         return partial(recover_progressively, projection=projection, quality=quality)
+
+    @property
+    def _progressive(self) -> bool:
+        return self.request.recovery.schedule == "progressive"
 
     @property
     def ledger(self) -> Ledger:
@@ -78,13 +83,18 @@ class Session:
             loop: What scored policies.
             finalists: All that were fine-tuned further, the one that won included.
         """
-        sensed = self.proposers.sensed
-        spent: list[Evaluation | Sensed] = [*loop.scored.values(), *finalists, sensed]
-        forwards = sum(one.sample_forwards for one in spent)
+        sensed, stored = self.proposers.sensed, self.evaluations
+        trained = [] if self._progressive else finalists
+        spent: list[Evaluation | Sensed] = [*loop.scored.values(), *trained, sensed]
+        forwards, seconds = (
+            sum(getattr(one, what) for one in spent)
+            + Checkpoints.spent(stored.database, stored.run_id, what)
+            for what in ("sample_forwards", "seconds")
+        )
         return SearchCost(
             evaluations=len(loop.scored),
             sample_forwards=self.prepared.sample_forwards + forwards,
-            seconds=sum(one.seconds for one in spent),
+            seconds=seconds,
             seed=self.request.seed,
             sampler=self.request.sampler,
             sensitivity_forwards=sensed.sample_forwards,

@@ -7,6 +7,7 @@ from functools import partial
 from autoprune.agent.attempts import Attempt
 from autoprune.agent.descent import Descent
 from autoprune.agent.drop import drop_error
+from autoprune.agent.finalist import run_of
 from autoprune.agent.finished import finished
 from autoprune.agent.gate import Gate
 from autoprune.agent.outcomes import OUTRUN, RECOVERED
@@ -51,7 +52,7 @@ def _finish(descent: Descent, best: Attempt, ended: Ended) -> SearchResult:
     session, found = descent.session, best.found
     assert found is not None
     budget = descent.budget(best.limit)
-    model, winner = session.evaluations.finalist(found.policy).finish()
+    model, winner = session.evaluations.finalist(found.policy, run_of(found.weights)).finish()
     goal_of = partial(_goal, descent, drop_error(session.evaluations.scorer, model), ended)
     return finish(
         replace(session.request, budget=budget),

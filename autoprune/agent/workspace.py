@@ -20,12 +20,14 @@ CONFIG, DATABASE, RESULT, POLICY, ONNX = (
 REPORT, PROGRAM, LATENCY = "report.md", "model.pt2", "latency.json"
 SENSITIVITY, WARM_START = "sensitivity.json", "warm_start.json"
 FRONT, FRONT_PAGE, POINTS = "front.json", "front.html", "point-*"  # of a front
+CHECKPOINTS = "checkpoints"  # folder of a progressive run's states
 STUDY = "autoprune"  # name of the run and of its study in the database
 _HALF_DONE = ".*.partial"
 # In the order they are deleted: until its settings are gone, what is left is still the old run's.
 _OURS = (
     *(RESULT, POLICY, ONNX, PROGRAM, REPORT, PLAN, WEIGHTS, FRONT, FRONT_PAGE, POINTS),
     *(f"{DATABASE}*", LATENCY, SENSITIVITY, WARM_START, "finalist-*.safetensors", _HALF_DONE),
+    CHECKPOINTS,
     CONFIG,
 )
 _MAY_CHANGE = {"trials", "onnx"}

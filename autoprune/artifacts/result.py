@@ -84,12 +84,12 @@ class Predictions(Record):
 
 
 class Rolledback(Record):
-    """Decisions of the best policies so far to which an alternative was scored.
+    """Decisions to which an alternative was scored: of the best policies so far, and of steps.
 
     ``reverted``: of them, those whose alternative was better by a paired test; ``together``: of
-    these, pairs; ``quality_regained``: the sum of what they gained, where several of one policy
-    were reverted the most of it; ``sample_forwards``: what the evaluations of alternatives took,
-    which count among the search's.
+    these, pairs of units in the search; ``quality_regained``: the sum of what they gained, where
+    several of one policy were reverted the most of it; ``sample_forwards``: what the alternatives
+    took, which counts among the search's.
     """
 
     examined: int = 0
@@ -111,7 +111,7 @@ class Rolledback(Record):
         return cls(
             examined=len(known),
             reverted=len(reverted),
-            together=sum(len(one.units) > 1 for one in reverted),
+            together=sum(len(one.units) > 1 and one.step == 0 for one in reverted),
             quality_regained=sum(gained.values()),
             sample_forwards=sum(one.sample_forwards for one in known),
         )

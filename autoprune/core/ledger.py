@@ -25,7 +25,8 @@ class LedgerEntry:
     """One decision of a policy, and what was scored in its place.
 
     Args:
-        units: Whose choices were examined: one unit, or two together.
+        units: Whose choices were examined: one unit or two together, at a step of a progressive
+            run all that it cuts deeper than the alternative does.
         policy: The policy that made the decision.
         alternative: What does not make it and costs about as much.
         outcome: What became of it.
@@ -41,6 +42,7 @@ class LedgerEntry:
         threshold: What ``p_value`` must be below: the level of the family of all decisions of the
             policy that may be examined, shared out between them (Bonferroni).
         sample_forwards: What it took, in forwards of one sample by the dense model.
+        step: Which step of a progressive run it was examined at, from 1; 0 in the search.
     """
 
     units: tuple[str, ...]
@@ -57,6 +59,7 @@ class LedgerEntry:
     p_value: float | None
     threshold: float
     sample_forwards: float
+    step: int = 0
 
     @property
     def regret(self) -> float | None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Literal
 
 Spacing = Literal["linear", "exponential", "cubic"]
+_LEAST = 0.1  # of the steps: a leg that only trains is measured and kept, which costs too
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,19 @@ def first_parts(rounds: int) -> tuple[float, ...]:
     return tuple((number + 1) / rounds for number in range(rounds))
 
 
-def with_smaller_step(parts: Sequence[float], at: int) -> tuple[float, ...]:
-    """Return parts with one more in the middle of the step to the part number ``at``."""
+def with_smaller_step(parts: Sequence[float], at: int, rounds: int) -> tuple[float, ...] | None:
+    """Return parts with one more in the middle of the step to the part number ``at``.
+
+    None where that step is no planned one any more: each is divided once at most.
+
+    Args:
+        parts: Parts of the way.
+        at: Number of one of them.
+        rounds: How many there were at first.
+    """
     before = parts[at - 1] if at else 0.0
+    if parts[at] - before < 0.75 / rounds:
+        return None
     return (*parts[:at], (before + parts[at]) / 2, *parts[at:])
 
 
@@ -42,7 +54,7 @@ def legs(parts: Sequence[float], rounds: int, until: float, steps: int) -> list[
         until: Share of the steps.
         steps: Training steps in all.
     """
-    short, long = until * steps / rounds, max(round(until * steps), 1)
+    short, long = until * steps / rounds, max(round(until * steps), ceil(_LEAST * steps), 1)
     ends = [min(round(short * (at + 1)), steps) for at in range(len(parts))]
     ends += range(ends[-1] + long, steps, long)
     if ends[-1] < steps:

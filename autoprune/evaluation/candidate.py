@@ -19,9 +19,11 @@ class Training(Protocol):
 
     Attributes:
         done: Steps so far.
+        samples: Samples that were trained on so far.
     """
 
     done: int
+    samples: int
 
     @property
     def kept(self) -> nn.Module:
@@ -79,20 +81,26 @@ class Candidate:
             DataError: If a loader fails.
         """
         start = time.perf_counter()
-        if self.early_stop is None:
-            reading = self._measured(steps, share)
-        else:
-            reading = self._best(self.early_stop, steps, share)
+        try:
+            if self.early_stop is None:
+                reading = self._measured(steps, share)
+            else:
+                reading = self._best(self.early_stop, steps, share)
+        finally:
+            self.seconds += time.perf_counter() - start
         stage = reading.stage(max(steps, self.training.done))
         if not self.stages or self.stages[-1].place != stage.place:
             self.stages.append(stage)
-        self.seconds += time.perf_counter() - start
         return reading.found()
 
     def _train(self, steps: int) -> None:
         if steps > self.training.done:
-            self._reading = None
-            self.sample_forwards += self.training_forwards * self.training.advance(steps)
+            self._reading, before = None, self.training.samples
+            try:
+                self.training.advance(steps)
+            finally:  # what fails costs too
+                samples = self.training.samples - before
+                self.sample_forwards += self.training_forwards * samples
 
     def _measured(self, steps: int, share: float) -> Reading:
         self._train(steps)

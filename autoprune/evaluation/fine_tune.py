@@ -63,7 +63,8 @@ class FineTuning:
         self._distillation = None
         if teacher is not None and recovery.distils:
             self._distillation = Distillation(teacher, task, recovery)
-        self.done = self.halvings = 0
+        self.done = self.halvings = self.samples = 0
+        self._pace = 1.0
         self._good = GoodStates()
         self._parts: dict[str, Any] = {"model": model}
         self._average: nn.Module | None = None
@@ -91,19 +92,19 @@ class FineTuning:
         """
         if steps <= self.done:
             return 0
-        samples = 0
+        before = self.samples
         self._model.train()
         with self._running():
             while self.done < steps:
                 if self._good.due(self.done):
                     self._good.offer(self._state())
                 batch = to_device(next(self._batches), self._device)
-                samples += self._task.samples(batch)
+                self.samples += self._task.samples(batch)
                 self._step(batch)
         self._model.eval()
         if self.done >= self._steps:
             self._good.clear()
-        return samples
+        return self.samples - before
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that another process needs to go on, for ``torch.save``."""
@@ -145,11 +146,12 @@ class FineTuning:
             if self._steps:
                 self._updates.take_rates(parts["optimiser"])
             restore(state["random"], [self._task.loader("train")])
-            self.done, self.halvings = state["done"], state["halvings"]
+            self.done, self.halvings, self._pace = state["done"], state["halvings"], state["pace"]
 
-    def slow_down(self) -> None:
-        """Halve the learning rate from here on."""
-        self._updates.slow_down(0.5)
+    def set_pace(self, pace: float) -> None:
+        """Train at so many times the schedule's learning rate from here on."""
+        self._updates.slow_down(pace / self._pace)
+        self._pace = pace
 
     def _running(self) -> AbstractContextManager[None]:
         return self._randomness.running() if self._randomness else nullcontext()
@@ -178,13 +180,14 @@ class FineTuning:
 
     def _get_up(self, value: float) -> None:
         """Go back to a good state, with half the learning rate."""
-        halvings, good = self.halvings + 1, self._good.back()
+        halvings, pace, good = self.halvings + 1, self._pace, self._good.back()
         if good is None or halvings > MOST_HALVINGS:
             again = (
                 "" if good is None else f", the learning rate being halved {self.halvings} times"
             )
             raise CandidateError(f"The training loss became {value}{again}.")
         self._load(good)
+        self.set_pace(pace)
         self._updates.slow_down(0.5 ** (halvings - self.halvings))
         self.halvings = halvings
 
@@ -192,13 +195,13 @@ class FineTuning:
         parts = {name: part.state_dict() for name, part in self._parts.items()}
         random = to_dict([self._task.loader("train")])
         own = {"steps": self._steps, "done": self.done, "halvings": self.halvings}
-        return {"parts": _copied(parts), "random": random, **own}
+        return {"parts": _copied(parts), "random": random, "pace": self._pace, **own}
 
     def _load(self, state: Mapping[str, Any]) -> None:
         for name, stored in _copied(state["parts"]).items():
             self._parts[name].load_state_dict(stored)
         restore(state["random"], [self._task.loader("train")])
-        self.done, self.halvings = state["done"], state["halvings"]
+        self.done, self.halvings, self._pace = state["done"], state["halvings"], state["pace"]
 
 
 def _copied(state: Any) -> Any:

@@ -52,7 +52,7 @@ def onward(scorer: Scorer, policy: Policy, steps: int, before: Reached | None) -
     """
     start = time.perf_counter()
     done = before.state["done"] if before else 0
-    seed = seed_from(scorer.seed, steps, done, policy.fingerprint)
+    seed = seed_from(scorer.seed, steps, done)  # whatever the policy: all see the same batches
     randomness = Randomness(seed, scorer.task.loader("train"))
     same = before is not None and before.policy == policy
     wide, shrunk = scorer.shrunk(policy) if before is None else (scorer.model, 0)

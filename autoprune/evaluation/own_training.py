@@ -38,7 +38,7 @@ class OwnTraining:
         self._steps, self._randomness = steps, randomness
         batches, self._samples = size
         self.epochs = math.ceil(steps / max(batches, 1))
-        self.done = 0
+        self.done = self.samples = 0
 
     def advance(self, steps: int) -> int:
         """Train to the end, whatever ``steps`` is; return the samples that are booked for it.
@@ -49,6 +49,7 @@ class OwnTraining:
         """
         if steps <= self.done:
             return 0
+        self.samples = self.epochs * self._samples
         shapes = _shapes(self.kept)
         trained = copied(self.kept).train()
         with self._randomness.running():
@@ -57,7 +58,7 @@ class OwnTraining:
         self._check(found, shapes)
         self.kept.load_state_dict(found.state_dict())
         self.done = self._steps
-        return self.epochs * self._samples
+        return self.samples
 
     def _check(self, found: Any, shapes: dict[str, tuple[int, ...]]) -> None:
         told = f"{self._recover.what}: {self._recover.name!r}"

@@ -42,8 +42,8 @@ def _rows(entries: Sequence[LedgerEntry]) -> Table:
     for entry in entries:
         good = entry.outcome is Outcome.REVERTED
         rows.add_row(
-            Text("\n".join(decision_text(entry.policy, unit) for unit in entry.units)),
-            Text("\n".join(_choice(entry.alternative.get(unit)) for unit in entry.units)),
+            Text("\n".join(_decision(entry))),
+            Text("\n".join(_alternative(entry))),
             Text("\n".join(_paid(entry))),
             _number(entry.regret),
             _number(entry.expected_regret),
@@ -54,9 +54,19 @@ def _rows(entries: Sequence[LedgerEntry]) -> Table:
     return rows
 
 
+def _decision(entry: LedgerEntry) -> list[str]:
+    step = [f"step {entry.step} of the progressive run"] if entry.step else []
+    return [*step, *(decision_text(entry.policy, unit) for unit in entry.units)]
+
+
 def decision_text(policy: Policy, unit: str) -> str:
     """Return what a policy does to a unit, in a few words."""
     return f"{unit}: {_choice(policy.get(unit))}"
+
+
+def _alternative(entry: LedgerEntry) -> list[str]:
+    blank = [""] if entry.step else []
+    return [*blank, *(_choice(entry.alternative.get(unit)) for unit in entry.units)]
 
 
 def _paid(entry: LedgerEntry) -> list[str]:

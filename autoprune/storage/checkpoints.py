@@ -45,6 +45,24 @@ class Checkpoints:
             for entry in entries:
                 add_once(session, self._run, entry)
 
+    @staticmethod
+    def spent(database: Database, run_id: int, what: str) -> float:
+        """Return the sum of a number in the states of all progressive runs of a search.
+
+        Of each run the highest counts.
+
+        Args:
+            database: Where they are kept.
+            run_id: The search.
+            what: Name of the number.
+        """
+        query = select(CheckpointRow.name, CheckpointRow.state).filter_by(run_id=run_id)
+        most: dict[str, float] = {}
+        with database.transaction() as session:
+            for name, state in session.execute(query):
+                most[name] = max(float(state[what]), most.get(name, 0.0))
+        return sum(most.values())
+
     def latest(self) -> Iterator[dict[str, Any]]:
         """Yield the states, the last one first."""
         query = select(CheckpointRow).filter_by(run_id=self._run, name=self._name)

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from autoprune.core.ledger import LedgerEntry, Outcome
@@ -11,6 +12,7 @@ from autoprune.errors import ArtifactError
 from autoprune.storage.database import Database
 from autoprune.storage.models import LedgerRow
 
+_KEY = ("run_id", "policy_fp", "alternative_fp", "step")
 _AS_THEY_ARE = tuple(
     name
     for name in LedgerEntry.__slots__
@@ -46,7 +48,7 @@ class Ledger:
 
 
 def add_once(session: Session, run_id: int, entry: LedgerEntry) -> None:
-    """Add an entry in a transaction, if there is none on its policy and alternative."""
+    """Add an entry in a transaction, if there is none on its step, policy and alternative."""
     row = LedgerRow(
         run_id=run_id,
         policy_fp=entry.policy.fingerprint,
@@ -60,9 +62,16 @@ def add_once(session: Session, run_id: int, entry: LedgerEntry) -> None:
         **{name: getattr(entry, name) for name in _AS_THEY_ARE},
         created_at=datetime.now(UTC),
     )
-    key = {name: getattr(row, name) for name in ("run_id", "policy_fp", "alternative_fp")}
-    if session.scalar(select(LedgerRow.id).filter_by(**key)) is None:
-        session.add(row)
+    key = {name: getattr(row, name) for name in _KEY}
+    same = select(LedgerRow.id).filter_by(**key)
+    if session.scalar(same) is not None:
+        return
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        if session.scalar(same) is None:  # nobody else added it meanwhile
+            raise
 
 
 def _entry(row: LedgerRow) -> LedgerEntry:

@@ -151,7 +151,7 @@ class LedgerRow(Base):
     """A decision that was examined; see `autoprune.core.ledger.LedgerEntry`. Never changed."""
 
     __tablename__ = "ap_ledger"
-    __table_args__ = (UniqueConstraint("run_id", "policy_fp", "alternative_fp"),)
+    __table_args__ = (UniqueConstraint("run_id", "policy_fp", "alternative_fp", "step"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     run_id: Mapped[int] = mapped_column(ForeignKey("ap_run.id", ondelete="CASCADE"), index=True)
@@ -171,6 +171,7 @@ class LedgerRow(Base):
     p_value: Mapped[float | None]
     threshold: Mapped[float]
     sample_forwards: Mapped[float]
+    step: Mapped[int]
     created_at: Mapped[datetime]
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.agent.progressive.states import FOLDER
+from autoprune.agent.workspace import CHECKPOINTS, DATABASE, STUDY
 from autoprune.artifacts.files import sha256_of
 from autoprune.ledger_api import ledger
+from autoprune.storage.checkpoints import Checkpoints
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
 
 Run = Callable[..., tuple[int, str, str]]
 RECOVERY = """
@@ -46,7 +49,7 @@ def test_a_progressive_run_ends_inside_the_budget(
     result = json.loads((project / "runs/p/result.json").read_text())
     assert result["pruned"]["macs"] <= 0.5 * result["dense"]["macs"]
     assert result["checks"]["sliced_equals_masked"]
-    assert 1 <= len(list((project / "runs/p" / FOLDER).glob("*.pt"))) <= 3
+    assert 1 <= len(list((project / "runs/p" / CHECKPOINTS).glob("*.pt"))) <= 3
     assert ledger(project / "runs/p"), "alternatives were examined"
     code, _, err = run_autoprune(*command, "--if-exists", "resume")
     assert code == 0, err
@@ -57,7 +60,7 @@ def test_killed_it_ends_as_if_nobody_had_touched_it(
 ) -> None:
     code, _, err = run_autoprune("search", file.name, "--quiet", "--out", "runs/whole")
     assert code == 0, err
-    folder = project / "runs/killed" / FOLDER
+    folder = project / "runs/killed" / CHECKPOINTS
     command = [sys.executable, "-m", "autoprune", "search", file.name, "--quiet"]
     command += ["--out", "runs/killed", "--if-exists", "resume"]
     seen: set[str] = set()
@@ -81,3 +84,26 @@ def test_killed_it_ends_as_if_nobody_had_touched_it(
     assert sums[0] == sums[1]
     first, second = (ledger(project / "runs" / run) for run in ("whole", "killed"))
     assert [entry.to_dict() for entry in first] == [entry.to_dict() for entry in second]
+
+
+def test_a_drop_is_kept_progressively_and_all_runs_are_paid_for(
+    project: Path, file: Path, run_autoprune: Run
+) -> None:
+    text = file.read_text().replace("budget: {macs: 50%}\n", "max_drop: 20\n")
+    file.write_text(text.replace("trials: 6", "trials: 12"))
+    command = ("search", file.name, "--quiet", "--out", "runs/drop")
+    code, _, err = run_autoprune(*command)
+    assert code == 0, err
+    folder = project / "runs/drop"
+    result = json.loads((folder / "result.json").read_text())
+    assert len(result["goal"]["limits"]) >= 2
+    with Database.open(sqlite_url(folder / DATABASE)) as database:
+        run = database.find_run(STUDY)
+        assert run is not None
+        trained = Checkpoints.spent(database, run.id, "sample_forwards")
+        scored = [e for e in database.evaluations(run.id) if e.outcome == "scored"]
+    assert result["search"]["sample_forwards"] > trained + sum(e.sample_forwards for e in scored)
+    assert trained > 0
+    again, _, err = run_autoprune(*command[:-1], "runs/drop", "--if-exists", "overwrite")
+    assert again == 0, err
+    assert json.loads((folder / "result.json").read_text())["policy"] == result["policy"]

@@ -2,6 +2,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -12,12 +13,14 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
+from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.target import Target
 from autoprune.errors import ConfigError
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.latencies import Latencies, devices
+from autoprune.storage.ledger import Ledger
 from autoprune.storage.migrate import CONTEXT_OPTIONS
 from autoprune.storage.models import Base
 from autoprune.storage.records import EvaluationKey, Latency
@@ -144,7 +147,7 @@ def test_a_database_with_latencies_gets_the_sensitivities_and_keeps_them(url: st
         stored.add(policy, PROBE)
         assert stored.known() == {policy.fingerprint: PROBE}
         assert set(devices(database)) == {"f"}
-    assert _tables(url) == before | {"ap_sensitivity", "ap_ledger"}
+    assert _tables(url) == before | {"ap_sensitivity", "ap_ledger", "ap_checkpoint"}
 
 
 def test_the_sensitivities_can_be_taken_out_again(url: str) -> None:
@@ -173,6 +176,45 @@ def test_evaluations_of_before_there_were_stages_stay_and_rank_by_loss(url: str)
     _migrate(url, command.downgrade, "r0002")
     with Database.open(url) as database:
         assert database.find_evaluation(EvaluationKey("m", "d", "p", "e")) == found
+
+
+def test_entries_of_the_ledger_get_a_step_and_lose_it_again(url: str) -> None:
+    one, two = (Policy({"u": Choice("channel.l1", share)}) for share in (0.5, 0.25))
+    entry = LedgerEntry(
+        units=("u",),
+        policy=one,
+        alternative=two,
+        outcome=Outcome.NOISE,
+        expected_regret=None,
+        score_before=0.5,
+        score_after=0.4,
+        quality_before=0.9,
+        quality_after=0.9,
+        costs_before={"macs": 1.0},
+        costs_after={"macs": 1.0},
+        p_value=0.2,
+        threshold=0.05,
+        sample_forwards=1.0,
+    )
+    _use_ours(url)
+
+    def stored(*more: LedgerEntry) -> list[LedgerEntry]:
+        with Database.open(url) as database:
+            run = database.find_run("r")
+            assert run is not None
+            ledger = Ledger(database, run.id)
+            for one in more:
+                ledger.add(one)
+            return ledger.entries()
+
+    assert stored(entry, entry) == [entry]
+    _migrate(url, command.downgrade, "r0005")
+    assert "ap_checkpoint" not in _tables(url)
+    assert stored() == [entry], "an entry of before there were steps is one of the search"
+    step = replace(entry, step=2)
+    assert stored(step, step, entry) == [entry, step]
+    _migrate(url, command.downgrade, "r0005")
+    assert stored() == [entry], "an older version knows no steps"
 
 
 def test_the_latencies_can_be_taken_out_again(url: str) -> None:

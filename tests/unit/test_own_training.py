@@ -1,11 +1,13 @@
 """The user's own training function: called rightly, checked, blamed, and paid for."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -190,7 +192,31 @@ def test_functions_without_a_file_are_told_apart(one: str, two: str) -> None:
     assert made[0].source == made[2].source != made[1].source
 
 
-def trained_by(model: nn.Module, epochs: int, rate: float, layers: Any = ()) -> None: ...
+def trained_by(model: nn.Module, epochs: int, rate: Any, layers: Any = ()) -> None: ...
+
+
+@dataclass
+class Settings:
+    rate: float
+
+
+class Mode(Enum):
+    FAST, SLOW = 1, 2
+
+
+class Slotted:
+    __slots__ = ("rate",)
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+
+    def __call__(self, model: nn.Module, epochs: int) -> None: ...
+
+
+def test_what_holds_itself_has_an_identity_too() -> None:
+    within: list[Any] = []
+    within.append(within)
+    assert RecoverFunction.of(partial(trained_by, rate=within)).source
 
 
 class Callable_:
@@ -214,6 +240,14 @@ def test_anything_callable_will_do() -> None:
         lambda rate: partial(partial(trained_by, rate=rate), layers={"a", rate}),
         lambda rate: Callable_(rate=rate, path=Path("here"), net=nn.Linear(1, 1)),
         lambda rate: Callable_(rates=[rate]).method,
+        lambda rate: partial(trained_by, rate=Settings(rate)),
+        lambda rate: partial(trained_by, rate=np.float32(rate)),
+        lambda rate: partial(trained_by, rate=torch.tensor([rate])),
+        lambda rate: partial(trained_by, rate=str(rate).encode()),
+        lambda rate: partial(trained_by, rate={0.1: torch.optim.SGD, 0.2: torch.optim.Adam}[rate]),
+        lambda rate: partial(trained_by, rate={0.1: brighter, 0.2: trained_by}[rate]),
+        lambda rate: partial(trained_by, rate={0.1: Mode.FAST, 0.2: Mode.SLOW}[rate]),
+        lambda rate: Slotted(rate),
     ],
 )
 def test_what_is_bound_to_a_function_is_part_of_it(make: Callable[[float], Any]) -> None:

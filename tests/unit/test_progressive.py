@@ -16,14 +16,17 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from autoprune.agent.encoding import policy_of
 from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.finalist import run_of
 from autoprune.agent.progressive import judged as judged_room
 from autoprune.agent.progressive.judged import judged
 from autoprune.agent.progressive.recover import recover_progressively
 from autoprune.agent.progressive.run import ProgressiveRun
 from autoprune.agent.progressive.state import Attempt, State
-from autoprune.agent.progressive.states import FOLDER, States
+from autoprune.agent.progressive.states import States
 from autoprune.agent.progressive.way import Way
 from autoprune.agent.projection import Projection
+from autoprune.agent.workspace import CHECKPOINTS
+from autoprune.artifacts.result import Rolledback
 from autoprune.core.budget import Budget
 from autoprune.core.ledger import Outcome
 from autoprune.core.policy import Policy
@@ -32,7 +35,14 @@ from autoprune.core.progressive import allowed, first_parts, legs, with_smaller_
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
 from autoprune.cost.model import CostModel
-from autoprune.errors import BudgetError, CandidateError, ConfigError, ModelError
+from autoprune.errors import (
+    ArtifactError,
+    BudgetError,
+    CandidateError,
+    ConfigError,
+    ModelError,
+    OutputError,
+)
 from autoprune.evaluation.fine_tune import FineTuning, fine_tune
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.onward import Reached, onward, widened
@@ -76,7 +86,8 @@ def test_legs_share_all_steps_and_the_last_cut_is_the_whole_one(
 ) -> None:
     parts = first_parts(rounds)
     for at in smaller:
-        parts = with_smaller_step(parts, min(at, len(parts) - 1))
+        parts = with_smaller_step(parts, min(at, len(parts) - 1), rounds) or parts
+    assert len(parts) <= 2 * rounds
     found = legs(parts, rounds, until, steps)
     assert found[0].start == 0
     assert found[-1].end == steps
@@ -90,7 +101,10 @@ def test_legs_share_all_steps_and_the_last_cut_is_the_whole_one(
 def test_legs_as_planned_and_with_a_smaller_step() -> None:
     planned = [(one.part, one.start, one.end) for one in legs(first_parts(2), 2, 0.4, 20)]
     assert planned == [(0.5, 0, 4), (1, 4, 8), (1, 8, 16), (1, 16, 20)]
-    parts = with_smaller_step(first_parts(2), 1)
+    parts = with_smaller_step(first_parts(2), 1, 2)
+    assert parts is not None
+    assert parts == (0.5, 0.75, 1)
+    assert with_smaller_step(parts, 1, 2) is None
     smaller = [(one.part, one.start, one.end) for one in legs(parts, 2, 0.4, 20)]
     assert smaller == [(0.5, 0, 4), (0.75, 4, 8), (1, 8, 12), (1, 12, 20)]
 
@@ -263,6 +277,47 @@ def test_zeros_that_are_not_wanted_any_more_come_back(
     assert zeros["after"] == zeros["fresh"]
 
 
+def test_alternatives_see_the_same_batches(
+    scorer: Scorer, projection: Projection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[float]] = []
+    step = FineTuning._step
+
+    def watched(training: FineTuning, batch: Any) -> None:
+        seen[-1].append(float(batch[0].sum()))
+        step(training, batch)
+
+    monkeypatch.setattr(FineTuning, "_step", watched)
+    ones = channels(projection)
+    before: Reached | None = None
+    for _ in range(2):
+        for levels in (2, 5):
+            seen.append([])
+            policy = cut(projection, *(levels * one for one in ones))
+            candidate: Any = onward(scorer, policy, STEPS, before)
+            candidate.reach(candidate.training.done + 4)
+        assert seen[-1] == seen[-2]
+        before = Reached(policy, candidate.training.state_dict())
+    assert seen[0] != seen[2]
+
+
+def test_a_lower_pace_outlasts_a_fall_and_ends_where_it_is_said(
+    scorer: Scorer, projection: Projection
+) -> None:
+    policy = cut(projection, *(2 * one for one in channels(projection)))
+    training: Any = onward(scorer, policy, STEPS, None).training
+    training.advance(4)
+    rate = training._updates.rate
+    training.set_pace(0.5)
+    assert training._updates.rate == pytest.approx(rate / 2)
+    training._good.confirm()
+    training._get_up(float("nan"))
+    training.advance(4)
+    assert training._updates.rate == pytest.approx(rate / 4)
+    training.set_pace(1.0)
+    assert training._updates.rate == pytest.approx(rate / 2), "what fell stays slower"
+
+
 @pytest.mark.parametrize("rate", ["cosine", "one-cycle", "constant"])
 def test_the_rate_goes_on_after_a_cut(scorer: Scorer, projection: Projection, rate: Any) -> None:
     own = replace(scorer, recovery=replace(RECOVERY, rate_schedule=rate))
@@ -270,7 +325,7 @@ def test_the_rate_goes_on_after_a_cut(scorer: Scorer, projection: Projection, ra
     first = onward(own, cut(projection, *(2 * one for one in ones)), STEPS, None)
     first.reach(8)
     training: Any = first.training
-    training.slow_down()
+    training.set_pace(0.5)
     state = training.state_dict()
     reached = Reached(cut(projection, *(2 * one for one in ones)), state)
     second: Any = onward(own, cut(projection, *(5 * one for one in ones)), STEPS, reached).training
@@ -316,7 +371,7 @@ def make(
     ) -> ProgressiveRun:
         own = replace(scorer, recovery=replace(scorer.recovery, **change))
         checkpoints = Checkpoints(evaluations.database, evaluations.run_id, name)
-        states = States(checkpoints, tmp_path / FOLDER, name)
+        states = States(checkpoints, tmp_path / CHECKPOINTS, name)
         progress = silent if told is None else told.append
         return ProgressiveRun(own, projection, targets, states, 0.5, progress)
 
@@ -410,6 +465,16 @@ def test_killed_at_any_moment_it_comes_to_the_same_end(
     assert files == set(again.run().kept), "nothing else is left behind"
 
 
+def test_a_calm_run_keeps_its_rate(make: Make) -> None:
+    """At a high rate the loss goes up and down; that is no harm."""
+    for schedule in ("cosine", "one-cycle"):
+        told: list[Progress] = []
+        change = {"recover_steps": 200, "learning_rate": 0.1, "rate_schedule": schedule}
+        make(f"calm {schedule}", told=told, **change).run()
+        again = [one.note for one in told if one.note and one.note.startswith("training, att")]
+        assert not again
+
+
 def test_a_damaged_file_is_not_gone_on_from(make: Make) -> None:
     whole = ended(make("whole"))
     run = make("damaged", keep_checkpoints=3)
@@ -419,6 +484,7 @@ def test_a_damaged_file_is_not_gone_on_from(make: Make) -> None:
     earlier = run.states.last()
     assert earlier is not None
     assert earlier.leg == state.leg - 1
+    assert earlier.sample_forwards == state.sample_forwards, "what is lost was paid for"
     assert same(ended(make("damaged", keep_checkpoints=3)), whole)
 
 
@@ -439,9 +505,9 @@ def test_all_files_gone_it_starts_anew(make: Make) -> None:
 
 
 class Faulty:
-    """Steps with a hundred times the rate, the first time that some step is taken."""
+    """Steps with five hundred times the rate, the first time that some step is taken."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int, factor: float = 100.0) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: int, factor: float = 500.0) -> None:
         self.happened, step = False, FineTuning._step
 
         def fault(training: FineTuning, batch: Any) -> None:
@@ -481,9 +547,25 @@ def test_a_leg_that_went_wrong_is_taken_back(
     assert found.stage.value - undisturbed.stage.value < harm / 2
 
 
-def _once(run: ProgressiveRun, state: State) -> Iterator[tuple[Policy, int, int]]:
+def _once(run: ProgressiveRun, state: State) -> Iterator[tuple[Policy, int, float]]:
     if not state.attempts and state.accepted:
-        yield state.accepted.policy, state.accepted.target, 0
+        yield state.accepted.policy, state.accepted.target, 1.0
+
+
+def test_a_folder_that_cannot_be_written_says_so(make: Make) -> None:
+    run = make("full")
+    run.states.folder.write_text("a file is in the way")
+    with pytest.raises(OutputError, match=r"checkpoint .*full-0-0\.pt cannot be written.*resume"):
+        run.run()
+    run.states.folder.unlink()
+    assert run.run().accepted is not None
+    assert not list(run.states.folder.glob(".*"))
+
+
+def test_without_time_no_step_is_divided(make: Make) -> None:
+    state = make("no time", prune_until=1.0, max_step_drop=0.0).run()
+    found = legs(state.parts, 2, 1.0, STEPS)
+    assert found[len(state.parts) - 1].end > found[len(state.parts) - 1].start
 
 
 def test_what_cannot_be_trained_at_all_says_how_far_it_came(
@@ -497,6 +579,8 @@ def test_what_cannot_be_trained_at_all_says_how_far_it_came(
     monkeypatch.setattr(Updates, "step", breaks)
     with pytest.raises(ModelError, match=r"could not go on from macs .*no gradient today"):
         make("never").run()
+    spent = [State.from_dict(one) for one in make("never").states.checkpoints.latest()]
+    assert spent[0].sample_forwards > 8, "what failed costs too"
     monkeypatch.setattr(Updates, "step", step)
     assert make("never").run().accepted is not None, "what went wrong outside is forgiven"
 
@@ -504,7 +588,7 @@ def test_what_cannot_be_trained_at_all_says_how_far_it_came(
 def test_a_step_that_loses_too_much_is_divided(make: Make) -> None:
     told: list[Progress] = []
     state = make("small", told=told, max_step_drop=0.0).run()
-    assert len(state.parts) == 4
+    assert len(state.parts) > 2
     assert state.accepted is not None
     assert state.accepted.stage is not None
     assert state.accepted.stage.steps == STEPS
@@ -537,21 +621,27 @@ def test_an_alternative_must_be_better_by_a_test(projection: Projection) -> None
     one, two = [4 * n for n in ones], [2 * n for n in ones]
     first = attempt(projection, LOSSES, 0, *one)
     better = attempt(projection, LOSSES - 0.1 + WOBBLE, 1, *two)
-    found = judged([first, better], projection)
+    found = judged([first, better], projection, 2)
     assert found.best is better
     assert found.worse == {0}
     assert [entry.outcome for entry in found.entries] == [Outcome.REVERTED]
     assert found.entries[0].policy == first.policy
     assert set(found.entries[0].units) == set(first.policy)
+    assert found.entries[0].step == 2
+    assert found.entries[0].threshold == 0.05, "one test"
+    totals = Rolledback.of(found.entries)
+    assert (totals.reverted, totals.together) == (1, 0), "no pair of units in the search"
+    fewer = attempt(projection, LOSSES + 0.1 + WOBBLE, 1, *(6 * n for n in ones))
+    assert set(judged([first, fewer], projection, 1).entries[0].units) == set(first.policy)
 
     rng = np.random.default_rng(0)
     alike = attempt(projection, LOSSES - 0.001 + rng.normal(0, 0.1, 16), 1, *two)
-    found = judged([first, alike], projection)
+    found = judged([first, alike], projection, 1)
     assert found.best is first
     assert found.worse == frozenset()
 
     worse = attempt(projection, LOSSES + 0.001 + WOBBLE, 1, *two)
-    found = judged([first, worse], projection)
+    found = judged([first, worse], projection, 1)
     assert found.best is first
     assert found.worse == {1}
     assert [entry.outcome for entry in found.entries] == [Outcome.WORSE]
@@ -563,10 +653,10 @@ def test_what_failed_is_out_and_all_that_failed_is_nothing(projection: Projectio
         policy=cut(projection, *ones), target=0, sample_forwards=0.0, seconds=0.0, problem="NaN"
     )
     fine = attempt(projection, LOSSES, 1, *(2 * n for n in ones))
-    found = judged([failed, fine], projection)
+    found = judged([failed, fine], projection, 1)
     assert found.best is fine
     assert found.worse == {0}
-    assert judged([failed], projection).best is None
+    assert judged([failed], projection, 1).best is None
     assert not judged_room.is_worse(fine, fine, 0.05)
     assert judged_room.is_worse(failed, fine, 0.05)
 
@@ -607,10 +697,21 @@ def test_the_winner_is_kept_and_its_cost_is_that_of_the_whole_run(
     assert [stage.steps for stage in found.stages] == [4, 8, 16, 20]
     assert not model.training
     entries = Ledger(evaluations.database, evaluations.run_id).entries()
-    assert all(len(entry.units) for entry in entries)
+    assert entries
+    assert all(entry.units and entry.step in (1, 2) for entry in entries)
+    spent = Checkpoints.spent(evaluations.database, evaluations.run_id, "sample_forwards")
+    assert 0 <= found.sample_forwards - spent <= 192, "it is measured once more"
     again, second, _ = recovered(ranked, True)
     assert same(again, model)
     assert replace(second, seconds=0.0) == replace(found, seconds=0.0)
+    path = evaluations.folder / found.weights
+    kept = evaluations.finalist(found.policy, run_of(found.weights))
+    assert same(kept.finish()[0], model)
+    path.write_bytes(path.read_bytes() + b"x")
+    with pytest.raises(ArtifactError, match="which a progressive run made, are missing or were"):
+        evaluations.finalist(found.policy, run_of(found.weights)).finish()
+    recovered(ranked[::-1], True)
+    assert len(list(evaluations.folder.glob("finalist-*"))) == 2, "each run keeps its own"
     with pytest.raises(BudgetError, match="missed a limit"):
         recovered(ranked, False)
     with pytest.raises(ModelError, match="None of the pruned models"):

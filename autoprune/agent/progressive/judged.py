@@ -25,12 +25,13 @@ class Judged:
     entries: Sequence[LedgerEntry]
 
 
-def judged(attempts: Sequence[Attempt], projection: Projection) -> Judged:
+def judged(attempts: Sequence[Attempt], projection: Projection, step: int) -> Judged:
     """Compare attempts that cost alike on the same samples; noise does not take the first back.
 
     Args:
         attempts: Attempts at a leg that cuts, in the order in which they were made.
         projection: What knows costs.
+        step: Number of the leg, from 1.
     """
     worse = {one.target for one in attempts if one.stage is None}
     fine = [one for one in attempts if one.stage is not None]
@@ -38,7 +39,9 @@ def judged(attempts: Sequence[Attempt], projection: Projection) -> Judged:
         return Judged(None, frozenset(), ())
     best, entries = fine[0], list[LedgerEntry]()
     for other in fine[1:]:
-        entry = examined(_units(best, other), best.evaluation, other.evaluation, projection)
+        pair = (best.evaluation, other.evaluation)
+        family = len(fine) - 1
+        entry = examined(_units(best, other), *pair, projection, family=family, step=step)
         entries.append(entry)
         if entry.outcome is Outcome.REVERTED:
             worse.add(best.target)
@@ -57,11 +60,12 @@ def is_worse(one: Attempt, other: Attempt, level: float) -> bool:
 
 
 def _units(best: Attempt, other: Attempt) -> tuple[str, ...]:
-    """Return the units that the best cuts deeper, or in another way."""
-    names = [n for n in best.policy if best.policy.get(n) != other.policy.get(n)]
+    """Return the units that the best cuts deeper; if there is none, all that they differ in."""
+    ours, theirs = best.policy, other.policy
+    names = sorted(n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n))
     deeper = [
         n
         for n in names
-        if n not in other.policy or best.policy[n].sparsity > other.policy[n].sparsity
+        if n in ours and (n not in theirs or ours[n].sparsity > theirs[n].sparsity)
     ]
     return tuple(deeper or names)

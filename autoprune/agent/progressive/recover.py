@@ -7,8 +7,9 @@ from itertools import islice
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import Accepts, Recovered
 from autoprune.agent.progressive.run import ProgressiveRun
-from autoprune.agent.progressive.states import FOLDER, States
+from autoprune.agent.progressive.states import States
 from autoprune.agent.projection import Projection
+from autoprune.agent.workspace import CHECKPOINTS
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.progress import ProgressCallback
 from autoprune.errors import BudgetError, ModelError
@@ -56,7 +57,7 @@ def recover_progressively(
         ]
     )[:12]
     checkpoints = Checkpoints(evaluations.database, evaluations.run_id, name)
-    states = States(checkpoints, evaluations.folder / FOLDER, name)
+    states = States(checkpoints, evaluations.folder / CHECKPOINTS, name)
     run = ProgressiveRun(scorer, projection, targets, states, quality, progress)
     state = run.run()
     candidate = run.candidate(state)
@@ -64,7 +65,7 @@ def recover_progressively(
     candidate.seconds = state.seconds
     candidate.stages = [*state.stages]
     assert state.accepted is not None
-    begun = evaluations.finalist(state.accepted.policy)
+    begun = evaluations.finalist(state.accepted.policy, name)
     model, found = replace(begun, known=None, candidate=candidate).finish()
     if not accepts(found, model):
         raise BudgetError(

@@ -21,7 +21,7 @@ from autoprune.evaluation.fine_tune import FineTuning
 from autoprune.evaluation.onward import Reached, onward
 from autoprune.evaluation.scorer import Scorer
 
-_SMALLER = 2  # times the planned steps there may be, at most
+_WOBBLE = 2.0  # points of quality that a leg of training may lose by chance
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ class ProgressiveRun:
     def _cuts(self, state: State) -> bool:
         return self._leg(state).part > state.part
 
-    def _open(self, state: State) -> Iterator[tuple[Policy, int, int]]:
+    def _open(self, state: State) -> Iterator[tuple[Policy, int, float]]:
         """Yield attempts at the next leg that are still to be made, alike ones once.
 
-        Each is a policy, the number of its target, and how often its rate is halved.
+        Each is a policy, the number of its target, and the share of the learning rate it gets.
         """
         if not self._cuts(state):
             yield from self._trained_again(state)
@@ -86,46 +86,43 @@ class ProgressiveRun:
         target = state.accepted.target if state.accepted else 0
         others = [at for at in range(len(self.targets)) if at != target and at not in state.out]
         way = Way(self.projection, self._recovery.prune_spacing)
-        before, part = state.accepted.policy if state.accepted else None, self._leg(state).part
+        before = state.accepted.policy if state.accepted else None
         known = {one.target for one in state.attempts}
-        policies = {one.policy for one in state.attempts}
+        policies = [one.policy for one in state.attempts]
         for at in (target, *others):
             if at not in known:
-                policy = way.towards(self.targets[at], before, part)
-                if policy not in policies:
-                    yield policy, at, 0
+                policy = way.towards(self.targets[at], before, self._leg(state).part)
+                if policy not in policies and way.alike(policy, policies):
+                    yield policy, at, 1.0
 
-    def _trained_again(self, state: State) -> Iterator[tuple[Policy, int, int]]:
+    def _trained_again(self, state: State) -> Iterator[tuple[Policy, int, float]]:
         """Yield the leg as it is, and where it did harm again with a lower rate."""
         accepted, count = state.accepted, len(state.attempts)
         assert accepted is not None
-        harmed = all(is_worse(one, accepted, LEVEL) for one in state.attempts)
+        harmed = all(_harmed(one, accepted) for one in state.attempts)
         if count == 0 or (harmed and count < max(self._recovery.finalists, 2)):
-            yield accepted.policy, accepted.target, count
+            yield accepted.policy, accepted.target, 0.5**count
 
-    def _tried(self, state: State, policy: Policy, target: int, halvings: int) -> State:
+    def _tried(self, state: State, policy: Policy, target: int, pace: float) -> State:
         """Train the next leg, and return the state with the attempt."""
-        leg, candidate = self._leg(state), None
+        candidate = None
         try:
             with candidate_errors():
                 candidate = self._onward(state, policy)
-                assert isinstance(candidate.training, FineTuning)
-                for _ in range(halvings):
-                    candidate.training.slow_down()
-                found = candidate.reach(leg.end)
+                training = _tuning(candidate)
+                training.set_pace(pace)
+                found = candidate.reach(self._leg(state).end)
+                training.set_pace(1.0)
         except CandidateError as err:
-            spent = (candidate.sample_forwards, candidate.seconds) if candidate else (0.0, 0.0)
             attempt = Attempt(
                 policy=policy,
                 target=target,
-                sample_forwards=spent[0],
-                seconds=spent[1],
+                sample_forwards=candidate.sample_forwards if candidate else 0.0,
+                seconds=candidate.seconds if candidate else 0.0,
                 problem=str(err),
             )
             return self._told(self.states.keep(state.tried(attempt)))
-        file, sha256 = self.states.write(
-            candidate.training.state_dict(), state.leg, len(state.attempts)
-        )
+        file, sha256 = self.states.write(training.state_dict(), state.leg, len(state.attempts))
         attempt = Attempt(
             policy=policy,
             target=target,
@@ -148,23 +145,37 @@ class ProgressiveRun:
     def _decided(self, state: State) -> State:
         """Go on from the best attempt, or take a smaller step from where the last one began."""
         found = self._judged(state)
-        out = tuple(sorted({*state.out, *found.worse}))
-        state = replace(state, out=out)
-        if self._cuts(state) and self._harmful(state, found.best) and self._divisible(state):
-            parts = with_smaller_step(state.parts, state.leg)
-            return self.states.keep(replace(state, parts=parts, attempts=()), found.entries)
+        smaller = self._smaller(state) if self._harmful(state, found.best) else None
+        if smaller is not None:
+            return self.states.keep(replace(state, parts=smaller, attempts=()), found.entries)
         if found.best is None:
             self.states.keep(replace(state, attempts=()))  # whoever resumes tries again
             raise self._stuck(state)
+        out = tuple(sorted({*state.out, *found.worse}))
         part, keep = self._leg(state).part, self._recovery.keep_checkpoints
-        return self.states.keep(state.gone_on(found.best, part, keep), found.entries)
+        gone_on = replace(state, out=out).gone_on(found.best, part, keep)
+        return self.states.keep(gone_on, found.entries)
 
     def _judged(self, state: State) -> Judged:
         if self._cuts(state):
-            return judged(state.attempts, self.projection)
+            return judged(state.attempts, self.projection, state.leg + 1)
         fine = [one for one in state.attempts if one.stage is not None]
-        best = min(fine, key=lambda one: one.stage.value if one.stage else 0.0, default=None)
+        best = fine[0] if fine else None
+        for other in fine[1:]:
+            if best is not None and is_worse(best, other, LEVEL / (len(fine) - 1)):
+                best = other
         return Judged(best, frozenset(), ())
+
+    def _smaller(self, state: State) -> tuple[float, ...] | None:
+        """Return the parts with a smaller step, None where there is none or no time for it."""
+        rounds, steps = self._recovery.prune_rounds, self._recovery.recover_steps
+        if not self._cuts(state):
+            return None
+        parts = with_smaller_step(state.parts, state.leg, rounds)
+        if parts is None:
+            return None
+        last = self._legs(replace(state, parts=parts))[len(parts) - 1]
+        return parts if last.end > last.start or not steps else None
 
     def _harmful(self, state: State, best: Attempt | None) -> bool:
         """Tell whether nothing could be trained, or the best lost too much."""
@@ -172,9 +183,6 @@ class ProgressiveRun:
             return True
         before = state.accepted.quality if state.accepted else self.quality
         return 100 * (before - best.quality) > self._recovery.max_step_drop
-
-    def _divisible(self, state: State) -> bool:
-        return len(state.parts) < _SMALLER * self._recovery.prune_rounds
 
     def _stuck(self, state: State) -> ModelError:
         """Return what says how far the run got."""
@@ -210,3 +218,16 @@ class ProgressiveRun:
         what = f"cut to {leg.part:.0%} of the way" if self._cuts(state) else "training"
         tried = f", attempt {again}" if again > 1 else ""
         return f"{what}{tried}" + (f": {last.problem}" if last.problem else "")
+
+
+def _harmed(attempt: Attempt, before: Attempt) -> bool:
+    """Tell whether a leg of training failed or did harm: more than rates and batches explain."""
+    if attempt.stage is None:
+        return True
+    lost = 100 * (before.quality - attempt.quality)
+    return lost > _WOBBLE and is_worse(attempt, before, LEVEL)
+
+
+def _tuning(candidate: Candidate) -> FineTuning:
+    assert isinstance(candidate.training, FineTuning)
+    return candidate.training

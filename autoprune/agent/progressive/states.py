@@ -1,19 +1,20 @@
 """States of a progressive run on disk: whole, verified, and no more of them than needed."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
 from autoprune.agent.progressive.state import State
 from autoprune.artifacts.files import sha256_of
 from autoprune.core.ledger import LedgerEntry
+from autoprune.errors import OutputError
 from autoprune.storage.checkpoints import Checkpoints
-
-FOLDER = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,16 @@ class States:
 
     def last(self) -> State | None:
         """Return the last state whose files are all as they were written, None without one."""
-        for stored in self.checkpoints.latest():
-            state = State.from_dict(stored)
-            if all(self._whole(file, sum_) for file, sum_ in state.files.items()):
-                self._drop_others(state)
-                return state
-        return None
+        found = [State.from_dict(stored) for stored in self.checkpoints.latest()]
+        state = next(filter(self._is_whole, found), None)
+        if state is None:
+            return None
+        self._drop_others(state)
+        return replace(  # what is done again was paid for all the same
+            state,
+            sample_forwards=max(one.sample_forwards for one in found),
+            seconds=max(one.seconds for one in found),
+        )
 
     def keep(self, state: State, entries: Iterable[LedgerEntry] = ()) -> State:
         """Keep a state and what was learnt in one transaction; drop files that nobody needs."""
@@ -46,15 +51,29 @@ class States:
         return state
 
     def write(self, training: Mapping[str, Any], leg: int, attempt: int) -> tuple[str, str]:
-        """Write the state of a training; return the name of the file and its SHA-256."""
-        self.folder.mkdir(exist_ok=True)
+        """Write the state of a training; return the name of the file and its SHA-256.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
         path = self.folder / f"{self.name}-{leg}-{attempt}.pt"
         partial = path.with_name(f".{path.name}.partial")
-        torch.save(dict(training), partial)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        return path.name, sha256_of(path)
+        try:
+            self.folder.mkdir(exist_ok=True)
+            with partial.open("wb") as file:
+                summing = _Summing(file)
+                torch.save(dict(training), cast(IO[bytes], summing))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except (OSError, RuntimeError) as err:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise OutputError(
+                f"The checkpoint {path} cannot be written: {err}. What was trained before is "
+                "kept: make room or mend the folder, then resume."
+            ) from err
+        return path.name, summing.digest.hexdigest()
 
     def read(self, file: str, device: str) -> dict[str, Any]:
         """Return the state of a training that was written."""
@@ -69,6 +88,26 @@ class States:
             if file.name not in needed:
                 file.unlink(missing_ok=True)
 
-    def _whole(self, file: str, sha256: str) -> bool:
-        path = self.folder / file
-        return path.is_file() and sha256_of(path) == sha256
+    def _is_whole(self, state: State) -> bool:
+        paths = {self.folder / file: sum_ for file, sum_ in state.files.items()}
+        return all(path.is_file() and sha256_of(path) == sum_ for path, sum_ in paths.items())
+
+
+class _Summing:
+    """A file that sums up what is written to it: a sum of what is read back proves less.
+
+    Args:
+        file: The file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.digest = file, hashlib.sha256()
+
+    def write(self, content: bytes) -> int:
+        """Write some bytes."""
+        self.digest.update(content)
+        return self._file.write(content)
+
+    def flush(self) -> None:
+        """Do what files do."""
+        self._file.flush()

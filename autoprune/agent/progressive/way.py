@@ -1,11 +1,13 @@
 """Policies on the way from one to another."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from autoprune.agent.encoding import Encoding, Floats, Rows, params_near
 from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.decisions import ALIKE
 from autoprune.core.policy import Policy
 from autoprune.core.progressive import Spacing, allowed
 
@@ -39,21 +41,28 @@ class Way:
         encoding = Encoding(self.projection.spaces)
         starts, ends = (encoding.split(self._row(one)) for one in (before or Policy({}), target))
         levels = self._between(starts[0], ends[0])
-        most = np.array([allowed(share, part, self.spacing) for share in self._dense()])
+        dense = self._shares(Policy({}))
+        most = np.array([allowed(share, part, self.spacing) for share in dense])
         able = self.projection.meets(levels, most)
         able[-1] = True  # the target itself
         methods = np.where(ends[0] > 0, ends[1], starts[1])
         return encoding.policy(encoding.join(levels[able.argmax()], methods))
 
+    def alike(self, policy: Policy, before: Sequence[Policy]) -> bool:
+        """Tell whether a policy costs about as much as the first of others, or less."""
+        if not before:
+            return True
+        own, first = (self._shares(one) for one in (policy, before[0]))
+        return bool((own <= first / ALIKE).all())
+
+    def _shares(self, policy: Policy) -> Floats:
+        levels, _ = Encoding(self.projection.spaces).split(self._row(policy))
+        found: Floats = self.projection.shares(levels[None])[:, 0]
+        return found
+
     def _row(self, policy: Policy) -> Rows:
         spaces = self.projection.spaces
         return Encoding(spaces).row(params_near(policy, spaces))
-
-    def _dense(self) -> Floats:
-        """Return what the dense model uses of each limit."""
-        whole = np.zeros((1, len(self.projection.spaces)), np.int64)
-        found: Floats = self.projection.shares(whole)[:, 0]
-        return found
 
     def _between(self, start: Rows, end: Rows) -> Rows:
         """Return levels from one row to another, ``positions x units``, nearest in atoms kept."""

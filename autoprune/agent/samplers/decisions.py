@@ -17,7 +17,7 @@ _LOOKED_AT = 8  # decisions whose alternatives are drawn, those that cost most q
 _FILLED = 24  # alternatives, best first, that take back what they leave of the budget
 _ALL = -1  # all other units pay
 _TOGETHER = 6  # units that are looked at in pairs
-_ALIKE = 0.95  # of two costs that count as alike, the lower one is at least so much of the other
+ALIKE = 0.95  # of two costs that count as alike, the lower one is at least so much of the other
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Decisions:
                 methods = [self.pool.encoding.units + at for at in own]
                 deep = (rows[:, own] >= one.row[own]).all(axis=1)
                 same = (rows[:, methods] == one.row[methods]).all(axis=1)
-                as_much = costs >= _ALIKE * self._costs(one.row[None])
+                as_much = costs >= ALIKE * self._costs(one.row[None])
                 found |= deep & same & as_much.all(axis=0)
         return found
 
@@ -124,7 +124,7 @@ class Decisions:
         That is about what the policy does, for what rounding left may be spent in another way.
         What it left beside that, as one found at a lower limit of a front does, is no regret.
         """
-        return np.minimum(self._costs(row[None])[:, 0] / _ALIKE, 1.0)
+        return np.minimum(self._costs(row[None])[:, 0] / ALIKE, 1.0)
 
     def _by_gain(self, row: Rows, belief: Belief) -> list[int]:
         """Return cut units, those first whose return is expected to improve the score most."""
