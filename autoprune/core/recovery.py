@@ -107,7 +107,7 @@ class Recovery:
         ConfigError: If a value is out of range.
     """
 
-    score_steps: int = 30
+    score_steps: int = 80
     score_by: ScoreBy = "loss"
     stages: Shares = ((1 / 3, 1 / 4), (1, 1 / 4), (1, 1))
     recover_steps: int = 200
