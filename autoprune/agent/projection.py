@@ -240,9 +240,20 @@ class Projection:
     def _kept(self, rows: Rows) -> Rows:
         """Return rows of levels as rows of the cost model."""
         kept = np.repeat(self.cost.row({}), len(rows), axis=0)
-        for number, (unit, space) in enumerate(self.spaces.items()):
-            kept[:, self.cost.column(unit)] = np.array(space.kept)[rows[:, number]]
+        kept[:, self._columns] = self._atoms[np.arange(len(self.spaces)), rows]
         return kept
+
+    @cached_property
+    def _columns(self) -> Rows:
+        """Column of each unit in the rows of the cost model."""
+        return np.array([self.cost.column(unit) for unit in self.spaces], np.int64)
+
+    @cached_property
+    def _atoms(self) -> Rows:
+        """Atoms kept, ``units x levels``; beyond a unit's levels the last one."""
+        most = max(self.sizes, default=0)
+        rows = [[*one.kept, *[one.kept[-1]] * (most - one.levels)] for one in self.spaces.values()]
+        return np.array(rows, np.int64)
 
     def _between(self, wanted: Rows, at: npt.NDArray[np.float64]) -> Rows:
         """Return ``positions x policies x units``: at 0 dense, at 1 wanted, at 2 the smallest."""

@@ -1,6 +1,6 @@
 """Our sampler: allocations, switches and mixtures inside the budget, ranked by a predictor."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 
 import numpy as np
@@ -21,7 +21,7 @@ from autoprune.predictor.prequential import Reliability, Screening
 Candidate = tuple[Rows, str]  # a row and its source
 _INCUMBENTS = 5
 _ALLOCATED, _SWITCHED, _CROSSED, _RANDOM = 6, 128, 32, 32
-_LOOKED_AT = 24  # candidates, best first, that are filled up to find a new one
+_LOOKED_AT, _LOT = 24, 6  # candidates, best first, that are filled up to find a new one
 _ENOUGH = 8  # predictions, before their rank correlation tells anything
 _PROMISE = 0.25  # of the improvement expected of the best candidate, to examine a decision instead
 _DOUBT = 0.5  # spread of the logarithm of coefficients of which scores tell nothing
@@ -190,9 +190,13 @@ class BudgetedSampler(PolicySampler):
         audit = bool(rng.random() < self._exploration)
         if incumbent is None or audit:
             return Screening(incumbent, 0, audit)
-        rows = [row for row, _ in self._filled_up(drawn, known.tried)]
-        lows = belief.intervals(np.stack(rows))[:, 1] if rows else np.zeros(0)
-        spared = len(list(takewhile(lambda low: low > incumbent, lows.tolist())))
+        spared = 0
+        for lot in self._filled_up(drawn, known.tried):
+            lows = belief.intervals(np.stack([row for row, _ in lot]))[:, 1]
+            worse = len(list(takewhile(lambda low: low > incumbent, lows.tolist())))
+            spared += worse
+            if worse < len(lot):
+                break
         return Screening(incumbent, spared, audit=False)
 
     def _new(self, ordered: Sequence[Candidate], tried: set[bytes]) -> Candidate:
@@ -200,19 +204,29 @@ class BudgetedSampler(PolicySampler):
 
         Where all that are looked at were tried so, the first one spends less.
         """
-        for found in self._filled_up(ordered, tried):
-            return found
+        for lot in self._filled_up(ordered, tried):
+            return lot[0]
         row, source = ordered[0]
         return self._spent(row, tried), source
 
-    def _filled_up(self, ordered: Sequence[Candidate], tried: set[bytes]) -> list[Candidate]:
-        """Return those that are new with what they leave of the budget spent, none twice."""
-        some = ordered[:_LOOKED_AT]
-        filled = self._filled(np.stack([row for row, _ in some]))
-        found: dict[bytes, Candidate] = {}
-        for row, (_, source) in zip(filled, some, strict=True):
-            found.setdefault(row.tobytes(), (row, source))
-        return [one for key, one in found.items() if key not in tried]
+    def _filled_up(
+        self, ordered: Sequence[Candidate], tried: set[bytes]
+    ) -> Iterator[list[Candidate]]:
+        """Yield those that are new with what they leave of the budget spent, none twice.
+
+        They come in lots: mostly the first few are all that is asked for.
+        """
+        seen = set(tried)
+        for start in range(0, min(len(ordered), _LOOKED_AT), _LOT):
+            some = ordered[start : min(start + _LOT, _LOOKED_AT)]
+            filled = self._filled(np.stack([row for row, _ in some]))
+            lot = list[Candidate]()
+            for row, (_, source) in zip(filled, some, strict=True):
+                if row.tobytes() not in seen:
+                    seen.add(row.tobytes())
+                    lot.append((row, source))
+            if lot:
+                yield lot
 
 
 def _ranked(drawn: Sequence[Candidate], belief: Belief) -> list[Candidate]:

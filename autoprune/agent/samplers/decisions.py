@@ -15,7 +15,7 @@ from autoprune.agent.samplers.pool import Pool
 Units = tuple[int, ...]  # numbers of units, in the order of an `Encoding`
 _LOOKED_AT = 8  # decisions whose alternatives are drawn, those that cost most quality first
 _FILLED = 24  # alternatives, best first, that take back what they leave of the budget
-_ALL = -1  # all other units pay
+_ALL, _NOBODY = -1, -2  # who pays beside single units
 _TOGETHER = 6  # units that are looked at in pairs
 ALIKE = 0.95  # of two costs that count as alike, the lower one is at least so much of the other
 
@@ -83,15 +83,11 @@ class Decisions:
         A decision is undone in part or wholly, or made with another method. What that costs is
         paid by one other unit, by all others, or by nobody where nothing more is used up by it.
         """
-        most = self._most(row)
-        found, owners = list[Rows](), list[Units]()
-        for units in decisions:
-            for undone in self._undone(row, units):
-                rows = self._paid(undone, units, most)
-                found += list(rows)
-                owners += [units] * len(rows)
+        every = [(units, undone) for units in decisions for undone in self._undone(row, units)]
+        paid = self._paid([undone for _, undone in every], [units for units, _ in every], row)
+        owners = [units for (units, _), rows in zip(every, paid, strict=True) for _ in rows]
         width = 2 * self.pool.encoding.units
-        return (np.stack(found) if found else np.zeros((0, width), np.int64)), owners
+        return np.concatenate([np.zeros((0, width), np.int64), *paid]), owners
 
     def repeated(self, rows: Rows, known: Known) -> Bools:
         """Tell which policies repeat a decision that was reverted: as deep a cut, the same method.
@@ -151,31 +147,41 @@ class Decisions:
                     undone[encoding.units + units[0]] = method
                     yield undone
 
-    def _paid(self, undone: Rows, units: Units, most: Floats) -> Rows:
-        """Return ways to bring a policy back to shares of the limits without ``units``."""
+    def _paid(self, undone: Sequence[Rows], own: Sequence[Units], row: Rows) -> list[Rows]:
+        """Return ways to bring each of some policies back to what ``row`` costs, without ``own``.
+
+        Nobody pays where nothing is to be paid.
+        """
         encoding, projection = self.pool.encoding, self.pool.projection
-        levels, methods = encoding.split(undone)
-        others = np.setdiff1d(np.flatnonzero(~projection.free), units)
-        payers, rows = self._cut_more(levels, others)
-        inside = projection.meets(np.concatenate([levels[None], rows]), most)
-        if inside[0]:
-            return undone[None]
-        able = np.flatnonzero(inside[1:])
-        _, least = np.unique(payers[able], return_index=True)  # levels rise for each payer
-        found = rows[able[least]]
-        return encoding.join(found, np.broadcast_to(methods, found.shape))
+        others = [np.setdiff1d(np.flatnonzero(~projection.free), units) for units in own]
+        split = [encoding.split(one) for one in undone]
+        ways = [self._cut_more(one[0], able) for one, able in zip(split, others, strict=True)]
+        if not ways:
+            return []
+        inside = projection.meets(np.concatenate([rows for _, rows in ways]), self._most(row))
+        ends = np.cumsum([len(rows) for _, rows in ways])[:-1]
+        found = []
+        for (payers, rows), fine, (_, methods) in zip(
+            ways, np.split(inside, ends), split, strict=True
+        ):
+            able = np.flatnonzero(fine)
+            _, least = np.unique(payers[able], return_index=True)  # levels rise for each payer
+            chosen = rows[:1] if fine[0] else rows[able[least]]
+            found.append(encoding.join(chosen, np.broadcast_to(methods, chosen.shape)))
+        return found
 
     def _cut_more(self, levels: Rows, others: Rows) -> tuple[Rows, Rows]:
-        """Return payers, and levels where each cuts more, ever more: one unit, or all others."""
+        """Return payers and levels: as they are, then where one unit, or all others, cut more."""
         sizes = self.pool.encoding.levels
-        steps = [(at, level) for at in others for level in range(levels[at] + 1, sizes[at])]
+        counts = sizes[others] - 1 - levels[others]
+        payers = np.repeat(others, counts)
+        above = np.arange(len(payers)) - np.repeat(np.cumsum(counts) - counts, counts)
         most = int(sizes.max())
-        rows = np.repeat(levels[None], len(steps) + most, axis=0)
-        for number, (at, level) in enumerate(steps):
-            rows[number, at] = level
-        rows[len(steps) :, others] += np.arange(1, most + 1)[:, None]
-        payers = np.array([at for at, _ in steps] + [_ALL] * most)
-        return payers, np.minimum(rows, sizes - 1)
+        rows = np.repeat(levels[None], 1 + len(payers) + most, axis=0)
+        rows[1 + np.arange(len(payers)), payers] += 1 + above
+        rows[1 + len(payers) :, others] += np.arange(1, most + 1)[:, None]
+        whom = np.concatenate([[_NOBODY], payers, np.full(most, _ALL)])
+        return whom, np.minimum(rows, sizes - 1)
 
 
 def examinable(cut: int) -> int:
