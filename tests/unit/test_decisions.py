@@ -190,7 +190,7 @@ def test_decisions_come_in_small_lots_until_all_were_examined() -> None:
     cut = int((row[:UNITS] > 0).sum())
     lots = list(Decisions(sampler.pool).open(row, known, belief))
     assert sum(map(len, lots)) == len({units for lot in lots for units in lot}) == examinable(cut)
-    assert max(map(len, lots)) <= 8
+    assert max(map(len, lots)) <= 4
     assert [examinable(cut) for cut in (1, 2, 6, 20)] == [1, 3, 21, 35]
 
 

@@ -13,7 +13,7 @@ from autoprune.agent.samplers.known import Bools, Known
 from autoprune.agent.samplers.pool import Pool
 
 Units = tuple[int, ...]  # numbers of units, in the order of an `Encoding`
-_LOOKED_AT = 8  # decisions whose alternatives are drawn, those that cost most quality first
+_LOOKED_AT = 4  # decisions whose alternatives are drawn, those that cost most quality first
 _FILLED = 24  # alternatives, best first, that take back what they leave of the budget
 _ALL, _NOBODY = -1, -2  # who pays beside single units
 _TOGETHER = 6  # units that are looked at in pairs
