@@ -23,6 +23,7 @@ from autoprune.agent.progressive.recover import recover_progressively
 from autoprune.agent.progressive.run import ProgressiveRun
 from autoprune.agent.progressive.state import Attempt, State
 from autoprune.agent.progressive.states import States
+from autoprune.agent.progressive.trainer import Trainer
 from autoprune.agent.progressive.way import Way
 from autoprune.agent.projection import Projection
 from autoprune.agent.workspace import CHECKPOINTS
@@ -373,15 +374,18 @@ def make(
         checkpoints = Checkpoints(evaluations.database, evaluations.run_id, name)
         states = States(checkpoints, tmp_path / CHECKPOINTS, name)
         progress = silent if told is None else told.append
-        return ProgressiveRun(own, projection, targets, states, 0.5, progress)
+        return ProgressiveRun(Trainer(own, states), projection, targets, 0.5, progress)
 
     return make
 
 
 def ended(run: ProgressiveRun) -> nn.Module:
-    state = run.run()
-    found = run.candidate(state).model
-    return found
+    return model_of(run, run.run())
+
+
+def model_of(run: ProgressiveRun, state: State) -> nn.Module:
+    assert state.accepted is not None
+    return run.trainer.onward(state, state.accepted.policy).model
 
 
 def test_a_run_ends_inside_the_budget_by_way_of_smaller_and_smaller_models(
@@ -400,11 +404,11 @@ def test_a_run_ends_inside_the_budget_by_way_of_smaller_and_smaller_models(
     assert [one.note for one in told if one.note and "attempt" not in one.note] == [
         *("cut to 50% of the way", "cut to 100% of the way", "training", "training")
     ]
-    shapes = dict(run.candidate(state).model.named_parameters())
-    cut_ = dict(run.scorer.build(state.accepted.policy).named_parameters())
+    shapes = dict(model_of(run, state).named_parameters())
+    cut_ = dict(run.trainer.scorer.build(state.accepted.policy).named_parameters())
     assert {n: p.shape for n, p in shapes.items()} == {n: p.shape for n, p in cut_.items()}
     assert state.sample_forwards > 0
-    rows = list(run.states.checkpoints.latest())
+    rows = list(run.trainer.states.checkpoints.latest())
     assert State.from_dict(rows[0]) == state
 
 
@@ -461,7 +465,7 @@ def test_killed_at_any_moment_it_comes_to_the_same_end(
     deadly[0] = -1
     again = make("killed")
     assert same(ended(again), whole)
-    files = {path.name for path in again.states.folder.glob("killed-*")}
+    files = {path.name for path in again.trainer.states.folder.glob("killed-*")}
     assert files == set(again.run().kept), "nothing else is left behind"
 
 
@@ -479,9 +483,9 @@ def test_a_damaged_file_is_not_gone_on_from(make: Make) -> None:
     whole = ended(make("whole"))
     run = make("damaged", keep_checkpoints=3)
     state = run.run()
-    path = run.states.folder / state.kept[0]
+    path = run.trainer.states.folder / state.kept[0]
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    earlier = run.states.last()
+    earlier = run.trainer.states.last()
     assert earlier is not None
     assert earlier.leg == state.leg - 1
     assert earlier.sample_forwards == state.sample_forwards, "what is lost was paid for"
@@ -492,15 +496,15 @@ def test_no_more_checkpoints_are_kept_than_asked_for(make: Make) -> None:
     for count in (1, 2):
         run = make(f"k{count}", keep_checkpoints=count)
         run.run()
-        assert len(list(run.states.folder.glob(f"k{count}-*"))) == count
+        assert len(list(run.trainer.states.folder.glob(f"k{count}-*"))) == count
 
 
 def test_all_files_gone_it_starts_anew(make: Make) -> None:
     first = make("gone")
     whole = ended(first)
-    for path in first.states.folder.glob("*"):
+    for path in first.trainer.states.folder.glob("*"):
         path.unlink()
-    assert first.states.last() is None
+    assert first.trainer.states.last() is None
     assert same(ended(make("gone")), whole)
 
 
@@ -554,12 +558,12 @@ def _once(run: ProgressiveRun, state: State) -> Iterator[tuple[Policy, int, floa
 
 def test_a_folder_that_cannot_be_written_says_so(make: Make) -> None:
     run = make("full")
-    run.states.folder.write_text("a file is in the way")
+    run.trainer.states.folder.write_text("a file is in the way")
     with pytest.raises(OutputError, match=r"checkpoint .*full-0-0\.pt cannot be written.*resume"):
         run.run()
-    run.states.folder.unlink()
+    run.trainer.states.folder.unlink()
     assert run.run().accepted is not None
-    assert not list(run.states.folder.glob(".*"))
+    assert not list(run.trainer.states.folder.glob(".*"))
 
 
 def test_without_time_no_step_is_divided(make: Make) -> None:
@@ -579,7 +583,7 @@ def test_what_cannot_be_trained_at_all_says_how_far_it_came(
     monkeypatch.setattr(Updates, "step", breaks)
     with pytest.raises(ModelError, match=r"could not go on from macs .*no gradient today"):
         make("never").run()
-    spent = [State.from_dict(one) for one in make("never").states.checkpoints.latest()]
+    spent = [State.from_dict(one) for one in make("never").trainer.states.checkpoints.latest()]
     assert spent[0].sample_forwards > 8, "what failed costs too"
     monkeypatch.setattr(Updates, "step", step)
     assert make("never").run().accepted is not None, "what went wrong outside is forgiven"

@@ -8,6 +8,7 @@ from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import Accepts, Recovered
 from autoprune.agent.progressive.run import ProgressiveRun
 from autoprune.agent.progressive.states import States
+from autoprune.agent.progressive.trainer import Trainer
 from autoprune.agent.projection import Projection
 from autoprune.agent.workspace import CHECKPOINTS
 from autoprune.core.fingerprint import fingerprint
@@ -58,13 +59,13 @@ def recover_progressively(
     )[:12]
     checkpoints = Checkpoints(evaluations.database, evaluations.run_id, name)
     states = States(checkpoints, evaluations.folder / CHECKPOINTS, name)
-    run = ProgressiveRun(scorer, projection, targets, states, quality, progress)
-    state = run.run()
-    candidate = run.candidate(state)
+    trainer = Trainer(scorer, states)
+    state = ProgressiveRun(trainer, projection, targets, quality, progress).run()
+    assert state.accepted is not None
+    candidate = trainer.onward(state, state.accepted.policy)
     candidate.sample_forwards = state.sample_forwards
     candidate.seconds = state.seconds
     candidate.stages = [*state.stages]
-    assert state.accepted is not None
     begun = evaluations.finalist(state.accepted.policy, name)
     model, found = replace(begun, known=None, candidate=candidate).finish()
     if not accepts(found, model):

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from autoprune.agent.outcomes import candidate_errors
 from autoprune.agent.progressive.judged import Judged, is_worse, judged
 from autoprune.agent.progressive.state import Attempt, State
 from autoprune.agent.progressive.states import States
+from autoprune.agent.progressive.trainer import Trainer
 from autoprune.agent.progressive.way import Way
 from autoprune.agent.projection import Projection
 from autoprune.agent.regret import LEVEL
@@ -15,11 +15,7 @@ from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.progressive import Leg, first_parts, legs, with_smaller_step
 from autoprune.core.recovery import Recovery
-from autoprune.errors import CandidateError, ModelError
-from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.fine_tune import FineTuning
-from autoprune.evaluation.onward import Reached, onward
-from autoprune.evaluation.scorer import Scorer
+from autoprune.errors import ModelError
 
 _WOBBLE = 2.0  # points of quality that a leg of training may lose by chance
 
@@ -29,18 +25,16 @@ class ProgressiveRun:
     """Cuts towards the first of some targets; the others are the alternatives to each step.
 
     Args:
-        scorer: What builds and trains.
+        trainer: Trains, and keeps where the run stands.
         projection: The limits, and what knows costs.
         targets: Policies inside the limits, the best one first.
-        states: Keeps where the run stands.
         quality: Quality of the dense model on the search split.
         progress: Told after each attempt.
     """
 
-    scorer: Scorer
+    trainer: Trainer
     projection: Projection
     targets: Sequence[Policy]
-    states: States
     quality: float
     progress: ProgressCallback
 
@@ -50,20 +44,23 @@ class ProgressiveRun:
         Raises:
             ModelError: If no attempt at a leg could be trained, however small its step.
         """
-        state = self.states.last() or State(parts=first_parts(self._recovery.prune_rounds))
+        state = self._states.last() or State(parts=first_parts(self._recovery.prune_rounds))
         while state.leg < len(self._legs(state)):
             attempt = next(self._open(state), None)
-            state = self._decided(state) if attempt is None else self._tried(state, *attempt)
+            if attempt is None:
+                state = self._decided(state)
+            else:
+                state = self.trainer.tried(state, self._leg(state), *attempt)
+                self._tell(state)
         return state
 
-    def candidate(self, state: State) -> Candidate:
-        """Return the model that a run came to, with its training."""
-        assert state.accepted is not None
-        return self._onward(state, state.accepted.policy)
+    @property
+    def _states(self) -> States:
+        return self.trainer.states
 
     @property
     def _recovery(self) -> Recovery:
-        return self.scorer.recovery
+        return self.trainer.scorer.recovery
 
     def _legs(self, state: State) -> list[Leg]:
         own = self._recovery
@@ -103,58 +100,19 @@ class ProgressiveRun:
         if count == 0 or (harmed and count < max(self._recovery.finalists, 2)):
             yield accepted.policy, accepted.target, 0.5**count
 
-    def _tried(self, state: State, policy: Policy, target: int, pace: float) -> State:
-        """Train the next leg, and return the state with the attempt."""
-        candidate = None
-        try:
-            with candidate_errors():
-                candidate = self._onward(state, policy)
-                training = _tuning(candidate)
-                training.set_pace(pace)
-                found = candidate.reach(self._leg(state).end)
-                training.set_pace(1.0)
-        except CandidateError as err:
-            attempt = Attempt(
-                policy=policy,
-                target=target,
-                sample_forwards=candidate.sample_forwards if candidate else 0.0,
-                seconds=candidate.seconds if candidate else 0.0,
-                problem=str(err),
-            )
-            return self._told(self.states.keep(state.tried(attempt)))
-        file, sha256 = self.states.write(training.state_dict(), state.leg, len(state.attempts))
-        attempt = Attempt(
-            policy=policy,
-            target=target,
-            sample_forwards=candidate.sample_forwards,
-            seconds=candidate.seconds,
-            stage=candidate.stages[-1],
-            loss=found.loss,
-            file=file,
-            sha256=sha256,
-        )
-        return self._told(self.states.keep(state.tried(attempt)))
-
-    def _onward(self, state: State, policy: Policy) -> Candidate:
-        before = None
-        if state.accepted is not None:
-            stored = self.states.read(state.accepted.file, self.scorer.device)
-            before = Reached(state.accepted.policy, stored)
-        return onward(self.scorer, policy, self._recovery.recover_steps, before)
-
     def _decided(self, state: State) -> State:
         """Go on from the best attempt, or take a smaller step from where the last one began."""
         found = self._judged(state)
         smaller = self._smaller(state) if self._harmful(state, found.best) else None
         if smaller is not None:
-            return self.states.keep(replace(state, parts=smaller, attempts=()), found.entries)
+            return self._states.keep(replace(state, parts=smaller, attempts=()), found.entries)
         if found.best is None:
-            self.states.keep(replace(state, attempts=()))  # whoever resumes tries again
+            self._states.keep(replace(state, attempts=()))  # whoever resumes tries again
             raise self._stuck(state)
         out = tuple(sorted({*state.out, *found.worse}))
         part, keep = self._leg(state).part, self._recovery.keep_checkpoints
         gone_on = replace(state, out=out).gone_on(found.best, part, keep)
-        return self.states.keep(gone_on, found.entries)
+        return self._states.keep(gone_on, found.entries)
 
     def _judged(self, state: State) -> Judged:
         if self._cuts(state):
@@ -199,7 +157,7 @@ class ProgressiveRun:
             "recovery.schedule to one-shot, and start afresh; or set a higher limit."
         )
 
-    def _told(self, state: State) -> State:
+    def _tell(self, state: State) -> None:
         total, last = len(self._legs(state)), state.attempts[-1]
         self.progress(
             Progress(
@@ -211,7 +169,6 @@ class ProgressiveRun:
                 note=self._note(state, last),
             )
         )
-        return state
 
     def _note(self, state: State, last: Attempt) -> str:
         leg, again = self._leg(state), len(state.attempts)
@@ -226,8 +183,3 @@ def _harmed(attempt: Attempt, before: Attempt) -> bool:
         return True
     lost = 100 * (before.quality - attempt.quality)
     return lost > _WOBBLE and is_worse(attempt, before, LEVEL)
-
-
-def _tuning(candidate: Candidate) -> FineTuning:
-    assert isinstance(candidate.training, FineTuning)
-    return candidate.training
