@@ -3,11 +3,12 @@
 from autoprune.agent.judge import chance_worse
 from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.decisions import examinable
+from autoprune.agent.samplers.decisions import pairs
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.storage.records import Evaluation
 
 LEVEL = 0.05  # chance that noise reverts any decision of a policy
+_SINGLE = 0.8  # of it is for decisions about one unit, which come first; the rest is for pairs
 
 
 def examined(
@@ -22,8 +23,8 @@ def examined(
 ) -> LedgerEntry:
     """Return what became of a decision.
 
-    The test is a one-sided paired t-test over the batches of the search split, at `LEVEL` divided
-    by the decisions of the policy that may be examined, single ones and pairs (Bonferroni).
+    The test is a one-sided paired t-test over the batches of the search split; `LEVEL` is shared
+    out among all decisions of the policy that may be examined (weighted Bonferroni).
 
     Args:
         units: Whose choices were examined.
@@ -31,12 +32,12 @@ def examined(
         after: Evaluation of the alternative.
         projection: What knows costs.
         expected: The score that was expected of the alternative; None where nothing was.
-        family: How many tests share the level; 0 for all decisions that may be examined.
+        family: How many tests share the level alike; 0 for decisions of a search.
         step: Which step of a progressive run it is about, from 1.
     """
     assert before.score is not None
     assert before.quality is not None
-    threshold = LEVEL / (family or examinable(len(before.policy)))
+    threshold = LEVEL / family if family else level_of(len(units), len(before.policy))
     chance = None
     if after.score is not None and before.stages and after.stages:
         chance = chance_worse(before.stages[-1], after.stages[-1])
@@ -57,6 +58,16 @@ def examined(
         sample_forwards=after.sample_forwards,
         step=step,
     )
+
+
+def level_of(units: int, cut: int) -> float:
+    """Return the level of the test of one decision.
+
+    Args:
+        units: How many units it is about, 1 or 2.
+        cut: How many units the policy cuts.
+    """
+    return LEVEL * _SINGLE / cut if units == 1 else LEVEL * (1 - _SINGLE) / pairs(cut)
 
 
 def _outcome(

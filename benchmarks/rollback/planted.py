@@ -117,11 +117,21 @@ class Case:
                 row[None, : len(levels)]
             ):
                 continue
+            row[: len(levels)] = self._spent(row[: len(levels)], order[: 2 * count])
             harmed = self.evaluations.score(encoding.policy(row))
             chance = chance_worse(harmed.stages[-1], good.stages[-1]) if harmed.stages else None
             if chance is not None and chance < HARMFUL:
                 return row, {names[at] for at in bad}
         return np.concatenate([levels, codes]), set()
+
+    def _spent(self, levels: Rows, planted: Rows) -> Rows:
+        """Let others take back what the budget leaves, as policies of searches do."""
+        while True:
+            lower = self.objective.projection.lowered(levels)
+            able = [one for one in lower if (one == levels)[planted].all()]
+            if not able:
+                return levels
+            levels = able[int(self.rng.integers(len(able)))]
 
     def facts(self, entries: Sequence[LedgerEntry], bad: set[str]) -> list[float]:
         """Return how many were planted, found, what was removed, good ones, wrongly reverted."""

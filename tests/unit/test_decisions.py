@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from autoprune.agent.encoding import Rows
 from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.agent.samplers.budgeted import BudgetedSampler
-from autoprune.agent.samplers.decisions import Decisions, examinable
+from autoprune.agent.samplers.decisions import Decisions, pairs
 from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.known import Examined
 from autoprune.agent.trials import ask
@@ -189,9 +189,9 @@ def test_decisions_come_in_small_lots_until_all_were_examined() -> None:
     row = sampler.pool.random(np.random.default_rng(0), 1)[0]
     cut = int((row[:UNITS] > 0).sum())
     lots = list(Decisions(sampler.pool).open(row, known, belief))
-    assert sum(map(len, lots)) == len({units for lot in lots for units in lot}) == examinable(cut)
+    assert sum(map(len, lots)) == len({units for lot in lots for units in lot}) == cut + pairs(cut)
     assert max(map(len, lots)) <= 4
-    assert [examinable(cut) for cut in (1, 2, 6, 20)] == [1, 3, 21, 35]
+    assert [pairs(cut) for cut in (1, 2, 6, 20)] == [0, 1, 15, 15]
 
 
 def test_with_the_same_seed_the_same_decisions_are_examined() -> None:

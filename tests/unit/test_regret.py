@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner
 
 from autoprune.agent.projection import Projection
-from autoprune.agent.regret import LEVEL, examined
+from autoprune.agent.regret import LEVEL, examined, level_of
+from autoprune.agent.samplers.decisions import pairs
 from autoprune.artifacts.result import Rolledback
 from autoprune.cli.main import app
 from autoprune.core.ledger import LedgerEntry, Outcome
@@ -56,11 +59,17 @@ def test_what_is_better_on_the_same_samples_is_reverted() -> None:
     assert entry.regret == pytest.approx(0.1)
     assert entry.expected_regret == pytest.approx(0.05)
     assert entry.p_value is not None
-    assert entry.p_value < entry.threshold == LEVEL / 10  # 4 units, 6 pairs
+    assert entry.p_value < entry.threshold == level_of(1, 4)
     assert entry.paid_by == ("b",)
     assert entry.costs_before["macs"] == PROJECTION.costs_of(BEFORE).macs
     assert entry.costs_after["macs"] == PROJECTION.costs_of(AFTER).macs
     assert entry.sample_forwards == 100.0
+
+
+@given(cut=st.integers(1, 100))
+def test_the_level_is_shared_out_among_all_decisions(cut: int) -> None:
+    family = cut * level_of(1, cut) + (pairs(cut) * level_of(2, cut) if cut > 1 else 0)
+    assert family == pytest.approx(LEVEL if cut > 1 else 0.8 * LEVEL)
 
 
 def test_a_difference_that_may_be_noise_reverts_nothing() -> None:

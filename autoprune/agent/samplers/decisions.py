@@ -184,13 +184,13 @@ class Decisions:
         return whom, np.minimum(rows, sizes - 1)
 
 
-def examinable(cut: int) -> int:
-    """Return how many decisions of a policy are examined at most: the family of their tests.
+def pairs(cut: int) -> int:
+    """Return how many pairs of units of a policy are examined at most.
 
     Args:
         cut: How many units the policy cuts.
     """
-    return cut + comb(min(cut, _TOGETHER), 2)
+    return comb(min(cut, _TOGETHER), 2)
 
 
 def _distinct(levels: Sequence[Rows]) -> list[Rows]:
