@@ -150,7 +150,8 @@ class FineTuning:
 
     def set_pace(self, pace: float) -> None:
         """Train at so many times the schedule's learning rate from here on."""
-        self._updates.slow_down(pace / self._pace)
+        if self._steps:
+            self._updates.slow_down(pace / self._pace)
         self._pace = pace
 
     def _running(self) -> AbstractContextManager[None]:

@@ -499,6 +499,24 @@ def test_no_more_checkpoints_are_kept_than_asked_for(make: Make) -> None:
         assert len(list(run.trainer.states.folder.glob(f"k{count}-*"))) == count
 
 
+def test_without_training_it_cuts_all_the_same(make: Make, targets: list[Policy]) -> None:
+    state = make("untrained", recover_steps=0).run()
+    assert state.accepted is not None
+    assert state.accepted.policy in targets
+    assert not any(one.problem for one in state.attempts)
+
+
+def test_a_file_that_cannot_be_read_is_not_gone_on_from(make: Make) -> None:
+    run = make("unreadable")
+    state = run.run()
+    path = run.trainer.states.folder / state.kept[0]
+    path.unlink()
+    path.mkdir()  # whoever is root may read any file
+    earlier = run.trainer.states.last()
+    assert earlier is not None
+    assert earlier.leg == state.leg - 1
+
+
 def test_all_files_gone_it_starts_anew(make: Make) -> None:
     first = make("gone")
     whole = ended(first)

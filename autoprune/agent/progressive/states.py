@@ -86,11 +86,15 @@ class States:
         needed = {*state.files, *state.kept}
         for file in self.folder.glob(f"{self.name}-*.pt"):
             if file.name not in needed:
-                file.unlink(missing_ok=True)
+                with suppress(OSError):  # it is in nobody's way
+                    file.unlink()
 
     def _is_whole(self, state: State) -> bool:
         paths = {self.folder / file: sum_ for file, sum_ in state.files.items()}
-        return all(path.is_file() and sha256_of(path) == sum_ for path, sum_ in paths.items())
+        try:
+            return all(sha256_of(path) == sum_ for path, sum_ in paths.items())
+        except OSError:  # missing, or not to be read
+            return False
 
 
 class _Summing:
