@@ -30,7 +30,7 @@ _OURS = (
     CHECKPOINTS,
     CONFIG,
 )
-_MAY_CHANGE = {"trials", "onnx"}
+_MAY_CHANGE = {"trials", "onnx", "recovery.keep_checkpoints"}
 _MAY_BE_LEFT_OUT = ("warm_start",)
 
 
@@ -183,9 +183,18 @@ class Workspace:
 
 
 def _changes(stored: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    plain = json.loads(json.dumps(dict(config)))
+    """Return old and new of each setting that differs, by keys like ``recovery.finalists``."""
+    old, new = _flat(stored), _flat(json.loads(json.dumps(dict(config))))
     return {
-        key: (stored.get(key), plain.get(key))
-        for key in sorted(stored.keys() | plain.keys())
-        if stored.get(key) != plain.get(key)
+        key: (old.get(key), new.get(key))
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
     }
+
+
+def _flat(settings: Mapping[str, Any], within: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        name = f"{within}{key}"
+        found |= _flat(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return found

@@ -42,6 +42,7 @@ _NUMBERS = (
     *("distill", "distill_temperature", "distill_features", "learning_rate", "momentum"),
     *("weight_decay", "clip_norm", "ema", "shrink_strength", "max_step_drop"),
 )
+_MOST_ROUNDS = 100
 PROGRESSIVE = ("prune_rounds", "prune_spacing", "prune_until", "max_step_drop", "keep_checkpoints")
 FOR_FINALISTS = (
     *("distill", "distill_temperature", "distill_features", "distill_modules"),
@@ -144,6 +145,11 @@ class Recovery:
         for name in _NUMBERS:
             check_number(name, getattr(self, name), 0, int | float)
         check_share("prune_until", self.prune_until)
+        if self.prune_rounds > _MOST_ROUNDS:
+            raise ConfigError(
+                f"recovery.prune_rounds must be at most {_MOST_ROUNDS}: each round is "
+                f"measured and kept. Got {self.prune_rounds!r}."
+            )
         for name in ("momentum", "ema"):
             if getattr(self, name) >= 1:
                 raise ConfigError(f"recovery.{name} must be below 1. Got {getattr(self, name)!r}.")

@@ -71,7 +71,7 @@ def test_fail_says_how_to_go_on_and_touches_nothing(used: Path) -> None:
 def test_fail_lists_what_differs(used: Path) -> None:
     with pytest.raises(RunExistsError) as caught:
         session(used, "fail", CONFIG | {"seed": 3, "budget": {"macs": "40%"}})
-    listed = "(budget: {'macs': '50%'} -> {'macs': '40%'}; seed: 0 -> 3)"
+    listed = "(budget.macs: 50% -> 40%; seed: 0 -> 3)"
     assert f"with other settings {listed}" in str(caught.value)
 
 

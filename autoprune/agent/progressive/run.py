@@ -62,6 +62,10 @@ class ProgressiveRun:
     def _recovery(self) -> Recovery:
         return self.trainer.scorer.recovery
 
+    @property
+    def _way(self) -> Way:
+        return Way(self.projection, self._recovery.prune_spacing)
+
     def _legs(self, state: State) -> list[Leg]:
         own = self._recovery
         return legs(state.parts, own.prune_rounds, own.prune_until, own.recover_steps)
@@ -82,14 +86,13 @@ class ProgressiveRun:
             return
         target = state.accepted.target if state.accepted else 0
         others = [at for at in range(len(self.targets)) if at != target and at not in state.out]
-        way = Way(self.projection, self._recovery.prune_spacing)
         before = state.accepted.policy if state.accepted else None
         known = {one.target for one in state.attempts}
         policies = [one.policy for one in state.attempts]
         for at in (target, *others):
             if at not in known:
-                policy = way.towards(self.targets[at], before, self._leg(state).part)
-                if policy not in policies and way.alike(policy, policies):
+                policy = self._way.towards(self.targets[at], before, self._leg(state).part)
+                if policy not in policies and self._way.alike(policy, policies):
                     yield policy, at, 1.0
 
     def _trained_again(self, state: State) -> Iterator[tuple[Policy, int, float]]:
@@ -105,6 +108,7 @@ class ProgressiveRun:
         found = self._judged(state)
         smaller = self._smaller(state) if self._harmful(state, found.best) else None
         if smaller is not None:
+            self._tell(state, "taken back, a smaller step is tried")
             return self._states.keep(replace(state, parts=smaller, attempts=()), found.entries)
         if found.best is None:
             self._states.keep(replace(state, attempts=()))  # whoever resumes tries again
@@ -157,24 +161,30 @@ class ProgressiveRun:
             "recovery.schedule to one-shot, and start afresh; or set a higher limit."
         )
 
-    def _tell(self, state: State) -> None:
-        total, last = len(self._legs(state)), state.attempts[-1]
+    def _tell(self, state: State, note: str = "") -> None:
+        total = len(self._legs(state))
         self.progress(
             Progress(
                 stage="recover",
                 done=min(state.leg + 1, total),
                 total=total,
-                best_quality=last.quality if last.stage else None,
-                best_loss=last.loss,
-                note=self._note(state, last),
+                note=note or self._note(state),
             )
         )
 
-    def _note(self, state: State, last: Attempt) -> str:
-        leg, again = self._leg(state), len(state.attempts)
-        what = f"cut to {leg.part:.0%} of the way" if self._cuts(state) else "training"
-        tried = f", attempt {again}" if again > 1 else ""
-        return f"{what}{tried}" + (f": {last.problem}" if last.problem else "")
+    def _note(self, state: State) -> str:
+        """Return what the last attempt did, and what it came to."""
+        last, number = state.attempts[-1], len(state.attempts)
+        what = f"cut to {self._share(last.policy)}" if self._cuts(state) else "trained"
+        again = "alternative" if self._cuts(state) else "at a lower rate"
+        which = f" ({again} {number - 1})" if number > 1 else ""
+        return f"{what}{which}: {last.problem or f'{last.quality:.2%}'}"
+
+    def _share(self, policy: Policy) -> str:
+        """Return what is left of the first cost that is limited."""
+        name = next(iter(self.projection.budget.limits))
+        found, dense = self.projection.costs_of(policy), self.projection.cost.dense
+        return f"{found.as_dict()[name] / dense.as_dict()[name]:.0%} of {name}"
 
 
 def _harmed(attempt: Attempt, before: Attempt) -> bool:
