@@ -175,14 +175,13 @@ class Projection:
         lower: Rows = levels - np.eye(len(levels), dtype=np.int64)[units]
         return lower
 
-    def filled(self, rows: Rows, most: Floats = _ALL) -> Rows:
+    def filled(self, rows: Rows) -> Rows:
         """Return feasible levels after single units took back what the budget leaves.
 
         Args:
             rows: Feasible levels, ``policies x units``, in the order of ``spaces``.
-            most: Shares of the limits that may be used, as of `meets`.
         """
-        return self._spend(rows, rows, most)
+        return self._spend(rows, rows)
 
     def row(self, levels: Mapping[str, int]) -> Rows:
         """Return levels by unit in the order of ``spaces``; a unit that is absent is untouched."""
@@ -268,23 +267,23 @@ class Projection:
             columns.append(np.abs(aims[..., None] - kept).argmin(axis=-1))
         return np.stack(columns, axis=-1)
 
-    def _spend(self, rows: Rows, wanted: Rows, most: Floats = _ALL) -> Rows:
+    def _spend(self, rows: Rows, wanted: Rows) -> Rows:
         """Lower levels one at a time, those furthest above the wish first, while it fits."""
         rows, left = rows.copy(), np.arange(len(rows))
         while len(left):
-            fits = self._fits(rows[left], most)
+            fits = self._fits(rows[left])
             left, fits = left[fits.any(axis=1)], fits[fits.any(axis=1)]
             order = self._order(rows[left], wanted[left])
             rows[left, np.where(fits, order, order.min(initial=0) - 1).argmax(axis=1)] -= 1
         return rows
 
-    def _fits(self, rows: Rows, most: Floats = _ALL) -> npt.NDArray[np.bool_]:
+    def _fits(self, rows: Rows) -> npt.NDArray[np.bool_]:
         """Tell which units can take back one level inside the budget, ``policies x units``."""
         fits = ~self.free & (rows > 0)
         policies, units = np.nonzero(fits)
         lower = rows[policies]
         lower[np.arange(len(units)), units] -= 1
-        fits[policies, units] = self.meets(lower, most) if len(units) else False
+        fits[policies, units] = self.meets(lower) if len(units) else False
         return fits
 
     def _order(self, rows: Rows, wanted: Rows) -> Rows:

@@ -52,10 +52,10 @@ class Decisions:
                 continue
             order = np.argsort(-belief.improvement(rows), kind="stable")[:_FILLED]
             levels, methods = self.pool.encoding.split(rows[order])
-            levels = self.pool.projection.filled(levels, self._most(row))
-            filled = self.pool.encoding.join(levels, methods)
+            filled = self.pool.encoding.join(self.pool.projection.filled(levels), methods)
+            alike: Bools = np.all(self._costs(filled) <= self._most(row)[:, None], axis=0)
             for at in np.argsort(-belief.improvement(filled), kind="stable"):
-                if filled[at].tobytes() not in known.tried:
+                if alike[at] and filled[at].tobytes() not in known.tried:
                     return filled[at], owners[order[at]]
         return None
 
