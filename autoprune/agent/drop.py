@@ -13,10 +13,10 @@ from autoprune.evaluation.search_split import SearchSplit
 def drop_error(scorer: Scorer, pruned: nn.Module) -> float | None:
     """Return the standard error of the drop from the dense to a pruned model, in points.
 
-    Both are measured on the same batches; the spread of the paired differences of their metric is
-    what counts, so what is hard for both adds nothing. None where there is one batch, or where the
-    metric of a batch alone is none. It is evidence, as the test split is, and no part of the
-    search's cost.
+    Both are measured on the same samples; the spread of the paired differences of their metric is
+    what counts, so what is hard for both adds nothing. None where there is one batch that cannot
+    be looked at in parts, or where the metric of a batch alone is none. It is evidence, as the
+    test split is, and no part of the search's cost.
 
     Args:
         scorer: What measured the pruned model.
@@ -26,8 +26,10 @@ def drop_error(scorer: Scorer, pruned: nn.Module) -> float | None:
     split = SearchSplit(scorer.task, scorer.model, "metric", seed, scorer.device)
     models = (scorer.model, pruned.to(scorer.device))
     try:
-        before, after = (np.array(_metric_by_batch(split, model)) for model in models)
+        before, after = (np.array(_metric_by_part(split, model)) for model in models)
     except Exception:  # a metric, the user's own maybe, may need samples of more than one batch
+        return None
+    if len(before) != len(after):
         return None
     gaps = after - before
     if len(gaps) < 2 or not np.isfinite(gaps).all():
@@ -35,8 +37,11 @@ def drop_error(scorer: Scorer, pruned: nn.Module) -> float | None:
     return 100 * float(gaps.std(ddof=1)) / math.sqrt(len(gaps))
 
 
-def _metric_by_batch(split: SearchSplit, model: nn.Module) -> tuple[float, ...]:
-    """Return the negative metric of each batch, weighted so that the mean is that of all."""
+def _metric_by_part(split: SearchSplit, model: nn.Module) -> tuple[float, ...]:
+    """Return the negative metric of parts of the split, so weighted that the mean is that of all.
+
+    See `Stage.values`.
+    """
     reading = split.reading()
     split.extend(reading, model, 1.0)
     return reading.stage(0).values

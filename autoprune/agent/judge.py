@@ -51,7 +51,7 @@ def verdict(
 
 
 def worse(stage: Stage, best: Stage | None) -> bool:
-    """Tell whether a one-sided paired t-test over the batches says so, at level `ALPHA`."""
+    """Tell whether a one-sided paired t-test over parts of the split says so, at level `ALPHA`."""
     chance = None if best is None else chance_worse(stage, best)
     return chance is not None and chance < ALPHA
 
@@ -59,8 +59,8 @@ def worse(stage: Stage, best: Stage | None) -> bool:
 def chance_worse(stage: Stage, other: Stage) -> float | None:
     """Return the chance that a stage is so much worse than another if they are alike.
 
-    A one-sided paired t-test over batches; None where they were not measured on the same ones,
-    or on a single one.
+    A one-sided paired t-test over parts of the search split; None where they were not measured on
+    the same ones, or on a single one.
     """
     count = len(stage.values)
     if count != len(other.values) or count < 2 or stage.samples != other.samples:

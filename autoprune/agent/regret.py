@@ -3,7 +3,7 @@
 from autoprune.agent.judge import chance_worse
 from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.decisions import pairs
+from autoprune.agent.samplers.decisions import TRIES, pairs
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.storage.records import Evaluation
 
@@ -23,8 +23,8 @@ def examined(
 ) -> LedgerEntry:
     """Return what became of a decision.
 
-    The test is a one-sided paired t-test over the batches of the search split; `LEVEL` is shared
-    out among all decisions of the policy that may be examined (weighted Bonferroni).
+    The test is a one-sided paired t-test over parts of the search split; `LEVEL` is shared
+    out among all alternatives to the policy that may be looked at (weighted Bonferroni).
 
     Args:
         units: Whose choices were examined.
@@ -67,7 +67,8 @@ def level_of(units: int, cut: int) -> float:
         units: How many units it is about, 1 or 2.
         cut: How many units the policy cuts.
     """
-    return LEVEL * _SINGLE / cut if units == 1 else LEVEL * (1 - _SINGLE) / pairs(cut)
+    share = _SINGLE / cut if units == 1 else (1 - _SINGLE) / pairs(cut)
+    return LEVEL * share / TRIES
 
 
 def _outcome(

@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+MOST = 64  # values of a stage: a test gains little from more, and all are kept
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -13,8 +17,8 @@ class Stage:
         steps: Training steps so far.
         samples: Samples measured.
         value: The score over them.
-        values: One value per batch in the order of the split, to 6 digits. Each is weighted by
-            the samples of its batch, so that their mean is ``value``.
+        values: At most `MOST`, of parts of the split in its order, to 6 digits. Each is weighted
+            by the samples of its part, so that their mean is ``value``.
         quality: The task's metric over the samples, higher is better.
     """
 
@@ -33,10 +37,11 @@ class Stage:
         value: float,
         quality: float,
     ) -> "Stage":
-        """Return the stage of batches with these means and numbers of samples."""
-        samples = sum(counts)
-        size = samples / len(counts)
-        shares = (mean * count / size for mean, count in zip(means, counts, strict=True))
+        """Return the stage of parts of the split with these means and numbers of samples."""
+        samples, parts = sum(counts), min(len(counts), MOST)
+        sums = np.multiply(means, counts)
+        starts = np.arange(parts) * len(counts) // parts
+        shares = np.add.reduceat(sums, starts) * parts / samples
         values = tuple(float(f"{share:.6g}") for share in shares)
         return cls(steps, samples, value, values, quality)
 

@@ -1,15 +1,18 @@
 """Loss, metric and score of a model on one split."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from autoprune.core.recovery import ScoreBy
 from autoprune.core.stages import Stage
 from autoprune.errors import CandidateError
+from autoprune.evaluation.chunks import chunks
 from autoprune.evaluation.divergence import divergence
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import call, map_tensors
@@ -33,37 +36,69 @@ class Measurement:
     score: float
 
 
+PART = 8  # samples at least whose mean is one value of a paired test
+_SAME = 1e-4  # relative; a score whose parts do not give the whole is no mean over samples
+
+
 class Reading:
     """Gathers what the batches of a split say about one model, which does not change meanwhile.
+
+    Batches are looked at in parts, as tests of two models want many pairs. Where `chunks` cannot
+    cut them, or the score is no mean over samples (a loss over pairs, mAP), each has one value.
 
     Args:
         task: Loss and metric.
         split: Name of the split, for errors.
         score_by: What the score is made of.
+        parts: Of each batch, at most; of at least `PART` samples.
     """
 
-    def __init__(self, task: Task, split: Split, score_by: ScoreBy = "loss") -> None:
+    def __init__(
+        self, task: Task, split: Split, score_by: ScoreBy = "loss", parts: int = 1
+    ) -> None:
         self._task, self._split, self._score_by = task, split, score_by
+        self._most = parts
         self._metric = task.metric()
         self._loss = 0.0
-        self._counts: list[int] = []
-        self._means: list[float] = []  # of the score, by batch
-
-    @property
-    def batches(self) -> int:
-        """Number of batches taken in."""
-        return len(self._counts)
+        self._counts: list[int] = []  # of samples, by part
+        self._means: list[float] = []  # of the score, by part
+        self.batches = 0  # taken in
 
     def add(self, outputs: Any, batch: Any, dense: torch.Tensor | None = None) -> None:
         """Take in one batch; ``dense`` are the dense model's logits, for a score by ``kl``."""
         count = self._task.samples(batch)
-        mean = float(self._task.loss(outputs, batch))
-        self._loss += mean * count
+        loss = float(self._task.loss(outputs, batch))
+        mean = loss if self._score_by == "loss" else self._mean(outputs, batch, dense)
+        self._loss += loss * count
         self._metric.update(outputs, batch)
-        self._counts.append(count)
-        self._means.append(mean if self._score_by == "loss" else self._mean(outputs, batch, dense))
+        parts = self._parts(count, outputs, batch, *(() if dense is None else (dense,)))
+        counts = [self._task.samples(part[1]) for part in parts]
+        means = self._means_of(parts)
+        shared = means and math.isclose(np.dot(means, counts), mean * count, rel_tol=_SAME)
+        self._counts += counts if shared else [count]
+        self._means += means if shared else [mean]
+        self.batches += 1
 
-    def _mean(self, outputs: Any, batch: Any, dense: torch.Tensor | None) -> float:
+    def _parts(self, count: int, *whole: Any) -> list[tuple[Any, ...]]:
+        """Return a batch, its outputs and what else there is in parts; none if it is not cut."""
+        size = max(PART, -(-count // self._most))
+        if size >= count:
+            return []
+        cut = [chunks(one, count, size) for one in whole]
+        kinds = [type(parts[0]) is type(one) for parts, one in zip(cut, whole, strict=True)]
+        alike = all(kinds) and len({len(parts) for parts in cut}) == 1
+        return list(zip(*cut, strict=True)) if alike else []
+
+    def _means_of(self, parts: Sequence[tuple[Any, ...]]) -> list[float]:
+        """Return the score of each part; none where the task wants more samples than a part's."""
+        try:
+            return [self._mean(*part) for part in parts]
+        except Exception:  # the batch as a whole was fine
+            return []
+
+    def _mean(self, outputs: Any, batch: Any, dense: torch.Tensor | None = None) -> float:
+        if self._score_by == "loss":
+            return float(self._task.loss(outputs, batch))
         if self._score_by == "kl":
             assert dense is not None
             logits = need_logits(self._task, "recovery.score_by 'kl'").logits(outputs)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from autoprune.core.recovery import ScoreBy
+from autoprune.core.stages import MOST
 from autoprune.evaluation.measure import Reading, to_device
 from autoprune.evaluation.randomness import isolated
 from autoprune.surgery.modes import evaluating
@@ -38,7 +39,7 @@ class SearchSplit:
 
     def reading(self) -> Reading:
         """Return a reading that holds nothing yet."""
-        return Reading(self._task, "search", self._score_by)
+        return Reading(self._task, "search", self._score_by, math.ceil(MOST / self._count))
 
     def batches(self, share: float) -> int:
         """Return how many batches ``share`` of the split is, rounded up."""

@@ -118,6 +118,8 @@ class Case:
             ):
                 continue
             row[: len(levels)] = self._spent(row[: len(levels)], order[: 2 * count])
+            if len(self.objective.projection.lowered(row[: len(levels)])):
+                continue  # no search proposes what leaves so much of the budget
             harmed = self.evaluations.score(encoding.policy(row))
             chance = chance_worse(harmed.stages[-1], good.stages[-1]) if harmed.stages else None
             if chance is not None and chance < HARMFUL:

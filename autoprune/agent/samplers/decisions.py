@@ -1,8 +1,9 @@
 """Decisions of the best policy so far, and what might have been done in their place."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from math import comb
 
 import numpy as np
@@ -16,6 +17,7 @@ Units = tuple[int, ...]  # numbers of units, in the order of an `Encoding`
 _LOOKED_AT = 4  # decisions whose alternatives are drawn, those that cost most quality first
 _FILLED = 24  # alternatives, best first, that take back what they leave of the budget
 _ALL, _NOBODY = -1, -2  # who pays beside single units
+TRIES = 2  # alternatives to one decision, at most
 _TOGETHER = 6  # units that are looked at in pairs
 ALIKE = 0.95  # of two costs that count as alike, the lower one is at least so much of the other
 
@@ -39,7 +41,8 @@ class Decisions:
     ) -> tuple[Rows, Units] | None:
         """Return what may improve a policy most without one of its decisions, and which one.
 
-        The decision of the highest regret is examined, by what is expected; none twice.
+        The decision of the highest regret is examined, by what is expected; each `TRIES` times at
+        most.
 
         Args:
             row: The policy, which was scored.
@@ -60,21 +63,22 @@ class Decisions:
         return None
 
     def open(self, row: Rows, known: Known, belief: Belief) -> Iterator[list[Units]]:
-        """Yield decisions that were not examined yet, a few at a time, what costs most first.
+        """Yield decisions that may still be examined, a few at a time, what costs most first.
 
-        Single ones come first, then pairs: they matter where every single one is right.
+        Single ones come first, then pairs: they matter where every single one is right. Then each
+        has another try, for an alternative that disappoints makes one expect more of others.
 
         Args:
             row: The policy.
             known: What was examined before.
             belief: What is expected of policies.
         """
-        done = {one.units for one in known.examined if (one.row == row).all()}
+        tries = Counter(one.units for one in known.examined if (one.row == row).all())
         order = self._by_gain(row, belief)
         single: list[Units] = [(unit,) for unit in order]
         pairs: list[Units] = [tuple(sorted(pair)) for pair in combinations(order[:_TOGETHER], 2)]
-        for decisions in (single, pairs):
-            left = [units for units in decisions if units not in done]
+        for tried, decisions in product(range(TRIES), (single, pairs)):
+            left = [units for units in decisions if tries[units] == tried]
             yield from (left[at : at + _LOOKED_AT] for at in range(0, len(left), _LOOKED_AT))
 
     def alternatives(self, row: Rows, decisions: Sequence[Units]) -> tuple[Rows, list[Units]]:
@@ -117,10 +121,13 @@ class Decisions:
     def _most(self, row: Rows) -> Floats:
         """Return the shares of the limits that alternatives may use.
 
-        That is about what the policy does, for what rounding left may be spent in another way.
-        What it left beside that, as one found at a lower limit of a front does, is no regret.
+        A policy whose levels leave no more of the budget than rounding does saves what the budget
+        asks for, and so do its alternatives. What one found at a lower limit of a front leaves
+        beside that is no regret: its alternatives may use about what it does.
         """
-        return np.minimum(self._costs(row[None])[:, 0] / ALIKE, 1.0)
+        costs = self._costs(row[None])[:, 0]
+        spent = not len(self.pool.projection.lowered(self.pool.encoding.split(row)[0]))
+        return np.ones_like(costs) if spent else np.minimum(costs / ALIKE, 1.0)
 
     def _by_gain(self, row: Rows, belief: Belief) -> list[int]:
         """Return cut units, those first whose return is expected to improve the score most."""
