@@ -108,6 +108,7 @@ def _finish(session: Session, chosen: Sequence[Member], spent: SearchCost) -> li
                 spent,
                 member.measured,
                 points[0].result.dense.quality_test if points else None,
+                steps=session.steps(member.evaluation),
             )
         points.append(point)
     return points

@@ -1,7 +1,7 @@
 """From the winner to the result that is written, returned and shown."""
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +20,7 @@ from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.result import (
     LatencyCheck,
     Measured,
+    ProgressiveStep,
     Result,
     SearchCost,
     UnitChoice,
@@ -28,6 +29,7 @@ from autoprune.artifacts.result import (
 from autoprune.core.costs import LATENCY, Costs
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress
+from autoprune.core.progressive import Step
 from autoprune.errors import CandidateError, DataError
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.randomness import isolated
@@ -64,6 +66,7 @@ def finish(
     measured: Mapping[str, Measurement],
     dense_tested: float | None = None,
     goal_of: Callable[[Measured, Measured], Goal] | None = None,
+    steps: Iterable[Step] = (),
 ) -> SearchResult:
     """Verify the winner, measure it once on the test split, write everything.
 
@@ -77,6 +80,7 @@ def finish(
         dense_tested: The dense model's quality on the test split, if it is known.
         goal_of: Says, of the dense and the pruned model, whether what was asked for was reached;
             None where it was to be the best inside the budget.
+        steps: Steps of the progressive run that led to it.
 
     Raises:
         VerificationError: If a check fails; nothing is written then.
@@ -126,6 +130,7 @@ def finish(
         versions=_versions(request),
         uncounted=list(prepared.plan.uncounted),
         goal=goal_of and goal_of(before, after),
+        steps=list(map(ProgressiveStep.of, steps)),
     )
     write_text(request.out / POLICY, winner.policy.to_json() + "\n")
     write_text(request.out / RESULT, result.to_json())

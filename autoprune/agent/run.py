@@ -123,7 +123,8 @@ def _search(session: Session) -> SearchResult:
         inside = Inside(gate, loop, session.evaluations, loop.trials, recover=recover)
         model, winner, finalists = inside.winner()
     measured = gate.seen.get(winner.policy.fingerprint, {})
-    return finish(request, prepared, model, winner, session.cost(loop, finalists), measured)
+    cost, steps = session.cost(loop, finalists), session.steps(winner)
+    return finish(request, prepared, model, winner, cost, measured, steps=steps)
 
 
 @contextmanager

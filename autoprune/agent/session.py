@@ -12,6 +12,7 @@ from autoprune.agent.loop import Loop
 from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.prepare import Prepared
 from autoprune.agent.progressive.recover import recover_progressively
+from autoprune.agent.progressive.state import State
 from autoprune.agent.projection import Projection
 from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
@@ -20,6 +21,7 @@ from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.trials import reliability
 from autoprune.artifacts.result import Rolledback, SearchCost
+from autoprune.core.progressive import Step
 from autoprune.storage.checkpoints import Checkpoints
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
@@ -70,6 +72,13 @@ class Session:
     @property
     def _progressive(self) -> bool:
         return self.request.recovery.schedule == "progressive"
+
+    def steps(self, winner: Evaluation) -> list[Step]:
+        """Return the steps of the progressive run that led to a model; none if there was none."""
+        stored = self.evaluations
+        ends = map(State.from_dict, Checkpoints.ends(stored.database, stored.run_id))
+        same = (e.steps for e in ends if e.accepted and e.accepted.policy == winner.policy)
+        return [*next(same, ())] if self._progressive else []
 
     @property
     def ledger(self) -> Ledger:

@@ -62,6 +62,7 @@ def _finish(descent: Descent, best: Attempt, ended: Ended) -> SearchResult:
         session.cost(descent.loop, _finalists(session)),
         found.measurements(budget.limits),
         goal_of=goal_of,
+        steps=session.steps(winner),
     )
 
 

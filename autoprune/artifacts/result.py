@@ -12,6 +12,7 @@ from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.record import Document, Record
 from autoprune.core.costs import Costs
 from autoprune.core.ledger import LedgerEntry, Outcome
+from autoprune.core.progressive import Step
 
 SCHEMA_FILE = Path(__file__).with_name("result.schema.json")
 
@@ -136,6 +137,32 @@ class SearchCost(Record):
     rollback: Rolledback = Rolledback()
 
 
+class ProgressiveStep(Record):
+    """A step of a progressive run, and what became of it, the ones taken back included.
+
+    ``training_steps``: how far the run was at its end; ``used``: what it was cut to, by cost
+    that is limited, as shares of the dense model's; ``quality_search`` is null where it could
+    not be trained; ``attempts``: how often it was tried, alternatives included.
+    """
+
+    training_steps: int
+    used: dict[str, float]
+    quality_search: float | None
+    attempts: int
+    outcome: str
+
+    @classmethod
+    def of(cls, step: Step) -> Self:
+        """Return the record of a step."""
+        return cls(
+            training_steps=step.training_steps,
+            used=dict(step.used),
+            quality_search=step.quality,
+            attempts=step.attempts,
+            outcome=step.outcome.value,
+        )
+
+
 class Checks(Record):
     """Largest differences between outputs, relative to the largest one; null: not exported."""
 
@@ -165,7 +192,8 @@ class Result(Document, title="autoprune result"):
     """The content of ``result.json``, schema version 1.
 
     ``uncounted`` are ops whose multiply-adds nobody counts: MACs are a lower bound then. ``goal``
-    is null where the best model inside the budget was searched.
+    is null where the best model inside the budget was searched; ``steps`` are those of a
+    progressive run, empty without one.
     """
 
     task: str
@@ -180,6 +208,7 @@ class Result(Document, title="autoprune result"):
     versions: dict[str, str]
     uncounted: list[str] = Field(default=[])
     goal: Goal | None = None
+    steps: list[ProgressiveStep] = Field(default=[])
 
 
 def schema_text(content: type[BaseModel] = Result) -> str:

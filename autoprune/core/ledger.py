@@ -18,6 +18,7 @@ class Outcome(StrEnum):
     WORSE = "kept: the alternative is worse"
     STOPPED = "kept: the alternative was stopped early, as worse"
     FAILED = "kept: the alternative could not be scored"
+    TOO_FAR = "taken back: the step lost too much, a smaller one follows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,8 @@ class LedgerEntry:
         units: Whose choices were examined: one unit or two together, at a step of a progressive
             run all that it cuts deeper than the alternative does.
         policy: The policy that made the decision.
-        alternative: What does not make it and costs about as much.
+        alternative: What does not make it and costs about as much; where a step of a progressive
+            run went too far, the policy that it began from.
         outcome: What became of it.
         expected_regret: Score that the predictor expected to be regained; None without one.
         score_before: Score of the policy, lower is better.

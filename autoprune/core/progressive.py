@@ -1,12 +1,52 @@
 """When a progressive run cuts, and how far: the legs of the way from dense to the budget."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 Spacing = Literal["linear", "exponential", "cubic"]
 _LEAST = 0.1  # of the steps: a leg that only trains is measured and kept, which costs too
+
+
+class StepOutcome(StrEnum):
+    """What became of a step; the value is what is shown."""
+
+    CUT = "cut and trained"
+    OTHER = "cut as another finalist is, which is better on the same samples"
+    SMALLER = "taken back, it lost too much: a smaller step follows"
+    FAILED = "taken back, it could not be trained: a smaller step follows"
+    TRAINED = "trained"
+    SLOWER = "trained again at a lower rate, as it did harm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A leg of a progressive run, and what became of it.
+
+    Args:
+        training_steps: Training steps of the run at its end.
+        used: Costs that are limited, of what it was cut to, as shares of the dense model's.
+        quality: Quality on the search split at its end; None if it could not be trained.
+        attempts: How often it was tried, alternatives and lower rates included.
+        outcome: What became of it.
+    """
+
+    training_steps: int
+    used: Mapping[str, float]
+    quality: float | None
+    attempts: int
+    outcome: StepOutcome
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return asdict(self) | {"used": dict(self.used), "outcome": self.outcome.name.lower()}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "Step":
+        """Return what `to_dict` was called on."""
+        return cls(**{**stored, "outcome": StepOutcome[stored["outcome"].upper()]})
 
 
 @dataclass(frozen=True, slots=True)

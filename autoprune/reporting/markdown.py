@@ -9,7 +9,15 @@ from jinja2 import Environment, StrictUndefined
 from autoprune._resources import resource
 from autoprune.artifacts.result import Result
 from autoprune.reporting.goal import LIMITS, ended_line, goal_rows, limit_rows
-from autoprune.reporting.rows import bar, budget_rows, check_rows, comparisons, effort_line
+from autoprune.reporting.rows import (
+    STEPS,
+    bar,
+    budget_rows,
+    check_rows,
+    comparisons,
+    effort_line,
+    step_rows,
+)
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 
@@ -29,6 +37,8 @@ def render_markdown(result: Result) -> str:
         effort=effort_line(result),
         versions=versions_text(result.versions),
         bar=bar,
+        step_columns=STEPS,
+        steps=step_rows(result),
     )
 
 

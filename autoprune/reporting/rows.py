@@ -120,6 +120,23 @@ def bar(cut: UnitCut, width: int = 20) -> str:
     return "█" * full + "░" * (width - full)
 
 
+STEPS = ("after steps", "cut to", "quality", "tries", "outcome")
+
+
+def step_rows(result: Result) -> list[tuple[str, ...]]:
+    """Return a row for each step of a progressive run; none if there was none."""
+    return [
+        (
+            str(step.training_steps),
+            ", ".join(f"{share:.0%} of {cost}" for cost, share in step.used.items()),
+            "" if step.quality_search is None else quality_text(step.quality_search),
+            str(step.attempts),
+            step.outcome,
+        )
+        for step in result.steps
+    ]
+
+
 _ENOUGH = 10  # predictions that are worth a sentence
 
 

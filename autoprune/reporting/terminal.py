@@ -9,7 +9,15 @@ from rich.text import Text
 from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.result import Result
 from autoprune.reporting.goal import LIMITS, ended_line, goal_rows, limit_rows
-from autoprune.reporting.rows import bar, budget_rows, check_rows, comparisons, effort_line
+from autoprune.reporting.rows import (
+    STEPS,
+    bar,
+    budget_rows,
+    check_rows,
+    comparisons,
+    effort_line,
+    step_rows,
+)
 from autoprune.reporting.tables import standard_output, table
 
 
@@ -32,6 +40,7 @@ def report(result: Result) -> RenderableType:
         Text(),
         _cuts(result),
         Text(),
+        *(_steps(result) if result.steps else ()),
         Text(effort_line(result)),
     )
 
@@ -75,6 +84,13 @@ def _cuts(result: Result) -> Table:
         method = Text(cut.method or "untouched", style="" if cut.method else "dim")
         rows.add_row(Text(cut.unit), method, f"{cut.kept}/{cut.atoms}", bar(cut))
     return rows
+
+
+def _steps(result: Result) -> tuple[RenderableType, ...]:
+    rows = table("Steps", *STEPS, right=STEPS[:4])
+    for row in step_rows(result):
+        rows.add_row(*map(Text, row))
+    return rows, Text()
 
 
 def _verdict(text: str, good: bool) -> Text:

@@ -51,6 +51,11 @@ def test_a_progressive_run_ends_inside_the_budget(
     assert result["checks"]["sliced_equals_masked"]
     assert 1 <= len(list((project / "runs/p" / CHECKPOINTS).glob("*.pt"))) <= 3
     assert ledger(project / "runs/p"), "alternatives were examined"
+    steps = result["steps"]
+    used = [step["used"]["macs"] for step in steps]
+    assert steps[-1]["training_steps"] == 60
+    assert used[0] > used[-1] == result["pruned"]["macs"] / result["dense"]["macs"]
+    assert "cut and trained" in (project / "runs/p/report.md").read_text()
     code, _, err = run_autoprune(*command, "--if-exists", "resume")
     assert code == 0, err
 

@@ -32,7 +32,14 @@ from autoprune.core.budget import Budget
 from autoprune.core.ledger import Outcome
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress, silent
-from autoprune.core.progressive import allowed, first_parts, legs, with_smaller_step
+from autoprune.core.progressive import (
+    Step,
+    StepOutcome,
+    allowed,
+    first_parts,
+    legs,
+    with_smaller_step,
+)
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
 from autoprune.cost.model import CostModel
@@ -357,15 +364,19 @@ Make = Callable[..., ProgressiveRun]
 
 
 @pytest.fixture
+def evaluations(scorer: Scorer, evaluations_by: Callable[[Scorer], Evaluations]) -> Evaluations:
+    return evaluations_by(scorer)
+
+
+@pytest.fixture
 def make(
     scorer: Scorer,
     projection: Projection,
     targets: list[Policy],
-    evaluations_by: Callable[[Scorer], Evaluations],
+    evaluations: Evaluations,
     tmp_path: Path,
 ) -> Make:
     """Return what makes a run of a name."""
-    evaluations = evaluations_by(scorer)
 
     def make(
         name: str = "one", told: list[Progress] | None = None, **change: Any
@@ -383,6 +394,9 @@ def ended(run: ProgressiveRun) -> nn.Module:
     return model_of(run, run.run())
 
 
+START = State(parts=(0.5, 1.0))
+
+
 def model_of(run: ProgressiveRun, state: State) -> nn.Module:
     assert state.accepted is not None
     return run.trainer.onward(state, state.accepted.policy).model
@@ -392,7 +406,7 @@ def test_a_run_ends_inside_the_budget_by_way_of_smaller_and_smaller_models(
     make: Make, projection: Projection, targets: list[Policy]
 ) -> None:
     told: list[Progress] = []
-    run = make(told=told)
+    run = make(told=told, prune_spacing="linear")  # there are levels between
     state = run.run()
     assert state.accepted is not None
     assert state.accepted.policy in targets
@@ -412,6 +426,15 @@ def test_a_run_ends_inside_the_budget_by_way_of_smaller_and_smaller_models(
     assert state.sample_forwards > 0
     rows = list(run.trainer.states.checkpoints.latest())
     assert State.from_dict(rows[0]) == state
+
+
+def test_a_leg_for_which_levels_are_too_coarse_only_trains(
+    make: Make, targets: list[Policy]
+) -> None:
+    state = replace(make("coarse"), targets=targets[:1]).run()
+    outcomes = [step.outcome for step in state.steps]
+    assert outcomes[:2] == [StepOutcome.CUT, StepOutcome.TRAINED]
+    assert state.parts == (0.5, 1.0)
 
 
 def test_one_target_is_trained_once_and_each_alternative_once_more(
@@ -487,8 +510,8 @@ def test_a_damaged_file_is_not_gone_on_from(make: Make) -> None:
     state = run.run()
     path = run.trainer.states.folder / state.kept[0]
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    earlier = run.trainer.states.last()
-    assert earlier is not None
+    earlier, again = run.trainer.states.last(START)
+    assert again == 1
     assert earlier.leg == state.leg - 1
     assert earlier.sample_forwards == state.sample_forwards, "what is lost was paid for"
     assert same(ended(make("damaged", keep_checkpoints=3)), whole)
@@ -514,8 +537,7 @@ def test_a_file_that_cannot_be_read_is_not_gone_on_from(make: Make) -> None:
     path = run.trainer.states.folder / state.kept[0]
     path.unlink()
     path.mkdir()  # whoever is root may read any file
-    earlier = run.trainer.states.last()
-    assert earlier is not None
+    earlier, _ = run.trainer.states.last(START)
     assert earlier.leg == state.leg - 1
 
 
@@ -524,8 +546,12 @@ def test_all_files_gone_it_starts_anew(make: Make) -> None:
     whole = ended(first)
     for path in first.trainer.states.folder.glob("*"):
         path.unlink()
-    assert first.trainer.states.last() is None
-    assert same(ended(make("gone")), whole)
+    told: list[Progress] = []
+    paid = first.trainer.states.last(START)[0].sample_forwards
+    state = make("gone", told=told).run()
+    assert state.sample_forwards == 2 * paid, "what is lost was paid for"
+    assert "missing or damaged, so the last 4 steps are done again" in (told[0].note or "")
+    assert same(model_of(first, state), whole)
 
 
 class Faulty:
@@ -609,15 +635,42 @@ def test_what_cannot_be_trained_at_all_says_how_far_it_came(
     assert make("never").run().accepted is not None, "what went wrong outside is forgiven"
 
 
-def test_a_step_that_loses_too_much_is_divided(make: Make) -> None:
+def test_a_step_that_loses_too_much_is_divided(
+    make: Make, evaluations: Evaluations, targets: list[Policy]
+) -> None:
     told: list[Progress] = []
-    state = make("small", told=told, max_step_drop=0.0).run()
+    run = replace(make("small", told=told, max_step_drop=0.0), targets=targets[1:], quality=2.0)
+    state = run.run()
     assert len(state.parts) > 2
     assert state.accepted is not None
     assert state.accepted.stage is not None
     assert state.accepted.stage.steps == STEPS
-    assert "taken back, a smaller step is tried" in {one.note for one in told}
+    assert StepOutcome.SMALLER.value in {one.note for one in told}
+    back = [at for at, one in enumerate(state.steps) if one.outcome is StepOutcome.SMALLER]
+    assert len(back) == len(state.parts) - 2
+    for at in back:
+        gone, then = state.steps[at : at + 2]
+        assert gone.training_steps == then.training_steps
+        assert gone.used["macs"] < then.used["macs"], "the next step is smaller"
+    entries = Ledger(evaluations.database, evaluations.run_id).entries()
+    far = [one for one in entries if one.outcome is Outcome.TOO_FAR]
+    dense = run.projection.cost.dense.macs
+    assert [one.costs_before["macs"] / dense for one in far] == [
+        state.steps[at].used["macs"] for at in back
+    ]
+    assert Rolledback.of(far).reverted == 0, "no alternative was better"
     assert len(make("large", max_step_drop=1e9).run().parts) == 2
+
+
+def test_a_smaller_step_is_none_where_levels_are_too_coarse_for_it(
+    make: Make, projection: Projection, targets: list[Policy]
+) -> None:
+    first = next(iter(projection.spaces))
+    one_level = cut(projection, *(int(unit == first) for unit in projection.spaces))
+    much = {"max_step_drop": 0.0, "prune_rounds": 1, "prune_spacing": "linear"}
+    assert replace(make("fine", **much), quality=2.0).run().parts == (0.5, 1.0)
+    coarse = replace(make("coarse", **much), quality=2.0)
+    assert replace(coarse, targets=[one_level]).run().parts == (1.0,)
 
 
 # --- judging
@@ -687,7 +740,14 @@ def test_what_failed_is_out_and_all_that_failed_is_nothing(projection: Projectio
 def test_states_and_attempts_survive_json(projection: Projection) -> None:
     fine = attempt(projection, LOSSES, 1, *channels(projection))
     state = State(parts=(0.5, 1.0), leg=1, part=0.5, accepted=fine, attempts=(fine,), out=(0,))
-    state = state.gone_on(fine, 1.0, keep=2).tried(fine)
+    step = Step(
+        training_steps=4,
+        used={"macs": 0.5},
+        quality=None,
+        attempts=2,
+        outcome=StepOutcome.CUT,
+    )
+    state = state.gone_on(fine, 1.0, 2, step).tried(fine).taken_back((0.25, 0.5, 1.0), step)
     assert state.stages == (fine.stage,)
     assert State.from_dict(state.to_dict()) == state
     assert fine.evaluation.score == fine.loss

@@ -6,16 +6,15 @@ from dataclasses import dataclass, replace
 from autoprune.agent.progressive.judged import Judged, is_worse, judged
 from autoprune.agent.progressive.state import Attempt, State
 from autoprune.agent.progressive.states import States
+from autoprune.agent.progressive.telling import Telling, outcome_of
 from autoprune.agent.progressive.trainer import Trainer
 from autoprune.agent.progressive.way import Way
 from autoprune.agent.projection import Projection
 from autoprune.agent.regret import LEVEL
-from autoprune.core.costs import cost_text
 from autoprune.core.policy import Policy
-from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.core.progress import ProgressCallback
 from autoprune.core.progressive import Leg, first_parts, legs, with_smaller_step
 from autoprune.core.recovery import Recovery
-from autoprune.errors import ModelError
 
 _WOBBLE = 2.0  # points of quality that a leg of training may lose by chance
 
@@ -44,15 +43,23 @@ class ProgressiveRun:
         Raises:
             ModelError: If no attempt at a leg could be trained, however small its step.
         """
-        state = self._states.last() or State(parts=first_parts(self._recovery.prune_rounds))
+        start = State(parts=first_parts(self._recovery.prune_rounds))
+        state, again = self._states.last(start)
+        if again:
+            note = f"checkpoints are missing or damaged, so the last {again} steps are done again"
+            self._telling.say(state, len(self._legs(state)), note)
         while state.leg < len(self._legs(state)):
             attempt = next(self._open(state), None)
             if attempt is None:
                 state = self._decided(state)
             else:
                 state = self.trainer.tried(state, self._leg(state), *attempt)
-                self._tell(state)
+                self._telling.tried(state, self._legs(state), self._cuts(state))
         return state
+
+    @property
+    def _telling(self) -> Telling:
+        return Telling(self.projection, self.progress)
 
     @property
     def _states(self) -> States:
@@ -74,7 +81,12 @@ class ProgressiveRun:
         return self._legs(state)[state.leg]
 
     def _cuts(self, state: State) -> bool:
-        return self._leg(state).part > state.part
+        """Tell whether the next leg cuts; where levels are coarse an earlier step may have."""
+        part, accepted = self._leg(state).part, state.accepted
+        if accepted is None or part == state.part:
+            return part > state.part
+        target = self.targets[accepted.target]
+        return self._way.towards(target, accepted.policy, part) != accepted.policy
 
     def _open(self, state: State) -> Iterator[tuple[Policy, int, float]]:
         """Yield attempts at the next leg that are still to be made, alike ones once.
@@ -107,15 +119,18 @@ class ProgressiveRun:
         """Go on from the best attempt, or take a smaller step from where the last one began."""
         found = self._judged(state)
         smaller = self._smaller(state) if self._harmful(state, found.best) else None
+        outcome = outcome_of(state.attempts, found.best, self._cuts(state), smaller is not None)
+        step = self._telling.step(state, self._leg(state), found.best, outcome)
         if smaller is not None:
-            self._tell(state, "taken back, a smaller step is tried")
-            return self._states.keep(replace(state, parts=smaller, attempts=()), found.entries)
+            self._telling.say(state, len(self._legs(state)), step.outcome.value)
+            more = self._telling.too_far(state, found.best, self.quality)
+            return self._states.keep(state.taken_back(smaller, step), [*found.entries, *more])
         if found.best is None:
             self._states.keep(replace(state, attempts=()))  # whoever resumes tries again
-            raise self._stuck(state)
+            raise self._telling.stuck(state)
         out = tuple(sorted({*state.out, *found.worse}))
         part, keep = self._leg(state).part, self._recovery.keep_checkpoints
-        gone_on = replace(state, out=out).gone_on(found.best, part, keep)
+        gone_on = replace(state, out=out).gone_on(found.best, part, keep, step)
         return self._states.keep(gone_on, found.entries)
 
     def _judged(self, state: State) -> Judged:
@@ -129,15 +144,21 @@ class ProgressiveRun:
         return Judged(best, frozenset(), ())
 
     def _smaller(self, state: State) -> tuple[float, ...] | None:
-        """Return the parts with a smaller step, None where there is none or no time for it."""
+        """Return the parts with a smaller step; None if there is none, or no time for it."""
         rounds, steps = self._recovery.prune_rounds, self._recovery.recover_steps
         if not self._cuts(state):
             return None
         parts = with_smaller_step(state.parts, state.leg, rounds)
         if parts is None:
             return None
-        last = self._legs(replace(state, parts=parts))[len(parts) - 1]
-        return parts if last.end > last.start or not steps else None
+        legs = self._legs(replace(state, parts=parts))
+        last = legs[len(parts) - 1]
+        if last.end == last.start and steps:
+            return None
+        begun = [state.accepted.policy if state.accepted else Policy({}), state.attempts[0].policy]
+        target = self.targets[state.attempts[0].target]
+        policy = self._way.towards(target, begun[0], legs[state.leg].part)
+        return parts if policy not in begun else None  # levels may be too coarse for less
 
     def _harmful(self, state: State, best: Attempt | None) -> bool:
         """Tell whether nothing could be trained, or the best lost too much."""
@@ -145,46 +166,6 @@ class ProgressiveRun:
             return True
         before = state.accepted.quality if state.accepted else self.quality
         return 100 * (before - best.quality) > self._recovery.max_step_drop
-
-    def _stuck(self, state: State) -> ModelError:
-        """Return what says how far the run got."""
-        problem = next(one.problem for one in state.attempts if one.problem)
-        accepted = state.accepted
-        policy = accepted.policy if accepted else Policy({})
-        found = self.projection.costs_of(policy).as_dict()
-        costs = ", ".join(
-            f"{name} {cost_text(name, found[name])}" for name in self.projection.budget.limits
-        )
-        return ModelError(
-            f"The progressive run could not go on from {costs} (step {state.leg + 1}): no attempt "
-            f"could be trained. The last problem: {problem} Lower recovery.learning_rate, or set "
-            "recovery.schedule to one-shot, and start afresh; or set a higher limit."
-        )
-
-    def _tell(self, state: State, note: str = "") -> None:
-        total = len(self._legs(state))
-        self.progress(
-            Progress(
-                stage="recover",
-                done=min(state.leg + 1, total),
-                total=total,
-                note=note or self._note(state),
-            )
-        )
-
-    def _note(self, state: State) -> str:
-        """Return what the last attempt did, and what it came to."""
-        last, number = state.attempts[-1], len(state.attempts)
-        what = f"cut to {self._share(last.policy)}" if self._cuts(state) else "trained"
-        again = "alternative" if self._cuts(state) else "at a lower rate"
-        which = f" ({again} {number - 1})" if number > 1 else ""
-        return f"{what}{which}: {last.problem or f'{last.quality:.2%}'}"
-
-    def _share(self, policy: Policy) -> str:
-        """Return what is left of the first cost that is limited."""
-        name = next(iter(self.projection.budget.limits))
-        found, dense = self.projection.costs_of(policy), self.projection.cost.dense
-        return f"{found.as_dict()[name] / dense.as_dict()[name]:.0%} of {name}"
 
 
 def _harmed(attempt: Attempt, before: Attempt) -> bool:

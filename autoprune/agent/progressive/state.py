@@ -6,6 +6,7 @@ from typing import Any
 
 from autoprune.agent.outcomes import FAILED, RECOVERED
 from autoprune.core.policy import Policy
+from autoprune.core.progressive import Step
 from autoprune.core.stages import Stage
 from autoprune.storage.records import Evaluation
 
@@ -81,6 +82,7 @@ class State:
         attempts: Attempts at the next leg.
         out: Numbers of targets that were found to be worse.
         stages: What each leg that was gone on from was worth at its end.
+        steps: What became of each leg, of those that were taken back too.
         kept: Files of what was gone on from, the last one first.
         sample_forwards: Cost so far, in forwards of one sample by the dense model.
         seconds: Cost so far, in seconds of wall clock.
@@ -93,6 +95,7 @@ class State:
     attempts: tuple[Attempt, ...] = ()
     out: tuple[int, ...] = ()
     stages: tuple[Stage, ...] = ()
+    steps: tuple[Step, ...] = ()
     kept: tuple[str, ...] = ()
     sample_forwards: float = 0.0
     seconds: float = 0.0
@@ -112,7 +115,11 @@ class State:
             seconds=self.seconds + attempt.seconds,
         )
 
-    def gone_on(self, attempt: Attempt, part: float, keep: int) -> "State":
+    def taken_back(self, parts: tuple[float, ...], step: Step) -> "State":
+        """Return the state before a smaller step."""
+        return replace(self, parts=parts, attempts=(), steps=(*self.steps, step))
+
+    def gone_on(self, attempt: Attempt, part: float, keep: int, step: Step) -> "State":
         """Return the state after the leg was taken as an attempt took it."""
         assert attempt.stage is not None
         return replace(
@@ -122,6 +129,7 @@ class State:
             accepted=attempt,
             attempts=(),
             stages=(*self.stages, attempt.stage),
+            steps=(*self.steps, step),
             kept=(attempt.file, *self.kept)[:keep],
         )
 
@@ -131,7 +139,8 @@ class State:
         attempts = [one.to_dict() for one in self.attempts]
         accepted = self.accepted and self.accepted.to_dict()
         stages = [one.to_dict() for one in self.stages]
-        own = {"attempts": attempts, "accepted": accepted, "stages": stages}
+        steps = [one.to_dict() for one in self.steps]
+        own = {"attempts": attempts, "accepted": accepted, "stages": stages, "steps": steps}
         return asdict(self) | lists | own
 
     @classmethod
@@ -141,5 +150,6 @@ class State:
         attempts = tuple(map(Attempt.from_dict, stored["attempts"]))
         accepted = stored["accepted"] and Attempt.from_dict(stored["accepted"])
         stages = tuple(map(Stage.from_dict, stored["stages"]))
-        own = {"attempts": attempts, "accepted": accepted, "stages": stages}
+        steps = tuple(map(Step.from_dict, stored.get("steps", ())))
+        own = {"attempts": attempts, "accepted": accepted, "stages": stages, "steps": steps}
         return cls(**{**stored, **lists, **own})

@@ -31,18 +31,22 @@ class States:
     folder: Path
     name: str
 
-    def last(self) -> State | None:
-        """Return the last state whose files are all as they were written, None without one."""
+    def last(self, start: State) -> tuple[State, int]:
+        """Return the last state whose files are all as they were written, ``start`` without one.
+
+        And how many legs that were done have to be done again, for their files are not whole.
+        """
         found = [State.from_dict(stored) for stored in self.checkpoints.latest()]
-        state = next(filter(self._is_whole, found), None)
-        if state is None:
-            return None
+        if not found:
+            return start, 0
+        state = next(filter(self._is_whole, found), start)
         self._drop_others(state)
-        return replace(  # what is done again was paid for all the same
+        paid = replace(  # what is done again was paid for all the same
             state,
             sample_forwards=max(one.sample_forwards for one in found),
             seconds=max(one.seconds for one in found),
         )
+        return paid, found[0].leg - state.leg
 
     def keep(self, state: State, entries: Iterable[LedgerEntry] = ()) -> State:
         """Keep a state and what was learnt in one transaction; drop files that nobody needs."""
