@@ -1,14 +1,12 @@
 """The ledger of a run, for `autoprune.ledger` and the command of that name."""
 
-from contextlib import closing
 from pathlib import Path
 
 from autoprune.agent.workspace import CONFIG, DATABASE, STUDY, database_in
 from autoprune.core.ledger import LedgerEntry
 from autoprune.errors import ArtifactError
-from autoprune.storage.database import Database
-from autoprune.storage.engine import sqlite_url
 from autoprune.storage.ledger import Ledger
+from autoprune.storage.reading import reading
 
 
 def ledger(folder: str | Path) -> list[LedgerEntry]:
@@ -20,7 +18,7 @@ def ledger(folder: str | Path) -> list[LedgerEntry]:
     Raises:
         ArtifactError: If there is no run in it, or it has an outcome of a newer autoprune.
         ConfigError: If a newer autoprune wrote its database.
-        OutputError: If its database is an older one that cannot be brought up to date.
+        OutputError: If its database cannot be read.
     """
     file = database_in(Path(folder))
     if file is None:
@@ -28,6 +26,6 @@ def ledger(folder: str | Path) -> list[LedgerEntry]:
             f"There is no run in {folder}: it holds no {DATABASE} and {CONFIG}. "
             "Give the folder that a search wrote (--out)."
         )
-    with closing(Database.open(sqlite_url(file))) as database:
+    with reading(file) as database:
         run = database.find_run(STUDY)
         return Ledger(database, run.id).entries() if run else []

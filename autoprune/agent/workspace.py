@@ -177,9 +177,14 @@ class Workspace:
         return self.folder.glob(pattern)
 
     def _delete(self, *patterns: str) -> None:
-        for name in patterns:
-            for path in self._glob(name):
+        for path in [path for name in patterns for path in self._glob(name)]:
+            try:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+            except OSError as err:
+                raise OutputError(
+                    f"{path} cannot be removed: {err.strerror}. Mend the permissions, or choose "
+                    "another folder with --out (out= in Python)."
+                ) from err
 
 
 def _changes(stored: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

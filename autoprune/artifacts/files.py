@@ -4,6 +4,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from autoprune.errors import OutputError
+
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, 64 hex digits."""
@@ -12,7 +14,17 @@ def sha256_of(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` so that a crash leaves the old file or the new one, never half of one."""
+    """Write ``text`` so that a crash leaves the old file or the new one, never half of one.
+
+    Raises:
+        OutputError: If the folder cannot be written.
+    """
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as err:
+        raise OutputError(
+            f"{path} cannot be written: {err.strerror}. Make room or mend the permissions, then "
+            "do it again: a search goes on with --if-exists resume."
+        ) from err

@@ -1,0 +1,41 @@
+"""A run's database for those who only read it, also where nothing may be written."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from autoprune.errors import OutputError
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[Database]:
+    """Open a run's SQLite file to read; a copy of it where it cannot be written.
+
+    SQLite writes beside a file even to read it, and an older one is brought up to date.
+
+    Raises:
+        ConfigError: If a newer autoprune wrote it.
+        OutputError: If it cannot be read.
+    """
+    with TemporaryDirectory(prefix="autoprune-") as folder:
+        try:
+            database = Database.open(sqlite_url(file))
+        except OutputError as problem:
+            database = _copy(file, Path(folder), problem)
+        with closing(database):
+            yield database
+
+
+def _copy(file: Path, folder: Path, problem: OutputError) -> Database:
+    """Return a copy with what was not yet written into it; raise the first problem without one."""
+    try:
+        for path in (file, file.with_name(f"{file.name}-wal")):
+            if path.exists():
+                shutil.copyfile(path, folder / path.name)
+        return Database.open(sqlite_url(folder / file.name))
+    except (OSError, OutputError):
+        raise problem from None
