@@ -192,6 +192,8 @@ def search(
     check_at_least("points", points, 2, int)
     check_share("rollback", rollback)
     check_seed(seed)
+    recovery = recovery or Recovery()
+    recovery.check_effect()
     check_at_least("timeout", 0 if timeout is None else timeout, 0, int | float)
     front = None if pareto is None else Pareto.parse(pareto)
     tolerance = _tolerance(max_drop, minimise, front)
@@ -217,7 +219,7 @@ def search(
             seed=seed,
             out=Path(out),
             if_exists=if_exists,
-            recovery=recovery or Recovery(),
+            recovery=recovery,
             recover=None if recover is None else RecoverFunction.of(recover),
             constructor=_constructor(constructor),
             device=device,

@@ -119,9 +119,18 @@ def _nothing_within(descent: Descent, tolerance: Tolerance, ended: Ended) -> Bud
         f"No model within {tolerance.text} of the dense model's {metric} on the "
         f"search split was found at {len(descent.tried)} limits on {cost}, with "
         f"{len(descent.loop.scored)} policies scored{_END[ended]}. {closest} What was scored is "
-        "kept: resume with more trials (--trials, --if-exists resume), or allow a larger drop or "
-        "a longer recovery (recovery.recover_steps) in another folder."
+        "kept: resume with more trials (--trials, --if-exists resume), or allow a larger drop"
+        f"{_higher(descent, tolerance)} or a longer recovery (recovery.recover_steps) in another "
+        "folder."
     )
+
+
+def _higher(descent: Descent, tolerance: Tolerance) -> str:
+    """Return the advice to raise the budget's own limit on the cost, if there is one."""
+    limit = descent.session.request.budget.limits[tolerance.cost]
+    usual = tolerance.widest(None).limits[tolerance.cost]
+    shown = written(tolerance.cost, limit)
+    return "" if limit == usual else f", a higher limit than the budget's {shown}"
 
 
 _END = {"narrow": "", "trials": " and the trials used up", "time": " when the time was over"}

@@ -1,12 +1,13 @@
 """How a pruned candidate is brought back before it is judged."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from autoprune.core.progressive import Spacing
 from autoprune.core.recovery_checks import (
     Shares,
     check_choice,
+    check_effect,
     check_number,
     check_share,
     names_in,
@@ -165,6 +166,24 @@ class Recovery:
     def distils(self) -> bool:
         """Whether finalists learn from the dense model."""
         return self.distill > 0 or self.distill_features > 0
+
+    def check_effect(self) -> None:
+        """Raise `ConfigError` if a setting has no effect, for it needs another one."""
+        usual = Recovery()
+        changed = [
+            one.name for one in fields(self) if getattr(self, one.name) != getattr(usual, one.name)
+        ]
+        progressive = self.schedule == "progressive"
+        check_effect(
+            {
+                "schedule: progressive": (progressive, PROGRESSIVE),
+                "schedule: one-shot": (not progressive, ("patience", "look_every")),
+                "patience": (self.patience > 0, ("look_every",)),
+                "distill": (self.distill > 0, ("distill_temperature",)),
+                "distill_features": (self.distill_features > 0, ("distill_modules",)),
+            },
+            changed,
+        )
 
     def of_scores(self) -> "Recovery":
         """Return the settings without what holds for finalists alone."""

@@ -1,6 +1,6 @@
 """What the settings of the recovery may be, each said in one sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -76,6 +76,27 @@ def stages_in(given: Any) -> Shares:
         "above 0 and at most 1, neither falling from one pair to the next, and the last [1, 1]. "
         f"Got {given!r}. For instance [[0.33, 0.25], [1, 0.25], [1, 1]], or [] for no stages."
     )
+
+
+def check_effect(
+    effects: Mapping[str, tuple[bool, Sequence[str]]], changed: Sequence[str]
+) -> None:
+    """Refuse settings without effect: whoever gave them expects one.
+
+    Args:
+        effects: Whether something was asked for, and the settings that need it, by what it is.
+        changed: Settings that differ from their defaults.
+
+    Raises:
+        ConfigError: If one has no effect.
+    """
+    for needed, (asked, settings) in effects.items():
+        idle = [name for name in settings if name in changed and not asked]
+        if idle:
+            raise ConfigError(
+                f"recovery.{idle[0]} has no effect without recovery.{needed}. Set that too, or "
+                f"leave {idle[0]} out."
+            )
 
 
 def _is_share(given: Any) -> bool:

@@ -41,6 +41,29 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, Any], told: str) -> Non
         Recovery(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"prune_until": 0.5}, "prune_until has no effect without recovery.schedule: progressive"),
+        ({"schedule": "progressive", "patience": 3}, "patience has no effect.*schedule: one-shot"),
+        (
+            {"look_every": 3},
+            "look_every has no effect without recovery.patience. Set that too, or",
+        ),
+        (
+            {"distill_temperature": 4.0},
+            "distill_temperature has no effect without recovery.distill",
+        ),
+        ({"distill_modules": ("a",), "distill": 1.0}, "without recovery.distill_features"),
+    ],
+)
+def test_settings_without_effect_are_refused(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        replace(USUAL, **given).check_effect()
+    USUAL.check_effect()
+    replace(USUAL, schedule="progressive", prune_until=0.5, distill=1.0).check_effect()
+
+
 def test_settings_survive_a_round_trip() -> None:
     own = Recovery(distill_modules="layer1", stages=((1, 1),), amp="none")  # type: ignore[arg-type]
     assert own.distill_modules == ("layer1",)
