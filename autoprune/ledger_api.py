@@ -22,8 +22,10 @@ def ledger(folder: str | Path) -> list[LedgerEntry]:
     """
     file = database_in(Path(folder))
     if file is None:
+        above = Path(folder).resolve().parent
+        point = f" It may be a point of the run in {above}." if database_in(above) else ""
         raise ArtifactError(
-            f"There is no run in {folder}: it holds no {DATABASE} and {CONFIG}. "
+            f"There is no run in {folder}: it holds no {DATABASE} and {CONFIG}.{point} "
             "Give the folder that a search wrote (--out)."
         )
     with reading(file) as database:

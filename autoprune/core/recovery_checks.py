@@ -38,7 +38,7 @@ def check_share(name: str, value: Any) -> None:
     """
     if not _is_share(value):
         raise ConfigError(
-            f"recovery.{name} must be a number above 0 and at most 1. Got {value!r}."
+            f"recovery.{name} must be a number above 0 and at most 1, like 0.2. Got {value!r}."
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -9,15 +10,23 @@ from autoprune.artifacts.result import Rolledback
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.policy import Choice, Policy
 from autoprune.reporting.tables import standard_output, table
-from autoprune.reporting.text import change_text, count_text
+from autoprune.reporting.text import count_text
 
-_NUMBERS = ("regret", "expected", "quality", "p")
+_NUMBERS = ("regret", "expected", "points")
+_LEGEND = (
+    "regret: score that the decision gave away against it, above 0 where it did harm; expected: "
+    "as predicted; points: of quality gained on the search split"
+)
 
 
-def print_ledger(entries: Sequence[LedgerEntry]) -> None:
+def print_ledger(entries: Sequence[LedgerEntry], console: Console | None = None) -> None:
     """Print every decision that was examined and what it came to, on standard output."""
-    console = standard_output()
+    console = console or standard_output()
     console.print(_rows(entries))
+    console.print(Text(_LEGEND, style="dim"))
+    for outcome in Outcome:
+        if any(one.outcome is outcome for one in entries):
+            console.print(Text(f"{_word(outcome)}: {outcome.value}", style="dim"))
     console.print(Text(totals_line(Rolledback.of(entries))), soft_wrap=True)
 
 
@@ -34,57 +43,49 @@ def totals_line(totals: Rolledback) -> str:
 
 
 def _rows(entries: Sequence[LedgerEntry]) -> Table:
-    rows = table(
-        "Decisions examined, by regret: score given up (higher is worse)",
-        *("decision", "alternative", "paid by", *_NUMBERS, "outcome"),
-        right=_NUMBERS,
-    )
+    steps = ("step",) if any(entry.step for entry in entries) else ()
+    columns = (*steps, "decision, to what instead", *_NUMBERS, "outcome")
+    rows = table("Decisions examined, oldest first", *columns, right=(*steps, *_NUMBERS))
     for entry in entries:
         good = entry.outcome is Outcome.REVERTED
         rows.add_row(
-            Text("\n".join(_decision(entry))),
-            Text("\n".join(_alternative(entry))),
-            Text("\n".join(_paid(entry))),
+            *(str(entry.step or "") for _ in steps),
+            Text("\n".join(_changes(entry))),
             _number(entry.regret),
             _number(entry.expected_regret),
-            _quality(entry),
-            "" if entry.p_value is None else f"{entry.p_value:.2g}",
-            Text(entry.outcome.value, style="green" if good else ""),
+            _points(entry),
+            Text(_word(entry.outcome), style="green" if good else ""),
         )
     return rows
 
 
-def _decision(entry: LedgerEntry) -> list[str]:
-    step = [f"step {entry.step} of the progressive run"] if entry.step else []
-    return [*step, *(decision_text(entry.policy, unit) for unit in entry.units)]
+def _word(outcome: Outcome) -> str:
+    return outcome.name.lower().replace("_", " ")
 
 
-def decision_text(policy: Policy, unit: str) -> str:
-    """Return what a policy does to a unit, in a few words."""
-    return f"{unit}: {_choice(policy.get(unit))}"
+def _changes(entry: LedgerEntry) -> list[str]:
+    """Return what the alternative does in another way, a line for each unit."""
+    before, after = entry.policy, entry.alternative
+    own = [change_of(unit, before, after) for unit in entry.units]
+    return [*own, *(f"  paid by {change_of(unit, before, after)}" for unit in entry.paid_by)]
 
 
-def _alternative(entry: LedgerEntry) -> list[str]:
-    blank = [""] if entry.step else []
-    return [*blank, *(_choice(entry.alternative.get(unit)) for unit in entry.units)]
-
-
-def _paid(entry: LedgerEntry) -> list[str]:
-    changes = (
-        f"{unit}: {_choice(entry.policy.get(unit))} to {_choice(entry.alternative.get(unit))}"
-        for unit in entry.paid_by
-    )
-    return list(changes) or ["nobody"]
+def change_of(unit: str, before: Policy, after: Policy) -> str:
+    """Return what two policies do to a unit, in a few words."""
+    old, new = before.get(unit), after.get(unit)
+    if old and new and old.method == new.method:
+        return f"{unit}: {old.sparsity:.0%} to {new.sparsity:.0%} by {old.method}"
+    return f"{unit}: {_choice(old)} to {_choice(new)}"
 
 
 def _choice(choice: Choice | None) -> str:
     return "untouched" if choice is None else f"{choice.sparsity:.0%} by {choice.method}"
 
 
-def _quality(entry: LedgerEntry) -> str:
+def _points(entry: LedgerEntry) -> str:
     after = entry.quality_after
-    return "" if after is None else change_text(entry.quality_before, after)
+    return "" if after is None else f"{100 * (after - entry.quality_before):+.2f}"
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:+.4f}"
+    return "" if value is None else f"{value:+.3f}"

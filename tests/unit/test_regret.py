@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner
 
@@ -21,7 +23,7 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.stages import Stage
 from autoprune.errors import ArtifactError
 from autoprune.ledger_api import ledger as read_ledger
-from autoprune.reporting.ledger_terminal import totals_line
+from autoprune.reporting.ledger_terminal import print_ledger, totals_line
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.ledger import Ledger
@@ -70,6 +72,20 @@ def test_what_is_better_on_the_same_samples_is_reverted() -> None:
 def test_the_level_is_shared_out_among_all_decisions(cut: int) -> None:
     family = cut * level_of(1, cut) + (pairs(cut) * level_of(2, cut) if cut > 1 else 0)
     assert TRIES * family == pytest.approx(LEVEL if cut > 1 else 0.8 * LEVEL)
+
+
+def test_a_ledger_is_readable_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    better = verdict(scored(AFTER, LOSSES - 0.1 + np.tile([0.01, -0.01], 8), quality=0.95))
+    far = replace(better, outcome=Outcome.TOO_FAR, step=2, alternative=policy(c=0.5, d=0.5))
+    print_ledger([better, far], Console(width=80, highlight=False))
+    lines = capsys.readouterr().out.splitlines()
+    assert "a: 75% to 25% by channel.l1" in lines[2]
+    assert lines[2].split()[-4:] == ["+0.100", "+0.050", "+5.00", "reverted"]
+    assert lines[3].strip() == "paid by b: 25% to 75% by channel.l1"
+    assert lines[4].split()[:2] == ["2", "a:"]
+    assert "a: 75% by channel.l1 to untouched" in lines[4]
+    assert "too far: taken back: the step lost too much, a smaller one follows" in lines
+    assert lines[-1].startswith("2 decisions examined, 1 reverted")
 
 
 def test_a_difference_that_may_be_noise_reverts_nothing() -> None:
@@ -165,8 +181,8 @@ def test_the_command_shows_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
     assert read_ledger(tmp_path) == ENTRIES
     shown = CliRunner().invoke(app, ["ledger", str(tmp_path)])
     assert shown.exit_code == 0
-    assert "a: 75% by channel.l1" in shown.stdout
-    assert "b: 25% by channel.l1 to 75% by channel.l1" in shown.stdout
+    assert "a: 75% to 25% by channel.l1" in shown.stdout
+    assert "paid by b: 25% to 75% by channel.l1" in shown.stdout
     assert Outcome.REVERTED.value in shown.stdout
     content = json.loads(CliRunner().invoke(app, ["ledger", str(tmp_path), "--json"]).stdout)
     assert content["totals"]["reverted"] == 1
@@ -177,3 +193,10 @@ def test_the_command_shows_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="There is no run in"):
         read_ledger(tmp_path)
+
+
+def test_a_point_of_a_front_says_where_its_run_is(tmp_path: Path) -> None:
+    for name in ("autoprune.db", "run.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(ArtifactError, match=f"It may be a point of the run in {tmp_path}"):
+        read_ledger(tmp_path / "point-1")
