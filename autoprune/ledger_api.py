@@ -6,7 +6,7 @@ from autoprune.agent.workspace import CONFIG, DATABASE, STUDY, database_in
 from autoprune.core.ledger import LedgerEntry
 from autoprune.errors import ArtifactError
 from autoprune.storage.ledger import Ledger
-from autoprune.storage.reading import reading
+from autoprune.storage.read_only import opened_to_read
 
 
 def ledger(folder: str | Path) -> list[LedgerEntry]:
@@ -28,6 +28,6 @@ def ledger(folder: str | Path) -> list[LedgerEntry]:
             f"There is no run in {folder}: it holds no {DATABASE} and {CONFIG}.{point} "
             "Give the folder that a search wrote (--out)."
         )
-    with reading(file) as database:
+    with opened_to_read(file) as database:
         run = database.find_run(STUDY)
         return Ledger(database, run.id).entries() if run else []

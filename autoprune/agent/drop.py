@@ -29,8 +29,6 @@ def drop_error(scorer: Scorer, pruned: nn.Module) -> float | None:
         before, after = (np.array(_metric_by_part(split, model)) for model in models)
     except Exception:  # a metric, the user's own maybe, may need samples of more than one batch
         return None
-    if len(before) != len(after):
-        return None
     gaps = after - before
     if len(gaps) < 2 or not np.isfinite(gaps).all():
         return None

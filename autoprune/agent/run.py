@@ -33,7 +33,7 @@ from autoprune.cost.latency.runtimes import check_measurable
 from autoprune.evaluation.randomness import isolated
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
-from autoprune.storage.reading import reading
+from autoprune.storage.read_only import opened_to_read
 from autoprune.storage.study import close_study, open_study, release_unfinished
 from autoprune.surgery.tensors import copied
 from autoprune.tasks.base import SPLITS
@@ -112,7 +112,7 @@ def kept_evaluations(folder: Path) -> int:
     file = database_in(folder)
     if file is None:
         return 0
-    with reading(file) as database:
+    with opened_to_read(file) as database:
         run = database.find_run(STUDY)
         return len(database.evaluations(run.id)) if run else 0
 

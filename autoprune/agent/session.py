@@ -7,6 +7,7 @@ from functools import partial
 import optuna
 
 from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.finalist import run_of
 from autoprune.agent.finalists import Recover, recover_finalists
 from autoprune.agent.loop import Loop
 from autoprune.agent.outcomes import is_stopped
@@ -75,10 +76,9 @@ class Session:
 
     def steps(self, winner: Evaluation) -> list[Step]:
         """Return the steps of the progressive run that led to a model; none if there was none."""
-        stored = self.evaluations
-        ends = map(State.from_dict, Checkpoints.ends(stored.database, stored.run_id))
-        same = (e.steps for e in ends if e.accepted and e.accepted.policy == winner.policy)
-        return [*next(same, ())] if self._progressive else []
+        name, stored = run_of(winner.weights or ""), self.evaluations
+        last = next(Checkpoints(stored.database, stored.run_id, name).latest(), None)
+        return list(State.from_dict(last).steps) if name and last else []
 
     @property
     def ledger(self) -> Ledger:

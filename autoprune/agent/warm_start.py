@@ -17,7 +17,7 @@ from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
-from autoprune.storage.reading import reading
+from autoprune.storage.read_only import opened_to_read
 from autoprune.storage.records import Evaluation, EvaluationKey
 
 _SHARED = 0.5  # share of this search's units that an earlier run must have cut once at least
@@ -147,7 +147,7 @@ def _scored(folder: Path, workspace: Workspace) -> list[tuple[EvaluationKey, Eva
         raise ConfigError(f"A search cannot be warm-started by itself: {folder}. {advice}")
     if not (folder / DATABASE).is_file():
         raise ConfigError(f"{folder} holds no run: there is no {DATABASE} in it. {advice}")
-    with reading(folder / DATABASE) as database:
+    with opened_to_read(folder / DATABASE) as database:
         run = database.find_run(STUDY)
         every = database.comparable(run.id, SCORED) if run else []
     found = [(key, e) for key, e in every if e.score is not None]  # releases before kept no score

@@ -179,7 +179,7 @@ class Workspace:
     def _delete(self, *patterns: str) -> None:
         for path in [path for name in patterns for path in self._glob(name)]:
             try:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             except OSError as err:
                 raise OutputError(
                     f"{path} cannot be removed: {err.strerror}. Mend the permissions, or choose "

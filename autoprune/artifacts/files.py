@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from autoprune.errors import OutputError
@@ -24,6 +25,8 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         os.replace(partial, path)
     except OSError as err:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise OutputError(
             f"{path} cannot be written: {err.strerror}. Make room or mend the permissions, then "
             "do it again: a search goes on with --if-exists resume."

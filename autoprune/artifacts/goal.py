@@ -27,7 +27,7 @@ class Goal(Record):
     """What was asked for and found; drops are in points, 100 x the task's metric.
 
     ``drop_search`` decided, ``drop_test`` was measured once, at the end. ``standard_error`` is
-    that of ``drop_search``, from paired differences of batches; null where there is one batch.
+    that of ``drop_search``, from paired differences of parts of the split; null without parts.
     ``ended``: the limits that failed and held are close (``narrow``), or the ``trials`` or the
     ``time`` were used up. ``trials``: as many were asked for. ``limits``: in the order tried.
     """

@@ -87,6 +87,8 @@ class Predictions(Record):
 class Rolledback(Record):
     """Decisions to which an alternative was scored: of the best policies so far, and of steps.
 
+    Steps of a progressive run that went too far are not among them, for none was scored.
+
     ``reverted``: of them, those whose alternative was better by a paired test; ``together``: of
     these, pairs of units in the search; ``quality_regained``: the sum of what they gained, where
     several of one policy were reverted the most of it; ``sample_forwards``: what the alternatives
@@ -102,7 +104,7 @@ class Rolledback(Record):
     @classmethod
     def of(cls, entries: Iterable[LedgerEntry]) -> Self:
         """Sum up a ledger."""
-        known = list(entries)
+        known = [one for one in entries if one.outcome is not Outcome.TOO_FAR]
         reverted = [one for one in known if one.outcome is Outcome.REVERTED]
         gained = dict[str, float]()
         for one in reverted:

@@ -30,6 +30,7 @@ def settings_of(file: Path, given: dict[str, Any]) -> "SearchFile":
 def _check_together(settings: "SearchFile", changes: Mapping[str, Any]) -> None:
     """Refuse settings that are no question together."""
     file, aims = settings.path, (settings.pareto, settings.max_drop)
+    settings.recovery.check_effect()
     if settings.budget is None and aims == (None, None):
         raise ConfigError(
             f"{file}: the key 'budget' is missing; or give 'pareto' or --pareto, or 'max_drop' or "

@@ -41,8 +41,8 @@ class LedgerEntry:
         costs_after: Costs of the alternative by name.
         p_value: Chance of such a gain without any difference, one-sided, paired by samples; None
             where that cannot be told.
-        threshold: What ``p_value`` must be below: the level of the family of all decisions of the
-            policy that may be examined, shared out between them (Bonferroni).
+        threshold: What ``p_value`` must be below: the level of all alternatives to the policy,
+            shared out between them (Bonferroni); 0 where there is no test.
         sample_forwards: What it took, in forwards of one sample by the dense model.
         step: Which step of a progressive run it was examined at, from 1; 0 in the search.
     """

@@ -15,10 +15,11 @@ class StepOutcome(StrEnum):
 
     CUT = "cut and trained"
     OTHER = "cut as another finalist is, which is better on the same samples"
+    REPLACED = "cut as another finalist is, for this one's way could not be trained"
     SMALLER = "taken back, it lost too much: a smaller step follows"
     FAILED = "taken back, it could not be trained: a smaller step follows"
     TRAINED = "trained"
-    SLOWER = "trained again at a lower rate, as it did harm"
+    SLOWER = "trained again at a lower rate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-MOST = 64  # values of a stage: a test gains little from more, and all are kept
+MOST_VALUES = 64  # values of a stage: a test gains little from more, and all are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,8 @@ class Stage:
         steps: Training steps so far.
         samples: Samples measured.
         value: The score over them.
-        values: At most `MOST`, of parts of the split in its order, to 6 digits. Each is weighted
-            by the samples of its part, so that their mean is ``value``.
+        values: At most `MOST_VALUES`, of parts of the split in its order, to 6 digits. Each is
+            weighted by the samples of its part, so that their mean is ``value``.
         quality: The task's metric over the samples, higher is better.
     """
 
@@ -38,7 +38,7 @@ class Stage:
         quality: float,
     ) -> "Stage":
         """Return the stage of parts of the split with these means and numbers of samples."""
-        samples, parts = sum(counts), min(len(counts), MOST)
+        samples, parts = sum(counts), min(len(counts), MOST_VALUES)
         sums = np.multiply(means, counts)
         starts = np.arange(parts) * len(counts) // parts
         shares = np.add.reduceat(sums, starts) * parts / samples

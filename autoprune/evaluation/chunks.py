@@ -1,5 +1,6 @@
 """Split a batch, whatever its form, into smaller ones."""
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -33,7 +34,8 @@ class _Whole(Exception):
 
 def _part(batch: Any, samples: int, own: slice) -> Any:
     if isinstance(batch, Mapping):
-        return {key: _cut(value, samples, own) for key, value in batch.items()}
+        kind = OrderedDict if type(batch) is OrderedDict else dict
+        return kind((key, _cut(value, samples, own)) for key, value in batch.items())
     if type(batch) in (tuple, list):
         return type(batch)(_cut(value, samples, own) for value in batch)
     return _cut(batch, samples, own)

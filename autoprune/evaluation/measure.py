@@ -12,8 +12,8 @@ from torch import nn
 from autoprune.core.recovery import ScoreBy
 from autoprune.core.stages import Stage
 from autoprune.errors import CandidateError
-from autoprune.evaluation.chunks import chunks
 from autoprune.evaluation.divergence import divergence
+from autoprune.evaluation.parts import parts_of
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import call, map_tensors
 from autoprune.tasks import Split, Task, need_logits
@@ -36,21 +36,17 @@ class Measurement:
     score: float
 
 
-PART = 8  # samples at least whose mean is one value of a paired test
-_SAME = 1e-4  # relative; a score whose parts do not give the whole is no mean over samples
+_SAME = 1e-4  # relative; a score that its parts do not give is no mean over samples
 
 
 class Reading:
     """Gathers what the batches of a split say about one model, which does not change meanwhile.
 
-    Batches are looked at in parts, as tests of two models want many pairs. Where `chunks` cannot
-    cut them, or the score is no mean over samples (a loss over pairs, mAP), each has one value.
-
     Args:
         task: Loss and metric.
         split: Name of the split, for errors.
         score_by: What the score is made of.
-        parts: Of each batch, at most; of at least `PART` samples.
+        parts: Of each batch, at most, see `parts_of`, that have a value of their own in a stage.
     """
 
     def __init__(
@@ -71,23 +67,19 @@ class Reading:
         mean = loss if self._score_by == "loss" else self._mean(outputs, batch, dense)
         self._loss += loss * count
         self._metric.update(outputs, batch)
-        parts = self._parts(count, outputs, batch, *(() if dense is None else (dense,)))
-        counts = [self._task.samples(part[1]) for part in parts]
+        parts = parts_of(count, self._most, outputs, batch, *(() if dense is None else (dense,)))
         means = self._means_of(parts)
-        shared = means and math.isclose(np.dot(means, counts), mean * count, rel_tol=_SAME)
-        self._counts += counts if shared else [count]
-        self._means += means if shared else [mean]
+        self._means += means or [mean]
+        self._counts += [self._task.samples(one[1]) for one in parts] if means else [count]
         self.batches += 1
 
-    def _parts(self, count: int, *whole: Any) -> list[tuple[Any, ...]]:
-        """Return a batch, its outputs and what else there is in parts; none if it is not cut."""
-        size = max(PART, -(-count // self._most))
-        if size >= count:
-            return []
-        cut = [chunks(one, count, size) for one in whole]
-        kinds = [type(parts[0]) is type(one) for parts, one in zip(cut, whole, strict=True)]
-        alike = all(kinds) and len({len(parts) for parts in cut}) == 1
-        return list(zip(*cut, strict=True)) if alike else []
+    @property
+    def divides(self) -> bool:
+        """Whether the only batch so far came in parts, and its score is the mean of theirs."""
+        if len(self._means) < 2:
+            return False
+        mean = np.average(self._means, weights=self._counts)
+        return math.isclose(mean, self.found().score, rel_tol=_SAME, abs_tol=_SAME**2)
 
     def _means_of(self, parts: Sequence[tuple[Any, ...]]) -> list[float]:
         """Return the score of each part; none where the task wants more samples than a part's."""

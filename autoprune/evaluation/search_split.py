@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from autoprune.core.recovery import ScoreBy
-from autoprune.core.stages import MOST
+from autoprune.core.stages import MOST_VALUES
 from autoprune.evaluation.measure import Reading, to_device
 from autoprune.evaluation.randomness import isolated
 from autoprune.surgery.modes import evaluating
@@ -39,7 +39,7 @@ class SearchSplit:
 
     def reading(self) -> Reading:
         """Return a reading that holds nothing yet."""
-        return Reading(self._task, "search", self._score_by, math.ceil(MOST / self._count))
+        return Reading(self._task, "search", self._score_by, self._parts)
 
     def batches(self, share: float) -> int:
         """Return how many batches ``share`` of the split is, rounded up."""
@@ -55,14 +55,30 @@ class SearchSplit:
         stop = None if share == 1 else self.batches(share)
         with self._isolated(), evaluating(model), torch.no_grad():
             for raw in islice(self._task.batches("search"), start, stop):
-                batch = to_device(raw, self._device)
-                dense = self._logits[reading.batches] if self._score_by == "kl" else None
-                reading.add(call(model, self._task.inputs(batch)), batch, dense)
-                samples += self._task.samples(batch)
+                samples += self._add(reading, model, to_device(raw, self._device))
         return samples
+
+    def _add(self, reading: Reading, model: nn.Module, batch: Any) -> int:
+        dense = self._logits[reading.batches] if self._score_by == "kl" else None
+        reading.add(call(model, self._task.inputs(batch)), batch, dense)
+        return self._task.samples(batch)
 
     def _isolated(self) -> Any:
         return isolated(self._seed, self._task.loader("search"))
+
+    @cached_property
+    def _parts(self) -> int:
+        """Parts of each batch at most, one where a score is no mean over samples.
+
+        A loss over pairs or mAP is none. The dense model decides that on the first batch, for
+        paired tests want the same parts of every candidate.
+        """
+        most = math.ceil(MOST_VALUES / self._count)
+        reading = Reading(self._task, "search", self._score_by, most)
+        with self._isolated(), evaluating(self._dense), torch.no_grad():
+            for raw in islice(self._task.batches("search"), 1):
+                self._add(reading, self._dense, to_device(raw, self._device))
+        return most if reading.divides else 1
 
     @cached_property
     def _count(self) -> int:

@@ -7,7 +7,7 @@ from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import PROGRESSIVE, Recovery
 from autoprune.evaluation.precision import chosen
 
-EVALUATOR_VERSION = 3
+EVALUATOR_VERSION = 4
 # What says how many are scored, and for how long, but not how one of them is.
 _NO_PART = ("score_steps", "recover_steps", "finalists", "stages")
 # Left out at their defaults, so that what was found before they were there keeps its identity.

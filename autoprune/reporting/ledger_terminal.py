@@ -35,8 +35,9 @@ def totals_line(totals: Rolledback) -> str:
     if not totals.examined:
         return "No decision was examined."
     together = f" ({totals.together} harmful only together)" if totals.together else ""
+    plural = "" if totals.examined == 1 else "s"
     return (
-        f"{totals.examined} decisions examined, {totals.reverted} reverted{together}, "
+        f"{totals.examined} decision{plural} examined, {totals.reverted} reverted{together}, "
         f"{100 * totals.quality_regained:+.1f} points of quality regained on the search split, "
         f"{count_text(round(totals.sample_forwards))} sample forwards."
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from autoprune.core.ledger import LedgerEntry
 from autoprune.storage.database import Database
@@ -62,21 +62,6 @@ class Checkpoints:
             for name, state in session.execute(query):
                 most[name] = max(float(state[what]), most.get(name, 0.0))
         return sum(most.values())
-
-    @staticmethod
-    def ends(database: Database, run_id: int) -> list[dict[str, Any]]:
-        """Return the last state of each progressive run of a search, the latest first.
-
-        Args:
-            database: Where they are kept.
-            run_id: The search.
-        """
-        latest = select(func.max(CheckpointRow.id)).filter_by(run_id=run_id)
-        query = select(CheckpointRow.state).where(
-            CheckpointRow.id.in_(latest.group_by(CheckpointRow.name))
-        )
-        with database.transaction() as session:
-            return list(session.scalars(query.order_by(CheckpointRow.id.desc())))
 
     def latest(self) -> Iterator[dict[str, Any]]:
         """Yield the states, the last one first."""

@@ -68,7 +68,10 @@ class Task(Protocol):
         ...
 
     def loss(self, outputs: Any, batch: Any) -> torch.Tensor:
-        """Return the mean loss of a batch, a scalar that gradients flow through."""
+        """Return the mean loss of a batch, a scalar that gradients flow through.
+
+        Paired tests ask it, and a metric, of slices of a batch and its outputs as well.
+        """
         ...
 
     def metric(self) -> Metric:

@@ -23,6 +23,7 @@ from autoprune.agent.progressive.recover import recover_progressively
 from autoprune.agent.progressive.run import ProgressiveRun
 from autoprune.agent.progressive.state import Attempt, State
 from autoprune.agent.progressive.states import States
+from autoprune.agent.progressive.telling import outcome_of
 from autoprune.agent.progressive.trainer import Trainer
 from autoprune.agent.progressive.way import Way
 from autoprune.agent.projection import Projection
@@ -541,6 +542,23 @@ def test_a_file_that_cannot_be_read_is_not_gone_on_from(make: Make) -> None:
     assert earlier.leg == state.leg - 1
 
 
+def test_a_file_that_cannot_be_read_now_is_no_reason_to_throw_away_any(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make("hiccup", keep_checkpoints=3)
+    run.run()
+    files = sorted(run.trainer.states.folder.iterdir())
+
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as context:
+        context.setattr("autoprune.agent.progressive.states.sha256_of", refuse)
+        with pytest.raises(OutputError, match=r"cannot be read: Permission denied\. Mend"):
+            make("hiccup", keep_checkpoints=3).run()
+    assert sorted(run.trainer.states.folder.iterdir()) == files
+
+
 def test_all_files_gone_it_starts_anew(make: Make) -> None:
     first = make("gone")
     whole = ended(first)
@@ -658,7 +676,7 @@ def test_a_step_that_loses_too_much_is_divided(
     assert [one.costs_before["macs"] / dense for one in far] == [
         state.steps[at].used["macs"] for at in back
     ]
-    assert Rolledback.of(far).reverted == 0, "no alternative was better"
+    assert Rolledback.of(far) == Rolledback(), "no alternative was scored"
     assert len(make("large", max_step_drop=1e9).run().parts) == 2
 
 
@@ -735,6 +753,25 @@ def test_what_failed_is_out_and_all_that_failed_is_nothing(projection: Projectio
     assert judged([failed], projection, 1).best is None
     assert not judged_room.is_worse(fine, fine, 0.05)
     assert judged_room.is_worse(failed, fine, 0.05)
+
+
+def test_outcomes_of_steps_say_what_was_compared(projection: Projection) -> None:
+    ones = channels(projection)
+    fine = [attempt(projection, LOSSES, at, *ones) for at in (0, 1)]
+    failed = replace(fine[0], stage=None, problem="NaN")
+    names = [
+        outcome_of(attempts, best, cuts, smaller).name
+        for attempts, best, cuts, smaller in (
+            (fine, fine[0], True, False),
+            (fine, fine[1], True, False),
+            ([failed, fine[1]], fine[1], True, False),
+            (fine, fine[0], True, True),
+            ([failed], None, True, True),
+            (fine, fine[0], False, False),
+            ([failed, fine[1]], fine[1], False, False),
+        )
+    ]
+    assert names == ["CUT", "OTHER", "REPLACED", "SMALLER", "FAILED", "TRAINED", "SLOWER"]
 
 
 def test_states_and_attempts_survive_json(projection: Projection) -> None:

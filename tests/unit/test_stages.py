@@ -1,6 +1,7 @@
 """Stages: values of small parts of the split, for paired tests."""
 
-from collections import UserDict
+from collections import OrderedDict, UserDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,53 +9,87 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from autoprune.core.recovery import ScoreBy
-from autoprune.core.stages import MOST, Stage
-from autoprune.evaluation.measure import PART, Reading
-from autoprune.tasks import Classification, Split
+from autoprune.core.stages import MOST_VALUES, Stage
+from autoprune.evaluation.parts import LEAST_SAMPLES, parts_of
+from autoprune.evaluation.search_split import SearchSplit
+from autoprune.tasks import Classification
 
-SPLITS: dict[Split, Any] = {split: [] for split in ("train", "search", "test")}
+SIZE = 5 * LEAST_SAMPLES  # of a batch
 
 
-class Wrapped(Classification):
-    """Outputs of this kind cannot be cut: nobody knows how to make another one."""
+class Scaled(nn.Module):
+    """The images are the logits, times a number; ``wrap`` makes outputs of them."""
 
-    def loss(self, outputs: Any, batch: Any) -> torch.Tensor:
-        return super().loss(outputs.data["logits"], batch)
+    def __init__(self, factor: float, wrap: Callable[[Tensor], Any] = lambda outputs: outputs):
+        super().__init__()
+        self.factor, self.wrap = factor, wrap
+
+    def forward(self, images: Tensor) -> Any:
+        return self.wrap(self.factor * images)
+
+
+class InDict(Classification):
+    """Outputs come in a mapping."""
+
+    def loss(self, outputs: Any, batch: Any) -> Tensor:
+        return super().loss(outputs["out"], batch)
 
     def metric(self) -> Any:
-        metric = super().metric()
-        update = metric.update
-
-        def unwrapped(outputs: Any, batch: Any) -> None:
-            update(outputs.data["logits"], batch)
-
-        metric.update = unwrapped  # type: ignore[method-assign]
-        return metric
+        return updating(super().metric(), lambda outputs: outputs["out"])
 
 
 class OverPairs(Classification):
     """The loss looks at pairs of samples, so it is no mean over them."""
 
-    def loss(self, outputs: Any, batch: Any) -> torch.Tensor:
+    def loss(self, outputs: Any, batch: Any) -> Tensor:
         gaps = outputs[:, None] - outputs[None]
-        found: torch.Tensor = gaps.square().sum(-1).mean()
+        found: Tensor = gaps.square().sum(-1).mean()
         return found
 
 
-def batches(*sizes: int) -> list[tuple[torch.Tensor, tuple[None, torch.Tensor]]]:
+class Weighted(Classification):
+    """The mean is by the weights of classes, so it is none over the samples."""
+
+    def loss(self, outputs: Any, batch: Any) -> Tensor:
+        return cross_entropy(outputs, batch[1], torch.tensor([1.0, 2.0, 5.0]))
+
+
+class Picky(Classification):
+    """The metric wants more samples than a part has."""
+
+    def metric(self) -> Any:
+        def checked(outputs: Tensor) -> Tensor:
+            assert len(outputs) >= SIZE
+            return outputs
+
+        return updating(super().metric(), checked)
+
+
+def updating(metric: Any, change: Callable[[Any], Any]) -> Any:
+    update = metric.update
+    metric.update = lambda outputs, batch: update(change(outputs), batch)
+    return metric
+
+
+def stage(
+    kind: type[Classification],
+    score_by: ScoreBy,
+    *sizes: int,
+    factor: float = 0.5,
+    wrap: Callable[[Tensor], Any] = lambda outputs: outputs,
+) -> Stage:
     rng = torch.Generator().manual_seed(0)
-    classes = [torch.randint(3, (size,), generator=rng) for size in sizes]
-    return [(torch.randn(len(one), 3, generator=rng), (None, one)) for one in classes]
-
-
-def stage(task: Classification, score_by: ScoreBy, *sizes: int, wrap: Any = None) -> Stage:
-    reading = Reading(task, "search", score_by, parts=5)
-    for outputs, (images, classes) in batches(*sizes):
-        images = torch.zeros(len(classes), 1)
-        dense = outputs * 2 if score_by == "kl" else None
-        reading.add(wrap(outputs) if wrap else outputs, (images, classes), dense)
+    batches = [
+        (torch.randn(n, 3, generator=rng), torch.randint(3, (n,), generator=rng)) for n in sizes
+    ]
+    task = kind({"train": [], "search": batches, "test": []})
+    split = SearchSplit(task, Scaled(1.0, wrap), score_by, 0, "cpu")
+    reading = split.reading()
+    split.extend(reading, Scaled(factor, wrap), 1.0)
     return reading.stage(3)
 
 
@@ -62,49 +97,60 @@ def stage(task: Classification, score_by: ScoreBy, *sizes: int, wrap: Any = None
 def test_the_mean_of_the_values_is_the_value(parts: list[tuple[float, int]]) -> None:
     means, counts = zip(*parts, strict=True)
     found = Stage.of(1, means, counts, float(np.average(means, weights=counts)), 0.5)
-    assert len(found.values) == min(len(parts), MOST)
+    assert len(found.values) == min(len(parts), MOST_VALUES)
     assert np.mean(found.values) == pytest.approx(found.value, rel=1e-4, abs=1e-6)
     assert found.samples == sum(counts)
 
 
+@given(samples=st.integers(1, 300), most=st.integers(1, 80))
+def test_no_part_has_fewer_samples_than_it_should_and_none_is_lost(
+    samples: int, most: int
+) -> None:
+    batch = (torch.arange(samples), [str(at) for at in range(samples)])
+    parts = parts_of(samples, most, batch, {"out": torch.arange(samples)})
+    assert len(parts) != 1
+    assert len(parts) <= most
+    for (numbers, _), out in parts:
+        assert len(numbers) >= LEAST_SAMPLES
+        assert (numbers == out["out"]).all()
+    if parts:
+        assert torch.cat([numbers for (numbers, _), _ in parts]).tolist() == [*range(samples)]
+        assert [name for (_, names), _ in parts for name in names] == batch[1]
+    else:
+        assert min(most, samples // LEAST_SAMPLES) < 2
+
+
 @pytest.mark.parametrize("score_by", ["loss", "metric", "kl"])
 def test_one_batch_gives_many_values(score_by: ScoreBy) -> None:
-    found = stage(Classification(SPLITS), score_by, 5 * PART)
+    found = stage(Classification, score_by, SIZE, factor=-1.0)
     assert len(found.values) == 5
     assert len(set(found.values)) > 1
     assert np.mean(found.values) == pytest.approx(found.value, rel=1e-4)
 
 
-def test_no_part_is_smaller_than_a_few_samples() -> None:
-    assert len(stage(Classification(SPLITS), "loss", PART, 3, 2 * PART).values) == 4
+def test_many_batches_are_not_cut() -> None:
+    assert len(stage(Classification, "loss", *[SIZE] * MOST_VALUES).values) == MOST_VALUES
 
 
-def test_what_cannot_be_cut_has_one_value_for_each_batch() -> None:
-    wrapped = stage(
-        Wrapped(SPLITS), "loss", 2 * PART, 40, wrap=lambda outputs: UserDict(logits=outputs)
-    )
-    assert len(wrapped.values) == 2
-    plain = stage(Classification(SPLITS), "loss", 2 * PART, 40)
-    assert wrapped.value == plain.value
+@pytest.mark.parametrize(
+    ("kind", "count"), [(dict, 10), (OrderedDict, 10), (UserDict, 2)], ids=lambda one: str(one)
+)
+def test_outputs_of_kinds_that_cannot_be_made_anew_are_not_cut(kind: Any, count: int) -> None:
+    found = stage(InDict, "loss", SIZE, SIZE, wrap=lambda outputs: kind(out=outputs))
+    assert len(found.values) == count
+    assert found.value == stage(Classification, "loss", SIZE, SIZE).value
+
+
+@pytest.mark.parametrize("kind", [OverPairs, Weighted])
+@pytest.mark.parametrize("factor", [0.0, 0.3, 1.0])
+def test_a_loss_that_is_no_mean_over_samples_has_one_value_for_each_batch(
+    kind: type[Classification], factor: float
+) -> None:
+    """Whatever the candidate: it is the dense model that decides, so all are comparable."""
+    found = stage(kind, "loss", SIZE, 2 * SIZE, factor=factor)
+    assert len(found.values) == 2
+    assert np.mean(found.values) == pytest.approx(found.value, rel=1e-4)
 
 
 def test_a_metric_that_needs_many_samples_has_one_value_for_each_batch() -> None:
-    class Picky(Classification):
-        def metric(self) -> Any:
-            metric = super().metric()
-            update = metric.update
-
-            def checked(outputs: Any, batch: Any) -> None:
-                assert len(outputs) > PART
-                update(outputs, batch)
-
-            metric.update = checked  # type: ignore[method-assign]
-            return metric
-
-    assert len(stage(Picky(SPLITS), "metric", 2 * PART, 3 * PART).values) == 2
-
-
-def test_a_loss_over_pairs_is_no_mean_of_its_parts() -> None:
-    found = stage(OverPairs(SPLITS), "loss", 2 * PART, 40)
-    assert len(found.values) == 2
-    assert np.mean(found.values) == pytest.approx(found.value, rel=1e-4)
+    assert len(stage(Picky, "metric", SIZE, 2 * SIZE).values) == 2

@@ -45,9 +45,9 @@ class ProgressiveRun:
         """
         start = State(parts=first_parts(self._recovery.prune_rounds))
         state, again = self._states.last(start)
-        if again:
+        if again > 0:
             note = f"checkpoints are missing or damaged, so the last {again} steps are done again"
-            self._telling.say(state, len(self._legs(state)), note)
+            self._telling.say(state.leg, len(self._legs(state)), note)
         while state.leg < len(self._legs(state)):
             attempt = next(self._open(state), None)
             if attempt is None:
@@ -122,7 +122,7 @@ class ProgressiveRun:
         outcome = outcome_of(state.attempts, found.best, self._cuts(state), smaller is not None)
         step = self._telling.step(state, self._leg(state), found.best, outcome)
         if smaller is not None:
-            self._telling.say(state, len(self._legs(state)), step.outcome.value)
+            self._telling.say(state.leg, len(self._legs(state)), step.outcome.value)
             more = self._telling.too_far(state, found.best, self.quality)
             return self._states.keep(state.taken_back(smaller, step), [*found.entries, *more])
         if found.best is None:

@@ -35,18 +35,23 @@ class States:
         """Return the last state whose files are all as they were written, ``start`` without one.
 
         And how many legs that were done have to be done again, for their files are not whole.
+
+        Raises:
+            OutputError: If a file is there and cannot be read now.
         """
         found = [State.from_dict(stored) for stored in self.checkpoints.latest()]
         if not found:
             return start, 0
         state = next(filter(self._is_whole, found), start)
-        self._drop_others(state)
+        again = found[0].leg - state.leg
+        if again == 0:  # else files may be missing for a moment
+            self._drop_others(state)
         paid = replace(  # what is done again was paid for all the same
             state,
             sample_forwards=max(one.sample_forwards for one in found),
             seconds=max(one.seconds for one in found),
         )
-        return paid, found[0].leg - state.leg
+        return paid, again
 
     def keep(self, state: State, entries: Iterable[LedgerEntry] = ()) -> State:
         """Keep a state and what was learnt in one transaction; drop files that nobody needs."""
@@ -94,11 +99,18 @@ class States:
                     file.unlink()
 
     def _is_whole(self, state: State) -> bool:
-        paths = {self.folder / file: sum_ for file, sum_ in state.files.items()}
+        return all(self._is_as_written(self.folder / file, s) for file, s in state.files.items())
+
+    def _is_as_written(self, path: Path, sha256: str) -> bool:
         try:
-            return all(sha256_of(path) == sum_ for path, sum_ in paths.items())
-        except OSError:  # missing, or not to be read
+            return path.is_file() and sha256_of(path) == sha256
+        except FileNotFoundError:
             return False
+        except OSError as err:
+            raise OutputError(
+                f"The checkpoint {path} cannot be read: {err.strerror}. Mend the permissions or "
+                "the disk, then resume; or remove the file, to go on from an earlier one."
+            ) from err
 
 
 class _Summing:

@@ -31,20 +31,15 @@ class Telling:
         what = f"cut to {self._share(last.policy)}" if cuts else "trained"
         again = "alternative" if cuts else "at a lower rate"
         which = f" ({again} {number - 1})" if number > 1 else ""
-        pace = last.seconds / max(leg.end - leg.start, 1)
         note = f"{what}{which}: {last.problem or f'{last.quality:.2%}'}"
-        self.say(state, len(legs), note, pace * (legs[-1].end - leg.end))
+        pace = last.seconds / max(leg.end - leg.start, 1)
+        left = None if cuts else pace * (legs[-1].end - leg.end)  # legs that cut are no measure
+        self.say(state.leg + 1, len(legs), note, left)
 
-    def say(self, state: State, total: int, note: str, left: float | None = None) -> None:
+    def say(self, done: int, total: int, note: str, left: float | None = None) -> None:
         """Tell something, with how many legs are done and the seconds that are left."""
         self.progress(
-            Progress(
-                stage="recover",
-                done=min(state.leg + 1, total),
-                total=total,
-                note=note,
-                seconds_left=left,
-            )
+            Progress(stage="recover", done=done, total=total, note=note, seconds_left=left)
         )
 
     def step(self, state: State, leg: Leg, best: Attempt | None, outcome: StepOutcome) -> Step:
@@ -137,6 +132,8 @@ def outcome_of(
     if smaller:
         return StepOutcome.FAILED if best is None else StepOutcome.SMALLER
     first = best is attempts[0]
+    if cuts and attempts[0].stage is None:
+        return StepOutcome.REPLACED
     if cuts:
         return StepOutcome.CUT if first else StepOutcome.OTHER
     return StepOutcome.TRAINED if first else StepOutcome.SLOWER

@@ -79,6 +79,9 @@ class Decisions:
         pairs: list[Units] = [tuple(sorted(pair)) for pair in combinations(order[:_TOGETHER], 2)]
         for tried, decisions in product(range(TRIES), (single, pairs)):
             left = [units for units in decisions if tries[units] == tried]
+            if decisions is pairs:  # which six units cost most may change
+                done = sum(count for units, count in tries.items() if len(units) > 1)
+                left = left[: TRIES * len(pairs) - done]
             yield from (left[at : at + _LOOKED_AT] for at in range(0, len(left), _LOOKED_AT))
 
     def alternatives(self, row: Rows, decisions: Sequence[Units]) -> tuple[Rows, list[Units]]:
