@@ -336,6 +336,12 @@ RESULT = {
             }
         ],
     },
+    "steps": [
+        {
+            **{"training_steps": 20, "used": {"macs": 0.4}, "quality_search": None},
+            **{"attempts": 2, "outcome": "trained"},
+        }
+    ],
     "versions": {"torch": "2"},
     "uncounted": [],
 }

@@ -72,6 +72,7 @@ RESULT = {
     "versions": {},
     "uncounted": [],
     "goal": None,
+    "steps": [],
 }
 
 

@@ -14,12 +14,14 @@ from autoprune.artifacts.result import (
     LatencyCheck,
     Measured,
     Predictions,
+    ProgressiveStep,
     Result,
     SearchCost,
     UnitChoice,
     UnitCut,
 )
 from autoprune.core.progress import Progress
+from autoprune.core.progressive import Step, StepOutcome
 from autoprune.reporting.goal import goal_rows
 from autoprune.reporting.markdown import escape_markdown, render_markdown
 from autoprune.reporting.progress import PlainProgress, progress_for
@@ -312,3 +314,33 @@ def test_each_limit_is_a_row_and_reasons_cannot_break_it() -> None:
 
 def test_without_a_drop_nothing_is_said_of_one() -> None:
     assert "Drop" not in render_markdown(make_result())
+
+
+def test_steps_of_a_progressive_run_are_rows() -> None:
+    steps = [
+        Step(
+            training_steps=20,
+            used={"macs": 0.5, "params": 0.25},
+            quality=None,
+            attempts=2,
+            outcome=StepOutcome.FAILED,
+        ),
+        Step(
+            training_steps=40,
+            used={"macs": 0.5, "params": 0.25},
+            quality=0.9,
+            attempts=1,
+            outcome=StepOutcome.CUT,
+        ),
+    ]
+    result = make_result().model_copy(update={"steps": list(map(ProgressiveStep.of, steps))})
+    rows = [line for line in render_markdown(result).splitlines() if "of params" in line]
+    used = "50% of macs, 25% of params"
+    assert rows == [
+        f"| 20 | {used} |  | 2 | {StepOutcome.FAILED.value} |",
+        f"| 40 | {used} | 90.00% | 1 | cut and trained |",
+    ]
+    stream = io.StringIO()
+    print_report(result, Path("runs/mine"), Console(file=stream, width=120))
+    assert used in stream.getvalue()
+    assert "## Steps" not in render_markdown(make_result())

@@ -137,7 +137,7 @@ def test_an_overwrite_that_is_killed_can_be_told_from_a_run(
 ) -> None:
     """Nothing of the old run may be taken for the new one's."""
 
-    def killed(path: Path) -> None:
+    def killed(path: Path, **_: Any) -> None:
         if path.name == "autoprune.db":
             raise KeyboardInterrupt
         os.unlink(path)
