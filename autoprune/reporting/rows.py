@@ -157,7 +157,7 @@ def _rollback(found: Rolledback) -> str:
     if not found.examined:
         return ""
     gained = f" ({100 * found.quality_regained:+.1f} points regained)" if found.reverted else ""
-    return f" Of {found.examined} decisions examined, {found.reverted} were reverted{gained}."
+    return f" Of {found.examined} decisions examined, {found.reverted} reverted{gained}."
 
 
 def _warm_start(evaluations: int) -> str:
