@@ -18,7 +18,7 @@ class Outcome(StrEnum):
     WORSE = "kept: the alternative is worse"
     STOPPED = "kept: the alternative was stopped early, as worse"
     FAILED = "kept: the alternative could not be scored"
-    TOO_FAR = "taken back: the step lost too much, a smaller one follows"
+    TOO_FAR = "taken back to where the step began: it lost too much, and a smaller one follows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

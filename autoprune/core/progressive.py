@@ -14,6 +14,7 @@ class StepOutcome(StrEnum):
     """What became of a step; the value is what is shown."""
 
     CUT = "cut and trained"
+    FAR = "cut and trained; it lost more than max_step_drop, and no smaller step was left"
     OTHER = "cut as another finalist is, which is better on the same samples"
     REPLACED = "cut as another finalist is, for this one's way could not be trained"
     SMALLER = "taken back, it lost too much: a smaller step follows"

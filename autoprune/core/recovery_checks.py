@@ -94,8 +94,8 @@ def check_effect(
         idle = [name for name in settings if name in changed and not asked]
         if idle:
             raise ConfigError(
-                f"recovery.{idle[0]} has no effect without recovery.{needed}. Set that too, or "
-                f"leave {idle[0]} out."
+                f"recovery.{idle[0]} has no effect without recovery.{needed}. Leave it out, or "
+                "set that too."
             )
 
 

@@ -26,8 +26,11 @@ def print_ledger(entries: Sequence[LedgerEntry], console: Console | None = None)
     console.print(Text(_LEGEND, style="dim"))
     for outcome in Outcome:
         if any(one.outcome is outcome for one in entries):
-            console.print(Text(f"{_word(outcome)}: {outcome.value}", style="dim"))
-    console.print(Text(totals_line(Rolledback.of(entries))), soft_wrap=True)
+            said = outcome.value.removeprefix(f"{_word(outcome)}: ")
+            console.print(Text(f"{_word(outcome)}: {said}", style="dim"), soft_wrap=True)
+    far = sum(one.outcome is Outcome.TOO_FAR for one in entries)
+    steps = f" Steps of progressive runs that went too far: {far}." if far else ""
+    console.print(Text(totals_line(Rolledback.of(entries)) + steps), soft_wrap=True)
 
 
 def totals_line(totals: Rolledback) -> str:

@@ -760,18 +760,19 @@ def test_outcomes_of_steps_say_what_was_compared(projection: Projection) -> None
     fine = [attempt(projection, LOSSES, at, *ones) for at in (0, 1)]
     failed = replace(fine[0], stage=None, problem="NaN")
     names = [
-        outcome_of(attempts, best, cuts, smaller).name
-        for attempts, best, cuts, smaller in (
-            (fine, fine[0], True, False),
-            (fine, fine[1], True, False),
-            ([failed, fine[1]], fine[1], True, False),
-            (fine, fine[0], True, True),
-            ([failed], None, True, True),
-            (fine, fine[0], False, False),
-            ([failed, fine[1]], fine[1], False, False),
+        outcome_of(attempts, best, cuts, best is None or harmful, smaller).name
+        for attempts, best, cuts, harmful, smaller in (
+            (fine, fine[0], True, False, False),
+            (fine, fine[0], True, True, False),
+            (fine, fine[1], True, False, False),
+            ([failed, fine[1]], fine[1], True, False, False),
+            (fine, fine[0], True, True, True),
+            ([failed], None, True, True, True),
+            (fine, fine[0], False, True, False),
+            ([failed, fine[1]], fine[1], False, False, False),
         )
     ]
-    assert names == ["CUT", "OTHER", "REPLACED", "SMALLER", "FAILED", "TRAINED", "SLOWER"]
+    assert names == ["CUT", "FAR", "OTHER", "REPLACED", "SMALLER", "FAILED", "TRAINED", "SLOWER"]
 
 
 def test_states_and_attempts_survive_json(projection: Projection) -> None:

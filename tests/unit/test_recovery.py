@@ -48,7 +48,7 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, Any], told: str) -> Non
         ({"schedule": "progressive", "patience": 3}, "patience has no effect.*schedule: one-shot"),
         (
             {"look_every": 3},
-            "look_every has no effect without recovery.patience. Set that too, or",
+            "look_every has no effect without recovery.patience. Leave it out, or",
         ),
         (
             {"distill_temperature": 4.0},

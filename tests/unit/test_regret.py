@@ -84,8 +84,9 @@ def test_a_ledger_is_readable_at_80_columns(capsys: pytest.CaptureFixture[str]) 
     assert lines[3].strip() == "paid by b: 25% to 75% by channel.l1"
     assert lines[4].split()[:2] == ["2", "a:"]
     assert "a: 75% by channel.l1 to untouched" in lines[4]
-    assert "too far: taken back: the step lost too much, a smaller one follows" in lines
+    assert f"too far: {Outcome.TOO_FAR.value}" in lines
     assert lines[-1].startswith("1 decision examined, 1 reverted")
+    assert lines[-1].endswith("Steps of progressive runs that went too far: 1.")
 
 
 def test_a_difference_that_may_be_noise_reverts_nothing() -> None:

@@ -118,8 +118,11 @@ class ProgressiveRun:
     def _decided(self, state: State) -> State:
         """Go on from the best attempt, or take a smaller step from where the last one began."""
         found = self._judged(state)
-        smaller = self._smaller(state) if self._harmful(state, found.best) else None
-        outcome = outcome_of(state.attempts, found.best, self._cuts(state), smaller is not None)
+        harmful = self._harmful(state, found.best)
+        smaller = self._smaller(state) if harmful else None
+        outcome = outcome_of(
+            state.attempts, found.best, self._cuts(state), harmful, smaller is not None
+        )
         step = self._telling.step(state, self._leg(state), found.best, outcome)
         if smaller is not None:
             self._telling.say(state.leg, len(self._legs(state)), step.outcome.value)

@@ -119,7 +119,7 @@ class Telling:
 
 
 def outcome_of(
-    attempts: Sequence[Attempt], best: Attempt | None, cuts: bool, smaller: bool
+    attempts: Sequence[Attempt], best: Attempt | None, cuts: bool, harmful: bool, smaller: bool
 ) -> StepOutcome:
     """Return what became of a leg.
 
@@ -127,11 +127,14 @@ def outcome_of(
         attempts: All attempts at it.
         best: The best of them; None if all failed.
         cuts: Whether it cuts.
+        harmful: Whether the best lost too much.
         smaller: Whether it is taken back for a smaller step.
     """
     if smaller:
         return StepOutcome.FAILED if best is None else StepOutcome.SMALLER
     first = best is attempts[0]
+    if cuts and harmful:
+        return StepOutcome.FAR
     if cuts and attempts[0].stage is None:
         return StepOutcome.REPLACED
     if cuts:
