@@ -5,6 +5,7 @@ from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.decisions import TRIES, pairs
 from autoprune.core.ledger import LedgerEntry, Outcome
+from autoprune.core.policy import Policy
 from autoprune.storage.records import Evaluation
 
 LEVEL = 0.05  # chance that noise reverts any decision of a policy
@@ -51,8 +52,8 @@ def examined(
         score_after=after.score,
         quality_before=before.quality,
         quality_after=after.quality,
-        costs_before=_costs(projection, before),
-        costs_after=_costs(projection, after),
+        costs_before=costs_in(projection, before.policy),
+        costs_after=costs_in(projection, after.policy),
         p_value=chance,
         threshold=threshold,
         sample_forwards=after.sample_forwards,
@@ -83,6 +84,7 @@ def _outcome(
     return Outcome.REVERTED if chance is not None and chance < threshold else Outcome.NOISE
 
 
-def _costs(projection: Projection, evaluation: Evaluation) -> dict[str, float]:
-    found = projection.costs_of(evaluation.policy).as_dict()
+def costs_in(projection: Projection, policy: Policy) -> dict[str, float]:
+    """Return the costs of a policy by name, as a ledger keeps them."""
+    found = projection.costs_of(policy).as_dict()
     return {name: float(value) for name, value in found.items()}

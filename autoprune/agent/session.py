@@ -77,8 +77,10 @@ class Session:
     def steps(self, winner: Evaluation) -> list[Step]:
         """Return the steps of the progressive run that led to a model; none if there was none."""
         name, stored = run_of(winner.weights or ""), self.evaluations
+        if not name:
+            return []
         last = next(Checkpoints(stored.database, stored.run_id, name).latest(), None)
-        return list(State.from_dict(last).steps) if name and last else []
+        return list(State.from_dict(last).steps) if last else []
 
     @property
     def ledger(self) -> Ledger:

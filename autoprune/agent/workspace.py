@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 
 from autoprune.artifacts.architecture import PLAN, WEIGHTS
 from autoprune.artifacts.files import write_text
+from autoprune.core.mappings import differing
 from autoprune.errors import OutputError, RunExistsError
 
 IfExists = Literal["fail", "resume", "overwrite"]
@@ -190,11 +191,7 @@ class Workspace:
 def _changes(stored: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return old and new of each setting that differs, by keys like ``recovery.finalists``."""
     old, new = _flat(stored), _flat(json.loads(json.dumps(dict(config))))
-    return {
-        key: (old.get(key), new.get(key))
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    }
+    return {key: (old.get(key), new.get(key)) for key in differing(old, new)}
 
 
 def _flat(settings: Mapping[str, Any], within: str = "") -> dict[str, Any]:

@@ -14,10 +14,11 @@ from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import Specs
 from autoprune.artifacts.files import write_text
 from autoprune.artifacts.weights import load_weights
+from autoprune.core.mappings import differing
 from autoprune.errors import ArtifactError
 from autoprune.surgery.apply import without
 from autoprune.surgery.sparse import keep_zeros
-from autoprune.surgery.tensors import differing, shapes_of
+from autoprune.surgery.tensors import shapes_of
 from autoprune.surgery.units import Cut
 
 PLAN, WEIGHTS = "plan.json", "weights.safetensors"

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from autoprune.core.mappings import differing
 from autoprune.core.policy import Policy
 
 ROLLBACK = 0.5  # share of the proposals, at most, that examine a decision
@@ -71,9 +72,8 @@ class LedgerEntry:
     @property
     def paid_by(self) -> tuple[str, ...]:
         """Units that the alternative cuts in another way, beside those of the decision."""
-        names = {*self.policy, *self.alternative} - {*self.units}
-        changed = (n for n in names if self.policy.get(n) != self.alternative.get(n))
-        return tuple(sorted(changed))
+        changed = differing(self.policy, self.alternative)
+        return tuple(unit for unit in changed if unit not in self.units)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types, the regret and the sentence of the outcome among them."""

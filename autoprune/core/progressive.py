@@ -43,7 +43,7 @@ class Step:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return asdict(self) | {"used": dict(self.used), "outcome": self.outcome.name.lower()}
+        return asdict(self) | {"outcome": self.outcome.name.lower()}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Step":

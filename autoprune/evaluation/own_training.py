@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from autoprune.core.mappings import differing
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.errors import CandidateError, ConfigError
 from autoprune.evaluation.randomness import Randomness, isolated
-from autoprune.surgery.tensors import copied, differing
+from autoprune.surgery.tensors import copied
 from autoprune.tasks import Task
 
 

@@ -74,6 +74,8 @@ class SearchSplit:
         paired tests want the same parts of every candidate.
         """
         most = math.ceil(MOST_VALUES / self._count)
+        if most == 1:
+            return 1
         reading = Reading(self._task, "search", self._score_by, most)
         with self._isolated(), evaluating(self._dense), torch.no_grad():
             for raw in islice(self._task.batches("search"), 1):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from autoprune.core.mappings import differing
 from autoprune.errors import ModelError
 from autoprune.surgery.accept import unwrapped
 from autoprune.surgery.adapt import adapt_modules
@@ -15,7 +16,7 @@ from autoprune.surgery.blocks import PassThrough
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.patch import patch_attributes
 from autoprune.surgery.plan import Plan
-from autoprune.surgery.tensors import copied, differing, shapes_of, state_tensors
+from autoprune.surgery.tensors import copied, shapes_of, state_tensors
 from autoprune.surgery.units import Cut, inside, staying
 
 

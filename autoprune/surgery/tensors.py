@@ -1,7 +1,6 @@
 """The named tensors of a model."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
 from copy import deepcopy
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
@@ -80,8 +79,3 @@ def _copied_value(value: Any, memo: dict[int, Any]) -> Any:
 def shapes_of(model: nn.Module) -> dict[str, tuple[int, ...]]:
     """Return the shape of every parameter and buffer by name."""
     return {name: tuple(tensor.shape) for name, tensor in state_tensors(model).items()}
-
-
-def differing(one: Mapping[str, object], other: Mapping[str, object]) -> list[str]:
-    """Return the names that are in one mapping only or stand for something else, sorted."""
-    return sorted(n for n in one.keys() | other.keys() if one.get(n) != other.get(n))

@@ -161,7 +161,7 @@ def test_the_way_costs_what_is_allowed_and_ends_at_the_target(
     target: list[int], spacing: Any
 ) -> None:
     end = drawn(list(PROJECTION.project_row(np.array(target))))
-    way, before, dearest = Way(PROJECTION, spacing), None, 2.0
+    way, before, dearest = Way(PROJECTION, spacing), Policy({}), 2.0
     for part in (0.25, 0.5, 0.75, 1.0):
         policy = way.towards(end, before, part)
         macs = PROJECTION.costs_of(policy).macs / PROJECTION.cost.dense.macs
@@ -176,7 +176,7 @@ def test_the_way_costs_what_is_allowed_and_ends_at_the_target(
 def test_a_way_may_turn_and_give_units_back() -> None:
     one, two = drawn([3, 3, 1, 2]), drawn([1, 3, 3, 2], "channel.l2")
     way = Way(PROJECTION, "linear")
-    half = way.towards(one, None, 0.5)
+    half = way.towards(one, Policy({}), 0.5)
     turned = way.towards(two, half, 0.75)
     assert turned["d"].method == "channel.l2"
     assert turned["a"].sparsity <= half["a"].sparsity

@@ -8,6 +8,7 @@ from autoprune.agent.progressive.state import Attempt
 from autoprune.agent.projection import Projection
 from autoprune.agent.regret import examined
 from autoprune.core.ledger import LedgerEntry, Outcome
+from autoprune.core.mappings import differing
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def is_worse(one: Attempt, other: Attempt, level: float) -> bool:
 def _units(best: Attempt, other: Attempt) -> tuple[str, ...]:
     """Return the units that the best cuts deeper; if there is none, all that they differ in."""
     ours, theirs = best.policy, other.policy
-    names = sorted(n for n in {*ours, *theirs} if ours.get(n) != theirs.get(n))
+    names = differing(ours, theirs)
     deeper = [
         n
         for n in names

@@ -98,12 +98,11 @@ class ProgressiveRun:
             return
         target = state.accepted.target if state.accepted else 0
         others = [at for at in range(len(self.targets)) if at != target and at not in state.out]
-        before = state.accepted.policy if state.accepted else None
         known = {one.target for one in state.attempts}
         policies = [one.policy for one in state.attempts]
         for at in (target, *others):
             if at not in known:
-                policy = self._way.towards(self.targets[at], before, self._leg(state).part)
+                policy = self._way.towards(self.targets[at], state.policy, self._leg(state).part)
                 if policy not in policies and self._way.alike(policy, policies):
                     yield policy, at, 1.0
 
@@ -158,10 +157,11 @@ class ProgressiveRun:
         last = legs[len(parts) - 1]
         if last.end == last.start and steps:
             return None
-        begun = [state.accepted.policy if state.accepted else Policy({}), state.attempts[0].policy]
-        target = self.targets[state.attempts[0].target]
-        policy = self._way.towards(target, begun[0], legs[state.leg].part)
-        return parts if policy not in begun else None  # levels may be too coarse for less
+        first = state.attempts[0]
+        target = self.targets[first.target]
+        policy = self._way.towards(target, state.policy, legs[state.leg].part)
+        coarse = policy in (state.policy, first.policy)  # levels do not allow less
+        return None if coarse else parts
 
     def _harmful(self, state: State, best: Attempt | None) -> bool:
         """Tell whether nothing could be trained, or the best lost too much."""

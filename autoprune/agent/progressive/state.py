@@ -101,6 +101,11 @@ class State:
     seconds: float = 0.0
 
     @property
+    def policy(self) -> Policy:
+        """What the model is cut by now; nothing at the start."""
+        return self.accepted.policy if self.accepted else Policy({})
+
+    @property
     def files(self) -> dict[str, str]:
         """SHA-256 by name of the files that are needed to go on."""
         points = [self.accepted, *self.attempts]

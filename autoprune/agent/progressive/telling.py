@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from autoprune.agent.progressive.state import Attempt, State
 from autoprune.agent.projection import Projection
+from autoprune.agent.regret import costs_in
 from autoprune.core.costs import cost_text
 from autoprune.core.ledger import LedgerEntry, Outcome
+from autoprune.core.mappings import differing
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.progressive import Leg, Step, StepOutcome
@@ -70,12 +72,9 @@ class Telling:
         """
         if best is None or best.stage is None:
             return []
-        before = state.accepted
-        start = before.policy if before else Policy({})
-        own, other = (self.projection.costs_of(one).as_dict() for one in (best.policy, start))
-        units = sorted(u for u in {*best.policy, *start} if best.policy.get(u) != start.get(u))
+        before, start = state.accepted, state.policy
         entry = LedgerEntry(
-            units=tuple(units),
+            units=tuple(differing(best.policy, start)),
             policy=best.policy,
             alternative=start,
             outcome=Outcome.TOO_FAR,
@@ -84,8 +83,8 @@ class Telling:
             score_after=before.stage.value if before and before.stage else None,
             quality_before=best.quality,
             quality_after=before.quality if before else quality,
-            costs_before={name: float(value) for name, value in own.items()},
-            costs_after={name: float(value) for name, value in other.items()},
+            costs_before=costs_in(self.projection, best.policy),
+            costs_after=costs_in(self.projection, start),
             p_value=None,
             threshold=0.0,
             sample_forwards=0.0,  # of no alternative; the run counts what the step took
@@ -96,8 +95,7 @@ class Telling:
     def stuck(self, state: State) -> ModelError:
         """Return what says how far the run got."""
         problem = next(one.problem for one in state.attempts if one.problem)
-        policy = state.accepted.policy if state.accepted else Policy({})
-        found = self.projection.costs_of(policy).as_dict()
+        found = self.projection.costs_of(state.policy).as_dict()
         costs = ", ".join(
             f"{name} {cost_text(name, found[name])}" for name in self.projection.budget.limits
         )

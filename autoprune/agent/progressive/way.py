@@ -26,20 +26,20 @@ class Way:
     projection: Projection
     spacing: Spacing
 
-    def towards(self, target: Policy, before: Policy | None, part: float) -> Policy:
+    def towards(self, target: Policy, before: Policy, part: float) -> Policy:
         """Return the policy nearest to ``before`` on the way to a target that costs little enough.
 
         Atoms kept change alike in all units; methods are those of the target, if it cuts a unit.
 
         Args:
             target: A policy inside the limits.
-            before: Where the model is now; None for the dense model.
+            before: Where the model is now; empty for the dense model.
             part: Part of the way from dense to the limits that is to be done, 1 for the target.
         """
         if part >= 1:
             return target
         encoding = Encoding(self.projection.spaces)
-        starts, ends = (encoding.split(self._row(one)) for one in (before or Policy({}), target))
+        starts, ends = (encoding.split(self._row(one)) for one in (before, target))
         levels = self._between(starts[0], ends[0])
         dense = self._shares(Policy({}))
         most = np.array([allowed(share, part, self.spacing) for share in dense])

@@ -81,7 +81,7 @@ class Decisions:
             left = [units for units in decisions if tries[units] == tried]
             if decisions is pairs:  # which six units cost most may change
                 done = sum(count for units, count in tries.items() if len(units) > 1)
-                left = left[: TRIES * len(pairs) - done]
+                left = left[: max(TRIES * len(pairs) - done, 0)]
             yield from (left[at : at + _LOOKED_AT] for at in range(0, len(left), _LOOKED_AT))
 
     def alternatives(self, row: Rows, decisions: Sequence[Units]) -> tuple[Rows, list[Units]]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from autoprune.core.mappings import differing
 from autoprune.cost.latency.device import Device
 from autoprune.cost.latency.grid import Grid
 from autoprune.cost.latency.model import Fit
@@ -32,7 +33,7 @@ def from_dict(
     theirs = saved["device"]["fingerprint"]
     if theirs != device.fingerprint:
         facts = saved["device"]["facts"]
-        odd = sorted(n for n in {*facts, *device.facts} if facts.get(n) != device.facts.get(n))
+        odd = differing(facts, device.facts)
         raise ConfigError(
             f"The latency table was measured on another device: its fingerprint is {theirs[:12]}, "
             f"this one's {device.fingerprint[:12]}; they differ in {', '.join(odd)}. Go on where "
