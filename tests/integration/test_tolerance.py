@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from jsonschema import Draft202012Validator
 from torch import nn
 
@@ -250,9 +251,10 @@ def killed_at(folder: Path, moment: str, *words: str) -> None:
 def test_digits_are_pruned_within_a_drop_killed_or_not(tmp_path: Path) -> None:
     shutil.copytree(CHECKOUT / "examples" / "digits", tmp_path / "digits")
     folder = tmp_path / "digits"
-    recovery = "recovery: {score_steps: 8, recover_steps: 40, finalists: 2}\nonnx: false\n"
     file = folder / "search.yaml"
-    file.write_text(file.read_text() + recovery + "runner: file:./one.yaml\n")
+    config = yaml.safe_load(file.read_text()) | {"onnx": False, "runner": "file:./one.yaml"}
+    config["recovery"] = {"score_steps": 8, "recover_steps": 40, "finalists": 2}
+    file.write_text(yaml.safe_dump(config))
     (folder / "one.yaml").write_text("kind: local\ndevice: cpu\nthreads: 1\n")
     words = ("--max-drop", "2", "--trials", "12")
     whole = done(folder, *words, "--out", "whole")
