@@ -54,11 +54,11 @@ def model_fingerprint(model: nn.Module) -> str:
 
 
 def data_fingerprint(task: Task) -> str:
-    """Return the SHA-256 over the size and first batch of every split, 64 hex digits.
+    """Return the SHA-256 over task, size and first batch of every split, 64 hex digits.
 
     Loaders may shuffle or augment: they are seeded, always with the same number.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(fingerprint([task.name, dict(task.settings)]).encode())
     for split in SPLITS:
         digest.update(f"{split} {_length(task.loader(split))} ".encode())
         with isolated(0, task.loader(split)):

@@ -1,6 +1,6 @@
 """Everything a search needs before its first proposal, checked against each other."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from autoprune.methods import find_method
 from autoprune.methods.regularised import penalty
 from autoprune.surgery.discover import discover
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import call, describe, map_tensors
+from autoprune.surgery.nested import Inputs, describe, map_tensors
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.units import Cut
 from autoprune.tasks import Task, need_logits
@@ -45,7 +45,7 @@ class Prepared:
 
     Args:
         plan: What surgery may do.
-        inputs: Positional arguments of one forward of `TRACED_SAMPLES` samples, on the CPU.
+        inputs: Arguments of one forward of `TRACED_SAMPLES` samples, on the CPU.
         scorer: What scores a policy.
         pricing: What is feasible, and what latency is priced by.
         sample_forwards: What ranking the atoms cost, and the dense model's outputs where scores
@@ -54,7 +54,7 @@ class Prepared:
     """
 
     plan: Plan
-    inputs: Sequence[Any]
+    inputs: Inputs
     scorer: Scorer
     pricing: Pricing
     sample_forwards: float
@@ -91,7 +91,7 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
     model = request.model.to(request.device)
     request.progress(Progress(stage="importance", done=0, total=1))
     measured = _measured(model, request)
-    outputs = measured.samples if request.recovery.score_by == "kl" else 0
+    outputs = request.task.forwards * measured.samples if request.recovery.score_by == "kl" else 0
     scorer = ranked(
         model,
         plan,
@@ -194,7 +194,7 @@ def check_data(model: nn.Module, task: Task) -> None:
         batch = to_device(next(iter(task.batches(split))), "cpu")
         with evaluating(model), torch.no_grad():
             try:
-                outputs = call(model, task.inputs(batch))
+                outputs = task.outputs(model, batch)
             except Exception as err:  # the user's forward may raise anything
                 raise ModelError(
                     f"The model's forward failed on the first {split} batch, inputs "
@@ -216,18 +216,11 @@ def check_constructor(model: nn.Module, constructor: Constructor | None) -> None
         Architecture.of(model, Cut(), None, "").cut(constructor.build())
 
 
-def example_inputs(task: Task) -> tuple[Any, ...]:
+def example_inputs(task: Task) -> Inputs:
     """Return forward arguments of the first few search samples, on the CPU.
 
     Raises:
         DataError: If the first batch is smaller than that.
     """
-    batch = next(iter(task.batches("search")))
-    if task.samples(batch) < TRACED_SAMPLES:
-        raise DataError(
-            f"The search loader's first batch must hold at least {TRACED_SAMPLES} samples. "
-            f"Got {task.samples(batch)}. Use a larger batch size."
-        )
-    inputs = task.inputs(batch)
-    cut: tuple[Any, ...] = map_tensors(lambda x: x[:TRACED_SAMPLES].cpu(), inputs)
-    return cut
+    inputs: Inputs = map_tensors(lambda x: x.cpu(), task.trace_inputs(TRACED_SAMPLES))
+    return inputs

@@ -18,6 +18,7 @@ from autoprune.core.progress import Progress
 from autoprune.cost.model import CostModel
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.shared import shared_database
+from autoprune.surgery.nested import Inputs
 from autoprune.surgery.plan import Plan
 
 MARGIN = 0.1  # of a limit on latency that is left free at most; else the error of the fit
@@ -56,15 +57,13 @@ class Pricing:
         return {str(one.meter.target): one.saved() for one in self.latencies}
 
 
-def priced(
-    request: Request, plan: Plan, inputs: Sequence[Any], saved: Mapping[str, Any]
-) -> Pricing:
+def priced(request: Request, plan: Plan, inputs: Inputs, saved: Mapping[str, Any]) -> Pricing:
     """Return what is feasible; with limits on latency, measure what prices it first.
 
     Args:
         request: The request.
         plan: The plan.
-        inputs: Positional arguments of one forward.
+        inputs: Arguments of one forward.
         saved: What an earlier session of the run saved; empty if there was none.
 
     Raises:

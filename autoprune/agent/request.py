@@ -87,6 +87,7 @@ class Request:
             "model": model_fp,
             "data": data_fp,
             "task": self.task.name,
+            "task_settings": dict(self.task.settings) or None,
             "budget": self.budget.to_dict(),
             "space": self.space.model_dump(mode="json", by_alias=True),
             "trials": self.trials,

@@ -1,11 +1,10 @@
 """The last look at a winner: written aside, reloaded, compared, and only then called a result."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import torch
 from torch import nn
@@ -24,6 +23,7 @@ from autoprune.cost.count import count_costs
 from autoprune.errors import VerificationError
 from autoprune.surgery.compare import difference, outputs, randomised
 from autoprune.surgery.ids import Ids
+from autoprune.surgery.nested import Inputs
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.sparse import kept_at_zero
 from autoprune.surgery.verify import (
@@ -41,7 +41,7 @@ class Winner:
         pruned: The recovered model, on the CPU.
         plan: The dense model's plan.
         atoms: Atoms that were removed, by unit.
-        inputs: Positional arguments of one forward.
+        inputs: Arguments of one forward.
         constructor: What builds the dense architecture, if it is known.
         latency: Milliseconds of one forward, by target, as they were measured.
     """
@@ -50,7 +50,7 @@ class Winner:
     pruned: nn.Module
     plan: Plan
     atoms: Mapping[str, Ids]
-    inputs: Sequence[Any]
+    inputs: Inputs
     constructor: Constructor | None
     latency: Mapping[str, float] = field(default_factory=dict)
 

@@ -140,9 +140,8 @@ def _given(
     from autoprune.core.numbers import parse_duration, parse_share
     from autoprune.core.target import Target
     from autoprune.cost.latency.runtimes import check_measurable
-    from autoprune.execution.build import build_model, load_data
+    from autoprune.execution.build import build_model, build_task
     from autoprune.execution.config import load_search_file
-    from autoprune.tasks import create_task
 
     options = {"error": parse_share(error, "--error"), "limit": parse_duration(limit, "--limit")}
     settings = load_search_file(file)
@@ -151,7 +150,7 @@ def _given(
         check_measurable(target)
     model = build_model(settings)
     with naming_keys(settings.path):
-        inputs = example_inputs(create_task(settings.task, load_data(settings)))
+        inputs = example_inputs(build_task(settings))
     return {
         **{"model": model, "inputs": inputs, "targets": wanted, **options},
         **{"space": settings.reference(settings.space), "seed": settings.seed},

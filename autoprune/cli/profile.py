@@ -91,15 +91,14 @@ def _profile(
     database: str | None,
 ) -> "Sensitivity":
     from autoprune import profile_api
-    from autoprune.execution.build import build_model, load_data
+    from autoprune.execution.build import build_model, build_task
     from autoprune.reporting.progress import progress_for
-    from autoprune.tasks import create_task
 
     model = build_model(settings)
     with naming_keys(settings.path), progress_for() as progress:
         return profile_api.profile(
             model,
-            task=create_task(settings.task, load_data(settings)),
+            task=build_task(settings),
             space=settings.reference(settings.space),
             samples=samples,
             levels=levels.value,

@@ -149,15 +149,14 @@ def search(
 
 def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchResult | FrontResult":
     from autoprune import api
-    from autoprune.execution.build import build_model, constructor_of, load_data, load_recover
+    from autoprune.execution.build import build_model, build_task, constructor_of, load_recover
     from autoprune.reporting.progress import progress_for
-    from autoprune.tasks import create_task
 
     model, recover = build_model(settings), load_recover(settings)
     limits = limits_of(settings)
     key = next((name for name in ("pareto", "max_drop") if name in limits), "budget")
     with naming_keys(settings.path, key), progress_for(quiet=quiet) as progress:
-        task = create_task(settings.task, load_data(settings))
+        task = build_task(settings)
         found: SearchResult | FrontResult = api.search(
             model,
             task=task,

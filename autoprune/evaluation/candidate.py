@@ -106,7 +106,7 @@ class Candidate:
         self._train(steps)
         self._reading = self._reading or self.split.reading()
         measured = self.split.extend(self._reading, self.training.kept, share)
-        self.sample_forwards += self.share * measured
+        self.sample_forwards += self.split.forwards * self.share * measured
         return self._reading
 
     def _best(self, early_stop: EarlyStop, steps: int, share: float) -> Reading:

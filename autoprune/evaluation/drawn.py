@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoprune.core.probing import Probing
-from autoprune.evaluation.chunks import chunks
 from autoprune.evaluation.measure import to_device
 from autoprune.evaluation.randomness import isolated
+from autoprune.surgery.nested import Inputs
 from autoprune.tasks import Split, Task
+from autoprune.tasks.chunks import chunks
 
 CHUNK = 32  # samples that one loss is taken on: the spread of those tells the noise
 
@@ -18,7 +19,7 @@ class Batch:
     """A batch as it was drawn, what the model gets of it, and how many samples it has."""
 
     content: Any
-    inputs: tuple[Any, ...]
+    inputs: Inputs
     samples: int
 
 

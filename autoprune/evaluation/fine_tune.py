@@ -17,7 +17,7 @@ from autoprune.evaluation.measure import to_device
 from autoprune.evaluation.randomness import Randomness, restore, to_dict
 from autoprune.evaluation.train_batches import TrainBatches
 from autoprune.evaluation.updates import Updates
-from autoprune.surgery.nested import call, map_tensors
+from autoprune.surgery.nested import map_tensors
 from autoprune.tasks import Task
 
 After = Callable[[int, float], None]
@@ -171,7 +171,7 @@ class FineTuning:
         self.done += 1
 
     def _loss(self, batch: Any) -> torch.Tensor:
-        forward = partial(call, self._model, self._task.inputs(batch))
+        forward = partial(self._task.outputs, self._model, batch)
         if self._distillation is None:
             return self._task.loss(self._updates.outputs(forward), batch)
         with self._distillation.watching(self._model):

@@ -10,7 +10,6 @@ from torch import nn
 
 from autoprune.core.policy import Policy
 from autoprune.core.structure import split_method
-from autoprune.evaluation.chunks import chunks
 from autoprune.evaluation.measure import to_device
 from autoprune.evaluation.totals import Totals
 from autoprune.methods import Method, find_method
@@ -18,10 +17,10 @@ from autoprune.methods.base import Tensors
 from autoprune.space.schema import kept_atoms
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import call
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import state_tensors
 from autoprune.tasks import Task
+from autoprune.tasks.chunks import chunks
 
 
 class Importance:
@@ -115,7 +114,7 @@ def _by_chunk(methods: Mapping[str, Method], samples: int) -> dict[int, dict[str
 def _gradients(model: nn.Module, task: Task, batch: object) -> Tensors:
     named = {n: p for n, p in model.named_parameters() if p.is_floating_point()}
     with evaluating(model), _unfrozen(named.values()), torch.enable_grad():
-        loss = task.loss(call(model, task.inputs(batch)), batch)
+        loss = task.loss(task.outputs(model, batch), batch)
         grads = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {n: g for n, g in zip(named, grads, strict=True) if g is not None}
 

@@ -15,7 +15,7 @@ from autoprune.errors import CandidateError
 from autoprune.evaluation.divergence import divergence
 from autoprune.evaluation.parts import parts_of
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import call, map_tensors
+from autoprune.surgery.nested import map_tensors
 from autoprune.tasks import Split, Task, need_logits
 
 
@@ -139,5 +139,5 @@ def measure(model: nn.Module, task: Task, split: Split, device: str) -> Measurem
     with evaluating(model), torch.no_grad():
         for raw in task.batches(split):
             batch = to_device(raw, device)
-            reading.add(call(model, task.inputs(batch)), batch)
+            reading.add(task.outputs(model, batch), batch)
     return reading.found()

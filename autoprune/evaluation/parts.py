@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from autoprune.evaluation.chunks import chunks
+from autoprune.tasks.chunks import chunks
 
 LEAST_SAMPLES = 8  # of a part
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import nn
@@ -106,13 +105,17 @@ class Prefix:
         raise MismatchError("The model's forward calls other modules than when it was traced.")
 
 
-def run_after(model: nn.Module, inputs: Inputs, outputs: Outputs) -> object:
-    """Return what a model gives, with ``outputs`` in place of what they were recorded of.
+def run_after(model: nn.Module, run: Callable[[], object], outputs: Outputs) -> object:
+    """Return what ``run`` gives, with ``outputs`` in place of what they were recorded of.
+
+    Args:
+        model: The model that it runs, once.
+        run: Runs it.
+        outputs: What was recorded; may be empty.
 
     Raises:
-        MismatchError: If it does not call what they were recorded of.
+        MismatchError: If the model does not call what they were recorded of.
     """
-    run = partial(call, model, inputs)
     if not outputs:
         return run()
     with replayed(model, outputs):

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.recalibrate import averaging, norms_of
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import map_tensors, tensors_in
+from autoprune.surgery.nested import tensors_in
 from autoprune.surgery.units import inside
+from autoprune.tasks.chunks import first_samples
 
 PROBE_VERSION = 1
 TOGETHER = 8  # models that are held at once
@@ -62,9 +64,9 @@ class Prober:
         self._train, self._search = drawn(self._task, probing, self._seed, scorer.device)
         self.samples = sum(batch.samples for batch in self._search)
         first = self._search[0]
-        few = map_tensors(lambda x: x[:TRACED], first.inputs)
         traced = min(TRACED, first.samples)
-        order = order_of(scorer.model, few)
+        few = first_samples(first.content, first.samples, traced)
+        order = order_of(scorer.model, self._task.inputs(few))
         # Fused layers have no formula, but the cost model, which takes them apart, counts them.
         self.order = replace(order, macs=max(order.macs, traced * scorer.cost.dense.macs))
         self._prefix = Prefix(
@@ -72,7 +74,7 @@ class Prober:
             self.order,
             [(batch.inputs, batch.samples) for batch in (*self._train, *self._search)],
             traced,
-            limit,
+            limit if self._task.forwards == 1 else 0,
         )
         self._alone, self._checked = set[str](), set[str]()  # units that share nothing; that may
         dense = UnderProbe(Policy({}), 1.0, scorer.model, self._task.metric())
@@ -197,8 +199,9 @@ class Prober:
     def _run(self, one: UnderProbe, batch: Batch, outputs: Outputs) -> Any:
         assert one.model is not None
         torch.manual_seed(self._seed)  # a forward may draw: what it draws depends on no other
-        one.cost += batch.samples * max(one.share - self._prefix.share(outputs), 0.0)
-        return run_after(one.model, batch.inputs, outputs)
+        spared = self._prefix.share(outputs)
+        one.cost += batch.samples * max(self._task.forwards * one.share - spared, 0.0)
+        return run_after(one.model, partial(self._task.outputs, one.model, batch.content), outputs)
 
     def _found(self, one: UnderProbe, recorded: float, seconds: float) -> Probed:
         spent = Probed(

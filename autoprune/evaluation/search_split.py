@@ -13,7 +13,6 @@ from autoprune.core.stages import MOST_VALUES
 from autoprune.evaluation.measure import Reading, to_device
 from autoprune.evaluation.randomness import isolated
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import call
 from autoprune.tasks import Task, need_logits
 
 
@@ -36,6 +35,11 @@ class SearchSplit:
     ) -> None:
         self._task, self._dense, self._score_by = task, dense, score_by
         self._seed, self._device = seed, device
+
+    @property
+    def forwards(self) -> int:
+        """Forwards of a model that measuring takes."""
+        return self._task.forwards
 
     def reading(self) -> Reading:
         """Return a reading that holds nothing yet."""
@@ -60,7 +64,7 @@ class SearchSplit:
 
     def _add(self, reading: Reading, model: nn.Module, batch: Any) -> int:
         dense = self._logits[reading.batches] if self._score_by == "kl" else None
-        reading.add(call(model, self._task.inputs(batch)), batch, dense)
+        reading.add(self._task.outputs(model, batch), batch, dense)
         return self._task.samples(batch)
 
     def _isolated(self) -> Any:
@@ -98,6 +102,6 @@ class SearchSplit:
         found = []
         with self._isolated(), evaluating(self._dense), torch.no_grad():
             for raw in self._task.batches("search"):
-                outputs = call(self._dense, self._task.inputs(to_device(raw, self._device)))
+                outputs = self._task.outputs(self._dense, to_device(raw, self._device))
                 found.append(task.logits(outputs).cpu())
         return found

@@ -8,11 +8,13 @@ from autoprune.artifacts.constructor import Constructor
 from autoprune.core.imports import is_target, load_object, parse_target
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.user_code import user_code
-from autoprune.errors import CheckpointError, DataError
+from autoprune.errors import CheckpointError, ConfigError, DataError
 from autoprune.execution.config import SearchFile
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from autoprune.tasks import Task
 
 
 def constructor_of(file: SearchFile) -> Constructor:
@@ -45,6 +47,29 @@ def load_data(file: SearchFile) -> object:
         DataError: If it cannot be imported or raises.
     """
     return _call(file, file.data.target, file.data.args, "data", DataError)
+
+
+def build_task(file: SearchFile) -> "Task":
+    """Return the task over the user's data.
+
+    Settings that are functions, which a task names in ``functions``, are import strings.
+
+    Raises:
+        ConfigError: If there is no such task, or it does not take these settings.
+        DataError: If the data cannot be loaded, or lacks a split.
+    """
+    from autoprune.tasks.base import TASKS, make_task
+
+    target, args, what = file.task.target, dict(file.task.args), f"{file.path}: task"
+    if is_target(target):
+        make = load_object(target, base=file.base, what=what, error=ConfigError)
+    else:
+        make = TASKS.get(target)
+    for key in getattr(make, "functions", ()):
+        if isinstance(args.get(key), str):
+            own = f"{what}.args.{key}"
+            args[key] = load_object(args[key], base=file.base, what=own, error=ConfigError)
+    return make_task(make, target, load_data(file), args)
 
 
 def load_recover(file: SearchFile) -> RecoverFunction | None:

@@ -35,8 +35,8 @@ def _spelled_out(given: Any) -> Any:
     if isinstance(given, Mapping | Call):
         return given
     raise ValueError(
-        "the keys 'model' and 'data' must be 'FILE.py:NAME', 'MODULE:NAME', or a mapping with "
-        f"'target' and 'args'. Got {given!r}."
+        "the keys 'model', 'data' and 'task' must be 'FILE.py:NAME', 'MODULE:NAME' (or a task's "
+        f"name), or a mapping with 'target' and 'args'. Got {given!r}."
     )
 
 
@@ -83,7 +83,8 @@ class SearchFile(BaseModel):
         model: Function that returns the dense architecture: ``FILE.py:NAME`` or ``MODULE:NAME``.
         checkpoint: Weights for it: a path, or an import string of a function that returns one.
         data: Function that returns the loaders of the task.
-        task: Name of the task.
+        task: Name of the task, or import string of a class of your own; with settings a mapping
+            of ``target`` and ``args``.
         budget: Limit by cost.
         space: Shipped search space, or ``file:./mine.yaml``.
         trials: Evaluations of the search at most; a limit on latency may take some more.
@@ -118,7 +119,7 @@ class SearchFile(BaseModel):
     data: Annotated[Call, BeforeValidator(_spelled_out)]
     budget: Annotated[Budget, BeforeValidator(_limits)] | None = None
     checkpoint: str | None = None
-    task: str = "classification"
+    task: Annotated[Call, BeforeValidator(_spelled_out)] = Call(target="classification")
     space: str = "default"
     trials: Annotated[int, Field(ge=1, strict=True)] = 40
     timeout: Annotated[float, BeforeValidator(parse_timeout)] | None = None

@@ -1,12 +1,15 @@
 """What a task is, and the registry of them."""
 
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
+from torch import nn
 
 from autoprune.core.registry import Registry
 from autoprune.errors import ConfigError
+from autoprune.surgery.nested import Inputs
 
 Split = Literal["train", "search", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -25,7 +28,7 @@ class Metric(Protocol):
     """Gathers a metric over the batches of a split; higher is better."""
 
     def update(self, outputs: Any, batch: Any) -> None:
-        """Take in one batch."""
+        """Take in what `Task.outputs` gave of one batch."""
         ...
 
     def compute(self) -> float:
@@ -34,7 +37,7 @@ class Metric(Protocol):
 
 
 class Task(Protocol):
-    """Data, loss and metric of one kind of problem.
+    """Data, loss and metric of one kind of problem; `LoadedTask` has most of it.
 
     Splits: ``train`` for fine-tuning and calibration, ``search`` for scores, ``test`` for one
     measurement at the end. No sample is in two of them.
@@ -42,10 +45,17 @@ class Task(Protocol):
     Attributes:
         name: Registered name.
         metric_name: Name of the metric, for people.
+        forwards: Forwards of the model that `outputs` takes of a model in eval mode.
     """
 
     name: str
     metric_name: str
+    forwards: int
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What changes loss or metric, as plain JSON types; scores of others are kept apart."""
+        ...
 
     def batches(self, split: Split) -> Iterator[Any]:
         """Yield the batches of one pass, checked.
@@ -59,12 +69,24 @@ class Task(Protocol):
         """Return the user's own loader of a split, to seed its shuffling."""
         ...
 
-    def inputs(self, batch: Any) -> tuple[Any, ...]:
-        """Return the positional arguments of the model's forward."""
+    def trace_inputs(self, samples: int) -> Inputs:
+        """Return the arguments of one forward of the first search samples.
+
+        Raises:
+            DataError: If the first batch is smaller than that.
+        """
+        ...
+
+    def inputs(self, batch: Any) -> Inputs:
+        """Return the arguments of the model's forward in eval mode."""
         ...
 
     def samples(self, batch: Any) -> int:
         """Return the number of samples in a batch."""
+        ...
+
+    def outputs(self, model: nn.Module, batch: Any) -> Any:
+        """Run the model, in the mode it is in, and return what loss and metric look at."""
         ...
 
     def loss(self, outputs: Any, batch: Any) -> torch.Tensor:
@@ -79,7 +101,7 @@ class Task(Protocol):
         ...
 
     def check_outputs(self, outputs: Any, batch: Any) -> None:
-        """Raise `DataError` if the model's outputs do not fit the task or the targets."""
+        """Raise `DataError` if what the model gives does not fit the task or the targets."""
         ...
 
 
@@ -111,14 +133,40 @@ def need_logits(task: Task, why: str) -> HasLogits:
     return task
 
 
-TASKS: Registry[Callable[[Any], Task]] = Registry("task")
+TASKS: Registry[Callable[..., Task]] = Registry(
+    "task", group="autoprune.tasks", form=("batches", "outputs", "loss", "metric")
+)
 
 
-def create_task(name: str, data: Any) -> Task:
+def create_task(name: str, data: Any, **settings: Any) -> Task:
     """Return the task called ``name`` over what the user's data function returned.
 
+    Args:
+        name: A registered name.
+        data: The splits.
+        settings: What the task takes besides.
+
     Raises:
-        ConfigError: If there is no such task.
+        ConfigError: If there is no such task, or it does not take these settings.
         DataError: If the data lacks a split.
     """
-    return TASKS.get(name)(data)
+    return make_task(TASKS.get(name), name, data, settings)
+
+
+def make_task(
+    make: Callable[..., Task], name: str, data: Any, settings: Mapping[str, Any]
+) -> Task:
+    """Return what a task's class makes of data and settings.
+
+    Raises:
+        ConfigError: If it does not take these settings.
+        DataError: If the data lacks a split.
+    """
+    signature = inspect.signature(make)
+    try:
+        signature.bind(data, **settings)
+    except TypeError as err:
+        known = [*signature.parameters][1:]
+        takes = f"Allowed are: {', '.join(known)}." if known else "It takes no settings."
+        raise ConfigError(f"The task {name!r} cannot be set up so: {err}. {takes}") from err
+    return make(data, **settings)

@@ -1,6 +1,5 @@
 """Single-label classification: cross-entropy and top-1 accuracy."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,7 +8,7 @@ from torchmetrics.aggregation import MeanMetric
 
 from autoprune.errors import DataError
 from autoprune.tasks.base import TASKS, Split
-from autoprune.tasks.splits import check_splits, iterate
+from autoprune.tasks.loaded import LoadedTask, described
 
 
 class Top1:
@@ -28,7 +27,7 @@ class Top1:
         return float(self._mean.compute())
 
 
-class Classification:
+class Classification(LoadedTask):
     """Images with one class each.
 
     Args:
@@ -42,26 +41,9 @@ class Classification:
     name = "classification"
     metric_name = "top-1"
 
-    def __init__(self, data: Any) -> None:
-        self._loaders = check_splits(data)
-
-    def loader(self, split: Split) -> Any:
-        """Return the user's loader; see `Task.loader`."""
-        return self._loaders[split]
-
-    def batches(self, split: Split) -> Iterator[Any]:
-        """Yield checked ``(images, classes)``; see `Task.batches`."""
-        for batch in iterate(self._loaders[split], split):
-            _check_batch(batch, split)
-            yield batch
-
-    def inputs(self, batch: Any) -> tuple[Any, ...]:
-        """Return the images; see `Task.inputs`."""
-        return (batch[0],)
-
-    def samples(self, batch: Any) -> int:
-        """Return the number of classes given; see `Task.samples`."""
-        return int(batch[1].shape[0])
+    def check_batch(self, batch: Any, split: Split) -> None:
+        """Raise `DataError` unless it holds images and classes."""
+        _check_batch(batch, split)
 
     def loss(self, outputs: Any, batch: Any) -> torch.Tensor:
         """Return the mean cross-entropy; see `Task.loss`.
@@ -106,7 +88,7 @@ class Classification:
 def _check_batch(batch: Any, split: Split) -> None:
     want = "(images, classes): float images [samples, ...] and integer classes [samples]"
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        raise DataError(f"The {split} loader must yield {want}. Got {_describe(batch)}.")
+        raise DataError(f"The {split} loader must yield {want}. Got {described(batch)}.")
     images, targets = batch
     fits = (
         isinstance(images, torch.Tensor)
@@ -118,15 +100,7 @@ def _check_batch(batch: Any, split: Split) -> None:
         and len(images) == len(targets) > 0
     )
     if not fits:
-        raise DataError(f"The {split} loader must yield {want}. Got {_describe(batch)}.")
-
-
-def _describe(batch: Any) -> str:
-    if isinstance(batch, torch.Tensor):
-        return f"{str(batch.dtype).removeprefix('torch.')} {list(batch.shape)}"
-    if isinstance(batch, (tuple, list)):
-        return f"({', '.join(_describe(part) for part in batch)})"
-    return type(batch).__name__
+        raise DataError(f"The {split} loader must yield {want}. Got {described(batch)}.")
 
 
 TASKS.add("classification", Classification)

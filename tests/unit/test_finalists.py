@@ -261,10 +261,12 @@ def test_distillation_is_for_finalists_alone(evaluations: Evaluations) -> None:
 
 def test_a_task_without_logits_cannot_be_distilled(net: nn.Module, task: Classification) -> None:
     class Bare:
-        name, metric_name = "bare", "none"
+        name, metric_name, forwards = "bare", "none", 1
+        settings = task.settings
         batches, loader, inputs = task.batches, task.loader, task.inputs
         samples, loss, metric = task.samples, task.loss, task.metric
-        check_outputs = task.check_outputs
+        check_outputs, outputs = task.check_outputs, task.outputs
+        trace_inputs = task.trace_inputs
 
     recovery = Recovery(distill=1.0)
     with pytest.raises(ConfigError, match=r"recovery.distill compares.*'bare'.*logits"):

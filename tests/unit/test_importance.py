@@ -11,12 +11,12 @@ from torch import nn
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.registry import Registry
 from autoprune.errors import ConfigError
-from autoprune.evaluation.chunks import chunks
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.methods import Criterion, ElementCriterion, method, method_names
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
+from autoprune.tasks.chunks import chunks
 
 
 @pytest.mark.parametrize(

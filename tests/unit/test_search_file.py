@@ -31,7 +31,7 @@ def search_file(folder: Path, text: str = SMALL, **files: str) -> SearchFile:
 def test_a_short_file_has_the_documented_defaults(tmp_path: Path) -> None:
     file = search_file(tmp_path)
     assert file.budget == Budget.parse("macs=50%")
-    assert (file.task, file.space, file.runner) == ("classification", "default", "local")
+    assert (file.task.target, file.space, file.runner) == ("classification", "default", "local")
     assert (file.trials, file.timeout, file.seed) == (40, None, 0)
     assert (file.out, file.checkpoint) == (Path("runs/autoprune"), None)
     assert file.base == tmp_path

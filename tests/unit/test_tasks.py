@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 
 from autoprune.core.registry import Registry
 from autoprune.errors import ConfigError, DataError
+from autoprune.surgery.nested import tensors_in
 from autoprune.tasks import TASKS, Classification, create_task
 from autoprune.tasks.base import Split
 from autoprune.tasks.splits import check_separate
@@ -109,7 +110,7 @@ def test_every_admitted_form_has_a_loss_and_a_metric(dtype: torch.dtype, kind: A
     torch.testing.assert_close(loss, cross_entropy(outputs, CLASSES))
     metric.update(outputs, batch)
     assert metric.compute() == 0.75
-    assert (task.samples(batch), task.inputs(batch)[0].shape) == (4, (4, 1, 2, 2))
+    assert (task.samples(batch), next(tensors_in(task.inputs(batch))).shape) == (4, (4, 1, 2, 2))
 
 
 def test_the_metric_weighs_samples_not_batches() -> None:

@@ -28,6 +28,20 @@ def chunks(batch: Any, samples: int, size: int) -> list[Any]:
         return [batch]
 
 
+def first_samples(batch: Any, samples: int, count: int) -> Any:
+    """Return the first ``count`` of the samples of a batch, or all of one that cannot be cut.
+
+    Args:
+        batch: What a loader yields.
+        samples: Samples in it, at least ``count``.
+        count: Samples wanted.
+    """
+    try:
+        return _part(batch, samples, slice(count))
+    except _Whole:
+        return batch
+
+
 class _Whole(Exception):
     """Part of a batch that belongs to all of its samples."""
 
