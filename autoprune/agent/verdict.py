@@ -19,7 +19,7 @@ from autoprune.artifacts.result import Checks
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.core.budget import Budget
 from autoprune.core.costs import Costs, cost_text
-from autoprune.cost.count import count_costs
+from autoprune.cost.count import costs_of_cut, count_costs
 from autoprune.errors import VerificationError
 from autoprune.surgery.compare import difference, outputs, randomised
 from autoprune.surgery.ids import Ids
@@ -89,7 +89,10 @@ def judge(
 
 
 def _counted(winner: Winner, file: Path) -> Costs:
-    counted = count_costs(winner.pruned, winner.inputs, winner.plan.batch)
+    if winner.plan.by_value:
+        counted = costs_of_cut(winner.pruned, winner.dense, winner.plan, winner.atoms)
+    else:
+        counted = count_costs(winner.pruned, winner.inputs, winner.plan.batch)
     return replace(counted, size=file.stat().st_size, latency=winner.latency)
 
 

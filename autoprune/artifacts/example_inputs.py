@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from autoprune.surgery.nested import Inputs, map_tensors
+from autoprune.surgery.nested import Inputs, listed, map_tensors
 
 _LEAST_BATCH = 2  # tracing takes a dimension of size 1 for one that is always 1
 
@@ -26,11 +26,20 @@ class InputSpec(BaseModel):
         return name
 
 
-Specs = tuple[InputSpec, ...] | dict[str, InputSpec]
+class ListSpec(InputSpec):
+    """A list of ``listed`` samples, as detectors take it, each of the shape of the first."""
+
+    listed: int
+
+
+Specs = tuple[ListSpec] | tuple[InputSpec, ...] | dict[str, InputSpec]
 
 
 def specs_of(inputs: Inputs) -> Specs | None:
     """Describe arguments of a forward; None if one of them is anything but a batch."""
+    samples = listed(inputs)
+    if samples:
+        return (ListSpec(**_spec(samples[0]).model_dump(), listed=len(samples)),)
     values = inputs.values() if isinstance(inputs, Mapping) else inputs
     if not all(isinstance(x, torch.Tensor) and x.dim() for x in values):
         return None
@@ -51,6 +60,8 @@ def empty_like(specs: Specs) -> Inputs:
 
     if isinstance(specs, Mapping):
         return {name: zeros(spec) for name, spec in specs.items()}
+    if specs and isinstance(specs[0], ListSpec):
+        return ([zeros(specs[0])] * specs[0].listed,)
     return tuple(map(zeros, specs))
 
 
@@ -60,9 +71,10 @@ def random_like(inputs: Inputs) -> Inputs:
     Floating-point values lie between 0 and 1, others are 0 or 1. Single samples become two.
     """
     rng = torch.Generator().manual_seed(0)
+    least = 0 if listed(inputs) else _LEAST_BATCH
 
     def draw(x: torch.Tensor) -> torch.Tensor:
-        shape = (max(x.shape[0], _LEAST_BATCH), *x.shape[1:]) if x.dim() else ()
+        shape = (max(x.shape[0], least), *x.shape[1:]) if x.dim() else ()
         if x.is_floating_point():
             return torch.rand(shape, generator=rng, dtype=x.dtype)
         return torch.randint(2, shape, generator=rng).to(x.dtype)
@@ -72,7 +84,13 @@ def random_like(inputs: Inputs) -> Inputs:
 
 
 def other_batches(inputs: Inputs) -> Sequence[Inputs]:
-    """Return ``inputs``, a single sample of them, and a batch that is larger by one."""
+    """Return ``inputs``, a single sample of them, and a batch that is larger by one.
+
+    Where a model takes a list of samples, it is those of the first one's size, one at a time.
+    """
+    samples = listed(inputs)
+    if samples is not None:
+        return [([x],) for x in samples if x.shape == samples[0].shape]
 
     def larger(x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x, x[:1]])

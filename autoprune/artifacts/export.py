@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 import autoprune
+from autoprune.artifacts.detections import gap
 from autoprune.artifacts.example_inputs import Specs, other_batches, specs_of
 from autoprune.artifacts.export_formats import (
     Format,
@@ -17,7 +18,7 @@ from autoprune.artifacts.export_formats import (
 )
 from autoprune.artifacts.files import sha256_of
 from autoprune.formats.fold import BatchNorms
-from autoprune.surgery.compare import difference, outputs
+from autoprune.surgery.compare import outputs
 from autoprune.surgery.nested import Inputs
 
 TOLERANCE = 1e-3
@@ -88,7 +89,7 @@ def export_model(
         written = write_onnx(model, inputs, path, opset, metadata)
     else:
         written = write_program(model, inputs, path, metadata)
-    gaps = [difference(run_file(path, x), outputs(model, x)) for x in other_batches(inputs)]
+    gaps = [gap(run_file(path, x), outputs(model, x)) for x in other_batches(inputs)]
     return described(format, path, max(gaps), inputs, written)
 
 

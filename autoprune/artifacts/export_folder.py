@@ -12,6 +12,7 @@ from torch import nn
 
 from autoprune.artifacts.architecture import PLAN, WEIGHTS, Architecture, load, what_builds
 from autoprune.artifacts.constructor import Constructor
+from autoprune.artifacts.detections import gap
 from autoprune.artifacts.example_inputs import empty_like, other_batches, random_like
 from autoprune.artifacts.export import TOLERANCE, Exported, described, export_model
 from autoprune.artifacts.export_formats import FILES, Format
@@ -28,7 +29,7 @@ from autoprune.errors import (
     OutputError,
     VerificationError,
 )
-from autoprune.surgery.compare import difference, outputs
+from autoprune.surgery.compare import outputs
 from autoprune.surgery.nested import Inputs, describe
 
 Model = nn.Module | Callable[[], nn.Module] | None
@@ -117,7 +118,7 @@ def _copy(
         raw = raw | {"target": moved["target"]}  # the sum stays the one of the search
     architecture.model_copy(update={"constructor": raw}).write(aside)
     again = load(aside, builds)
-    gaps = [difference(outputs(again, x), outputs(pruned, x)) for x in other_batches(inputs)]
+    gaps = [gap(outputs(again, x), outputs(pruned, x)) for x in other_batches(inputs)]
     return described("safetensors", aside / WEIGHTS, max(gaps), inputs)
 
 

@@ -8,8 +8,9 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 
 from autoprune.formats.fold import BatchNorms, count_batch_norms, fold_batch_norms
+from autoprune.formats.suppression import without_branches
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import Inputs, map_tensors
+from autoprune.surgery.nested import Inputs, listed, map_tensors, one_of
 
 
 class Program(NamedTuple):
@@ -22,6 +23,8 @@ class Program(NamedTuple):
 def capture(model: nn.Module, inputs: Inputs) -> Program:
     """Return the model in eval mode as a program whose batch size is free; it stays as it is.
 
+    Of a model that takes a list of images, a detector, the program takes one of their size.
+
     Args:
         model: A model on the CPU.
         inputs: Positional arguments of one forward, or keyword arguments; at least 2 samples.
@@ -29,7 +32,8 @@ def capture(model: nn.Module, inputs: Inputs) -> Program:
     Raises:
         Exception: Whatever PyTorch raises for what it cannot export.
     """
-    with evaluating(model), torch.no_grad():
+    inputs = one_of(inputs)
+    with evaluating(model), torch.no_grad(), without_branches():
         exported = _export(model, inputs)
     graph = exported.module()
     before = count_batch_norms(graph)
@@ -44,7 +48,9 @@ def capture(model: nn.Module, inputs: Inputs) -> Program:
 
 
 def _export(model: nn.Module, inputs: Inputs) -> ExportedProgram:
-    shapes = _free_batch(inputs if isinstance(inputs, Mapping) else tuple(inputs))
+    shapes = None
+    if listed(inputs) is None:
+        shapes = _free_batch(inputs if isinstance(inputs, Mapping) else tuple(inputs))
     args: tuple[Any, ...] = () if isinstance(inputs, Mapping) else tuple(inputs)
     kwargs = dict(inputs) if isinstance(inputs, Mapping) else None
     try:

@@ -47,6 +47,20 @@ def arguments(inputs: Any) -> Inputs:
     return inputs if isinstance(inputs, Sequence | Mapping) else (inputs,)
 
 
+def listed(inputs: Inputs) -> list[torch.Tensor] | None:
+    """Return the samples of a forward that takes a list of them, as detectors do; else None."""
+    if isinstance(inputs, Mapping) or not inputs or not isinstance(inputs[0], list):
+        return None
+    first: list[torch.Tensor] = inputs[0]
+    return first if len(inputs) == 1 and all(isinstance(x, torch.Tensor) for x in first) else None
+
+
+def one_of(inputs: Inputs) -> Inputs:
+    """Return the inputs with one sample where a forward takes a list of them, else as they are."""
+    samples = listed(inputs)
+    return inputs if samples is None else ([samples[0]],)
+
+
 def call(model: Callable[..., Any], inputs: Inputs) -> Any:
     """Return ``model(*inputs)``, or ``model(**inputs)`` for a mapping."""
     return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)

@@ -125,9 +125,9 @@ class Plan:
         uncounted: Ops that compute, but whose multiply-adds nobody counts: ``terms`` are a lower
             bound where there are any.
         rejected: Reason by unit for those that failed verification and are not in ``units``.
+        by_value: Whether sizes of tensors depend on values, as after non-maximum suppression.
         witnesses: Layers whose outputs no unit changes in form, to be compared in place of the
-            model's outputs; only where the number of those depends on values, as after
-            non-maximum suppression.
+            model's outputs; only ``by_value``.
         training: Modules whose training flag opens paths (auxiliary heads) that were traced too.
         notes: What a user should know about the trace.
         weights: Units of single weights, which are set to zero and not cut, by name.
@@ -142,6 +142,7 @@ class Plan:
     activations: tuple[Activation, ...] = ()
     uncounted: tuple[str, ...] = ()
     rejected: Mapping[str, str] = field(default_factory=dict)
+    by_value: bool = False
     witnesses: tuple[str, ...] = ()
     training: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

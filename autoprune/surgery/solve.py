@@ -56,6 +56,7 @@ def solve(
         batch=batch,
         activations=activations(records, owners, blocks),
         uncounted=tuple(sorted(first.uncounted)),
+        by_value=first.by_value,
         witnesses=_witnesses(first, owners) if first.by_value else (),
         training=first.training,
         notes=(BRANCHES,) if first.branches else (),

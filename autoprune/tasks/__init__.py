@@ -10,11 +10,15 @@ from autoprune.tasks.base import (
     need_logits,
 )
 from autoprune.tasks.classification import Classification
+from autoprune.tasks.detection import Detection
+from autoprune.tasks.loaded import LoadedTask
 
 __all__ = [
     "TASKS",
     "Classification",
+    "Detection",
     "HasLogits",
+    "LoadedTask",
     "Metric",
     "Split",
     "Task",

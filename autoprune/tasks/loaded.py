@@ -1,11 +1,12 @@
 """What tasks over the user's loaders have in common."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
+from autoprune.core.function_identity import source_of
 from autoprune.errors import DataError
 from autoprune.surgery.nested import Inputs, call
 from autoprune.tasks.base import Split
@@ -39,6 +40,11 @@ class LoadedTask:
     def settings(self) -> Mapping[str, Any]:
         """What changes loss or metric; see `Task`."""
         return {}
+
+    @staticmethod
+    def identities(**functions: Callable[..., Any] | None) -> dict[str, str]:
+        """Return what tells functions of the user apart, by name, for `settings`."""
+        return {name: source_of(one) for name, one in functions.items() if one is not None}
 
     def loader(self, split: Split) -> Any:
         """Return the user's loader; see `Task.loader`."""

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 from torch import nn
 
-from autoprune import __version__, api, tasks
+from autoprune import __version__, api
 from autoprune.artifacts.result import Result
 from autoprune.cli.main import main
 from autoprune.core.budget import Budget
 from autoprune.core.pareto import Pareto
 from autoprune.core.progress import Progress
 from autoprune.errors import RunExistsError, VerificationError
+from autoprune.tasks import base
 
 NOISY = """
 import os, subprocess, sys
@@ -105,7 +106,7 @@ class FakeSearch:
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeSearch:
     fake = FakeSearch()
     monkeypatch.setattr(api, "search", fake)
-    monkeypatch.setattr(tasks, "create_task", lambda name, data: (name, data))
+    monkeypatch.setattr(base, "make_task", lambda make, name, data, settings: (name, data))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "code.py").write_text(NOISY)
     (tmp_path / "search.yaml").write_text(SEARCH)

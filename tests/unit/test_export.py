@@ -144,7 +144,7 @@ def test_other_outputs_are_refused_and_nothing_is_left(
     out = tmp_path / "out"
     out.mkdir()
     for module in (export_module, export_folder):
-        monkeypatch.setattr(module, "difference", lambda *_: float("nan"))
+        monkeypatch.setattr(module, "gap", lambda *_: float("nan"))
     with pytest.raises(VerificationError, match=r"differ by nan .*1e-03 is allowed. Nothing was"):
         autoprune.export(run, format, out=out)
     assert files(out) == {}
@@ -240,7 +240,8 @@ def test_a_folder_that_cannot_be_written_is_told(
         ([IMAGES], [((5, 1, 6, 6), "float32")]),
         ({"x": IMAGES.half(), "y": IMAGES.long()}, [((5, 1, 6, 6), "float16"), (..., "int64")]),
         ([IMAGES, 3], None),
-        ([[IMAGES]], None),
+        ([[IMAGES, 3]], None),
+        ([[IMAGES[0], IMAGES[1]]], [((1, 6, 6), "float32")]),
         ([torch.tensor(3.0)], None),
     ],
 )

@@ -1,0 +1,35 @@
+"""Non-maximum suppression in a form that exporters follow."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+_MODULE = "torchvision.ops.boxes"
+
+
+@contextmanager
+def without_branches() -> Iterator[None]:
+    """Let torchvision's detectors suppress boxes without looking at how many there are.
+
+    ``batched_nms`` chooses between two ways of the same result by the number of boxes, which is
+    unknown when a model is exported.
+    """
+    boxes: Any = sys.modules.get(_MODULE)
+    if boxes is None:
+        yield
+        return
+    with patch.object(boxes, "batched_nms", _batched_nms):
+        yield
+
+
+def _batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:
+    """Return the numbers of the boxes that stay, each class for itself: it gets its own place."""
+    most = torch.cat([boxes.flatten(), boxes.new_zeros(1)]).max()
+    moved = boxes + (idxs.to(boxes) * (most + 1))[:, None]
+    kept: Tensor = torch.ops.torchvision.nms(moved, scores, iou_threshold)
+    return kept
