@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from autoprune.prunable_api import prunable as prunable
     from autoprune.reporting.inventory import Inventory as Inventory
     from autoprune.tasks.classification import Classification as Classification
+    from autoprune.tasks.custom import Custom as Custom
     from autoprune.tasks.detection import Detection as Detection
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ _HOMES = {
     "CheckedLatency": "autoprune.agent.latency_check",
     "Choice": "autoprune.core.policy",
     "Classification": "autoprune.tasks.classification",
+    "Custom": "autoprune.tasks.custom",
     "Detection": "autoprune.tasks.detection",
     "Exported": "autoprune.artifacts.export",
     "FrontResult": "autoprune.agent.front",

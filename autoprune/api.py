@@ -14,6 +14,7 @@ from autoprune.agent.result import SearchResult
 from autoprune.agent.run import run_search
 from autoprune.agent.samplers.names import DEFAULT
 from autoprune.agent.tolerance import run_tolerance
+from autoprune.agent.ungraded import without_gradients
 from autoprune.agent.workspace import FRONT_PAGE, REPORT, IfExists
 from autoprune.artifacts.architecture import load as load_folder
 from autoprune.artifacts.constructor import Constructor
@@ -213,7 +214,7 @@ def search(
             model=taken_out(model),
             task=task,
             budget=limits,
-            space=load_space(space) if isinstance(space, str) else space,
+            space=_space_of(task, space),
             trials=trials,
             timeout=timeout,
             seed=seed,
@@ -256,6 +257,11 @@ def _tolerance(
             "several models along a front. Give one of them."
         )
     return Tolerance.parse(max_drop, minimise)
+
+
+def _space_of(task: Task, given: str | SearchSpace) -> SearchSpace:
+    space = load_space(given) if isinstance(given, str) else given
+    return space if task.has_loss else without_gradients(space)
 
 
 def _reported(found: SearchResult) -> SearchResult:

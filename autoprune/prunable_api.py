@@ -1,8 +1,6 @@
 """The public function for people who run an Optuna study or Ray Tune themselves."""
 
-from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import replace
 
 import numpy as np
 from torch import Tensor, nn
@@ -11,6 +9,7 @@ from autoprune.agent.prepare import example_inputs
 from autoprune.agent.projection import Projection
 from autoprune.agent.prunable import Prunable
 from autoprune.agent.tables import allowed
+from autoprune.agent.ungraded import without_gradients
 from autoprune.core.budget import Budget, BudgetLike
 from autoprune.core.fingerprint import check_seed
 from autoprune.core.recovery import Recovery
@@ -18,9 +17,8 @@ from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, ConfigError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.randomness import isolated
-from autoprune.methods import find_method
 from autoprune.space.loader import load_space
-from autoprune.space.schema import SearchSpace, UnitSpace
+from autoprune.space.schema import SearchSpace
 from autoprune.surgery.accept import taken_out
 from autoprune.surgery.discover import discover
 from autoprune.surgery.nested import Inputs, arguments, map_tensors
@@ -64,13 +62,13 @@ def prunable(
             "study of your own does not do. Use autoprune.search, or limit macs, params, size or "
             "memory."
         )
+    if task is None or not task.has_loss:
+        found = without_gradients(found)
     model = copied(taken_out(model)).cpu()
     example = _example(inputs, task)
     with nullcontext() if task is None else isolated(seed, task.loader("train")):
         plan = discover(model, example, np.random.default_rng(seed))
         spaces = allowed(found, plan)
-        if task is None:
-            spaces = _without_gradients(spaces)
         projection = Projection(CostModel(model, plan), spaces, limits)
         methods = {method for one in spaces.values() for method in one.methods}
         batches = Recovery().calibration_batches
@@ -89,22 +87,4 @@ def _example(inputs: Inputs | Tensor | None, task: Task | None) -> Inputs:
             )
         return example_inputs(task)
     found: Inputs = map_tensors(Tensor.cpu, arguments(inputs))
-    return found
-
-
-def _without_gradients(spaces: Mapping[str, UnitSpace]) -> dict[str, UnitSpace]:
-    """Return the spaces with the methods that look at weights alone.
-
-    Raises:
-        ConfigError: If a unit has no such method.
-    """
-    found = {}
-    for unit, space in spaces.items():
-        plain = [m for m in space.methods if not find_method(m).criterion.needs_gradients]
-        if not plain:
-            raise ConfigError(
-                f"All methods of {unit!r} need gradients: {', '.join(space.methods)}. Give a task "
-                "whose data they can be taken on, or allow l1, l2, fpgm or bn_scale."
-            )
-        found[unit] = replace(space, methods=tuple(plain))
     return found

@@ -19,6 +19,7 @@ from autoprune.evaluation.attention import (
     watching,
 )
 from autoprune.evaluation.divergence import divergence
+from autoprune.evaluation.imitation import imitation
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call
 from autoprune.tasks import Task, need_logits
@@ -27,7 +28,7 @@ Run = Callable[[Callable[[], Any]], Any]
 
 
 class Distillation:
-    """Adds to a finalist's loss how far it is from the dense model.
+    """Adds to a loss how far a model is from the dense one; all of it where a task has no loss.
 
     Args:
         dense: The dense model; its modes and weights are left alone.
@@ -69,6 +70,8 @@ class Distillation:
                 task.logits(outputs), task.logits(taught), recovery.distill_temperature
             )
             found = recovery.distill * softened
+        if not self._task.has_loss:
+            found = found + imitation(outputs, taught)
         if recovery.distill_features > 0:
             found = found + recovery.distill_features * self._distance(dense)
         return found

@@ -39,7 +39,7 @@ class FineTuning:
         device: Where the model is.
         after: Called after each step of the optimiser with the number of the step, from 0, and
             its learning rate.
-        teacher: The dense model, where ``recovery`` says to learn from it.
+        teacher: The dense model, where ``recovery`` says to learn from it or the task has no loss.
         randomness: What is drawn from; None for the sources as they are.
 
     Raises:
@@ -61,7 +61,7 @@ class FineTuning:
         self._model, self._task, self._device = model, task, device
         self._steps, self._after, self._randomness = steps, after, randomness
         self._distillation = None
-        if teacher is not None and recovery.distils:
+        if teacher is not None and (recovery.distils or not task.has_loss):
             self._distillation = Distillation(teacher, task, recovery)
         self.done = self.halvings = self.samples = 0
         self._pace = 1.0
@@ -177,7 +177,8 @@ class FineTuning:
         with self._distillation.watching(self._model):
             outputs = self._updates.outputs(forward)
         taught = self._distillation.loss(outputs, batch, self._updates.outputs)
-        return self._task.loss(outputs, batch) + taught
+        own = self._task.loss(outputs, batch) if self._task.has_loss else 0.0
+        return torch.as_tensor(own + taught)
 
     def _get_up(self, value: float) -> None:
         """Go back to a good state, with half the learning rate."""

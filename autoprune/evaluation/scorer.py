@@ -199,6 +199,6 @@ class Scorer:
         powers = {unit: power for unit, power in powers.items() if unit in atoms}
         with isolated(seed_from(self.seed, "shrink"), self.task.loader("train")):
             samples = shrink(
-                dense, self.plan, atoms, powers, self.task, self.recovery, self.device
+                dense, self.plan, atoms, powers, self.task, self.recovery, self.device, self.model
             )
         return dense, samples

@@ -32,6 +32,7 @@ def shrink(
     task: Task,
     recovery: Recovery,
     device: str,
+    teacher: nn.Module | None = None,
 ) -> int:
     """Train a dense model in place, with a proximal step on the given atoms after each step.
 
@@ -44,6 +45,7 @@ def shrink(
         recovery: Steps, strength and schedule, and the settings of the optimiser, whose learning
             rate stays as it starts.
         device: Where the model is.
+        teacher: The dense model as it was, which a task without a loss learns from.
 
     Returns:
         The number of samples used.
@@ -60,7 +62,8 @@ def shrink(
             proximal(unit, gone, parameters, power, amount)
 
     steady = replace(recovery.of_scores(), rate_schedule="constant")
-    return fine_tune(model, task, recovery.shrink_steps, steady, device, after=fade)
+    steps = recovery.shrink_steps
+    return fine_tune(model, task, steps, steady, device, after=fade, teacher=teacher)
 
 
 def growth(recovery: Recovery, step: int) -> float:

@@ -10,12 +10,14 @@ from autoprune.tasks.base import (
     need_logits,
 )
 from autoprune.tasks.classification import Classification
+from autoprune.tasks.custom import Custom
 from autoprune.tasks.detection import Detection
 from autoprune.tasks.loaded import LoadedTask
 
 __all__ = [
     "TASKS",
     "Classification",
+    "Custom",
     "Detection",
     "HasLogits",
     "LoadedTask",

@@ -45,11 +45,17 @@ class Task(Protocol):
     Attributes:
         name: Registered name.
         metric_name: Name of the metric, for people.
+        higher_is_better: Whether the metric is better the higher it is, as it is shown; what
+            `Metric` gives always is.
+        has_loss: Whether `loss` can be trained on. Without it a pruned model learns to give what
+            the dense one gives.
         forwards: Forwards of the model that `outputs` takes of a model in eval mode.
     """
 
     name: str
     metric_name: str
+    higher_is_better: bool
+    has_loss: bool
     forwards: int
 
     @property

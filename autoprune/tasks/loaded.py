@@ -30,6 +30,8 @@ class LoadedTask:
         DataError: If a split is missing or cannot be iterated over again.
     """
 
+    higher_is_better = True
+    has_loss = True
     forwards = 1
     target_key = "labels"
 

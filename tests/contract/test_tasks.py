@@ -1,0 +1,128 @@
+"""What every task promises, by those we have, with models as people have them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.models import detection as detectors
+
+from autoprune.tasks import Classification, Custom, Detection, Task
+from autoprune.testing.tasks import TaskContract
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def splits(make: Any, count: int = 2) -> dict[str, list[Any]]:
+    """Return ``count`` batches for each split, drawn from one generator."""
+    rng = torch.Generator().manual_seed(0)
+    return {split: [make(rng) for _ in range(count)] for split in ("train", "search", "test")}
+
+
+def classifier() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(8, 3),
+    ).eval()  # fmt: skip
+
+
+def classes(rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    return torch.rand(4, 3, 8, 8, generator=rng), torch.randint(3, (4,), generator=rng)
+
+
+def boxes(rng: torch.Generator, side: int = 64) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    """Return two images, one with a box and one without."""
+    images = [torch.rand(3, side, side, generator=rng) for _ in range(2)]
+    some = {"boxes": torch.tensor([[8.0, 8, 40, 48]]), "labels": torch.tensor([1])}
+    none = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    return images, [some, none]
+
+
+class TestClassification(TaskContract):
+    def make(self) -> tuple[Task, nn.Module]:
+        return Classification(splits(classes)), classifier()
+
+
+class TestTorchvisionsDetectors(TaskContract):
+    def make(self) -> tuple[Task, nn.Module]:
+        model = detectors.ssdlite320_mobilenet_v3_large(
+            weights=None, weights_backbone=None, num_classes=2
+        )
+        return Detection(splits(boxes, 1)), model.eval()
+
+
+class TestTwoStageDetectors(TaskContract):
+    def make(self) -> tuple[Task, nn.Module]:
+        model = detectors.fasterrcnn_mobilenet_v3_large_320_fpn(
+            weights=None, weights_backbone=None, num_classes=2, min_size=64, max_size=64
+        )
+        return Detection(splits(boxes, 1), iou=0.5), model.eval()
+
+
+class Corners(nn.Module):
+    """A detector of one box in an image: a score and four corners."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU())
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found: Tensor = self.head(self.body(images).mean((2, 3)))
+        return found
+
+
+def corner_loss(outputs: Tensor, targets: Any) -> Tensor:
+    there = torch.tensor([float(len(one["labels"]) > 0) for one in targets])
+    return nn.functional.binary_cross_entropy_with_logits(outputs[:, 0], there)
+
+
+def corner_boxes(outputs: Tensor) -> list[dict[str, Tensor]]:
+    ends = outputs[:, 1:].abs() + 1
+    both = torch.cat([ends[:, :2], ends[:, :2] + ends[:, 2:]], 1)
+    return [
+        {"boxes": box[None], "scores": score.sigmoid()[None], "labels": torch.ones(1).long()}
+        for box, score in zip(both, outputs[:, 0], strict=True)
+    ]
+
+
+class TestADetectorOfOnesOwn(TaskContract):
+    def make(self) -> tuple[Task, nn.Module]:
+        def stacked(rng: torch.Generator) -> tuple[Tensor, Any]:
+            images, targets = boxes(rng)
+            return torch.stack(images), targets
+
+        task = Detection(splits(stacked), loss=corner_loss, detections=corner_boxes)
+        return task, Corners().eval()
+
+
+def denoiser() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 1, 1)).eval()
+
+
+def images(rng: torch.Generator) -> Tensor:
+    return torch.rand(4, 1, 8, 8, generator=rng)
+
+
+def errors(model: nn.Module, batch: Tensor) -> Tensor:
+    found: Tensor = (model(batch) - batch).square().mean((1, 2, 3))
+    return found
+
+
+class TestAFunctionThatScores(TaskContract):
+    def make(self) -> tuple[Task, nn.Module]:
+        task = Custom(splits(images), evaluate=errors, higher_is_better=False)
+        return task, denoiser()
+
+
+class TestAFunctionThatScoresAndALoss(TaskContract):
+    def make(self) -> tuple[Task, nn.Module]:
+        loss = nn.functional.mse_loss
+        task = Custom(splits(images), evaluate=errors, loss=loss, higher_is_better=False)
+        return task, denoiser()
