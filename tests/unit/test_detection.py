@@ -1,0 +1,229 @@
+"""Detection: boxes are checked, losses are told in eval mode, precision is COCO's."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torchvision.models import detection as detectors
+from torchvision.ops import boxes as box_ops
+
+from autoprune.artifacts.detections import gap
+from autoprune.errors import ConfigError, DataError
+from autoprune.formats.suppression import without_branches
+from autoprune.tasks import Detection
+from autoprune.tasks.average_precision import AveragePrecision
+from autoprune.tasks.chunks import chunks
+from autoprune.tasks.detector_losses import telling_losses, total_of
+
+IMAGE = torch.zeros(3, 32, 48)
+BOX, LABEL = torch.tensor([[2.0, 3, 20, 30]]), torch.tensor([1])
+TARGET = {"boxes": BOX, "labels": LABEL}
+NONE = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+GOOD = [([IMAGE, IMAGE], [TARGET, NONE])]
+
+
+def read(*batches: Any) -> list[Any]:
+    return list(Detection({"train": batches, "search": GOOD, "test": GOOD}).batches("train"))
+
+
+# --- what a batch holds
+
+
+def test_images_of_any_size_and_images_without_boxes_are_taken() -> None:
+    other = torch.zeros(3, 40, 40)
+    assert len(read(*GOOD, ([IMAGE, other], [NONE, TARGET]), (IMAGE[None], [TARGET]))) == 3
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        IMAGE,
+        ([IMAGE], TARGET),
+        ([IMAGE], [TARGET, TARGET]),
+        ([IMAGE[0]], [TARGET]),
+        ([IMAGE.to(torch.uint8)], [TARGET]),
+        ([IMAGE], [{"boxes": BOX}]),
+        ([], []),
+    ],
+)
+def test_batches_of_another_form_are_told(batch: Any) -> None:
+    with pytest.raises(DataError, match=r"The train loader must yield \(images, targets\).* Got"):
+        read(batch)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "message"),
+    [
+        (BOX.long(), LABEL, r"float boxes \[boxes, 4\].* Got int64 \[1, 4\] and int64 \[1\]"),
+        (BOX[0], LABEL, r"Got float32 \[4\]"),
+        (BOX, LABEL.float(), r"integer labels.*float32 \[1\]"),
+        (BOX, torch.tensor([1, 1]), r"and int64 \[2\]"),
+        (torch.zeros(0), NONE["labels"], r"an image without any has \[0, 4\]"),
+        (BOX * torch.nan, LABEL, "NaN or infinite"),
+        (BOX[:, [0, 1, 0, 3]], LABEL, r"1 of 1 boxes of a train image have no area.*x1 < x2"),
+        (BOX[:, [2, 1, 0, 3]], LABEL, "no area"),
+        (BOX + 100, LABEL, r"1 of 1 boxes of a train image lie outside 48 x 32 pixels"),
+        (BOX, LABEL - 2, "Labels must be classes from 0. A train image has -1"),
+    ],
+)
+def test_boxes_that_are_none_are_told(boxes: Any, labels: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(([IMAGE], [{"boxes": boxes, "labels": labels}]))
+
+
+def test_a_box_may_reach_over_the_edge() -> None:
+    assert read(([IMAGE], [{"boxes": BOX - 5, "labels": LABEL}]))
+
+
+# --- settings
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"iou": 0.0}, "between 0 and 1"),
+        ({"iou": 1}, "between 0 and 1"),
+        ({"iou": "half"}, "iou"),
+        ({"iou": []}, "at least one overlap"),
+        ({"loss": lambda outputs, targets: outputs}, "'loss' and 'detections' together"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Detection({"train": GOOD, "search": GOOD, "test": GOOD}, **given)
+
+
+def test_overlaps_are_named_and_tell_scores_apart() -> None:
+    data = {"train": GOOD, "search": GOOD, "test": GOOD}
+    plain, one, two = (Detection(data, iou=iou) for iou in (None, 0.4, [0.4, 0.5]))
+    assert (plain.metric_name, one.metric_name) == ("mAP", "mAP@0.4")
+    assert len({str(task.settings) for task in (plain, one, two)}) == 3
+
+
+def test_what_is_no_detector_is_told() -> None:
+    task = Detection({"train": GOOD, "search": GOOD, "test": GOOD})
+    with pytest.raises(DataError, match=r"mapping of losses .* Got float32 \[2\].*'detections'"):
+        total_of(torch.zeros(2))
+    with pytest.raises(DataError, match=r"boxes, scores and labels for each image"):
+        task.check_outputs({"losses": torch.zeros(2), "detections": [{}, {}]}, GOOD[0])
+
+
+# --- losses in eval mode
+
+
+def detector() -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model: nn.Module = detectors.fasterrcnn_mobilenet_v3_large_320_fpn(
+            weights=None, weights_backbone=None, num_classes=2, min_size=64, max_size=64
+        )
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    return detector()
+
+
+def test_losses_are_those_of_training_with_norms_and_dropout_as_in_eval_mode(
+    model: nn.Module,
+) -> None:
+    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    before = [module.training for module in model.modules()]
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    found, random = [], torch.get_rng_state()
+    for _ in range(2):
+        with torch.no_grad(), telling_losses(model):
+            found.append(model([image], [TARGET]))
+    assert set(found[0]) >= {"loss_classifier", "loss_objectness"}
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    assert [module.training for module in model.modules()] == before
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in state.items())
+    assert torch.equal(torch.get_rng_state(), random)
+
+
+def test_the_loss_of_a_batch_is_the_mean_of_its_parts(model: nn.Module) -> None:
+    rng = torch.Generator().manual_seed(0)
+    batch = ([torch.rand(3, 64, 64, generator=rng) for _ in range(3)], [TARGET, NONE, TARGET])
+    task = Detection({"train": [batch], "search": [batch], "test": [batch]})
+    with torch.no_grad():
+        outputs = task.outputs(model, batch)
+    parts = list(zip(chunks(outputs, 3, 1), chunks(batch, 3, 1), strict=True))
+    assert len(parts) == 3
+    losses = [task.loss(own, part) for own, part in parts]
+    torch.testing.assert_close(torch.stack(losses).mean(), task.loss(outputs, batch))
+
+
+# --- precision
+
+
+def found_of(outputs: Any) -> Any:
+    return outputs
+
+
+def precision(found: list[Any], targets: list[Any], cut: int) -> float:
+    metric = AveragePrecision([0.5], found_of)
+    for part in range(0, len(found), cut):
+        metric.update(found[part : part + cut], (None, targets[part : part + cut]))
+    return metric.compute()
+
+
+def scored(boxes: Tensor, *scores: float, label: int = 1) -> dict[str, Tensor]:
+    labels = torch.full((len(boxes),), label)
+    return {"boxes": boxes, "scores": torch.tensor(scores), "labels": labels}
+
+
+def test_precision_of_boxes_is_that_of_the_definition() -> None:
+    away = BOX + 40
+    assert precision([scored(BOX, 0.9)], [TARGET], 1) == pytest.approx(1)
+    assert precision([scored(away, 0.9)], [TARGET], 1) == pytest.approx(0)
+    assert precision([scored(BOX, 0.9, label=2)], [TARGET], 1) == pytest.approx(0)
+    both = torch.cat([away, BOX])
+    assert precision([scored(both, 0.9, 0.8)], [TARGET], 1) == pytest.approx(0.5)
+    assert precision([scored(both, 0.8, 0.9)], [TARGET], 1) == pytest.approx(1)
+    assert precision([scored(BOX, 0.9), scored(away, 0.1)], [TARGET, TARGET], 1) == pytest.approx(
+        51 / 101, abs=0.01
+    )
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=6), st.data())
+@settings(max_examples=20, deadline=None)
+def test_precision_does_not_depend_on_how_batches_are_cut(rows: Any, data: Any) -> None:
+    found = [scored(BOX if hit else BOX + 40, 0.9 - at / 10) for at, (hit, _) in enumerate(rows)]
+    targets = [TARGET if there else NONE for _, there in rows]
+    cut = data.draw(st.integers(1, len(rows)))
+    assert precision(found, targets, cut) == pytest.approx(precision(found, targets, len(rows)))
+
+
+def test_a_split_without_boxes_has_no_precision_and_says_so() -> None:
+    metric = AveragePrecision(None, found_of)
+    metric.update([scored(BOX, 0.9)], (None, [NONE]))
+    assert metric.compute() == 0
+    assert "holds no box" in metric.notes()[0]
+
+
+# --- exports
+
+
+def test_boxes_are_suppressed_alike_where_an_exporter_looks_on() -> None:
+    rng = torch.Generator().manual_seed(0)
+    corner = 50 * torch.rand(40, 2, generator=rng)
+    boxes = torch.cat([corner, corner + 5 + 20 * torch.rand(40, 2, generator=rng)], 1)
+    scores, classes = torch.rand(40, generator=rng), torch.arange(40) % 3
+    usual = box_ops.batched_nms(boxes, scores, classes, 0.4)
+    with without_branches():
+        assert torch.equal(box_ops.batched_nms(boxes, scores, classes, 0.4), usual)
+        assert len(box_ops.batched_nms(boxes[:0], scores[:0], classes[:0], 0.4)) == 0
+    assert 0 < len(usual) < 40
+
+
+def test_a_detection_that_is_lacking_counts_as_its_score() -> None:
+    boxes, scores = torch.cat([BOX, BOX + 40]), torch.tensor([0.9, 0.02])
+    assert gap([boxes, scores], [boxes, scores]) == 0
+    assert gap([boxes.flip(0), scores.flip(0)], [boxes, scores]) == 0
+    assert gap([boxes[:1], scores[:1]], [boxes, scores]) == pytest.approx(0.02)
+    assert gap([boxes, scores], [boxes[:0], scores[:0]]) == pytest.approx(0.9)
+    assert gap([boxes], [boxes[:1]]) == float("inf"), "no detections"
