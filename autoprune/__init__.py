@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from autoprune.prunable_api import prunable as prunable
     from autoprune.reporting.inventory import Inventory as Inventory
     from autoprune.tasks.classification import Classification as Classification
+    from autoprune.tasks.multi_label import MultiLabel as MultiLabel
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ _HOMES = {
     "FrontResult": "autoprune.agent.front",
     "Inventory": "autoprune.reporting.inventory",
     "LedgerEntry": "autoprune.core.ledger",
+    "MultiLabel": "autoprune.tasks.multi_label",
     "Policy": "autoprune.core.policy",
     "Prunable": "autoprune.agent.prunable",
     "Recovery": "autoprune.core.recovery",

@@ -3,6 +3,7 @@
 from autoprune.tasks.base import (
     TASKS,
     HasLogits,
+    HasNotes,
     Metric,
     Split,
     Task,
@@ -10,12 +11,15 @@ from autoprune.tasks.base import (
     need_logits,
 )
 from autoprune.tasks.classification import Classification
+from autoprune.tasks.multi_label import MultiLabel
 
 __all__ = [
     "TASKS",
     "Classification",
     "HasLogits",
+    "HasNotes",
     "Metric",
+    "MultiLabel",
     "Split",
     "Task",
     "create_task",
