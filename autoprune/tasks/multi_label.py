@@ -46,10 +46,11 @@ class ClassMean:
 
     def compute(self) -> float:
         """Return the mean over the classes that have positives."""
-        probabilities, targets = map(torch.cat, zip(*self._seen, strict=True))
+        both = [torch.cat(parts).T.contiguous() for parts in zip(*self._seen, strict=True)]
         values = [
-            float(self._of_class(probabilities[:, one], targets[:, one], validate_args=False))
-            for one in targets.any(0).nonzero()[:, 0].tolist()
+            float(self._of_class(probabilities, targets, validate_args=False))
+            for probabilities, targets in zip(*both, strict=True)
+            if targets.any()
         ]
         return sum(values) / len(values) if values else 0.0
 

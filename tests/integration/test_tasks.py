@@ -15,7 +15,7 @@ from autoprune.execution.config import load_search_file
 from autoprune.surgery.compare import outputs
 
 MULTI_LABEL = '''
-"""Somebody's model with the form of Hugging Face's, and images of which each has several labels."""
+"""A model with the form of Hugging Face's, and images with several labels each."""
 
 from dataclasses import dataclass
 from typing import Any
