@@ -25,6 +25,7 @@ from autoprune.tasks import Classification, create_task
 
 IMAGES, CLASSES = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 1])
 GOOD = [(IMAGES, CLASSES)]
+patient = settings(deadline=None, max_examples=50)  # machines may be busy
 
 
 def over(batches: Any) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def metric_of(task: Classification, logits: Tensor, classes: Tensor, size: int) 
 # --- the metric
 
 
+@patient
 @given(samples(), st.integers(1, 5))
 def test_top_k_is_scikit_learns_however_samples_are_batched(
     drawn: tuple[Tensor, Tensor, int], top_k: int
@@ -75,6 +77,7 @@ def test_top_k_is_scikit_learns_however_samples_are_batched(
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 @pytest.mark.filterwarnings("ignore:A single label was found")
+@patient
 @given(samples())
 def test_balanced_accuracy_is_scikit_learns(drawn: tuple[Tensor, Tensor, int]) -> None:
     logits, classes, size = drawn
@@ -99,6 +102,7 @@ def test_balanced_top_k_is_the_mean_over_classes() -> None:
 # --- the loss
 
 
+@patient
 @given(samples(), st.booleans(), st.sampled_from([0.0, 0.1]))
 def test_the_loss_is_a_mean_over_samples(
     drawn: tuple[Tensor, Tensor, int], weighted: bool, smoothing: float
@@ -378,7 +382,7 @@ def test_of_many_absent_classes_a_few_are_named() -> None:
     assert metric.notes() == ["no sample of 98 classes (0, 3, 4, 5, 6, 7, ...)"]
 
 
-@settings(max_examples=20)
+@patient
 @given(samples())
 def test_notes_are_the_same_however_samples_are_batched(drawn: tuple[Tensor, Tensor, int]) -> None:
     logits, classes, size = drawn

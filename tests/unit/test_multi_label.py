@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from autoprune.tasks import HasLogits, MultiLabel, create_task, need_logits
 IMAGES = torch.zeros(4, 1, 2, 2)
 TARGETS = torch.tensor([[1, 0, 1], [0, 0, 1], [1, 1, 0], [0, 1, 1]])
 GOOD = [(IMAGES, TARGETS)]
+patient = settings(deadline=None, max_examples=50)  # machines may be busy
 
 
 def over(batches: Any) -> dict[str, Any]:
@@ -50,6 +51,7 @@ def metric_of(task: MultiLabel, logits: Tensor, targets: Tensor, size: int) -> f
 # --- the metric
 
 
+@patient
 @given(samples())
 def test_map_is_scikit_learns_however_samples_are_batched(
     drawn: tuple[Tensor, Tensor, int],
@@ -61,6 +63,7 @@ def test_map_is_scikit_learns_however_samples_are_batched(
     assert metric_of(task_of(), logits, targets, size) == pytest.approx(want, abs=1e-5)
 
 
+@patient
 @given(samples())
 def test_f1_is_scikit_learns_however_samples_are_batched(
     drawn: tuple[Tensor, Tensor, int],
@@ -87,6 +90,7 @@ def test_logits_that_look_like_probabilities_are_logits_all_the_same() -> None:
 # --- the loss
 
 
+@patient
 @given(samples(), st.booleans())
 def test_the_loss_is_a_mean_over_samples(
     drawn: tuple[Tensor, Tensor, int], weighted: bool
