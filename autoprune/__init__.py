@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from autoprune.tasks.classification import Classification as Classification
     from autoprune.tasks.custom import Custom as Custom
     from autoprune.tasks.detection import Detection as Detection
+    from autoprune.tasks.multi_label import MultiLabel as MultiLabel
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,7 @@ _HOMES = {
     "FrontResult": "autoprune.agent.front",
     "Inventory": "autoprune.reporting.inventory",
     "LedgerEntry": "autoprune.core.ledger",
+    "MultiLabel": "autoprune.tasks.multi_label",
     "Policy": "autoprune.core.policy",
     "Prunable": "autoprune.agent.prunable",
     "Recovery": "autoprune.core.recovery",

@@ -1,5 +1,6 @@
 """Everything a search needs before its first proposal, checked against each other."""
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -175,12 +176,19 @@ def check_recover(request: Request) -> None:
 def _measured(model: nn.Module, request: Request) -> Measurement:
     try:
         with isolated(request.seed, request.task.loader("search")):
-            return measure(model, request.task, "search", request.device)
+            found = measure(model, request.task, "search", request.device)
     except CandidateError as err:
         raise DataError(
             f"The dense model cannot be measured: {err} Check the checkpoint, and the search "
             "split for samples that are not finite."
         ) from err
+    for note in found.notes:
+        warnings.warn(
+            f"The search split has {note}. What candidates lose there goes unseen: add such "
+            "samples, if there are any.",
+            stacklevel=2,
+        )
+    return found
 
 
 def check_data(model: nn.Module, task: Task) -> None:

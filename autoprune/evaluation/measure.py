@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from autoprune.evaluation.divergence import divergence
 from autoprune.evaluation.parts import parts_of
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import map_tensors
-from autoprune.tasks import Split, Task, need_logits
+from autoprune.tasks import HasNotes, Split, Task, need_logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,14 @@ class Measurement:
         quality: The task's metric, higher is better.
         samples: Number of samples seen.
         score: What ranks candidates, lower is better.
+        notes: What the metric has to say about the samples; see `HasNotes`.
     """
 
     loss: float
     quality: float
     samples: int
     score: float
+    notes: tuple[str, ...] = ()
 
 
 _SAME = 1e-4  # relative; a score that its parts do not give is no mean over samples
@@ -117,6 +119,10 @@ class Reading:
             raise CandidateError(f"The {self._score_by} on the {self._split} split is {score}.")
         return Measurement(loss, quality, samples, score)
 
+    def notes(self) -> tuple[str, ...]:
+        """Return what the metric has to say about the samples so far; see `HasNotes`."""
+        return tuple(self._metric.notes()) if isinstance(self._metric, HasNotes) else ()
+
     def stage(self, steps: int) -> Stage:
         """Return what was found so far as a stage after ``steps`` training steps."""
         found = self.found()
@@ -131,6 +137,8 @@ def to_device(batch: Any, device: str) -> Any:
 def measure(model: nn.Module, task: Task, split: Split, device: str) -> Measurement:
     """Measure ``model`` (already on ``device``) on a whole split, in eval mode, score by loss.
 
+    What is found has the metric's notes about the split.
+
     Raises:
         CandidateError: If the loss is NaN or infinite.
         DataError: If the loader fails.
@@ -140,4 +148,4 @@ def measure(model: nn.Module, task: Task, split: Split, device: str) -> Measurem
         for raw in task.batches(split):
             batch = to_device(raw, device)
             reading.add(task.outputs(model, batch), batch)
-    return reading.found()
+    return replace(reading.found(), notes=reading.notes())

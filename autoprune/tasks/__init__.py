@@ -3,6 +3,7 @@
 from autoprune.tasks.base import (
     TASKS,
     HasLogits,
+    HasNotes,
     Metric,
     Split,
     Task,
@@ -13,6 +14,7 @@ from autoprune.tasks.classification import Classification
 from autoprune.tasks.custom import Custom
 from autoprune.tasks.detection import Detection
 from autoprune.tasks.loaded import LoadedTask
+from autoprune.tasks.multi_label import MultiLabel
 
 __all__ = [
     "TASKS",
@@ -20,8 +22,10 @@ __all__ = [
     "Custom",
     "Detection",
     "HasLogits",
+    "HasNotes",
     "LoadedTask",
     "Metric",
+    "MultiLabel",
     "Split",
     "Task",
     "create_task",

@@ -47,8 +47,8 @@ class AveragePrecision:
         return float(self._metric.compute()["map"]) if self._boxes else 0.0
 
     def notes(self) -> list[str]:
-        """Return what a person should know of the split."""
-        return [] if self._boxes else ["it holds no box, so the mAP is 0 whatever the model does"]
+        """Return whether what was taken in lacks boxes; see `HasNotes.notes`."""
+        return [] if self._boxes else ["no box, so its mAP is 0 whatever the model does"]
 
 
 def _part(one: Mapping[str, Tensor], keys: Sequence[str]) -> dict[str, Tensor]:

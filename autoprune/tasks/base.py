@@ -36,6 +36,15 @@ class Metric(Protocol):
         ...
 
 
+@runtime_checkable
+class HasNotes(Protocol):
+    """A metric that knows when a split tells too little."""
+
+    def notes(self) -> list[str]:
+        """Return what stands out in what was taken in, as ends of "The search split has ..."."""
+        ...
+
+
 class Task(Protocol):
     """Data, loss and metric of one kind of problem; `LoadedTask` has most of it.
 

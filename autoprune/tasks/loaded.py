@@ -55,8 +55,10 @@ class LoadedTask:
     def batches(self, split: Split) -> Iterator[Any]:
         """Yield checked batches; see `Task.batches`."""
         for batch in iterate(self._loaders[split], split):
-            self.check_batch(batch, split)
-            yield batch
+            # Only PyTorch's own kinds of mappings and dicts are looked into for tensors.
+            plain = dict(batch) if isinstance(batch, Mapping) else batch
+            self.check_batch(plain, split)
+            yield plain
 
     def check_batch(self, batch: Any, split: Split) -> None:
         """Raise `DataError` if a batch does not have the form of the task's."""
@@ -98,4 +100,7 @@ def described(batch: Any) -> str:
         return f"{str(batch.dtype).removeprefix('torch.')} {list(batch.shape)}"
     if isinstance(batch, (tuple, list)):
         return f"({', '.join(described(part) for part in batch)})"
+    if isinstance(batch, Mapping):
+        parts = (f"{key}: {described(part)}" for key, part in batch.items())
+        return f"{{{', '.join(parts)}}}"
     return type(batch).__name__

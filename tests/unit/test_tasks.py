@@ -19,7 +19,10 @@ from autoprune.tasks.splits import check_separate
 
 IMAGES, CLASSES = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 1])
 GOOD = [(IMAGES, CLASSES)]
-WANT = "(images, classes): float images [samples, ...] and integer classes [samples]"
+WANT = (
+    "(images, classes): float images [samples, ...] and integer classes [samples]; or a mapping "
+    "of the model's arguments with the classes beside them as 'labels'"
+)
 
 
 def with_train(train: Any) -> dict[str, Any]:
@@ -68,7 +71,7 @@ def test_splits_beside_the_three_are_left_alone() -> None:
 
 BAD_BATCHES: list[tuple[Any, str]] = [
     (IMAGES, "float32 [4, 1, 2, 2]"),
-    ({"images": IMAGES}, "dict"),
+    ({"images": IMAGES}, "{images: float32 [4, 1, 2, 2]}"),
     (None, "NoneType"),
     ((IMAGES,), "(float32 [4, 1, 2, 2])"),
     ((IMAGES, CLASSES, CLASSES), "(float32 [4, 1, 2, 2], int64 [4], int64 [4])"),
@@ -185,10 +188,10 @@ def test_leaving_a_loader_early_is_no_error() -> None:
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
-        (torch.zeros(4, 3, 2), r"tensor \[samples, classes\]. Got \(4, 3, 2\)"),
+        (torch.zeros(4, 3, 2), r"tensor \[samples, classes\], or .* 'logits'. Got \(4, 3, 2\)"),
         (torch.zeros(4), r"Got \(4,\)"),
-        ((torch.zeros(4, 3), None), "Got .*tuple"),
-        ({"logits": torch.zeros(4, 3)}, "Got .*dict"),
+        ((torch.zeros(4, 3), None), r"Got \(float32 \[4, 3\], NoneType\)"),
+        ({"scores": torch.zeros(4, 3)}, r"Got \{scores: float32 \[4, 3\]\}"),
         (torch.zeros(3, 3), "gave 3 outputs for 4 targets"),
         (torch.zeros(4, 2), "classes 0 to 1, as the model has 2 outputs. Got 0 to 2"),
     ],
