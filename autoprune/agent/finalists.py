@@ -13,6 +13,7 @@ from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.stages import Stage
 from autoprune.errors import BudgetError, CandidateError, ModelError
 from autoprune.storage.records import Evaluation
+from autoprune.tasks.base import shown
 
 Accepts = Callable[[Evaluation, nn.Module], bool]
 Recovered = tuple[nn.Module, Evaluation, list[Evaluation]]
@@ -154,7 +155,7 @@ class _Race:
                 stage="recover",
                 done=done,
                 total=max(total, done),
-                best_quality=best.quality,
+                best_quality=shown(self.evaluations.scorer.task, best.quality),
                 best_loss=best.value,
                 seconds_left=pace * max(total - done, 0),
             )

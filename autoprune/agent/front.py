@@ -126,6 +126,7 @@ def _front(
     return Front(
         task=largest.task,
         metric=largest.metric,
+        higher_is_better=largest.higher_is_better,
         cost=cost,
         budget={name: text for name, text in request.budget.to_dict().items() if name != cost},
         dense=largest.dense,

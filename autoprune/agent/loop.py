@@ -19,6 +19,7 @@ from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.stages import Stage
 from autoprune.errors import ModelError
 from autoprune.storage.records import Evaluation
+from autoprune.tasks.base import shown
 
 
 @dataclass(kw_only=True)
@@ -138,7 +139,7 @@ class Loop:
                 stage="search",
                 done=len(self.scored),
                 total=self.trials,
-                best_quality=best.quality if best else None,
+                best_quality=shown(self.evaluations.scorer.task, best.quality) if best else None,
                 best_loss=best.loss if best else None,
                 feasible_macs=share,
                 seconds_left=None if pace is None else pace * left,

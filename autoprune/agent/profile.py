@@ -128,6 +128,7 @@ class _Table:
             seconds=self.seconds,
             dense_quality=dense.quality,
             metric=self.scorer.task.metric_name,
+            higher_is_better=self.scorer.task.higher_is_better,
             samples=dense.samples,
             entries=entries,
             probed=self.probed,

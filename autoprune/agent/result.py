@@ -117,6 +117,7 @@ def finish(
     result = Result(
         task=task.name,
         metric=task.metric_name,
+        higher_is_better=task.higher_is_better,
         dense=before,
         pruned=after,
         policy={

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import Field
+
 from autoprune.artifacts.files import write_text
 from autoprune.artifacts.record import Document, Record
 from autoprune.artifacts.result import Measured, SearchCost, schema_text
@@ -32,7 +34,8 @@ class Front(Document, title="autoprune front"):
     """The content of ``front.json``, schema version 1: the points, the smallest first.
 
     None of them costs more than another one without being better on the search split. ``budget``
-    holds for all of them, ``search`` is what all of them cost together.
+    holds for all of them, ``search`` is what all of them cost together. Where the metric is not
+    ``higher_is_better``, qualities are minus the metric.
     """
 
     task: str
@@ -44,6 +47,7 @@ class Front(Document, title="autoprune front"):
     left_out: list[LeftOut]
     search: SearchCost
     versions: dict[str, str]
+    higher_is_better: bool = Field(default=True)
 
 
 if __name__ == "__main__":

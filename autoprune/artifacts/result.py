@@ -195,7 +195,8 @@ class Result(Document, title="autoprune result"):
 
     ``uncounted`` are ops whose multiply-adds nobody counts: MACs are a lower bound then. ``goal``
     is null where the best model inside the budget was searched; ``steps`` are those of a
-    progressive run, empty without one.
+    progressive run, empty without one. Where the metric is not ``higher_is_better``, an error for
+    one, qualities are minus the metric.
     """
 
     task: str
@@ -211,6 +212,7 @@ class Result(Document, title="autoprune result"):
     uncounted: list[str] = Field(default=[])
     goal: Goal | None = None
     steps: list[ProgressiveStep] = Field(default=[])
+    higher_is_better: bool = Field(default=True)
 
 
 def schema_text(content: type[BaseModel] = Result) -> str:

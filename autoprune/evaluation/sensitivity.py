@@ -55,6 +55,7 @@ class Sensitivity:
         seconds: What it cost in seconds of all workers together; 0 if all was known.
         dense_quality: The dense model's metric on the same samples.
         metric: Name of the metric.
+        higher_is_better: Whether it is, as it is shown; qualities are minus the metric if not.
         samples: Samples of the search split that were measured.
         entries: What was measured, in the order in which the units run.
         probed: How many of them were measured now, and not known before.
@@ -68,6 +69,7 @@ class Sensitivity:
     seconds: float = 0.0
     dense_quality: float = 0.0
     metric: str = ""
+    higher_is_better: bool = True
     samples: int = 0
     entries: Sequence[Entry] = field(default=())
     probed: int = 0
@@ -81,7 +83,8 @@ class Sensitivity:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {
-            **{"metric": self.metric, "samples": self.samples},
+            **{"metric": self.metric, "higher_is_better": self.higher_is_better},
+            "samples": self.samples,
             **{"dense_loss": self.dense_loss, "dense_quality": self.dense_quality},
             **{"sample_forwards": self.sample_forwards, "seconds": self.seconds},
             "probed": self.probed,

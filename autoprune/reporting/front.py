@@ -53,5 +53,6 @@ def front_rows(front: Front) -> list[tuple[str, ...]]:
 
 def _row(front: Front, limit: str, share: float, model: Measured, folder: str) -> tuple[str, ...]:
     amount = model.costs.as_dict()[front.cost]
-    qualities = (quality_text(q) for q in (model.quality_search, model.quality_test))
+    both = (model.quality_search, model.quality_test)
+    qualities = (quality_text(one, front.higher_is_better) for one in both)
     return (limit, amount_text(front.cost, amount), share_text(share, 1.0), *qualities, folder)

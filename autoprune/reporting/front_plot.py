@@ -16,7 +16,8 @@ def render_front(front: Front) -> str:
     Between the points is a step: what a limit in between is worth today.
     """
     shares = [point.share for point in front.points]
-    qualities = [point.pruned.quality_search for point in front.points]
+    sign = 1 if front.higher_is_better else -1
+    qualities = [sign * point.pruned.quality_search for point in front.points]
     texts = [_hover(columns(front), row) for row in front_rows(front)]
     figure = go.Figure(
         [
@@ -32,7 +33,7 @@ def render_front(front: Front) -> str:
             ),
             go.Scatter(
                 x=[1.0],
-                y=[front.dense.quality_search],
+                y=[sign * front.dense.quality_search],
                 mode="markers",
                 marker={"size": 10, "color": "grey", "symbol": "diamond"},
                 text=texts[-1:],

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 
 from autoprune.artifacts.front import Front
-from autoprune.artifacts.result import LatencyCheck, Predictions, Result, Rolledback, UnitCut
+from autoprune.artifacts.result import (
+    LatencyCheck,
+    Predictions,
+    ProgressiveStep,
+    Result,
+    Rolledback,
+    UnitCut,
+)
 from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
 from autoprune.reporting.text import change_text, count_text, quality_text, share_text
@@ -23,7 +30,7 @@ class Comparison:
 
 def comparisons(result: Result) -> list[Comparison]:
     """Return quality on both splits, then the costs; 1 MAC = 2 FLOPs."""
-    dense, pruned = result.dense, result.pruned
+    dense, pruned, higher = result.dense, result.pruned, result.higher_is_better
     qualities = (
         ("search split", dense.quality_search, pruned.quality_search),
         ("test split", dense.quality_test, pruned.quality_test),
@@ -49,7 +56,10 @@ def comparisons(result: Result) -> list[Comparison]:
         )
     rows = [
         Comparison(
-            f"{result.metric}, {split}", quality_text(a), quality_text(b), change_text(a, b)
+            f"{result.metric}, {split}",
+            quality_text(a, higher),
+            quality_text(b, higher),
+            change_text(a, b, higher),
         )
         for split, a, b in qualities
     ]
@@ -129,12 +139,17 @@ def step_rows(result: Result) -> list[tuple[str, ...]]:
         (
             str(step.training_steps),
             ", ".join(f"{share:.0%} of {cost}" for cost, share in step.used.items()),
-            "" if step.quality_search is None else quality_text(step.quality_search),
+            _quality(step, result),
             str(step.attempts),
             step.outcome,
         )
         for step in result.steps
     ]
+
+
+def _quality(step: ProgressiveStep, result: Result) -> str:
+    found = step.quality_search
+    return "" if found is None else quality_text(found, result.higher_is_better)
 
 
 _ENOUGH = 10  # predictions that are worth a sentence

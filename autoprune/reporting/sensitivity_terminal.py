@@ -38,14 +38,13 @@ def _unit(entry: Entry, first: bool) -> tuple[str, ...]:
 def _figures(entry: Entry, found: Sensitivity) -> tuple[str, ...]:
     if entry.given_up is None or entry.quality is None:
         return "", "", "", escape(f"failed: {entry.reason}")
-    given_up = change_text(entry.quality, found.dense_quality)
+    given_up = change_text(entry.quality, found.dense_quality, found.higher_is_better)
     return f"{entry.given_up:+.4f}", f"± {entry.stderr:.4f}", given_up, ""
 
 
 def _summary(found: Sensitivity) -> str:
-    dense = (
-        f"Dense: loss {found.dense_loss:.4f}, {found.metric} {quality_text(found.dense_quality)}"
-    )
+    quality = quality_text(found.dense_quality, found.higher_is_better)
+    dense = f"Dense: loss {found.dense_loss:.4f}, {found.metric} {quality}"
     probes = f"{len(found.entries)} probes on {found.samples} samples"
     if not found.probed:
         return f"{dense}. {probes}, all known from before: nothing was measured."

@@ -120,6 +120,11 @@ class Task(Protocol):
         ...
 
 
+def shown(task: Task, quality: float | None) -> float | None:
+    """Return the metric of a quality, as people know it: an error is minus the quality."""
+    return quality if quality is None or task.higher_is_better else -quality
+
+
 @runtime_checkable
 class HasLogits(Protocol):
     """A task whose outputs are distributions, so that two models can be compared by them."""

@@ -344,6 +344,7 @@ RESULT = {
     ],
     "versions": {"torch": "2"},
     "uncounted": [],
+    "higher_is_better": True,
 }
 
 

@@ -74,6 +74,7 @@ RESULT = {
     "uncounted": [],
     "goal": None,
     "steps": [],
+    "higher_is_better": True,
 }
 
 

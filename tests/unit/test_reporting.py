@@ -344,3 +344,9 @@ def test_steps_of_a_progressive_run_are_rows() -> None:
     print_report(result, Path("runs/mine"), Console(file=stream, width=120))
     assert used in stream.getvalue()
     assert "## Steps" not in render_markdown(make_result())
+
+
+def test_an_error_is_shown_as_it_is() -> None:
+    assert quality_text(-0.25, higher_is_better=False) == "25.00%"
+    assert change_text(-0.25, -0.125, higher_is_better=False) == "-12.50 points"
+    assert quality_text(-30.5, higher_is_better=False) == "30.5"
