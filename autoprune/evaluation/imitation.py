@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import smooth_l1_loss
 
 from autoprune.errors import ConfigError
 from autoprune.surgery.nested import floats_in
@@ -12,9 +13,11 @@ _TINY = 1e-12
 
 
 def imitation(outputs: Any, dense: Any) -> Tensor:
-    """Return the mean squared error of outputs, each relative to the spread of the dense ones.
+    """Return how far outputs are from the dense ones, as Huber's loss of their difference.
 
-    Regression of a teacher's outputs: Ba and Caruana 2014, arXiv:1312.6184.
+    Each is divided by the root mean square of the dense one first, so that outputs of any size
+    count alike, and a few that are far off do not drive training apart. Regression of a teacher's
+    outputs: Ba and Caruana 2014, arXiv:1312.6184.
 
     Args:
         outputs: Of the candidate; gradients flow through them.
@@ -31,8 +34,9 @@ def imitation(outputs: Any, dense: Any) -> Tensor:
             f"{[tuple(x.shape) for x in ours]} and {[tuple(x.shape) for x in theirs]}. Give the "
             "task a loss."
         )
-    errors = [
-        (one.float() - other.float()).square().mean() / other.float().var().clamp_min(_TINY)
-        for one, other in zip(ours, theirs, strict=True)
+    sizes = [other.float().square().mean().sqrt().clamp_min(_TINY) for other in theirs]
+    gaps = [
+        smooth_l1_loss(one.float() / size, other.float() / size)
+        for one, other, size in zip(ours, theirs, sizes, strict=True)
     ]
-    return torch.stack(errors).mean()
+    return torch.stack(gaps).mean()

@@ -1,0 +1,122 @@
+"""Custom tasks: a function that scores is enough."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from autoprune.agent.ungraded import without_gradients
+from autoprune.core.recovery import Recovery
+from autoprune.errors import ConfigError, DataError
+from autoprune.evaluation.fine_tune import fine_tune
+from autoprune.evaluation.imitation import imitation
+from autoprune.evaluation.measure import measure
+from autoprune.space.loader import load_space
+from autoprune.space.schema import SearchSpace
+from autoprune.surgery.tensors import copied
+from autoprune.tasks import Custom
+
+RNG = torch.Generator().manual_seed(0)
+IMAGES = [torch.rand(8, 1, 6, 6, generator=RNG) for _ in range(3)]
+
+
+def task(evaluate: Any, **settings: Any) -> Custom:
+    return Custom(
+        {"train": IMAGES, "search": IMAGES, "test": IMAGES}, evaluate=evaluate, **settings
+    )
+
+
+def net(seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 1)).eval()
+
+
+def error(model: nn.Module, images: Tensor) -> Tensor:
+    assert not model.training
+    assert not torch.is_grad_enabled()
+    found: Tensor = (model(images) - images).square().mean((1, 2, 3))
+    return found
+
+
+def test_scores_are_averaged_over_samples_and_rank() -> None:
+    model = net()
+    with torch.no_grad():
+        expected = float(error(model, torch.cat(IMAGES)).double().mean())
+    higher, lower = (task(error, higher_is_better=h) for h in (True, False))
+    for one, sign in ((higher, 1), (lower, -1)):
+        found = measure(model, one, "search", "cpu")
+        assert found.quality == pytest.approx(sign * expected, rel=1e-5)
+        assert found.loss == pytest.approx(-sign * expected, rel=1e-5)
+        assert found.samples == 24
+    assert lower.settings != higher.settings
+
+
+def test_lists_of_numbers_are_scores_too() -> None:
+    found = measure(net(), task(lambda model, batch: [0.5] * len(batch)), "search", "cpu")
+    assert found.quality == 0.5
+
+
+@pytest.mark.parametrize("wrong", [torch.tensor(1.0), torch.zeros(7), torch.zeros(8, 2)])
+def test_anything_but_a_score_for_each_sample_is_told(wrong: Tensor) -> None:
+    with pytest.raises(DataError, match=r"one score for each of the 8 samples .* Got float32"):
+        measure(net(), task(lambda model, batch: wrong), "search", "cpu")
+
+
+def test_a_score_that_is_nan_is_told_at_once() -> None:
+    one = task(lambda model, batch: torch.full((len(batch),), torch.nan))
+    with pytest.raises(DataError, match="NaN or infinite"):
+        one.check_outputs(one.outputs(net(), IMAGES[0]), IMAGES[0])
+
+
+def test_batches_of_any_form_have_inputs_and_samples() -> None:
+    own = task(error, inputs=lambda batch: (batch["x"], 2))
+    images = IMAGES[0]
+    assert task(error).inputs(images) == (images,)
+    assert task(error).inputs((images, "more")) == (images,)
+    assert task(error).inputs({"x": images}) == {"x": images}
+    assert own.inputs({"x": images}) == (images, 2)
+    assert [task(error).samples(b) for b in (images, (images, 1), {"x": images})] == [8, 8, 8]
+    assert task(error).samples(["a", "b"]) == 2
+
+
+def test_without_a_loss_a_model_learns_to_give_what_the_dense_one_gives() -> None:
+    dense, one = net(), task(error)
+    model = copied(dense)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(0.8)
+    recovery, images = Recovery(learning_rate=0.05), torch.cat(IMAGES)
+    with torch.no_grad():
+        before = float(imitation(model(images), dense(images)))
+    samples = fine_tune(model, one, 60, recovery, "cpu", teacher=dense)
+    with torch.no_grad():
+        assert float(imitation(model(images), dense(images))) < before / 2
+    assert samples == 60 * 8
+
+
+def test_a_loss_is_trained_on_where_there_is_one() -> None:
+    one = task(error, loss=lambda outputs, images: (outputs - images).square().mean())
+    model = net()
+    before = measure(model, one, "search", "cpu")
+    fine_tune(model, one, 60, Recovery(learning_rate=0.05), "cpu", teacher=net(1))
+    assert measure(model, one, "search", "cpu").loss < before.loss / 2
+    assert before.loss == pytest.approx(before.quality, rel=1e-4)
+    assert one.forwards == 2
+
+
+def test_outputs_of_other_forms_cannot_be_imitated() -> None:
+    with pytest.raises(ConfigError, match=r"differ in form: \[\(2,\)\] and \[\(3,\)\].*a loss"):
+        imitation(torch.zeros(2), torch.zeros(3))
+    with pytest.raises(ConfigError, match="differ in form"):
+        imitation("nothing", "nothing")
+
+
+def test_methods_that_need_gradients_are_left_out() -> None:
+    found = without_gradients(load_space("default"))
+    assert found.all_methods == ["channel.l1", "channel.l2", "head.l2"]
+    rule = {"match": "stem", "methods": ["channel.taylor"]}
+    given = {"schema": 1, "methods": ["channel.l1"], "sparsities": [0.5], "units": [rule]}
+    with pytest.raises(ConfigError, match=r"methods of 'stem' need gradients: channel.taylor"):
+        without_gradients(SearchSpace.model_validate(given))
