@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from autoprune.prunable_api import prunable as prunable
     from autoprune.reporting.inventory import Inventory as Inventory
     from autoprune.tasks.classification import Classification as Classification
+    from autoprune.tasks.segmentation import Segmentation as Segmentation
 
 __version__ = "0.1.0"
 
@@ -47,6 +48,7 @@ _HOMES = {
     "Prunable": "autoprune.agent.prunable",
     "Recovery": "autoprune.core.recovery",
     "SearchResult": "autoprune.agent.result",
+    "Segmentation": "autoprune.tasks.segmentation",
     "Sensitivity": "autoprune.evaluation.sensitivity",
     "StoredLatencies": "autoprune.agent.latency_stored",
     "build_latency": "autoprune.latency_api",

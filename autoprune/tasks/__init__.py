@@ -10,12 +10,14 @@ from autoprune.tasks.base import (
     need_logits,
 )
 from autoprune.tasks.classification import Classification
+from autoprune.tasks.segmentation import Segmentation
 
 __all__ = [
     "TASKS",
     "Classification",
     "HasLogits",
     "Metric",
+    "Segmentation",
     "Split",
     "Task",
     "create_task",
