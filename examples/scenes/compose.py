@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageEnhance
 from torch import Tensor
 
 from fetch import STAMPS, WALLPAPERS, pictures
@@ -16,8 +16,8 @@ SIZES = (0.3, 0.6)  # of a thing's longer side, by the scene's
 LEAST_SEEN = 0.3  # of a thing, for it to have a box
 CLASSES = ("background", "mammal", "fruit", "flower", "vegetable")
 FOLDERS = ("animals/mammals", "food/fruit", "plants/flowers", "food/vegetables")
-DRAWN = ("echidna", "hedgehog")  # and what lies in NOT_REAL
-NOT_REAL = ("cartoon", "toys", "plastic")
+NO_PHOTOGRAPHS = ("echidna", "hedgehog")
+NOT_REAL = ("cartoon", "toys", "plastic")  # folders
 NO_FLOWERS = (
     *("nature/Aqua.jpg", "nature/Blinds.jpg", "nature/Dune.jpg", "nature/GreenMeadow.jpg"),
     *("nature/RainDrops.jpg", "nature/Storm.jpg", "nature/Wood.jpg", "abstract/Elephants.jpg"),
@@ -85,11 +85,13 @@ class Composer:
         return wallpaper.resize((SIDE, SIDE), box=(left, top, left + edge, top + edge))
 
     def _thing(self, label: int) -> Image.Image:
-        """Return a cutout of a class, turned by up to 30 degrees, perhaps mirrored, resized."""
+        """Return a cutout of a class, perhaps mirrored, turned, in another size and light."""
         cutouts = self._cutouts[label - 1]
         thing = cutouts[self._rng.integers(len(cutouts))]
         if self._rng.random() < 0.5:
             thing = thing.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        thing = ImageEnhance.Brightness(thing).enhance(float(self._rng.uniform(0.6, 1.4)))
+        thing = ImageEnhance.Color(thing).enhance(float(self._rng.uniform(0.4, 1.6)))
         angle = float(self._rng.uniform(-30, 30))
         thing = thing.rotate(angle, Image.Resampling.BILINEAR, expand=True)
         thing = thing.crop(thing.getbbox())
@@ -120,7 +122,7 @@ def _cutouts(folder: Path, split: str) -> list[Image.Image]:
     files = [
         file
         for file in sorted(folder.rglob("*.png"))
-        if file.parent.name not in NOT_REAL and file.stem not in DRAWN
+        if file.parent.name not in NOT_REAL and file.stem not in NO_PHOTOGRAPHS
     ]
     order = np.random.default_rng(0).permutation(len(files))
     first, last = (round(share * len(files)) for share in SPLITS[split])
