@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from autoprune.tasks.custom import Custom as Custom
     from autoprune.tasks.detection import Detection as Detection
     from autoprune.tasks.multi_label import MultiLabel as MultiLabel
+    from autoprune.tasks.segmentation import Segmentation as Segmentation
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ _HOMES = {
     "Prunable": "autoprune.agent.prunable",
     "Recovery": "autoprune.core.recovery",
     "SearchResult": "autoprune.agent.result",
+    "Segmentation": "autoprune.tasks.segmentation",
     "Sensitivity": "autoprune.evaluation.sensitivity",
     "StoredLatencies": "autoprune.agent.latency_stored",
     "build_latency": "autoprune.latency_api",

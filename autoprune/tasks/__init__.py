@@ -15,6 +15,7 @@ from autoprune.tasks.custom import Custom
 from autoprune.tasks.detection import Detection
 from autoprune.tasks.loaded import LoadedTask
 from autoprune.tasks.multi_label import MultiLabel
+from autoprune.tasks.segmentation import Segmentation
 
 __all__ = [
     "TASKS",
@@ -26,6 +27,7 @@ __all__ = [
     "LoadedTask",
     "Metric",
     "MultiLabel",
+    "Segmentation",
     "Split",
     "Task",
     "create_task",

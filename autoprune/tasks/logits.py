@@ -27,7 +27,7 @@ def logits_of(outputs: Any) -> torch.Tensor | None:
 
 
 def auxiliary_of(outputs: Any) -> list[torch.Tensor]:
-    """Return the logits of auxiliary heads: of the logits' shape, with a name in ``aux...``."""
+    """Return the logits of auxiliary heads, of as many classes, with a name in ``aux...``."""
     logits = logits_of(outputs)
     if logits is None:
         return []
@@ -36,7 +36,7 @@ def auxiliary_of(outputs: Any) -> list[torch.Tensor]:
         for name, part in _named(outputs).items()
         if str(name).startswith("aux")
         and isinstance(part, torch.Tensor)
-        and part.shape == logits.shape
+        and part.shape[:2] == logits.shape[:2]
     ]
 
 
@@ -76,4 +76,4 @@ def _named(outputs: Any) -> Mapping[str, Any]:
         return named
     if is_dataclass(outputs) and not isinstance(outputs, type):
         return {field.name: getattr(outputs, field.name) for field in fields(outputs)}
-    return {}
+    return getattr(outputs, "__dict__", {})

@@ -1,12 +1,11 @@
 """Fetches Fashion-MNIST once: from Debian's package, or else as torchvision does."""
 
 import contextlib
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from autoprune._debian import unpack
 from autoprune._resources import cache_dir
 from autoprune.errors import DataError
 
@@ -46,16 +45,7 @@ def fashion_mnist() -> Path:
 
 def _from_debian(scratch: Path) -> Path | None:
     """Unpack Debian's package below ``scratch``, without installing it."""
-    if not (shutil.which("apt-get") and shutil.which("dpkg")):
-        return None
-    download = ("apt-get", "download", PACKAGE)
-    if not _works(*download, folder=scratch):
-        _works("apt-get", "update", folder=scratch)
-        if not _works(*download, folder=scratch):
-            return None
-    package = next(scratch.glob("*.deb"))
-    unpacked = scratch / "usr/share/datasets/fashion-mnist"
-    return _complete(unpacked, _works("dpkg", "-x", package.name, ".", folder=scratch))
+    return _complete(scratch / "usr/share/datasets/fashion-mnist", unpack(PACKAGE, scratch))
 
 
 def _from_torchvision(scratch: Path) -> Path | None:
@@ -68,15 +58,6 @@ def _from_torchvision(scratch: Path) -> Path | None:
     except (ImportError, RuntimeError, OSError):
         return None
     return _complete(scratch / "FashionMNIST" / "raw", True)
-
-
-def _works(*command: str, folder: Path) -> bool:
-    """Run ``command`` quietly in ``folder``, for 10 minutes at most; tell whether it worked."""
-    try:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=600)
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return True
 
 
 def _complete(folder: Path, ended_well: bool) -> Path | None:

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import detection as detectors
+from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
-from autoprune.tasks import Classification, Custom, Detection, Task
+from autoprune.tasks import Classification, Custom, Detection, MultiLabel, Segmentation, Task
 from autoprune.testing.tasks import TaskContract
 
 
@@ -126,3 +127,36 @@ class TestAFunctionThatScoresAndALoss(TaskContract):
         loss = nn.functional.mse_loss
         task = Custom(splits(images), evaluate=errors, loss=loss, higher_is_better=False)
         return task, denoiser()
+
+
+def labels(rng: torch.Generator) -> dict[str, Tensor]:
+    targets = (torch.rand(4, 3, generator=rng) < 0.5).float()
+    return {"pixel_values": torch.rand(4, 3, 8, 8, generator=rng), "labels": targets}
+
+
+class Named(nn.Module):
+    """A classifier that takes and returns by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = classifier()
+
+    def forward(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.net(pixel_values)}
+
+
+class TestSeveralLabels(TaskContract):
+    def make(self) -> tuple[Task, nn.Module]:
+        return MultiLabel(splits(labels)), Named().eval()
+
+
+def masks(rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    found = torch.randint(3, (2, 32, 32), generator=rng)
+    found[:, :4] = 255
+    return torch.rand(2, 3, 32, 32, generator=rng), found
+
+
+class TestSegmentation(TaskContract):
+    def make(self) -> tuple[Task, nn.Module]:
+        model = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)
+        return Segmentation(splits(masks)), model.eval()
