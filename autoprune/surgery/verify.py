@@ -24,6 +24,7 @@ from autoprune.surgery.units import Cut
 
 TOLERANCE = 1e-4
 TOLERANCE_DOUBLE = 1e-10
+_TWINS = 20  # random copies at most, until one of a detector has work for each of its heads
 
 
 def random_atoms(atoms: int, share: float, rng: np.random.Generator) -> Ids:
@@ -100,9 +101,12 @@ class Verifier:
         share: float = 0.3,
     ) -> None:
         self._plan, self._rng, self._share = plan, rng, share
-        twin = randomised(model, torch.Generator().manual_seed(int(rng.integers(2**31))))
-        self._twin, input_sets = in_double(twin, input_sets)
-        self._inputs = [x for x in input_sets if self._runs(x)] or [input_sets[0]]
+        for _ in range(_TWINS if plan.by_value else 1):
+            twin = randomised(model, torch.Generator().manual_seed(int(rng.integers(2**31))))
+            self._twin, wide = in_double(twin, input_sets)
+            self._inputs = [x for x in wide if self._runs(x)] or [wide[0]]
+            if all(x.numel() for x in self._observed()):
+                break
         self._double = next(self._twin.parameters()).dtype == torch.double
 
     def verified(self) -> Plan:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from torchvision.ops import boxes as box_ops
 from autoprune.artifacts.detections import gap
 from autoprune.errors import ConfigError, DataError
 from autoprune.formats.suppression import without_branches
+from autoprune.surgery.discover import discover
 from autoprune.tasks import Detection
 from autoprune.tasks.average_precision import AveragePrecision
 from autoprune.tasks.chunks import chunks
@@ -227,3 +229,17 @@ def test_a_detection_that_is_lacking_counts_as_its_score() -> None:
     assert gap([boxes[:1], scores[:1]], [boxes, scores]) == pytest.approx(0.02)
     assert gap([boxes, scores], [boxes[:0], scores[:0]]) == pytest.approx(0.9)
     assert gap([boxes], [boxes[:1]]) == float("inf"), "no detections"
+
+
+@pytest.mark.slow
+def test_heads_that_only_see_what_was_found_are_prunable() -> None:
+    """Hardly a random copy of a Mask R-CNN finds anything that its mask head could look at."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        mask_rcnn = detectors.maskrcnn_resnet50_fpn(
+            weights=None, weights_backbone=None, num_classes=2, min_size=96, max_size=128
+        )
+        images = [torch.rand(3, 96, 96) for _ in range(2)]
+    plan = discover(mask_rcnn.eval(), (images,), np.random.default_rng(0))
+    heads = {name for name in plan.units if name.startswith("roi_heads.mask_head")}
+    assert heads == {f"roi_heads.mask_head.{at}.0" for at in range(4)}
