@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from autoprune.prunable_api import prunable as prunable
     from autoprune.reporting.inventory import Inventory as Inventory
     from autoprune.tasks.classification import Classification as Classification
+    from autoprune.tasks.contrastive import Contrastive as Contrastive
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ _HOMES = {
     "CheckedLatency": "autoprune.agent.latency_check",
     "Choice": "autoprune.core.policy",
     "Classification": "autoprune.tasks.classification",
+    "Contrastive": "autoprune.tasks.contrastive",
     "Exported": "autoprune.artifacts.export",
     "FrontResult": "autoprune.agent.front",
     "Inventory": "autoprune.reporting.inventory",

@@ -10,10 +10,12 @@ from autoprune.tasks.base import (
     need_logits,
 )
 from autoprune.tasks.classification import Classification
+from autoprune.tasks.contrastive import Contrastive
 
 __all__ = [
     "TASKS",
     "Classification",
+    "Contrastive",
     "HasLogits",
     "Metric",
     "Split",
