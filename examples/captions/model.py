@@ -19,7 +19,7 @@ class Block(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.head_width = width // heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
@@ -29,7 +29,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, attended: Tensor | None = None) -> Tensor:
         """Map ``batch x tokens x width`` to the same; ``attended`` masks tokens out."""
-        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, -1, self.head_width)).unbind(2)
         q, k, v = (one.transpose(1, 2) for one in (q, k, v))
         found = scaled_dot_product_attention(q, k, v, attn_mask=attended)
         x = x + self.out(found.transpose(1, 2).flatten(2))
@@ -115,6 +115,6 @@ class TwoTowers(nn.Module):
         return normalize(self.visual(images)), normalize(self.text(tokens)), scale
 
 
-def two_towers(width: int = 64, depth: int = 3, heads: int = 4, embedding: int = 32) -> nn.Module:
+def two_towers(width: int = 64, depth: int = 2, heads: int = 4, embedding: int = 32) -> nn.Module:
     """Return an untrained `TwoTowers`."""
     return TwoTowers(width, depth, heads, embedding)
