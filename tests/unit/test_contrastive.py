@@ -363,7 +363,8 @@ class Towers(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.visual = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 4))
+        self.head = nn.Linear(8, 4)
+        self.visual = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), self.head)
         self.words = nn.Embedding(7, 6)
         self.text = nn.Linear(6, 4)
 
@@ -376,7 +377,7 @@ class Towers(nn.Module):
 def test_gradients_of_pairs_rank_the_atoms_of_both_towers(method: str) -> None:
     model = Towers().eval()
     with torch.no_grad():  # nothing reads these atoms, so they matter least
-        model.visual[3].weight[:, [2, 5]] = 0
+        model.head.weight[:, [2, 5]] = 0
         model.text.weight[:, [1]] = 0
     batch = (torch.randn(12, 1, 4, 4), torch.randint(7, (12, 3)))
     plan = discover(model, [x[:2] for x in batch], np.random.default_rng(0))
