@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor, nn
 
+from autoprune.agent.parts import check_parts, limited
 from autoprune.agent.prepare import example_inputs
 from autoprune.agent.projection import Projection
 from autoprune.agent.prunable import Prunable
@@ -71,7 +72,9 @@ def prunable(
         spaces = allowed(found, plan)
         if task is None:
             spaces = _without_gradients(spaces)
-        projection = Projection(CostModel(model, plan), spaces, limits)
+        cost = CostModel(model, plan, parts=limits.parts)
+        check_parts(model, limits, cost.dense)
+        projection = Projection(cost, limited(spaces, limits, plan, cost), limits)
         methods = {method for one in spaces.values() for method in one.methods}
         batches = Recovery().calibration_batches
         importance = rank_atoms(model, plan, task, methods, batches, "cpu", seed)
