@@ -1,5 +1,6 @@
 """A whole search over two towers: pairs in, recall out, embeddings as wide as before."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 import autoprune
 from autoprune.agent.result import SearchResult
+from autoprune.artifacts.result import Result
 from autoprune.evaluation.measure import measure
 from autoprune.formats.onnx import run_onnx
 from autoprune.surgery.compare import outputs
@@ -71,22 +73,20 @@ def task() -> autoprune.Contrastive:
     return autoprune.Contrastive(splits, recall_at=1)
 
 
-@pytest.fixture(scope="module")
-def found(task: autoprune.Contrastive, tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
-    folder = tmp_path_factory.mktemp("towers")
+def search(task: autoprune.Contrastive, folder: Path, **changes: Any) -> SearchResult:
     runner = folder / "runner.yaml"
     runner.write_text("kind: local\ndevice: cpu\nthreads: 1\n")
-    result: SearchResult = autoprune.search(
-        trained(task),
-        task=task,
-        budget="macs=50%",
-        trials=6,
-        recovery=RECOVERY,
-        out=folder / "run",
-        runner=f"file:{runner}",
-        progress=lambda event: None,
-    )
+    given: dict[str, Any] = {
+        **{"task": task, "budget": "macs=50%", "trials": 6, "recovery": RECOVERY},
+        **{"out": folder / "run", "runner": f"file:{runner}", "progress": lambda event: None},
+    }
+    result: SearchResult = autoprune.search(trained(task), **given | changes)
     return result
+
+
+@pytest.fixture(scope="module")
+def found(task: autoprune.Contrastive, tmp_path_factory: pytest.TempPathFactory) -> SearchResult:
+    return search(task, tmp_path_factory.mktemp("towers"))
 
 
 def test_the_budget_is_met_and_every_unit_of_both_towers_was_open(found: SearchResult) -> None:
@@ -122,3 +122,24 @@ def test_embeddings_keep_their_width_and_the_onnx_file_takes_any_batch(
 def test_settings_are_part_of_the_run(found: SearchResult) -> None:
     text = (found.folder / "run.json").read_text()
     assert '"recall_at": 1' in text
+
+
+def test_each_tower_has_a_limit_of_its_own(task: autoprune.Contrastive, tmp_path: Path) -> None:
+    found = search(task, tmp_path, budget="macs=40%@visual,macs=75%@text", onnx=False)
+    dense, pruned = found.result.dense.parts, found.result.pruned.parts
+    assert set(dense) == set(pruned) == {"macs@visual", "macs@text"}
+    assert pruned["macs@visual"] <= 0.4 * dense["macs@visual"]
+    assert 0.5 * dense["macs@text"] < pruned["macs@text"] <= 0.75 * dense["macs@text"]
+    report = (found.folder / "report.md").read_text()
+    assert "macs@visual" in report
+    again = Result.model_validate_json((found.folder / "result.json").read_text())
+    assert again.pruned.parts == pruned
+
+
+def test_the_smallest_tower_within_a_drop(task: autoprune.Contrastive, tmp_path: Path) -> None:
+    found = search(
+        task, tmp_path, budget=None, max_drop=5.0, minimise="params@text", onnx=False, trials=8
+    )
+    cuts = {cut.unit: cut.kept < cut.atoms for cut in found.result.cuts}
+    assert not cuts.get("visual.0", False), "the other tower is left alone"
+    assert found.result.pruned.parts["params@text"] < found.result.dense.parts["params@text"]
