@@ -39,7 +39,7 @@ TEMPLATES = (
     "a {slant} {digit} which is {ink} and {width}",
     "{ink} handwriting that shows a {width} {digit} {slant}",
 )
-# Thirds of the training images: ink of 64 pixels, spread in pixels, pixels to the left per row.
+# Thirds of all images: ink of 64 pixels, spread in pixels, pixels to the left per row.
 BOUNDS = {"ink": (4.6, 5.15), "width": (1.2, 1.33), "slant": (-0.01, 0.09)}
 
 _SYNONYMS = [words for group in (DIGITS, INK, WIDTH, SLANT) for words in group]
