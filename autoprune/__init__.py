@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from autoprune.prunable_api import prunable as prunable
     from autoprune.reporting.inventory import Inventory as Inventory
     from autoprune.tasks.classification import Classification as Classification
+    from autoprune.tasks.contrastive import Contrastive as Contrastive
     from autoprune.tasks.custom import Custom as Custom
     from autoprune.tasks.detection import Detection as Detection
     from autoprune.tasks.multi_label import MultiLabel as MultiLabel
@@ -45,6 +46,7 @@ _HOMES = {
     "Classification": "autoprune.tasks.classification",
     "Custom": "autoprune.tasks.custom",
     "Detection": "autoprune.tasks.detection",
+    "Contrastive": "autoprune.tasks.contrastive",
     "Exported": "autoprune.artifacts.export",
     "FrontResult": "autoprune.agent.front",
     "Inventory": "autoprune.reporting.inventory",

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 from torch import Tensor, nn
 
+from autoprune.agent.parts import check_parts, limited
 from autoprune.agent.prepare import example_inputs
 from autoprune.agent.projection import Projection
 from autoprune.agent.prunable import Prunable
@@ -69,7 +70,9 @@ def prunable(
     with nullcontext() if task is None else isolated(seed, task.loader("train")):
         plan = discover(model, example, np.random.default_rng(seed))
         spaces = allowed(found, plan)
-        projection = Projection(CostModel(model, plan), spaces, limits)
+        cost = CostModel(model, plan, parts=limits.parts)
+        check_parts(model, limits, cost.dense)
+        projection = Projection(cost, limited(spaces, limits, plan, cost), limits)
         methods = {method for one in spaces.values() for method in one.methods}
         batches = Recovery().calibration_batches
         importance = rank_atoms(model, plan, task, methods, batches, "cpu", seed)

@@ -9,13 +9,14 @@ from autoprune.agent.anchors import anchors
 from autoprune.agent.encoding import levels_of
 from autoprune.agent.latency import TargetLatency
 from autoprune.agent.limits import projections, spread
+from autoprune.agent.parts import check_parts, limited
 from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
 from autoprune.agent.tables import allowed, build_tables
 from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
 from autoprune.core.progress import Progress
-from autoprune.cost.model import CostModel
+from autoprune.cost.model import CostModel, Latency
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.shared import shared_database
 from autoprune.surgery.nested import Inputs
@@ -72,7 +73,7 @@ def priced(request: Request, plan: Plan, inputs: Inputs, saved: Mapping[str, Any
     targets = request.budget.targets
     if not targets:
         spaces = allowed(request.space, plan)
-        return Pricing(_projections(request, CostModel(request.model, plan), spaces), ())
+        return Pricing(_projections(request, plan, {}, spaces), ())
     request.progress(Progress(stage="latency", done=0, total=1))
     with closing(shared_database(request.database)) as database:
         latencies = [
@@ -90,7 +91,7 @@ def priced(request: Request, plan: Plan, inputs: Inputs, saved: Mapping[str, Any
                 if not request.budget.limits[f"{LATENCY}{one.meter.target}"].relative:
                     one.take_pace()
         by_target = {str(one.meter.target): one.model for one in latencies if one.model}
-        found = _projections(request, CostModel(request.model, plan, by_target), spaces)
+        found = _projections(request, plan, by_target, spaces)
         if not saved:
             found = _fitted_near(found, latencies, plan, request)
     return Pricing([_kept_away(one, latencies) for one in found], latencies)
@@ -105,8 +106,14 @@ def _kept_away(projection: Projection, latencies: Sequence[TargetLatency]) -> Pr
 
 
 def _projections(
-    request: Request, cost: CostModel, spaces: Mapping[str, UnitSpace]
+    request: Request,
+    plan: Plan,
+    latencies: Mapping[str, Latency],
+    spaces: Mapping[str, UnitSpace],
 ) -> list[Projection]:
+    cost = CostModel(request.model, plan, latencies, parts=request.budget.parts)
+    check_parts(request.model, request.budget, cost.dense)
+    spaces = limited(spaces, request.budget, plan, cost)
     if request.tolerance:
         return spread(request.tolerance.cost, request.budget, cost, spaces)
     return projections(request.pareto, request.points, request.budget, cost, spaces)
@@ -129,5 +136,4 @@ def _fitted_near(
     ]
     for latency in latencies:
         latency.fit(policies, request.progress)
-    cost = CostModel(request.model, plan, widest.cost.latencies)
-    return _projections(request, cost, widest.spaces)
+    return _projections(request, plan, widest.cost.latencies, widest.spaces)

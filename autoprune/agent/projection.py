@@ -42,7 +42,7 @@ class Projection:
     tightened: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        counted = {"macs", "sparse_macs"} & self.budget.limits.keys()
+        counted = [c for c in self.budget.limits if c.partition("@")[0] in ("macs", "sparse_macs")]
         if counted and self.cost.uncounted:
             raise BudgetError(
                 f"A limit on {' and '.join(sorted(counted))} cannot be decided: nobody counts the "

@@ -159,6 +159,7 @@ def _measured(search: float, test: float, costs: Costs) -> Measured:
         sparse_macs=costs.sparse_macs,
         sparse_size_bytes=costs.sparse_size,
         latency_ms=dict(costs.latency),
+        parts=dict(costs.parts),
     )
 
 

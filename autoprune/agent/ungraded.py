@@ -11,7 +11,7 @@ def without_gradients(space: SearchSpace) -> SearchSpace:
     """Return the space with the methods that look at weights alone.
 
     Raises:
-        ConfigError: If it or a rule of it has no such method.
+        ConfigError: If it or a rule of it has no such method for a kind of units it prunes.
     """
     rules = [
         rule.model_copy(update={"methods": _plain(rule.methods, repr(rule.match))})
@@ -25,9 +25,11 @@ def without_gradients(space: SearchSpace) -> SearchSpace:
 
 def _plain(methods: Sequence[str], whose: str) -> tuple[str, ...]:
     plain = tuple(m for m in methods if not find_method(m).criterion.needs_gradients)
-    if not plain:
+    left = {find_method(method).structure.kind for method in plain}
+    lost = [method for method in methods if find_method(method).structure.kind not in left]
+    if lost:
         raise ConfigError(
-            f"All methods of {whose} need gradients: {', '.join(methods)}. Give a task that has a "
-            "loss, or allow l1, l2, fpgm or bn_scale."
+            f"Methods of {whose} need gradients, and no other is there for what they prune: "
+            f"{', '.join(lost)}. Give a task that has a loss, or allow l1, l2, fpgm or bn_scale."
         )
     return plain

@@ -73,7 +73,7 @@ def judge(
         inputs = specs_of(winner.inputs)
         architecture = Architecture.of(winner.dense, cut, constructor, sha256, zeros, inputs)
         architecture.write(Path(aside))
-        costs = _counted(winner, Path(aside) / WEIGHTS)
+        costs = _counted(winner, Path(aside) / WEIGHTS, budget.parts)
         checks = Checks(
             sliced_equals_masked=_sliced_equals_masked(winner),
             reload_max_diff=_reload(winner, architecture, Path(aside)),
@@ -88,11 +88,11 @@ def judge(
     return costs, checks
 
 
-def _counted(winner: Winner, file: Path) -> Costs:
+def _counted(winner: Winner, file: Path, parts: tuple[str, ...]) -> Costs:
     if winner.plan.by_value:
-        counted = costs_of_cut(winner.pruned, winner.dense, winner.plan, winner.atoms)
+        counted = costs_of_cut(winner.pruned, winner.dense, winner.plan, winner.atoms, parts)
     else:
-        counted = count_costs(winner.pruned, winner.inputs, winner.plan.batch)
+        counted = count_costs(winner.pruned, winner.inputs, winner.plan.batch, parts)
     return replace(counted, size=file.stat().st_size, latency=winner.latency)
 
 

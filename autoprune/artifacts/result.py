@@ -21,7 +21,8 @@ class Measured(Record):
     """One model, measured: quality is the task's metric (higher is better), 1 MAC = 2 FLOPs.
 
     Memory is that of activations at the peak of a forward, per sample; ``sparse`` costs leave
-    out weights set to zero; latencies are milliseconds of one forward by target.
+    out weights set to zero; latencies are milliseconds of one forward by target;
+    parts are MACs and parameters of single modules that the budget limits.
     """
 
     quality_search: float
@@ -33,6 +34,7 @@ class Measured(Record):
     sparse_macs: int
     sparse_size_bytes: int
     latency_ms: dict[str, float] = Field(default={})
+    parts: dict[str, int] = Field(default={})
 
     @property
     def costs(self) -> Costs:
@@ -45,6 +47,7 @@ class Measured(Record):
             sparse_macs=self.sparse_macs,
             sparse_size=self.sparse_size_bytes,
             latency=self.latency_ms,
+            parts=self.parts,
         )
 
 

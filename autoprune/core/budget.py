@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Union
 
 from autoprune._hints import did_you_mean
-from autoprune.core.costs import EXACT, LATENCY, Costs
+from autoprune.core.costs import EXACT, LATENCY, PARTS, Costs, part_of
 from autoprune.core.target import Target
 from autoprune.errors import BudgetError
 
@@ -65,7 +65,7 @@ class Budget:
 
     Args:
         limits: Limit by cost; costs are those of `Costs.as_dict`, a latency being called
-            ``latency@TARGET``.
+            ``latency@TARGET``, that of a part of the model ``macs@MODULE``.
 
     Raises:
         BudgetError: If there is no limit or a cost is unknown.
@@ -84,6 +84,11 @@ class Budget:
     def targets(self) -> tuple[Target, ...]:
         """What the limits on latency are measured with."""
         return tuple(Target.parse(c[len(LATENCY) :]) for c in self.limits if c.startswith(LATENCY))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The limited costs of single modules."""
+        return tuple(cost for cost in self.limits if part_of(cost))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Budget) and self.limits == other.limits
@@ -117,7 +122,8 @@ class Budget:
 
         Amounts are shares (``50%``) or absolute (``1.2G``, ``2M``, ``10MB``). ``flops`` is
         accepted and halved, since one MAC is two FLOPs. A latency names its target:
-        ``latency=8ms@onnxruntime`` or ``latency=60%@pytorch/threads=1``.
+        ``latency=8ms@onnxruntime`` or ``latency=60%@pytorch/threads=1``. Multiply-adds and
+        parameters of one module alone: ``macs=50%@visual``.
 
         Raises:
             BudgetError: If a cost, a unit or an amount is not understood.
@@ -156,10 +162,11 @@ def _pairs(given: str | Iterable[str] | Mapping[str, Any]) -> list[tuple[str, An
 
 
 def _named(written: str, amount: Any) -> tuple[str, Any]:
-    """Return the name of the cost, a latency's with its target, and the amount alone."""
-    if written == "flops":
-        return "macs", amount
+    """Return the name of the cost, with a target or a module it is of, and the amount alone."""
     kind, _, target = written.partition("@")
+    kind = "macs" if kind == "flops" else kind
+    if kind in PARTS:
+        return _of_part(written, kind, target, amount)
     if kind != "latency":
         return written, amount
     amount, _, named = str(amount).partition("@")
@@ -171,10 +178,23 @@ def _named(written: str, amount: Any) -> tuple[str, Any]:
     return f"{LATENCY}{Target.parse(named or target)}", amount.strip()
 
 
+def _of_part(written: str, kind: str, module: str, amount: Any) -> tuple[str, Any]:
+    if "@" in str(amount):
+        amount, _, named = map(str.strip, str(amount).partition("@"))
+        if bool(named) == bool(module.strip()):
+            raise BudgetError(
+                f"A limit on a part of the model names one module, like '{kind}=50%@visual'. "
+                f"Got {written}={amount}@{named}."
+            )
+        module = named
+    module = module.strip()
+    return (f"{kind}@{module}" if module else kind), amount
+
+
 def _check_cost(cost: str) -> None:
     if cost.startswith(LATENCY):
         Target.parse(cost[len(LATENCY) :])
-    elif cost not in EXACT:
+    elif cost not in EXACT and not part_of(cost):
         known = (*EXACT, "latency", "flops")
         raise BudgetError(f"Unknown cost {cost!r} in the budget.{did_you_mean(cost, known)}")
 
@@ -203,6 +223,6 @@ def _parse_limit(written: str, cost: str, amount: Any) -> Limit:
             f"The budget {written}={amount} is less than one; for a share of the dense model "
             f"write '{100 * value:g}%'."
         )
-    halved = written == "flops" and not relative
+    halved = written.partition("@")[0] == "flops" and not relative
     own = "ms" if cost == "latency" and not relative else ""
     return Limit(value / 2 if halved else value, relative, own)

@@ -4,12 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 EXACT = ("macs", "params", "size", "memory", "sparse_macs", "sparse_size")
+PARTS = ("macs", "params")  # what one module may have a limit of its own on: ``macs@visual``
 LATENCY = "latency@"  # starts the name of a latency, which ends with its target
 
 
 def cost_text(name: str, amount: float) -> str:
     """Return an amount of a cost as messages show it."""
     return f"{amount:.3g} ms" if name.startswith(LATENCY) else f"{amount:,}"
+
+
+def part_of(cost: str) -> tuple[str, str] | None:
+    """Return kind and module of what a part of the model costs; None for any other cost."""
+    kind, _, module = cost.partition("@")
+    return (kind, module) if kind in PARTS and module else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +33,7 @@ class Costs:
         sparse_size: ``size`` if weights with zeros were stored as a bit mask and what is not
             zero.
         latency: Milliseconds of one forward, by target.
+        parts: Multiply-adds and parameters of single modules, by name: ``macs@visual``.
     """
 
     macs: int
@@ -35,8 +43,13 @@ class Costs:
     sparse_macs: int
     sparse_size: int
     latency: Mapping[str, float] = field(default_factory=dict)
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, int | float]:
         """Return the costs by name, the names a budget uses."""
         exact: dict[str, int | float] = {name: getattr(self, name) for name in EXACT}
-        return exact | {LATENCY + target: ms for target, ms in self.latency.items()}
+        return (
+            exact
+            | dict(self.parts)
+            | {LATENCY + target: ms for target, ms in self.latency.items()}
+        )

@@ -93,6 +93,7 @@ def parse_cost(given: str) -> str:
     except BudgetError as err:
         raise BudgetError(
             f"What is to be minimised is a cost: macs, params, size, memory, sparse_macs, "
-            f"sparse_size or 'latency@onnxruntime'. Got {given!r}. As a limit it says: {err}"
+            f"sparse_size, 'macs@MODULE', 'params@MODULE' or 'latency@onnxruntime'. "
+            f"Got {given!r}. As a limit it says: {err}"
         ) from err
     return cost

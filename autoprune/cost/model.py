@@ -1,13 +1,13 @@
 """The cost model: what any policy costs, from the plan alone, thousands of them at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from autoprune.core.costs import EXACT, LATENCY, Costs
+from autoprune.core.costs import EXACT, LATENCY, Costs, part_of
 from autoprune.cost.file_size import FileSize
 from autoprune.cost.memory import PeakMemory
 from autoprune.cost.products import Factors, Floats, Products
@@ -36,6 +36,7 @@ class CostModel:
         plan: Its plan.
         latencies: What tells the latency, by target.
         density: Share of elements that are not zero in the dense model already, by parameter.
+        parts: Costs of single modules that are told as well: ``macs@visual``, ``params@text``.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class CostModel:
         plan: Plan,
         latencies: Mapping[str, Latency] | None = None,
         density: Mapping[str, float] | None = None,
+        parts: Iterable[str] = (),
     ) -> None:
         model = unwrapped(model)
         self.plan, self.latencies = plan, dict(latencies or {})
@@ -54,7 +56,8 @@ class CostModel:
         self._factors = factors = Factors(self.units)
         shapes = {name: self._shape(name) for name in plan.shapes}
         here = {name: [Factor(0, {(unit,): 1}) for unit in self._blocks[name]] for name in shapes}
-        own = [(1, (*shapes[name], *here[name])) for name, _ in model.named_parameters()]
+        names = [name for name, _ in model.named_parameters()]
+        own = [(1, (*shapes[name], *here[name])) for name in names]
         self._params = Products(factors, own)
         self._macs = Products(factors, [(t.coefficient, t.factors) for t in plan.terms])
         self._memory = PeakMemory(factors, plan.activations)
@@ -63,6 +66,8 @@ class CostModel:
         dtypes = {name: tensor.dtype for name, tensor in tensors.items()}
         self._file = FileSize(factors, saved, here, dtypes)
         self._sparsity = Sparsity(plan, self.units, self._file.names, dtypes, density or {})
+        where = {"macs": [term.module for term in plan.terms], "params": names}
+        self._parts = {cost: _within(where, cost) for cost in parts}
         self.dense = self.price({})
 
     @property
@@ -79,7 +84,8 @@ class CostModel:
         found = {name: column[0] for name, column in self.price_many(self.row(kept)).items()}
         exact = {name: int(found[name]) for name in EXACT}
         latency = {target: float(found[LATENCY + target]) for target in self.latencies}
-        return Costs(**exact, latency=latency)
+        parts = {name: int(found[name]) for name in self._parts}
+        return Costs(**exact, latency=latency, parts=parts)
 
     def row(self, kept: Kept) -> Ids:
         """Return a policy as the one row of an argument of `price_many`."""
@@ -105,14 +111,19 @@ class CostModel:
     def _chunk(self, kept: Ids) -> dict[str, Ids]:
         sizes, batch = self._factors.values(kept), self.plan.batch
         macs, data = self._macs.values(sizes), self._file.data(sizes)
-        total = self._file.total(sizes, data)
+        total, params = self._file.total(sizes, data), self._params.values(sizes)
+        by_kind = {"macs": (macs, batch), "params": (params, 1)}
         return {
             "macs": macs.sum(axis=1) // batch,
-            "params": self._params.values(sizes).sum(axis=1),
+            "params": params.sum(axis=1),
             "size": total,
             "memory": self._memory.values(sizes) // batch,
             "sparse_macs": self._sparsity.macs(macs, kept) // batch,
             "sparse_size": total - self._sparsity.saved(data, kept),
+            **{
+                cost: by_kind[kind][0][:, at].sum(axis=1) // by_kind[kind][1]
+                for cost, (kind, at) in self._parts.items()
+            },
         }
 
     def shapes(self, kept: Kept) -> dict[str, tuple[int, ...]]:
@@ -130,6 +141,14 @@ class CostModel:
             changing.get(dim, Factor(size, {}))
             for dim, size in enumerate(self.plan.shapes[tensor])
         ]
+
+
+def _within(where: Mapping[str, Sequence[str]], cost: str) -> tuple[str, Ids]:
+    """Return the kind of a cost, and which of its summands lie in the module it is of."""
+    found = part_of(cost)
+    assert found is not None
+    kind, module = found
+    return kind, np.flatnonzero([inside(name, module) for name in where[kind]])
 
 
 def _blocks(plan: Plan) -> dict[str, list[str]]:

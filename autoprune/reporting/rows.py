@@ -67,6 +67,11 @@ def comparisons(result: Result) -> list[Comparison]:
         Comparison(label, count_text(a, unit), count_text(b, unit), f"{share_text(b, a)} of dense")
         for label, a, b, unit in costs
     ]
+    rows += [
+        Comparison(cost, count_text(a, ""), count_text(b, ""), f"{share_text(b, a)} of dense")
+        for cost, a in dense.parts.items()
+        for b in [pruned.parts[cost]]
+    ]
     return rows + [
         Comparison(f"latency, {target}", _ms(a), _ms(b), f"{b / a:.1%} of dense")
         for target, a in dense.latency_ms.items()

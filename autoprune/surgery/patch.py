@@ -59,6 +59,11 @@ def _linear(_: nn.Module, after: nn.Module) -> None:
     after.out_features, after.in_features = after.weight.shape
 
 
+def _embedding(_: nn.Module, after: nn.Module) -> None:
+    assert isinstance(after, nn.Embedding)
+    after.num_embeddings, after.embedding_dim = after.weight.shape
+
+
 def _norm(_: nn.Module, after: nn.Module) -> None:
     assert isinstance(after, _NormBase)
     for vector in (after.weight, after.running_mean):
@@ -97,6 +102,7 @@ def _follow(_: nn.Module, after: nn.Module) -> None:
 PATCHES: dict[type[nn.Module], Patch] = {
     _ConvNd: _conv,
     _ConvTransposeNd: _conv_transpose,
+    nn.Embedding: _embedding,
     nn.GroupNorm: _group_norm,
     nn.LayerNorm: _layer_norm,
     nn.Linear: _linear,

@@ -65,6 +65,7 @@ class CostTerm:
         operands: Shape of each tensor it reads; of several terms of one op one has them.
         settings: Its other arguments, as far as they are numbers, by name.
         blocks: Blocks without which it does not run.
+        module: Name of the innermost module that ran it.
     """
 
     op: str
@@ -74,6 +75,7 @@ class CostTerm:
     operands: tuple[tuple[Factor, ...], ...] = ()
     settings: tuple[tuple[str, Any], ...] = ()
     blocks: tuple[str, ...] = ()
+    module: str = ""
 
     def freeze(self, atoms: Kept) -> "CostTerm":
         """Return the term with the given units (atoms by name) at their full size for good."""

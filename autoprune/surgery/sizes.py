@@ -125,6 +125,7 @@ def _cost_term(
         operands=tuple(_shape(operand, owners) for operand in shapes),
         settings=first.settings,
         blocks=tuple(around),
+        module=first.module,
     )
 
 

@@ -11,6 +11,7 @@ from autoprune.tasks.base import (
     need_logits,
 )
 from autoprune.tasks.classification import Classification
+from autoprune.tasks.contrastive import Contrastive
 from autoprune.tasks.custom import Custom
 from autoprune.tasks.detection import Detection
 from autoprune.tasks.loaded import LoadedTask
@@ -20,6 +21,7 @@ from autoprune.tasks.segmentation import Segmentation
 __all__ = [
     "TASKS",
     "Classification",
+    "Contrastive",
     "Custom",
     "Detection",
     "HasLogits",

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from torchvision.models import detection as detectors
 from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
-from autoprune.tasks import Classification, Custom, Detection, MultiLabel, Segmentation, Task
+from autoprune.tasks import (
+    Classification,
+    Contrastive,
+    Custom,
+    Detection,
+    MultiLabel,
+    Segmentation,
+    Task,
+)
 from autoprune.testing.tasks import TaskContract
 
 
@@ -160,3 +168,27 @@ class TestSegmentation(TaskContract):
     def make(self) -> tuple[Task, nn.Module]:
         model = lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=3)
         return Segmentation(splits(masks)), model.eval()
+
+
+class Towers(nn.Module):
+    """A tower for images and one for tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual = nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6)
+        )
+        self.words, self.text = nn.Embedding(10, 8), nn.Linear(8, 6)
+
+    def forward(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        return self.visual(images), self.text(self.words(tokens).mean(1))
+
+
+def pairs(rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    images = torch.rand(4, 3, 8, 8, generator=rng)
+    return images, torch.randint(10, (4, 5), generator=rng)
+
+
+class TestPairsOfImagesAndCaptions(TaskContract):
+    def make(self) -> tuple[Task, nn.Module]:
+        return Contrastive(splits(pairs)), Towers().eval()

@@ -116,7 +116,10 @@ def test_outputs_of_other_forms_cannot_be_imitated() -> None:
 def test_methods_that_need_gradients_are_left_out() -> None:
     found = without_gradients(load_space("default"))
     assert found.all_methods == ["channel.l1", "channel.l2", "head.l2"]
+    mixed = {"schema": 1, "methods": ["channel.taylor", "head.l2"], "sparsities": [0.5]}
+    with pytest.raises(ConfigError, match=r"the search space .* prune: channel.taylor"):
+        without_gradients(SearchSpace.model_validate(mixed))
     rule = {"match": "stem", "methods": ["channel.taylor"]}
     given = {"schema": 1, "methods": ["channel.l1"], "sparsities": [0.5], "units": [rule]}
-    with pytest.raises(ConfigError, match=r"methods of 'stem' need gradients: channel.taylor"):
+    with pytest.raises(ConfigError, match=r"Methods of 'stem' need gradients.*: channel.taylor"):
         without_gradients(SearchSpace.model_validate(given))

@@ -23,6 +23,7 @@ def measured(quality: float, ms: float, **more: Any) -> Measured:
         quality_search=quality,
         quality_test=quality - 0.01,
         latency_ms={TARGET: ms},
+        parts={},
         **counts,
         **sizes,
     )

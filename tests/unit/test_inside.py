@@ -165,7 +165,7 @@ class OneUnit:
 
     def price(self, kept: Mapping[str, int]) -> Costs:
         atoms = kept.get("u", 100)
-        return Costs(**dict.fromkeys(EXACT, atoms), latency={"fake": float(atoms)})
+        return Costs(**dict.fromkeys(EXACT, atoms), latency={"fake": float(atoms)}, parts={})
 
     def row(self, kept: Mapping[str, int]) -> np.ndarray:
         return np.array([[kept.get("u", 100)]])

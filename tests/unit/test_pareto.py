@@ -116,7 +116,7 @@ def test_rounding_leaves_no_limit_outside_its_range() -> None:
     assert found == [share(low), share(high)]
 
 
-@pytest.mark.parametrize("given", ["latency", "macs=..50%", "foo", "macs=25%..75%@onnxruntime"])
+@pytest.mark.parametrize("given", ["latency", "macs=..50%", "foo", "size=25%..75%@onnxruntime"])
 def test_what_is_wrong_is_said_of_the_front_that_was_given(given: str) -> None:
     with pytest.raises(BudgetError, match=r"The front .* is not understood") as caught:
         Pareto.parse(given)

@@ -68,6 +68,15 @@ def select(op: Op) -> None:
     op.give(*[kept for _ in op.outputs])
 
 
+@rule("aten.embedding")
+def lookup(op: Op) -> None:
+    """Whole numbers pick rows of a table: its columns pass, its rows keep their places."""
+    op.seal(op.shadow("weight").on((0,)), "takes single rows")
+    op.seal(op.shadow("indices").tracks, "takes single rows")
+    columns, ndim = op.line("weight", 1), op.outputs[0].ndim
+    op.give(() if columns is None else (axis_track(columns, ndim - 1, ndim),))
+
+
 @rule("aten.roll", "aten.flip", "aten.index", "aten.index_select", "aten.unfold")
 def rearrange(op: Op) -> None:
     """Entries move by fixed positions; an axis whose channels do is sealed."""

@@ -1,0 +1,55 @@
+"""Limits on parts of a model: what they may name, and which units they leave alone."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from torch import nn
+
+from autoprune._hints import did_you_mean
+from autoprune.core.budget import Budget
+from autoprune.core.costs import Costs, part_of
+from autoprune.cost.model import CostModel
+from autoprune.errors import BudgetError
+from autoprune.space.schema import UnitSpace
+from autoprune.surgery.accept import unwrapped
+from autoprune.surgery.plan import Plan
+
+
+def check_parts(model: nn.Module, budget: Budget, dense: Costs) -> None:
+    """Refuse limits on what is no module, or on one that has nothing of the cost.
+
+    Raises:
+        BudgetError: If there is such a limit.
+    """
+    known = [name for name, _ in unwrapped(model).named_modules() if name]
+    for cost in budget.parts:
+        kind, module = part_of(cost) or ("", "")
+        if module not in known:
+            raise BudgetError(
+                f"The budget limits {cost!r}, and the model has no module {module!r}."
+                f"{did_you_mean(module, known)} Name one as model.named_modules() does."
+            )
+        if dense.parts[cost] == 0:
+            raise BudgetError(
+                f"The budget limits {cost!r}, and the module {module!r} has no {kind} of its own. "
+                "Multiply-adds belong to the innermost module that runs them."
+            )
+
+
+def limited(
+    spaces: Mapping[str, UnitSpace], budget: Budget, plan: Plan, cost: CostModel
+) -> Mapping[str, UnitSpace]:
+    """Return what may be chosen, without units outside of the limited parts if nothing else is.
+
+    To cut them would save nothing that is limited, and lose quality. Weights that are only set to
+    zero are left to the space.
+    """
+    if len(budget.parts) < len(budget.limits):
+        return spaces
+    return {u: s for u, s in spaces.items() if u not in plan.units or _moves(u, s, budget, cost)}
+
+
+def _moves(unit: str, space: UnitSpace, budget: Budget, cost: CostModel) -> bool:
+    """Tell whether the unit alone changes a limited cost."""
+    found = cost.price({unit: min(space.kept)})
+    return any(np.not_equal(found.parts[part], cost.dense.parts[part]) for part in budget.parts)
