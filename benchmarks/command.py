@@ -12,7 +12,7 @@ import typer
 from autoprune.artifacts.files import write_text
 from benchmarks.provenance import RESULTS, commit, machine
 from benchmarks.store import Reuse, Store
-from benchmarks.tasks import Results, Task, run_all
+from benchmarks.work import Results, Task, run_all
 
 Quick = Annotated[bool, typer.Option(help="A few models, in five minutes at most.")]
 State = Annotated[

@@ -9,7 +9,7 @@ from benchmarks.command import command
 from benchmarks.latency import accuracy, budget, prices
 from benchmarks.latency.models import NAMES
 from benchmarks.provenance import code_of
-from benchmarks.tasks import Results, Task
+from benchmarks.work import Results, Task
 
 LIMIT = 1800.0  # seconds of processor time of one stage
 TARGETS = ("pytorch/threads=1", "onnxruntime/threads=1")

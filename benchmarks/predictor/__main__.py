@@ -11,7 +11,7 @@ from benchmarks.predictor.figures import figures
 from benchmarks.provenance import code_of
 from benchmarks.search import live
 from benchmarks.tables.recipes import RECIPES
-from benchmarks.tasks import Task
+from benchmarks.work import Task
 
 LIMIT = 3600.0  # seconds of processor time between two notes
 TABLES = tuple(RECIPES)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.predictor.searched import WITH, WITHOUT
-from benchmarks.tasks import Results
+from benchmarks.work import Results
 
 CLOSE = 0.1  # points that a saved evaluation may cost
 Trace = Sequence[float]  # points given up by the best policy so far, by evaluation

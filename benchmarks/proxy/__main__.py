@@ -15,7 +15,7 @@ from benchmarks.networks import NETWORKS
 from benchmarks.provenance import code_of
 from benchmarks.proxy import measure
 from benchmarks.proxy.correlation import interval, scored, spearman
-from benchmarks.tasks import Results, Task
+from benchmarks.work import Results, Task
 
 LIMIT = 1800.0  # seconds of processor time of one stage; training a dense model is one
 STEPS: tuple[int, ...] = (0, 20, 40, 80)

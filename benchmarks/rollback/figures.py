@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import wilcoxon
 
 from benchmarks.rollback.tabled import ARMS
-from benchmarks.tasks import Results
+from benchmarks.work import Results
 
 WITH, *WITHOUT = ARMS
 

@@ -11,7 +11,7 @@ from benchmarks.search import live, overhead, tabled, warm
 from benchmarks.search.ablated import WITHOUT
 from benchmarks.search.figures import figures
 from benchmarks.tables.recipes import RECIPES
-from benchmarks.tasks import Task
+from benchmarks.work import Task
 
 LIMIT = 3600.0  # seconds of processor time between two evaluations
 TABLES = tuple(RECIPES)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks.tasks import Results
+from benchmarks.work import Results
 
 Facts = Mapping[str, Any]
 Row = Sequence[float]

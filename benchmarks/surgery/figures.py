@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
 from benchmarks.isolated import Facts
-from benchmarks.tasks import Results
+from benchmarks.work import Results
 
 RIGHT = ("traced", "forward", "equal", "round_trip")
 BUILT = ("resnet50", "deeplabv3", "mobilenetv3", "vit_b_16")

@@ -6,7 +6,7 @@ from benchmarks.provenance import code_of
 from benchmarks.surgery import memory, ours, speed, theirs
 from benchmarks.surgery.torch_pruning import install
 from benchmarks.surgery.zoo import Model, zoo
-from benchmarks.tasks import Task
+from benchmarks.work import Task
 
 LIMIT, RIVAL_LIMIT = 600.0, 60.0  # seconds of processor time of one stage
 REPEATS, QUICK_REPEATS = 15, 5

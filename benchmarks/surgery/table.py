@@ -8,7 +8,7 @@ from typing import Any
 from autoprune.artifacts.files import write_text
 from benchmarks.isolated import Facts
 from benchmarks.surgery.figures import cause, is_ok
-from benchmarks.tasks import Results
+from benchmarks.work import Results
 
 
 def write_table(path: Path, results: Results, last: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from autoprune.core.recovery import Recovery
 from benchmarks.networks import NETWORKS
 from benchmarks.proxy.__main__ import FULL, STEPS, default, figures, groups_of, table, tasks
 from benchmarks.proxy.correlation import interval, spearman
-from benchmarks.tasks import Results
+from benchmarks.work import Results
 
 
 def test_ranks_correlate_as_worked_out_by_hand() -> None:

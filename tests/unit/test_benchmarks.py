@@ -13,7 +13,7 @@ from benchmarks.store import Key, Reuse, Store, recipe_of
 from benchmarks.surgery.figures import cause, figures, is_ok
 from benchmarks.surgery.table import write_table
 from benchmarks.surgery.zoo import zoo
-from benchmarks.tasks import Results, Task, run_all
+from benchmarks.work import Results, Task, run_all
 
 KEY = Key(kind="ours", name="net", recipe="r", code="c")
 RIGHT = {"traced": True, "forward": True, "equal": True, "round_trip": True, "seconds": 1.0}

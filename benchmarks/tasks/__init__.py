@@ -1,0 +1,1 @@
+"""Detection, segmentation, retrieval and classification at half the multiply-adds."""
