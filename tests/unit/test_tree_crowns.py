@@ -26,7 +26,7 @@ def _seeded() -> Iterator[None]:
 
 
 def target(*boxes: tuple[float, float, float, float]) -> dict[str, Any]:
-    found = torch.tensor(boxes).view(-1, 4)
+    found = torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
     return {"boxes": found, "labels": torch.zeros(len(found), dtype=torch.int64)}
 
 
