@@ -13,8 +13,8 @@ from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult
 from autoprune.agent.run import run_search
 from autoprune.agent.samplers.names import DEFAULT
+from autoprune.agent.task_space import space_for
 from autoprune.agent.tolerance import run_tolerance
-from autoprune.agent.ungraded import without_gradients
 from autoprune.agent.workspace import FRONT_PAGE, REPORT, IfExists
 from autoprune.artifacts.architecture import load as load_folder
 from autoprune.artifacts.constructor import Constructor
@@ -261,7 +261,7 @@ def _tolerance(
 
 def _space_of(task: Task, given: str | SearchSpace) -> SearchSpace:
     space = load_space(given) if isinstance(given, str) else given
-    return space if task.has_loss else without_gradients(space)
+    return space_for(task, space)
 
 
 def _reported(found: SearchResult) -> SearchResult:

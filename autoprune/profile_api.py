@@ -10,7 +10,7 @@ from autoprune.agent.identity import data_fingerprint, dense_fingerprint
 from autoprune.agent.prepare import check_data, example_inputs, ranked
 from autoprune.agent.profile import measure_sensitivity
 from autoprune.agent.tables import allowed
-from autoprune.agent.ungraded import without_gradients
+from autoprune.agent.task_space import space_for
 from autoprune.core.cores import usable_cores
 from autoprune.core.fingerprint import check_seed
 from autoprune.core.numbers import check_at_least
@@ -77,8 +77,7 @@ def profile(
     check_at_least("workers", workers, 1, int)
     check_seed(seed)
     found = load_space(space) if isinstance(space, str) else space
-    if not task.has_loss:
-        found = without_gradients(found)
+    found = space_for(task, found)
     for method in found.all_methods:
         find_method(method)
     place = load_runner(runner) if isinstance(runner, str) else runner

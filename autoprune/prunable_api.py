@@ -10,7 +10,7 @@ from autoprune.agent.prepare import example_inputs
 from autoprune.agent.projection import Projection
 from autoprune.agent.prunable import Prunable
 from autoprune.agent.tables import allowed
-from autoprune.agent.ungraded import without_gradients
+from autoprune.agent.task_space import space_for
 from autoprune.core.budget import Budget, BudgetLike
 from autoprune.core.fingerprint import check_seed
 from autoprune.core.recovery import Recovery
@@ -63,8 +63,7 @@ def prunable(
             "study of your own does not do. Use autoprune.search, or limit macs, params, size or "
             "memory."
         )
-    if task is None or not task.has_loss:
-        found = without_gradients(found)
+    found = space_for(task, found)
     model = copied(taken_out(model)).cpu()
     example = _example(inputs, task)
     with nullcontext() if task is None else isolated(seed, task.loader("train")):

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from autoprune.errors import ConfigError
+from autoprune.tasks.labelled import classes_named
 
 Backend = Literal["faster_coco_eval", "pycocotools"]
 _PARTS = ("boxes", "scores", "labels")
@@ -26,33 +28,50 @@ class AveragePrecision:
     def __init__(
         self, iou: Sequence[float] | None, found: Callable[[Any], Sequence[Mapping[str, Tensor]]]
     ) -> None:
-        from torchmetrics.detection import MeanAveragePrecision  # asks for a backend at once
-
         self._found = found
-        self._boxes = 0
-        self._metric = MeanAveragePrecision(
-            iou_thresholds=None if iou is None else list(iou), backend=_backend()
-        )
+        self._there, self._told = set[int](), set[int]()  # classes of targets and of detections
+        self._metric = _metric(iou)
         self._metric.warn_on_many_detections = False
 
     def update(self, outputs: Any, batch: Any) -> None:
         """Take in the detections of a batch and its ``(images, targets)``."""
         found = [_part(one, _PARTS) for one in self._found(outputs)]
         targets = [_part(one, ("boxes", "labels")) for one in batch[1]]
-        self._boxes += sum(len(one["labels"]) for one in targets)
+        self._there |= _classes(targets)
+        self._told |= _classes(found)
         self._metric.update(found, targets)
 
     def compute(self) -> float:
         """Return the mean over classes that have boxes; 0 where there is no box at all."""
-        return float(self._metric.compute()["map"]) if self._boxes else 0.0
+        return float(self._metric.compute()["map"]) if self._there else 0.0
 
     def notes(self) -> list[str]:
-        """Return whether what was taken in lacks boxes; see `HasNotes.notes`."""
-        return [] if self._boxes else ["no box, so its mAP is 0 whatever the model does"]
+        """Return which classes that the model finds have no box; see `HasNotes.notes`."""
+        if not self._there:
+            return ["no box, so its mAP is 0 whatever the model does"]
+        absent = sorted(self._told - self._there)
+        return [f"no box of {classes_named(torch.tensor(absent))}"] if absent else []
 
 
 def _part(one: Mapping[str, Tensor], keys: Sequence[str]) -> dict[str, Tensor]:
     return {key: one[key].detach().cpu() for key in keys}
+
+
+def _classes(images: Sequence[Mapping[str, Tensor]]) -> set[int]:
+    return {label for one in images for label in one["labels"].tolist()}
+
+
+def _metric(iou: Sequence[float] | None) -> Any:
+    """Return the metric of torchmetrics, which asks for its backend as soon as it is made."""
+    backend = _backend()
+    try:
+        from torchmetrics.detection import MeanAveragePrecision
+    except ImportError as err:
+        raise ConfigError(
+            f"Mean average precision cannot be computed: {err}. "
+            "Type: pip install 'autoprune[detection]'"
+        ) from err
+    return MeanAveragePrecision(iou_thresholds=None if iou is None else list(iou), backend=backend)
 
 
 def _backend() -> Backend:

@@ -1,7 +1,7 @@
 """What a task is, and the registry of them."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import torch
@@ -59,6 +59,8 @@ class Task(Protocol):
         has_loss: Whether `loss` can be trained on. Without it a pruned model learns to give what
             the dense one gives.
         forwards: Forwards of the model that `outputs` takes of a model in eval mode.
+        protect: Shell patterns of units that are never pruned, besides those of the search space:
+            something outside of the model may rely on their width.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Task(Protocol):
     higher_is_better: bool
     has_loss: bool
     forwards: int
+    protect: Sequence[str]
 
     @property
     def settings(self) -> Mapping[str, Any]:

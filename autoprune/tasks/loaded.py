@@ -1,6 +1,6 @@
 """What tasks over the user's loaders have in common."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,6 +33,7 @@ class LoadedTask:
     higher_is_better = True
     has_loss = True
     forwards = 1
+    protect: Sequence[str] = ()
     target_key = "labels"
 
     def __init__(self, data: Any) -> None:

@@ -1,12 +1,13 @@
 """Custom tasks: a function that scores is enough."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from autoprune.agent.ungraded import without_gradients
+from autoprune.agent.task_space import space_for, without_gradients
 from autoprune.core.recovery import Recovery
 from autoprune.errors import ConfigError, DataError
 from autoprune.evaluation.fine_tune import fine_tune
@@ -123,3 +124,16 @@ def test_methods_that_need_gradients_are_left_out() -> None:
     given = {"schema": 1, "methods": ["channel.l1"], "sparsities": [0.5], "units": [rule]}
     with pytest.raises(ConfigError, match=r"Methods of 'stem' need gradients.*: channel.taylor"):
         without_gradients(SearchSpace.model_validate(given))
+
+
+def test_what_a_task_protects_is_never_pruned() -> None:
+    class Kept(Custom):
+        protect: Sequence[str] = ("0",)
+
+    data = {"train": IMAGES, "search": IMAGES, "test": IMAGES}
+    given = SearchSpace.model_validate(
+        {"schema": 1, "methods": ["channel.l1"], "sparsities": [0.5], "protect": ["2"]}
+    )
+    found = space_for(Kept(data, evaluate=error), given)
+    assert found.protect == ("2", "0")
+    assert space_for(task(error), given) == given

@@ -1,5 +1,6 @@
 """Detection: boxes are checked, losses are told in eval mode, precision is COCO's."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from autoprune.artifacts.detections import gap
 from autoprune.errors import ConfigError, DataError
 from autoprune.formats.suppression import without_branches
 from autoprune.surgery.discover import discover
-from autoprune.tasks import Detection
+from autoprune.tasks import Detection, average_precision
 from autoprune.tasks.average_precision import AveragePrecision
 from autoprune.tasks.chunks import chunks
 from autoprune.tasks.detector_losses import telling_losses, total_of
@@ -205,6 +206,29 @@ def test_a_split_without_boxes_has_no_precision_and_says_so() -> None:
     metric.update([scored(BOX, 0.9)], (None, [NONE]))
     assert metric.compute() == 0
     assert "no box" in metric.notes()[0]
+
+
+def test_classes_that_are_found_but_never_there_are_noted() -> None:
+    metric = AveragePrecision(None, found_of)
+    metric.update([scored(BOX, 0.9, label=3)], (None, [TARGET]))
+    assert metric.notes() == ["no box of class 3"]
+    metric.update([scored(BOX, 0.9)], (None, [{"boxes": BOX, "labels": LABEL + 2}]))
+    assert metric.notes() == []
+
+
+@pytest.mark.parametrize(
+    "missing", [("faster_coco_eval", "pycocotools"), ("torchmetrics.detection",)]
+)
+def test_what_is_not_installed_is_told(
+    missing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in missing:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(
+        average_precision, "find_spec", lambda name: None if name in missing else object()
+    )
+    with pytest.raises(ConfigError, match=r"pip install 'autoprune\[detection\]'"):
+        AveragePrecision(None, found_of)
 
 
 # --- exports

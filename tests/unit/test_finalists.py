@@ -263,6 +263,7 @@ def test_a_task_without_logits_cannot_be_distilled(net: nn.Module, task: Classif
     class Bare:
         name, metric_name, forwards = "bare", "none", 1
         higher_is_better = has_loss = True
+        protect = task.protect
         settings = task.settings
         batches, loader, inputs = task.batches, task.loader, task.inputs
         samples, loss, metric = task.samples, task.loss, task.metric

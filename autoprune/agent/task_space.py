@@ -1,10 +1,28 @@
-"""A search space without the methods that need gradients, where there are none to be had."""
+"""What a task leaves of a search space."""
 
 from collections.abc import Sequence
 
 from autoprune.errors import ConfigError
 from autoprune.methods import find_method
 from autoprune.space.schema import SearchSpace
+from autoprune.tasks import Task
+
+
+def space_for(task: Task | None, space: SearchSpace) -> SearchSpace:
+    """Return the space without what the task protects, and without gradients if it has none.
+
+    Args:
+        task: The task; None where there is none, hence no gradients either.
+        space: The space.
+
+    Raises:
+        ConfigError: If no method is left.
+    """
+    if task is None or not task.has_loss:
+        space = without_gradients(space)
+    if task is None or not task.protect:
+        return space
+    return space.model_copy(update={"protect": (*space.protect, *task.protect)})
 
 
 def without_gradients(space: SearchSpace) -> SearchSpace:
