@@ -149,10 +149,7 @@ def _check_form(batch: Any, split: Split) -> None:
     elif isinstance(batch, (tuple, list)):
         parts = list(batch)
     if not _fits(parts):
-        got = described(batch)
-        if isinstance(batch, Mapping):
-            got = "{" + ", ".join(f"{key}: {described(x)}" for key, x in batch.items()) + "}"
-        raise DataError(f"The {split} loader must yield {want}. Got {got}.")
+        raise DataError(f"The {split} loader must yield {want}. Got {described(batch)}.")
 
 
 def _fits(parts: list[Any]) -> bool:

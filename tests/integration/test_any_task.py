@@ -5,12 +5,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import detection as detectors
+from torchvision.ops import boxes as box_ops
 
 import autoprune
+from autoprune.artifacts.detections import gap
 
 SEARCH = """\
 model: code.py:net
@@ -175,6 +178,69 @@ def squares(count: int, seed: int) -> list[Any]:
             targets.append({"boxes": box, "labels": torch.ones(1, dtype=torch.int64)})
         found.append((images, targets))
     return found
+
+
+class Listed(nn.Module):
+    """A detector as torchvision has them: it takes a list, and tells losses or boxes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 12, 3, 2, 1), nn.BatchNorm2d(12), nn.ReLU(),
+            nn.Conv2d(12, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(),
+        )  # fmt: skip
+        self.head = nn.Conv2d(16, 3, 1)
+
+    def forward(self, images: list[Tensor], targets: Any = None) -> Any:
+        maps = self.head(self.body(torch.stack(list(images))))
+        if self.training:
+            there = torch.stack([self.centres(target["boxes"], maps) for target in targets])
+            score = nn.functional.binary_cross_entropy_with_logits(maps[:, 0], there)
+            return {"score": score, "size": (maps[:, 1:] * there[:, None] - 2).square().mean()}
+        return [self.found(one) for one in maps]
+
+    def centres(self, boxes: Tensor, maps: Tensor) -> Tensor:
+        found = torch.zeros(maps.shape[-2:])
+        x, y = ((boxes[:, :2] + boxes[:, 2:]) / 8).long().T
+        found[y, x] = 1
+        return found
+
+    def found(self, one: Tensor) -> dict[str, Tensor]:
+        y, x = torch.meshgrid(*(4.0 * torch.arange(n) for n in one.shape[1:]), indexing="ij")
+        scores, sizes = one[0].flatten().sigmoid(), 4 * one[1:].flatten(1).exp()
+        middle = torch.stack([x.flatten(), y.flatten()])
+        boxes = torch.cat([middle - sizes / 2, middle + sizes / 2]).T
+        labels = torch.ones_like(scores, dtype=torch.int64)
+        kept = box_ops.batched_nms(boxes, scores, labels, 0.4)
+        return {"boxes": boxes[kept], "scores": scores[kept], "labels": labels[kept]}
+
+
+def test_a_detector_that_takes_a_list_is_exported_for_one_image(folder: Path) -> None:
+    torch.manual_seed(0)
+    model = Listed()
+    data = {split: squares(2, seed) for seed, split in enumerate(("train", "search", "test"))}
+    found = autoprune.search(
+        model,
+        task=autoprune.Detection(data, iou=0.5),
+        budget="macs=60%",
+        trials=2,
+        sensitivity=False,
+        recovery=autoprune.Recovery(
+            score_steps=1, recover_steps=2, finalists=1, calibration_batches=1
+        ),
+        progress=lambda event: None,
+    )
+    assert found.result.checks.onnx_max_diff is not None
+    assert found.result.checks.onnx_max_diff < 1e-3
+    again = autoprune.export(found.folder, "torch-export", out=folder / "a.pt2", model=model)
+    assert again.max_diff < 1e-3
+    assert again.to_dict()["inputs"] == [{"shape": [3, 64, 64], "dtype": "float32", "listed": 2}]
+    image = data["test"][0][0][0]
+    session = onnxruntime.InferenceSession(found.folder / "model.onnx")
+    boxes, scores, _ = session.run(None, {session.get_inputs()[0].name: image.numpy()})
+    with torch.no_grad():
+        want = found.model([image])[0]
+    assert gap([torch.tensor(boxes), torch.tensor(scores)], [want["boxes"], want["scores"]]) < 1e-3
 
 
 @pytest.mark.slow
