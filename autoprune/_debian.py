@@ -24,7 +24,9 @@ def unpack(package: str, folder: Path) -> bool:
         _works("apt-get", "update", folder=folder)
         if not _works(*download, folder=folder):
             return False
-    file = next(folder.glob(f"{package}_*.deb"))
+    file = next(folder.glob(f"{package}_*.deb"), None)
+    if file is None:
+        return False
     unpacked = _works("dpkg", "-x", file.name, ".", folder=folder)
     file.unlink()
     return unpacked

@@ -63,6 +63,8 @@ def prunable(
             "study of your own does not do. Use autoprune.search, or limit macs, params, size or "
             "memory."
         )
+    if task is not None:
+        check_task(task)
     found = space_for(task, found)
     model = copied(taken_out(model)).cpu()
     example = _example(inputs, task)
@@ -79,8 +81,6 @@ def prunable(
 
 
 def _example(inputs: Inputs | Tensor | None, task: Task | None) -> Inputs:
-    if task is not None:
-        check_task(task)
     if inputs is None:
         if task is None:
             raise ConfigError(

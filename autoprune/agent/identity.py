@@ -13,7 +13,7 @@ from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call, tensors_in
 from autoprune.surgery.tensors import state_tensors
 from autoprune.tasks import Task
-from autoprune.tasks.base import SPLITS
+from autoprune.tasks.base import SPLITS, identity_of
 
 
 class _Names(TorchDispatchMode):
@@ -58,7 +58,7 @@ def data_fingerprint(task: Task) -> str:
 
     Loaders may shuffle or augment: they are seeded, always with the same number.
     """
-    digest = hashlib.sha256(fingerprint([task.name, dict(task.settings)]).encode())
+    digest = hashlib.sha256(fingerprint(identity_of(task)).encode())
     for split in SPLITS:
         digest.update(f"{split} {_length(task.loader(split))} ".encode())
         with isolated(0, task.loader(split)):

@@ -18,7 +18,7 @@ from autoprune.core.progress import Progress
 from autoprune.core.recovery import FOR_FINALISTS, Recovery
 from autoprune.core.user_code import blame
 from autoprune.cost.model import CostModel
-from autoprune.errors import CandidateError, ConfigError, DataError, ModelError
+from autoprune.errors import AutopruneError, CandidateError, ConfigError, DataError, ModelError
 from autoprune.evaluation.candidate import TRAINING_FORWARDS
 from autoprune.evaluation.distill import check_teachable
 from autoprune.evaluation.importance import rank_atoms
@@ -92,6 +92,7 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
     model = request.model.to(request.device)
     request.progress(Progress(stage="importance", done=0, total=1))
     measured = _measured(model, request)
+    ranking = TRAINING_FORWARDS + request.task.forwards - 1
     outputs = request.task.forwards * measured.samples if request.recovery.score_by == "kl" else 0
     scorer = ranked(
         model,
@@ -109,7 +110,7 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
         scorer=replace(scorer, recover=request.recover),
         pricing=pricing,
         dense_quality=measured.quality,
-        sample_forwards=float(TRAINING_FORWARDS * scorer.importance.samples + outputs),
+        sample_forwards=float(ranking * scorer.importance.samples + outputs),
     )
 
 
@@ -203,6 +204,8 @@ def check_data(model: nn.Module, task: Task) -> None:
         with evaluating(model), torch.no_grad():
             try:
                 outputs = task.outputs(model, batch)
+            except AutopruneError:
+                raise
             except Exception as err:  # the user's forward may raise anything
                 raise ModelError(
                     f"The model's forward failed on the first {split} batch, inputs "

@@ -18,6 +18,7 @@ from autoprune.core.recovery import Recovery
 from autoprune.core.tolerance import Tolerance
 from autoprune.space.schema import SearchSpace
 from autoprune.tasks import Task
+from autoprune.tasks.base import identity_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ class Request:
             "model": model_fp,
             "data": data_fp,
             "task": self.task.name,
-            "task_settings": dict(self.task.settings) or None,
+            "task_identity": identity_of(self.task),
             "budget": self.budget.to_dict(),
             "space": self.space.model_dump(mode="json", by_alias=True),
             "trials": self.trials,

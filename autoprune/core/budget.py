@@ -188,6 +188,11 @@ def _of_part(written: str, kind: str, module: str, amount: Any) -> tuple[str, An
             )
         module = named
     module = module.strip()
+    if written.endswith("@") and not module:
+        raise BudgetError(
+            f"A limit on a part of the model names a module, like '{kind}=50%@visual'; one on all "
+            f"of it is '{kind}=50%'. Got {written}={amount}."
+        )
     return (f"{kind}@{module}" if module else kind), amount
 
 

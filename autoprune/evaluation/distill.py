@@ -22,6 +22,7 @@ from autoprune.evaluation.divergence import divergence
 from autoprune.evaluation.imitation import imitation
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call
+from autoprune.surgery.tensors import copied
 from autoprune.tasks import Task, need_logits
 
 Run = Callable[[Callable[[], Any]], Any]
@@ -128,10 +129,15 @@ def check_teachable(dense: nn.Module, task: Task, inputs: Inputs, recovery: Reco
         recovery: The settings.
 
     Raises:
-        ConfigError: If the task has no logits, or hidden maps cannot be compared.
+        ConfigError: If the task has no logits, hidden maps cannot be compared, or outputs cannot
+            be imitated where the task has no loss.
     """
     if recovery.distill > 0:
         need_logits(task, "recovery.distill")
+    if not task.has_loss and (recovery.score_steps or recovery.recover_steps):
+        with torch.no_grad(), evaluating(dense):
+            taught = call(dense, inputs)
+            imitation(call(copied(dense).train(), inputs), taught)
     if recovery.distill_features == 0:
         return
     with evaluating(dense), torch.no_grad(), watching(dense) as hidden:

@@ -105,12 +105,14 @@ class Reading:
         """Return what was found so far.
 
         Raises:
-            CandidateError: If the loss or the score is NaN or infinite.
+            CandidateError: If the loss, the metric or the score is NaN or infinite.
         """
         samples = sum(self._counts)
         loss, quality = self._loss / samples, self._metric.compute()
         if not math.isfinite(loss):
             raise CandidateError(f"The loss on the {self._split} split is {loss}.")
+        if not math.isfinite(quality):
+            raise CandidateError(f"The metric on the {self._split} split is {quality}.")
         score = {"loss": loss, "metric": -quality}.get(self._score_by)
         if score is None:
             pairs = zip(self._means, self._counts, strict=True)

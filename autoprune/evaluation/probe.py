@@ -64,8 +64,8 @@ class Prober:
         self._train, self._search = drawn(self._task, probing, self._seed, scorer.device)
         self.samples = sum(batch.samples for batch in self._search)
         first = self._search[0]
-        traced = min(TRACED, first.samples)
-        few = first_samples(first.content, first.samples, traced)
+        few = first_samples(first.content, first.samples, min(TRACED, first.samples))
+        traced = self._task.samples(few)
         order = order_of(scorer.model, self._task.inputs(few))
         # Fused layers have no formula, but the cost model, which takes them apart, counts them.
         self.order = replace(order, macs=max(order.macs, traced * scorer.cost.dense.macs))
@@ -74,7 +74,7 @@ class Prober:
             self.order,
             [(batch.inputs, batch.samples) for batch in (*self._train, *self._search)],
             traced,
-            limit if self._task.forwards == 1 else 0,
+            limit if self._task.one_forward else 0,
         )
         self._alone, self._checked = set[str](), set[str]()  # units that share nothing; that may
         dense = UnderProbe(Policy({}), 1.0, scorer.model, self._task.metric())

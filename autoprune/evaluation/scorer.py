@@ -141,13 +141,14 @@ class Scorer:
             batches = self.recovery.calibration_batches
             calibrated = recalibrate(model, self.task, batches, self.device)
         training = self.training(model, steps, randomness, final)
+        shrinking = TRAINING_FORWARDS + (not self.task.has_loss)  # the teacher's
         learns = isinstance(training, FineTuning) and training.learns
         return Candidate(
             training=training,
             split=self._split("loss") if final else self.search_split,
             share=share,
             training_forwards=share * TRAINING_FORWARDS + learns,
-            sample_forwards=share * calibrated + TRAINING_FORWARDS * shrunk,
+            sample_forwards=share * calibrated + shrinking * shrunk,
             seconds=time.perf_counter() - start,
             early_stop=self._early_stop(steps) if final else None,
         )

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -17,14 +16,18 @@ def without_branches() -> Iterator[None]:
     """Let torchvision's detectors suppress boxes without looking at how many there are.
 
     ``batched_nms`` chooses between two ways of the same result by the number of boxes, which is
-    unknown when a model is exported.
+    unknown when a model is exported. Code that has imported the function by name keeps its own.
     """
     boxes: Any = sys.modules.get(_MODULE)
     if boxes is None:
         yield
         return
-    with patch.object(boxes, "batched_nms", _batched_nms):
+    usual = boxes.batched_nms
+    boxes.batched_nms = _batched_nms
+    try:
         yield
+    finally:
+        boxes.batched_nms = usual
 
 
 def _batched_nms(boxes: Tensor, scores: Tensor, idxs: Tensor, iou_threshold: float) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 import torch
 from torch import nn
 
+from autoprune.core.function_identity import source_of
 from autoprune.core.registry import Registry
 from autoprune.errors import ConfigError
 from autoprune.surgery.nested import Inputs
@@ -17,10 +18,13 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 def check_task(task: object) -> None:
     """Raise `ConfigError` if ``task`` is no task, for instance the loaders themselves."""
-    if not hasattr(task, "check_outputs"):
+    parts = [*Task.__annotations__, *(name for name in vars(Task) if not name.startswith("_"))]
+    missing = [name for name in parts if not hasattr(task, name)]
+    if missing:
         raise ConfigError(
             "task must be an object like autoprune.Classification({'train': ..., 'search': ..., "
-            f"'test': ...}}). Got {type(task).__name__}."
+            f"'test': ...}}). Got {type(task).__name__}, which lacks {', '.join(missing)}. "
+            "autoprune.tasks.LoadedTask has most of them for a task of your own."
         )
 
 
@@ -59,6 +63,8 @@ class Task(Protocol):
         has_loss: Whether `loss` can be trained on. Without it a pruned model learns to give what
             the dense one gives.
         forwards: Forwards of the model that `outputs` takes of a model in eval mode.
+        one_forward: Whether `outputs` is one forward of `inputs`, of a model in eval mode, so that
+            what runs before a cut may be shared between models.
         protect: Shell patterns of units that are never pruned, besides those of the search space:
             something outside of the model may rely on their width.
     """
@@ -68,6 +74,7 @@ class Task(Protocol):
     higher_is_better: bool
     has_loss: bool
     forwards: int
+    one_forward: bool
     protect: Sequence[str]
 
     @property
@@ -121,6 +128,18 @@ class Task(Protocol):
     def check_outputs(self, outputs: Any, batch: Any) -> None:
         """Raise `DataError` if what the model gives does not fit the task or the targets."""
         ...
+
+
+def identity_of(task: Task) -> dict[str, Any]:
+    """Return what tells tasks apart whose scores must not be mixed up, as plain JSON types.
+
+    Of a class that is not ours it holds what its code comes to.
+    """
+    own = type(task)
+    found = {"name": task.name, "settings": dict(task.settings)}
+    if own.__module__.startswith("autoprune."):
+        return found
+    return found | {"class": own.__qualname__, "code": source_of(own)}
 
 
 def shown(task: Task, quality: float | None) -> float | None:

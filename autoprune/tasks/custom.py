@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from torchmetrics.aggregation import MeanMetric
 
 from autoprune.errors import DataError
-from autoprune.surgery.nested import Inputs, call, tensors_in
+from autoprune.surgery.modes import evaluating
+from autoprune.surgery.nested import Inputs, call
 from autoprune.tasks.base import TASKS, Split
 from autoprune.tasks.loaded import LoadedTask, described
 
+SCORES, OUTPUTS = "autoprune.scores", "autoprune.outputs"  # what models do not return
 Evaluate = Callable[[nn.Module, Any], Any]
 
 
@@ -29,12 +31,15 @@ class Custom(LoadedTask):
         inputs: ``inputs(batch)`` returns the arguments of the model's forward, a tuple, or a
             mapping by name; left out, a tensor is the argument, a tuple's first entry, or a
             mapping as a whole.
+        samples: ``samples(batch)`` returns the number of samples in a batch; left out, it is the
+            length of its first tensor or list.
         metric_name: What the score is called.
         higher_is_better: False for scores like an error.
     """
 
     name = "custom"
-    functions = ("evaluate", "loss", "inputs")
+    one_forward = False
+    functions = ("evaluate", "loss", "inputs", "samples")
 
     def __init__(
         self,
@@ -43,11 +48,13 @@ class Custom(LoadedTask):
         evaluate: Evaluate,
         loss: Callable[[Any, Any], Tensor] | None = None,
         inputs: Callable[[Any], Inputs] | None = None,
+        samples: Callable[[Any], int] | None = None,
         metric_name: str = "score",
         higher_is_better: bool = True,
     ) -> None:
         super().__init__(data)
-        self._evaluate, self._loss, self._inputs = evaluate, loss, inputs
+        self._evaluate, self._loss = evaluate, loss
+        self._inputs, self._samples = inputs, samples
         self.metric_name, self.higher_is_better = metric_name, higher_is_better
         self.has_loss = loss is not None
         self.forwards = 2 if self.has_loss else 1
@@ -55,12 +62,14 @@ class Custom(LoadedTask):
     @property
     def settings(self) -> Mapping[str, Any]:
         """The functions; see `Task`."""
-        functions = {"evaluate": self._evaluate, "loss": self._loss, "inputs": self._inputs}
-        return {"higher": self.higher_is_better, **self.identities(**functions)}
+        functions = self.identities(
+            evaluate=self._evaluate, loss=self._loss, inputs=self._inputs, samples=self._samples
+        )
+        return {"higher": self.higher_is_better, **functions}
 
     def check_batch(self, batch: Any, split: Split) -> None:
         """Raise `DataError` if a batch holds no sample."""
-        if _count(batch) == 0:
+        if self.samples(batch) < 1:
             raise DataError(f"The {split} loader yielded a batch without samples.")
 
     def inputs(self, batch: Any) -> Inputs:
@@ -72,18 +81,22 @@ class Custom(LoadedTask):
         return (batch[0],) if isinstance(batch, (tuple, list)) else (batch,)
 
     def samples(self, batch: Any) -> int:
-        """Return the length of the batch's first tensor, or of the batch if it has none."""
-        return _count(batch)
+        """Return the length of the batch's first tensor or list; see `Task.samples`.
+
+        Raises:
+            DataError: If it has none.
+        """
+        return _count(batch) if self._samples is None else int(self._samples(batch))
 
     def outputs(self, model: nn.Module, batch: Any) -> Any:
         """Return what the model gives; in eval mode the scores, and that where there is a loss."""
         if model.training:
             return call(model, self.inputs(batch))
-        with torch.no_grad():
+        with evaluating(model), torch.no_grad():
             scores = self._scores(model, batch)
         if self._loss is None:
-            return {"scores": scores}
-        return {"scores": scores, "outputs": call(model, self.inputs(batch))}
+            return {SCORES: scores}
+        return {SCORES: scores, OUTPUTS: call(model, self.inputs(batch))}
 
     def _scores(self, model: nn.Module, batch: Any) -> Tensor:
         found = self._evaluate(model, batch)
@@ -97,10 +110,10 @@ class Custom(LoadedTask):
 
     def loss(self, outputs: Any, batch: Any) -> Tensor:
         """Return your loss, or minus the mean score; see `Task.loss`."""
-        scored = isinstance(outputs, Mapping) and "scores" in outputs
+        scored = isinstance(outputs, Mapping) and SCORES in outputs
         if self._loss is not None:
-            return self._loss(outputs["outputs"] if scored else outputs, batch)
-        scores: Tensor = outputs["scores"]
+            return self._loss(outputs[OUTPUTS] if scored else outputs, batch)
+        scores: Tensor = outputs[SCORES]
         return -scores.mean()
 
     def metric(self) -> "MeanScore":
@@ -109,7 +122,7 @@ class Custom(LoadedTask):
 
     def check_outputs(self, outputs: Any, batch: Any) -> None:
         """Raise `DataError` if a score is NaN or infinite."""
-        if not bool(torch.isfinite(outputs["scores"]).all()):
+        if not bool(torch.isfinite(outputs[SCORES]).all()):
             raise DataError("evaluate gave a score that is NaN or infinite for the dense model.")
 
 
@@ -121,7 +134,7 @@ class MeanScore:
 
     def update(self, outputs: Any, batch: Any) -> None:
         """Take in the scores of a batch."""
-        self._mean.update(outputs["scores"])
+        self._mean.update(outputs[SCORES])
 
     def compute(self) -> float:
         """Return the mean of everything taken in."""
@@ -129,8 +142,23 @@ class MeanScore:
 
 
 def _count(batch: Any) -> int:
-    first = next((x for x in tensors_in(batch) if x.ndim), None)
-    return len(batch) if first is None else len(first)
+    """Return the samples of a batch, or of the first of its parts that has a length."""
+    parts: list[Any] = [batch]
+    if isinstance(batch, Mapping):
+        parts = list(batch.values())
+    elif isinstance(batch, tuple) or (isinstance(batch, list) and any(map(_is_part, batch))):
+        parts = list(batch)
+    first = next(filter(_is_part, parts), None)
+    if first is None:
+        raise DataError(
+            "There is no telling how many samples a batch has, without a tensor or a list. Got "
+            f"{described(batch)}. Give the task a function 'samples(batch)'."
+        )
+    return len(first)
+
+
+def _is_part(value: Any) -> bool:
+    return value.ndim > 0 if isinstance(value, Tensor) else isinstance(value, list)
 
 
 TASKS.add("custom", Custom)

@@ -1,6 +1,6 @@
 """Detection: boxes in images, by torchvision's detectors, those used like them, or any other."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from autoprune.tasks.boxes import check_boxes
 from autoprune.tasks.detector_losses import telling_losses, total_of
 from autoprune.tasks.loaded import LoadedTask, described
 
+LOSSES, DETECTIONS = "autoprune.losses", "autoprune.detections"  # what models do not return
 Boxes = Mapping[str, Tensor]
 LossOf = Callable[[Any, Sequence[Boxes]], Tensor]
 DetectionsOf = Callable[[Any], Sequence[Boxes]]
@@ -63,7 +64,8 @@ class Detection(LoadedTask):
             )
         self._loss, self._detections = loss, detections
         self._iou = _overlaps(iou)
-        self.forwards = 2 if loss is None else 1
+        self.one_forward = loss is not None
+        self.forwards = 1 if self.one_forward else 2
         shown = f"@{self._iou[0]:g}" if self._iou and len(self._iou) == 1 else ""
         self.metric_name = f"mAP{shown}" if self._iou is None or shown else "mAP, own overlaps"
 
@@ -71,6 +73,11 @@ class Detection(LoadedTask):
     def settings(self) -> Mapping[str, Any]:
         """The overlaps and the functions; see `Task`."""
         return {"iou": self._iou, **self.identities(loss=self._loss, detections=self._detections)}
+
+    def batches(self, split: Split) -> Iterator[Any]:
+        """Yield checked ``(images, targets)``, labels as int64; see `Task.batches`."""
+        for images, targets in super().batches(split):
+            yield images, [dict(one) | {"labels": one["labels"].long()} for one in targets]
 
     def check_batch(self, batch: Any, split: Split) -> None:
         """Raise `DataError` unless it holds images and their boxes."""
@@ -82,26 +89,26 @@ class Detection(LoadedTask):
         if self._loss is not None:
             return model(images)
         if model.training:
-            return model(_listed(images), targets)
+            return _losses(model, list(images), targets)
         with torch.no_grad():
-            detections = model(_listed(images))
+            detections = model(list(images))
         with telling_losses(model):
             losses = [
-                total_of(model([image], [target]))
+                total_of(_losses(model, [image], [target]))
                 for image, target in zip(images, targets, strict=True)
             ]
-        return {"losses": torch.stack(losses), "detections": detections}
+        return {LOSSES: torch.stack(losses), DETECTIONS: detections}
 
     def inputs(self, batch: Any) -> Inputs:
         """Return the images, as a list where the model is used as torchvision's."""
-        return (batch[0] if self._loss is not None else _listed(batch[0]),)
+        return (batch[0] if self._loss is not None else list(batch[0]),)
 
     def loss(self, outputs: Any, batch: Any) -> Tensor:
         """Return the sum of a detector's losses, mean over images; see `Task.loss`."""
         if self._loss is not None:
             return self._loss(outputs, batch[1])
-        if "detections" in outputs:
-            losses: Tensor = outputs["losses"]
+        if isinstance(outputs, Mapping) and LOSSES in outputs:
+            losses: Tensor = outputs[LOSSES]
             return losses.mean()
         return total_of(outputs)
 
@@ -112,7 +119,7 @@ class Detection(LoadedTask):
     def _found(self, outputs: Any) -> Sequence[Boxes]:
         if self._detections is not None:
             return self._detections(outputs)
-        found: Sequence[Boxes] = outputs["detections"]
+        found: Sequence[Boxes] = outputs[DETECTIONS]
         return found
 
     def check_outputs(self, outputs: Any, batch: Any) -> None:
@@ -141,9 +148,20 @@ def _overlaps(given: float | Sequence[float] | None) -> list[float] | None:
     return [float(one) for one in found]
 
 
-def _listed(images: Any) -> list[Tensor]:
-    """Return the images of a batch as torchvision's detectors take them."""
-    return list(images)
+def _losses(model: nn.Module, images: list[Tensor], targets: Sequence[Boxes]) -> Any:
+    """Return the losses of a detector that tells them; it looks up the classes of boxes."""
+    try:
+        return model(images, targets)
+    except IndexError as err:
+        labels = torch.cat([one["labels"] for one in targets])
+        raise DataError(
+            f"The detector failed on boxes with the labels {_range(labels)}: {err} Labels are its "
+            "classes, from 1 where it keeps 0 for background, as torchvision's SSD and R-CNN do."
+        ) from err
+
+
+def _range(labels: Tensor) -> str:
+    return f"{int(labels.min())} to {int(labels.max())}" if len(labels) else "of no box"
 
 
 def _check_batch(batch: Any, split: Split) -> None:

@@ -6,9 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 
 from autoprune.errors import DataError
 from autoprune.tasks.loaded import described
+
+_LAYERS = (_NormBase, _DropoutNd)
 
 
 def total_of(losses: Any) -> Tensor:
@@ -34,7 +38,7 @@ def telling_losses(model: nn.Module) -> Iterator[None]:
     hold others, but not on layers: norms use their statistics, dropout is off. What is drawn at
     random (proposals of Faster R-CNN) is drawn from a seed of its own.
     """
-    composed = [m for m in model.modules() if any(m.children()) and not _of_torch(m)]
+    composed = [m for m in model.modules() if any(m.children()) and not _is_layer(m)]
     before = [module.training for module in composed]
     try:
         for module in composed:
@@ -47,5 +51,7 @@ def telling_losses(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _of_torch(module: nn.Module) -> bool:
-    return type(module).__module__.startswith("torch.nn.")
+def _is_layer(module: nn.Module) -> bool:
+    """Tell what computes by its own flag: PyTorch's modules, and norms that hold activations."""
+    ours = type(module).__module__.startswith("torch.nn.")
+    return ours or isinstance(module, _LAYERS) or hasattr(module, "running_mean")

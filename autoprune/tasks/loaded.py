@@ -33,6 +33,7 @@ class LoadedTask:
     higher_is_better = True
     has_loss = True
     forwards = 1
+    one_forward = True
     protect: Sequence[str] = ()
     target_key = "labels"
 

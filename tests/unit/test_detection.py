@@ -19,6 +19,7 @@ from autoprune.surgery.discover import discover
 from autoprune.tasks import Detection, average_precision
 from autoprune.tasks.average_precision import AveragePrecision
 from autoprune.tasks.chunks import chunks
+from autoprune.tasks.detection import DETECTIONS, LOSSES
 from autoprune.tasks.detector_losses import telling_losses, total_of
 
 IMAGE = torch.zeros(3, 32, 48)
@@ -111,7 +112,7 @@ def test_what_is_no_detector_is_told() -> None:
     with pytest.raises(DataError, match=r"mapping of losses .* Got float32 \[2\].*'detections'"):
         total_of(torch.zeros(2))
     with pytest.raises(DataError, match=r"boxes, scores and labels for each image"):
-        task.check_outputs({"losses": torch.zeros(2), "detections": [{}, {}]}, GOOD[0])
+        task.check_outputs({LOSSES: torch.zeros(2), DETECTIONS: [{}, {}]}, GOOD[0])
 
 
 # --- losses in eval mode
@@ -250,8 +251,12 @@ def test_a_detection_that_is_lacking_counts_as_its_score() -> None:
     boxes, scores = torch.cat([BOX, BOX + 40]), torch.tensor([0.9, 0.02])
     assert gap([boxes, scores], [boxes, scores]) == 0
     assert gap([boxes.flip(0), scores.flip(0)], [boxes, scores]) == 0
-    assert gap([boxes[:1], scores[:1]], [boxes, scores]) == pytest.approx(0.02)
-    assert gap([boxes, scores], [boxes[:0], scores[:0]]) == pytest.approx(0.9)
+    assert gap([boxes[:1], scores[:1]], [boxes, scores]) == pytest.approx(0.02 / 0.9)
+    assert gap([boxes, scores], [boxes[:0], scores[:0]]) == pytest.approx(1)
+    assert gap([boxes, scores / 1e4], [boxes + 9, scores / 1e4]) > 0.1, "weak ones count too"
+    masks = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    assert gap([boxes[:1], scores[:1], masks[:1]], [boxes, scores, masks]) < 0.03
+    assert gap([boxes[:1], scores[:1], 1 - masks[:1]], [boxes, scores, masks]) > 0.1
     assert gap([boxes], [boxes[:1]]) == float("inf"), "no detections"
 
 
@@ -267,3 +272,44 @@ def test_heads_that_only_see_what_was_found_are_prunable() -> None:
     plan = discover(mask_rcnn.eval(), (images,), np.random.default_rng(0))
     heads = {name for name in plan.units if name.startswith("roi_heads.mask_head")}
     assert heads == {f"roi_heads.mask_head.{at}.0" for at in range(4)}
+
+
+class Gathering(nn.BatchNorm2d):
+    """A norm that holds its activation, as timm has them."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.act(super().forward(x))
+        return found
+
+
+class Losing(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), Gathering(4))
+
+    def forward(self, images: list[Tensor], targets: Any = None) -> Any:
+        maps = self.body(torch.stack(images))
+        if self.training:
+            return {"loss": maps.mean() + torch.arange(3.0)[targets[0]["labels"]].sum()}
+        return [scored(BOX, 0.5) for _ in images]
+
+
+def test_norms_that_hold_modules_stay_as_in_eval_mode() -> None:
+    task, model = Detection({"train": GOOD, "search": GOOD, "test": GOOD}), Losing().eval()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with torch.no_grad():
+        task.outputs(model, next(task.batches("search")))
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in before.items())
+
+
+def test_a_label_that_the_detector_lacks_is_told() -> None:
+    batch = ([IMAGE], [{"boxes": BOX, "labels": torch.tensor([7], dtype=torch.int32)}])
+    task = Detection({"train": [batch], "search": [batch], "test": [batch]})
+    (read_again,) = task.batches("train")
+    assert read_again[1][0]["labels"].dtype == torch.int64
+    with pytest.raises(DataError, match=r"failed on boxes with the labels 7 to 7.*background"):
+        task.outputs(Losing().train(), read_again)

@@ -10,11 +10,12 @@ from torch._utils import ExceptionWrapper
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
 
+from autoprune.agent.identity import data_fingerprint
 from autoprune.core.registry import Registry
 from autoprune.errors import ConfigError, DataError
 from autoprune.surgery.nested import tensors_in
 from autoprune.tasks import TASKS, Classification, create_task
-from autoprune.tasks.base import Split
+from autoprune.tasks.base import Split, check_task, identity_of
 from autoprune.tasks.splits import check_separate
 
 IMAGES, CLASSES = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 1])
@@ -247,3 +248,33 @@ def test_splits_that_share_their_samples_are_refused() -> None:
     apart[0] = DataLoader(whole, shuffle=True)
     with pytest.raises(DataError, match="'train' and 'test' hold the same samples"):
         check_separate(Classification(dict(zip(("train", "search", "test"), apart, strict=True))))
+
+
+def test_what_is_no_task_is_told_by_what_it_lacks() -> None:
+    with pytest.raises(ConfigError, match=r"Got dict, which lacks name, .*LoadedTask"):
+        check_task(with_train(GOOD))
+
+    class Half:
+        name = "half"
+        check_outputs = Classification.check_outputs
+
+    with pytest.raises(ConfigError, match=r"Got Half, which lacks metric_name, .*trace_inputs"):
+        check_task(Half())
+    check_task(Classification(with_train(GOOD)))
+
+
+def test_tasks_of_ones_own_are_told_apart_by_their_code() -> None:
+    class Louder(Classification):
+        def loss(self, outputs: Any, batch: Any) -> torch.Tensor:
+            return 100 * super().loss(outputs, batch)
+
+    class Softer(Classification):
+        def loss(self, outputs: Any, batch: Any) -> torch.Tensor:
+            return super().loss(outputs, batch) / 100
+
+    tasks = [kind(with_train(GOOD)) for kind in (Classification, Louder, Softer)]
+    assert len({data_fingerprint(task) for task in tasks}) == 3
+    assert "code" not in identity_of(tasks[0])
+    assert identity_of(tasks[1]) == identity_of(Louder(with_train(GOOD)))
+    smoothed = Classification(with_train(GOOD), label_smoothing=0.1)
+    assert data_fingerprint(smoothed) != data_fingerprint(tasks[0])

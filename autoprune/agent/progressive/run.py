@@ -59,7 +59,7 @@ class ProgressiveRun:
 
     @property
     def _telling(self) -> Telling:
-        return Telling(self.projection, self.progress)
+        return Telling(self.projection, self.progress, self.trainer.scorer.task)
 
     @property
     def _states(self) -> States:

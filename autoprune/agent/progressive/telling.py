@@ -13,6 +13,8 @@ from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.progressive import Leg, Step, StepOutcome
 from autoprune.errors import ModelError
+from autoprune.tasks import Task
+from autoprune.tasks.base import shown
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,12 @@ class Telling:
     Args:
         projection: The limits, and what knows costs.
         progress: Told after each attempt.
+        task: Knows how its metric is shown.
     """
 
     projection: Projection
     progress: ProgressCallback
+    task: Task
 
     def tried(self, state: State, legs: list[Leg], cuts: bool) -> None:
         """Tell what the last attempt did, what it came to, and how long the rest takes."""
@@ -33,7 +37,7 @@ class Telling:
         what = f"cut to {self._share(last.policy)}" if cuts else "trained"
         again = "alternative" if cuts else "at a lower rate"
         which = f" ({again} {number - 1})" if number > 1 else ""
-        note = f"{what}{which}: {last.problem or f'{last.quality:.2%}'}"
+        note = f"{what}{which}: {last.problem or f'{shown(self.task, last.quality):.2%}'}"
         pace = last.seconds / max(leg.end - leg.start, 1)
         left = None if cuts else pace * (legs[-1].end - leg.end)  # legs that cut are no measure
         self.say(state.leg + 1, len(legs), note, left)
