@@ -30,7 +30,7 @@ from autoprune.methods import find_method
 from autoprune.methods.regularised import penalty
 from autoprune.surgery.discover import discover
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import Inputs, describe, map_tensors
+from autoprune.surgery.nested import Inputs, call, describe, map_tensors
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.units import Cut
 from autoprune.tasks import Task, need_logits
@@ -203,13 +203,17 @@ def check_data(model: nn.Module, task: Task) -> None:
         batch = to_device(next(iter(task.batches(split))), "cpu")
         with evaluating(model), torch.no_grad():
             try:
+                if not task.one_forward:
+                    call(model, task.inputs(batch))
                 outputs = task.outputs(model, batch)
             except AutopruneError:
                 raise
             except Exception as err:  # the user's forward may raise anything
+                inputs = task.inputs(batch)
+                names = f", by name ({', '.join(inputs)})" if isinstance(inputs, Mapping) else ""
                 raise ModelError(
                     f"The model's forward failed on the first {split} batch, inputs "
-                    f"{describe(task.inputs(batch))}: {blame(err)} Check that the data yields "
+                    f"{describe(inputs)}{names}: {blame(err)} Check that the data yields "
                     "what it takes."
                 ) from err
         task.check_outputs(outputs, batch)

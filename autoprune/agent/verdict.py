@@ -143,5 +143,17 @@ def _require(checks: Checks, costs: Costs, budget: Budget) -> None:
     if problems:
         raise VerificationError(
             f"The winner failed its checks and was not written: {'; '.join(problems)}. "
-            "The search is kept; please report this with the model's code."
+            f"The search is kept{_advice(checks)}"
         )
+
+
+def _advice(checks: Checks) -> str:
+    """Return what to do about checks that failed."""
+    sound = checks.budget_met and checks.sliced_equals_masked
+    if not sound or checks.reload_max_diff > TOLERANCE:
+        return "; please report this with the model's code."
+    return (
+        ". Set 'onnx: false' (onnx=False in Python) and resume to do without the file. A detector "
+        "that was hardly trained has scores next to equal, and rounding decides which boxes stay; "
+        "for any other model please report this with its code."
+    )

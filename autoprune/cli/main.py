@@ -1,7 +1,8 @@
 """The ``autoprune`` command. Nothing here imports torch, so help and errors come at once."""
 
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
@@ -58,12 +59,18 @@ def autoprune(
 
 def main() -> None:
     """Run the command line; errors that are expected are one paragraph on standard error."""
+    warnings.showwarning = _show
     try:
         app()
     except InputError as err:
         _end(err, 2)
     except VerificationError as err:
         _end(err, 1)
+
+
+def _show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Print a warning as a person reads it, without the line of code that it comes from."""
+    typer.echo(f"autoprune: warning: {message}", err=True)
 
 
 def _end(err: Exception, code: int) -> None:

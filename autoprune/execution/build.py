@@ -1,6 +1,8 @@
 """From a search file to the objects a search needs: the user's model and data."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,15 +63,28 @@ def build_task(file: SearchFile) -> "Task":
     from autoprune.tasks.base import TASKS, make_task
 
     target, args, what = file.task.target, dict(file.task.args), f"{file.path}: task"
-    if is_target(target):
-        make = load_object(target, base=file.base, what=what, error=ConfigError)
-    else:
-        make = TASKS.get(target)
+    with _at(what):
+        make = (
+            load_object(target, base=file.base, what=what, error=ConfigError)
+            if is_target(target)
+            else TASKS.get(target)
+        )
     for key in getattr(make, "functions", ()):
         if isinstance(args.get(key), str):
             own = f"{what}.args.{key}"
             args[key] = load_object(args[key], base=file.base, what=own, error=ConfigError)
-    return make_task(make, target, load_data(file), args)
+    data = load_data(file)
+    with _at(what):
+        return make_task(make, target, data, args)
+
+
+@contextmanager
+def _at(what: str) -> Iterator[None]:
+    """Put the place in front of errors about settings that do not name it."""
+    try:
+        yield
+    except ConfigError as err:
+        raise err if str(err).startswith(what) else ConfigError(f"{what}: {err}") from err
 
 
 def load_recover(file: SearchFile) -> RecoverFunction | None:

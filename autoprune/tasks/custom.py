@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.aggregation import MeanMetric
 
-from autoprune.errors import DataError
+from autoprune.core.user_code import user_code
+from autoprune.errors import ConfigError, DataError
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call
 from autoprune.tasks.base import TASKS, Split
-from autoprune.tasks.loaded import LoadedTask, described
+from autoprune.tasks.loaded import LoadedTask, described, scalar_of
 
 SCORES, OUTPUTS = "autoprune.scores", "autoprune.outputs"  # what models do not return
 Evaluate = Callable[[nn.Module, Any], Any]
@@ -53,6 +54,8 @@ class Custom(LoadedTask):
         higher_is_better: bool = True,
     ) -> None:
         super().__init__(data)
+        if not isinstance(higher_is_better, bool):
+            raise ConfigError(f"higher_is_better must be true or false. Got {higher_is_better!r}.")
         self._evaluate, self._loss = evaluate, loss
         self._inputs, self._samples = inputs, samples
         self.metric_name, self.higher_is_better = metric_name, higher_is_better
@@ -75,10 +78,21 @@ class Custom(LoadedTask):
     def inputs(self, batch: Any) -> Inputs:
         """Return what the model gets; see `Task.inputs`."""
         if self._inputs is not None:
-            return self._inputs(batch)
+            return self._own_inputs(batch)
         if isinstance(batch, Mapping):
             return batch
         return (batch[0],) if isinstance(batch, (tuple, list)) else (batch,)
+
+    def _own_inputs(self, batch: Any) -> Inputs:
+        assert self._inputs is not None
+        with user_code("The task's function 'inputs' raised", ConfigError):
+            found = self._inputs(batch)
+        if not isinstance(found, (tuple, list, Mapping)):
+            raise ConfigError(
+                "The task's function 'inputs' must return a tuple of the forward's arguments, or "
+                f"a mapping of them by name. Got {described(found)}."
+            )
+        return found
 
     def samples(self, batch: Any) -> int:
         """Return the length of the batch's first tensor or list; see `Task.samples`.
@@ -99,8 +113,12 @@ class Custom(LoadedTask):
         return {SCORES: scores, OUTPUTS: call(model, self.inputs(batch))}
 
     def _scores(self, model: nn.Module, batch: Any) -> Tensor:
-        found = self._evaluate(model, batch)
-        scores = torch.as_tensor(found).detach().double().cpu()
+        with user_code("The task's function 'evaluate' raised", ConfigError):
+            found = self._evaluate(model, batch)
+        try:
+            scores = torch.as_tensor(found).detach().double().cpu()
+        except (TypeError, ValueError, RuntimeError):
+            scores = torch.empty(0, 0)
         if scores.shape != (self.samples(batch),):
             raise DataError(
                 f"evaluate must return one score for each of the {self.samples(batch)} samples of "
@@ -112,7 +130,7 @@ class Custom(LoadedTask):
         """Return your loss, or minus the mean score; see `Task.loss`."""
         scored = isinstance(outputs, Mapping) and SCORES in outputs
         if self._loss is not None:
-            return self._loss(outputs[OUTPUTS] if scored else outputs, batch)
+            return scalar_of(self._loss, outputs[OUTPUTS] if scored else outputs, batch)
         scores: Tensor = outputs[SCORES]
         return -scores.mean()
 

@@ -13,7 +13,7 @@ from autoprune.tasks.average_precision import AveragePrecision
 from autoprune.tasks.base import TASKS, Split
 from autoprune.tasks.boxes import check_boxes
 from autoprune.tasks.detector_losses import telling_losses, total_of
-from autoprune.tasks.loaded import LoadedTask, described
+from autoprune.tasks.loaded import LoadedTask, described, scalar_of
 
 LOSSES, DETECTIONS = "autoprune.losses", "autoprune.detections"  # what models do not return
 Boxes = Mapping[str, Tensor]
@@ -106,7 +106,7 @@ class Detection(LoadedTask):
     def loss(self, outputs: Any, batch: Any) -> Tensor:
         """Return the sum of a detector's losses, mean over images; see `Task.loss`."""
         if self._loss is not None:
-            return self._loss(outputs, batch[1])
+            return scalar_of(self._loss, outputs, batch[1])
         if isinstance(outputs, Mapping) and LOSSES in outputs:
             losses: Tensor = outputs[LOSSES]
             return losses.mean()

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from autoprune.core.function_identity import source_of
-from autoprune.errors import DataError
+from autoprune.core.user_code import user_code
+from autoprune.errors import ConfigError, DataError
 from autoprune.surgery.nested import Inputs, call
 from autoprune.tasks.base import Split
 from autoprune.tasks.chunks import first_samples
@@ -94,6 +95,22 @@ class LoadedTask:
                 f"Got {count}. Use a larger batch size."
             )
         return self.inputs(first_samples(batch, count, samples))
+
+
+def scalar_of(loss: Callable[[Any, Any], Any], outputs: Any, batch: Any) -> torch.Tensor:
+    """Return what a loss function of the user gives.
+
+    Raises:
+        ConfigError: If it raises, or gives anything but a scalar tensor.
+    """
+    with user_code("The task's function 'loss' raised", ConfigError):
+        found = loss(outputs, batch)
+    if not isinstance(found, torch.Tensor) or found.numel() != 1:
+        raise ConfigError(
+            "The task's function 'loss' must return a tensor of one number, the mean over the "
+            f"samples. Got {described(found)}."
+        )
+    return found.reshape(())
 
 
 def described(batch: Any) -> str:

@@ -9,7 +9,7 @@ from torchmetrics.functional.classification import binary_average_precision, bin
 
 from autoprune._hints import did_you_mean
 from autoprune.errors import ConfigError, DataError
-from autoprune.tasks.base import TASKS
+from autoprune.tasks.base import TASKS, Split
 from autoprune.tasks.labelled import Labelled, classes_named, of_train
 from autoprune.tasks.logits import logits_of, total_loss
 from autoprune.tasks.weights import check_count, check_weights, weights_of
@@ -106,8 +106,19 @@ class MultiLabel(Labelled):
         return {name: value for name, (value, usual) in given.items() if value != usual}
 
     def fits(self, targets: torch.Tensor) -> bool:
-        """Tell whether they are 0 and 1, ``[samples, classes]``."""
-        return targets.ndim == 2 and bool(((targets == 0) | (targets == 1)).all())
+        """Tell whether they are ``[samples, classes]``."""
+        return targets.ndim == 2
+
+    def check_batch(self, batch: Any, split: Split) -> None:
+        """Raise `DataError` unless it holds images and targets of 0 and 1."""
+        super().check_batch(batch, split)
+        targets = self.targets(batch)
+        odd = targets[(targets != 0) & (targets != 1)]
+        if len(odd):
+            raise DataError(
+                f"The {split} targets must be 0 and 1, whether a sample has a label. "
+                f"{len(odd)} of {targets.numel()} in a batch are not, {float(odd[0]):g} for one."
+            )
 
     def loss(self, outputs: Any, batch: Any) -> torch.Tensor:
         """Return the mean over samples and classes; see `Task.loss`.
@@ -144,7 +155,7 @@ class MultiLabel(Labelled):
         if logits.shape != targets.shape:
             raise DataError(
                 f"The model has {logits.shape[1]} outputs for targets of {targets.shape[1]} "
-                "classes. Each class needs one of both."
+                "classes. Each class needs one output."
             )
         if self._weights is not None:
             check_count(self._weights, self._given, logits.shape[1], "positive_weights")

@@ -44,6 +44,7 @@ MEASURED = {
     "sparse_macs": 4,
     "sparse_size_bytes": 4,
     "latency_ms": {},
+    "parts": {},
 }
 RESULT = {
     "schema": 1,

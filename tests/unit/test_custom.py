@@ -7,14 +7,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from autoprune.agent.prepare import check_data
 from autoprune.agent.task_space import space_for, without_gradients
 from autoprune.core.recovery import Recovery
-from autoprune.errors import ConfigError, DataError
+from autoprune.errors import ConfigError, DataError, InputError, ModelError
 from autoprune.evaluation.fine_tune import fine_tune
 from autoprune.evaluation.imitation import imitation
 from autoprune.evaluation.measure import measure
 from autoprune.space.loader import load_space
 from autoprune.space.schema import SearchSpace
+from autoprune.surgery.nested import call
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Custom
 
@@ -153,3 +155,39 @@ def test_what_a_task_protects_is_never_pruned() -> None:
     found = space_for(Kept(data, evaluate=error), given)
     assert found.protect == ("2", "0")
     assert space_for(task(error), given) == given
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"evaluate": lambda model, batch: batch["nothere"]}, r"'evaluate' raised: "),
+        ({"evaluate": lambda model: 1}, r"'evaluate' raised: TypeError"),
+        ({"evaluate": lambda model, batch: "good"}, r"one score for each .* Got str"),
+        ({"loss": lambda outputs, batch: outputs["logits"]}, r"'loss' raised: .*test_custom"),
+        ({"loss": lambda outputs, batch: outputs}, r"'loss' must return a tensor of one number"),
+        ({"inputs": lambda batch: 3}, r"'inputs' must return a tuple .* Got int"),
+        ({"inputs": lambda batch: batch}, r"'inputs' must return a tuple .* Got float32"),
+    ],
+)
+def test_functions_that_fail_are_blamed_by_name(settings: dict[str, Any], message: str) -> None:
+    given: dict[str, Any] = {"evaluate": error, **settings}
+    with pytest.raises(InputError, match=message):
+        measured(task(**given))
+
+
+def measured(one: Custom) -> None:
+    """Go the way of a search to its first loss."""
+    call(net(), one.inputs(IMAGES[0]))
+    measure(net(), one, "search", "cpu")
+
+
+def test_batches_that_go_by_name_are_described_where_the_model_does_not_take_them() -> None:
+    data = [{"image": IMAGES[0], "depth": IMAGES[1]}]
+    one = Custom({"train": data, "search": data, "test": data}, evaluate=lambda m, b: [1.0] * 8)
+    with pytest.raises(ModelError, match=r"first train batch, .*by name \(image, depth\)"):
+        check_data(net(), one)
+
+
+def test_the_direction_is_true_or_false() -> None:
+    with pytest.raises(ConfigError, match=r"higher_is_better must be true or false\. Got 'no'"):
+        task(error, higher_is_better="no")
