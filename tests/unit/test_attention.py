@@ -155,6 +155,8 @@ def test_blocks_that_were_cut_out_are_not_compared() -> None:
 class _Scores:
     """Outputs without logits."""
 
+    has_loss = True
+
     def __init__(self, task: Classification) -> None:
         self._task, self.name = task, "bare"
 
