@@ -10,6 +10,7 @@ from torchvision.models import detection as detectors
 from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 from autoprune.tasks import (
+    TASKS,
     Classification,
     Contrastive,
     Custom,
@@ -192,3 +193,8 @@ def pairs(rng: torch.Generator) -> tuple[Tensor, Tensor]:
 class TestPairsOfImagesAndCaptions(TaskContract):
     def make(self) -> tuple[Task, nn.Module]:
         return Contrastive(splits(pairs)), Towers().eval()
+
+
+def test_every_registered_task_is_held_to_it() -> None:
+    made = [kind().make()[0].name for kind in TaskContract.__subclasses__()]
+    assert set(made) == set(TASKS)

@@ -243,7 +243,8 @@ def inside(
         )
 
     recovery = SimpleNamespace(finalists=wanted, recover_steps=8)
-    scorer = SimpleNamespace(build=build, recovery=recovery, recover=None)
+    task = SimpleNamespace(higher_is_better=True)
+    scorer = SimpleNamespace(build=build, recovery=recovery, recover=None, task=task)
     evaluations = SimpleNamespace(scorer=scorer, finalist=finalist)
     limits = {cost: one for cost, one in projection.budget.limits.items() if cost == COST}
     gate = Gate(dict.fromkeys(limits, cast(EndToEnd, Pairs([]))), limits)

@@ -16,7 +16,7 @@ from autoprune.core.recovery import ScoreBy
 from autoprune.core.stages import MOST_VALUES, Stage
 from autoprune.evaluation.parts import LEAST_SAMPLES, parts_of
 from autoprune.evaluation.search_split import SearchSplit
-from autoprune.tasks import Classification
+from autoprune.tasks import Classification, LoadedTask
 
 SIZE = 5 * LEAST_SAMPLES  # of a batch
 
@@ -33,7 +33,9 @@ class Scaled(nn.Module):
 
 
 class InDict(Classification):
-    """Outputs come in a mapping."""
+    """Outputs come in a mapping, and stay in it."""
+
+    outputs = LoadedTask.outputs
 
     def loss(self, outputs: Any, batch: Any) -> Tensor:
         return super().loss(outputs["out"], batch)
