@@ -8,6 +8,7 @@ from torch import Tensor
 
 from autoprune.errors import DataError
 from autoprune.tasks.base import Split
+from autoprune.tasks.loaded import described
 
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8)
 
@@ -29,7 +30,7 @@ def check_boxes(target: Mapping[str, Any], size: tuple[int, int], split: Split) 
         raise DataError(
             f"The {split} targets must hold float boxes [boxes, 4] and integer labels [boxes]; an "
             "image without any has [0, 4] and [0]. Got "
-            f"{_shape(boxes)} and {_shape(labels)}."
+            f"{described(boxes)} and {described(labels)}."
         )
     if not len(boxes):
         return
@@ -63,9 +64,3 @@ def _fits(boxes: Any, labels: Any) -> bool:
         and boxes.shape[1] == 4
         and labels.shape == boxes.shape[:1]
     )
-
-
-def _shape(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
-    return type(value).__name__

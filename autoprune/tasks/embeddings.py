@@ -99,7 +99,7 @@ def _number(scale: torch.Tensor) -> str:
 
 
 def _told(outputs: Any) -> str:
-    if isinstance(outputs, Mapping):
-        return "{" + ", ".join(f"{key}: {described(x)}" for key, x in outputs.items()) + "}"
-    known = isinstance(outputs, (torch.Tensor, tuple, list)) or not list(tensors_in(outputs))
+    known = isinstance(outputs, (torch.Tensor, tuple, list, Mapping)) or not list(
+        tensors_in(outputs)
+    )
     return described(outputs) if known else f"{type(outputs).__name__} without them"
