@@ -14,6 +14,7 @@ AutopruneError
       +-- OutputError      the output folder cannot be used
       +-- RunExistsError   a run is there already
       +-- ArtifactError    a result folder is incomplete or was altered
+ +-- InfrastructureError   what the search runs on failed; the same command goes on later
  +-- CandidateError        one candidate failed; the search goes on
  +-- VerificationError     a result failed its checks and was not written
 """
@@ -61,6 +62,10 @@ class RunExistsError(InputError, FileExistsError):
 
 class ArtifactError(InputError, ValueError):
     """A result folder that is incomplete, altered, or of another version."""
+
+
+class InfrastructureError(AutopruneError, RuntimeError):
+    """Workers, a database server or a cluster that failed; nothing that was given is wrong."""
 
 
 class CandidateError(AutopruneError, RuntimeError):

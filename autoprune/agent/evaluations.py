@@ -4,11 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoprune.agent.finalist import Finalist
-from autoprune.agent.outcomes import FAILED, SCORED, STOPPED, candidate_errors, is_stopped
+from autoprune.agent.outcomes import is_stopped
+from autoprune.agent.scoring import Scoring, scored
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.policy import Policy
-from autoprune.core.user_code import blame
-from autoprune.errors import CandidateError
 from autoprune.evaluation.scorer import Scorer, Watch
 from autoprune.storage.database import Database
 from autoprune.storage.records import Evaluation, EvaluationKey
@@ -34,27 +33,38 @@ class Evaluations:
     data_fp: str
     folder: Path
 
-    def score(self, policy: Policy, watch: Watch | None = None) -> Evaluation:
-        """Return the score of a policy; ``outcome`` tells if it failed or was stopped early.
+    def score(self, policy: Policy) -> Evaluation:
+        """Return the score of a policy, stored or made; ``outcome`` tells if it failed.
 
-        One that was stopped is scored anew where ``watch`` would not stop it any more.
+        A stored one is taken as it is, a new one is not stopped early.
+        """
+        known = self.known(policy)
+        return known or self.keep(scored(self.scorer, Scoring(policy)))
+
+    def known(self, policy: Policy, watch: Watch | None = None) -> Evaluation | None:
+        """Return what is stored of a policy, None if it is to be scored.
 
         Args:
-            policy: What is scored.
-            watch: Says after each stage why to stop, or None. Without it a stored evaluation is
-                taken as it is, and a new one is not stopped.
+            policy: The policy.
+            watch: Says after each stage why to stop, or None: one that was stopped is to be
+                scored anew where this would not stop it any more.
         """
-        steps = self.scorer.recovery.score_steps
-        key = self._key(policy, steps)
-        known = self.database.find_evaluation(key)
-        if known is None:
-            found = self._score(policy, steps, watch)
-            return self.database.record_evaluation(self.run_id, key, found)
-        if not is_stopped(known) or watch is None or _stops(watch, known):
-            return known
-        found = self._score(policy, steps, watch)
-        self.database.replace_evaluation(self.run_id, key, found)
-        return found
+        found = self.database.find_evaluation(self._key(policy, self._steps))
+        again = found and is_stopped(found) and watch is not None and not _stops(watch, found)
+        return None if again else found
+
+    def keep(self, found: Evaluation) -> Evaluation:
+        """Store a score and return the stored one: that of whoever came to the end first."""
+        key = self._key(found.policy, self._steps)
+        stored = self.database.record_evaluation(self.run_id, key, found)
+        if is_stopped(stored) and stored != found:
+            self.database.replace_evaluation(self.run_id, key, found)
+            return found
+        return stored
+
+    @property
+    def _steps(self) -> int:
+        return self.scorer.recovery.score_steps
 
     def finalist(self, policy: Policy, run: str = "") -> Finalist:
         """Return a policy as a finalist, with what an earlier session found of it.
@@ -73,24 +83,6 @@ class Evaluations:
             self.database.replace_evaluation(self.run_id, key, found)
 
         return Finalist(self.scorer, policy, steps, self.folder, keep, known, run=run)
-
-    def _score(self, policy: Policy, steps: int, watch: Watch | None) -> Evaluation:
-        try:
-            with candidate_errors():
-                _, score = self.scorer.score(policy, steps, watch)
-        except CandidateError as err:
-            cause = err.__cause__ or err
-            return Evaluation(policy, f"{FAILED}: {blame(cause)}", None, None, 0.0, 0.0)
-        return Evaluation(
-            policy,
-            SCORED if score.stopped is None else f"{STOPPED}: early stop, {score.stopped}",
-            score.loss,
-            score.quality,
-            score.sample_forwards,
-            score.seconds,
-            score=score.score,
-            stages=score.stages,
-        )
 
     def _key(self, policy: Policy, steps: int) -> EvaluationKey:
         way = self.scorer.fingerprint(steps)

@@ -1,15 +1,14 @@
 """Whether a candidate in the making is worth going on with."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
-from optuna.trial import Trial
 from scipy import stats
 
 from autoprune.core.stages import Stage
 from autoprune.storage.records import Evaluation
-from autoprune.storage.study import report_stages
 
 ALPHA = 0.01  # chance of stopping a candidate that is as good as the best, at each look
 COVERAGE = 0.95
@@ -48,6 +47,14 @@ def verdict(
         f"worse than the best so far on the same {stage.samples} samples after {stage.steps} of "
         f"{end} steps (paired test, p below {ALPHA:g})"
     )
+
+
+def thin(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
+    """Return evaluations with all that `verdict` needs of completed ones: they travel lightly."""
+    return [
+        replace(one, stages=tuple(replace(stage, values=()) for stage in one.stages))
+        for one in evaluations
+    ]
 
 
 def worse(stage: Stage, best: Stage | None) -> bool:
@@ -93,33 +100,6 @@ def lowest(value: float, known: Iterable[tuple[float, float]]) -> float:
     away = 1 + 1 / count + (value - centre) ** 2 / spread
     reach = float(stats.t.ppf((1 + COVERAGE) / 2, count - 2)) * noise * math.sqrt(away)
     return float(final.mean() + slope * (value - centre) - reach)
-
-
-class Watcher:
-    """Tells a trial's pruner and our own judge of each stage; either may stop the candidate.
-
-    Args:
-        trial: The trial.
-        judge: What says why to stop, or None.
-    """
-
-    def __init__(self, trial: Trial, judge: Callable[[Sequence[Stage]], str | None]) -> None:
-        self._trial, self._judge = trial, judge
-        self._told = 0
-
-    def __call__(self, stages: Sequence[Stage]) -> str | None:
-        """Return why to stop after the last of ``stages``, or None."""
-        self.tell(stages)
-        alone = len(self._trial.study.directions) == 1  # pruners know no other studies
-        if alone and self._trial.should_prune():
-            return f"{type(self._trial.study.pruner).__name__} of the study said so"
-        return self._judge(stages)
-
-    def tell(self, stages: Sequence[Stage]) -> None:
-        """Report the stages that were not reported before."""
-        if len(stages) > self._told:
-            report_stages(self._trial, [stage.value for stage in stages], self._told)
-            self._told = len(stages)
 
 
 def _at(stage: Stage, evaluation: Evaluation) -> Stage | None:

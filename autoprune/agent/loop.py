@@ -1,25 +1,29 @@
 """Ask, evaluate, tell: the loop that scores policies until the trials or the time are used up."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import optuna
 from optuna.trial import Trial
 
-from autoprune.agent.encoding import Params, levels_of, policy_of
+from autoprune.agent.encoding import levels_of, policy_of
 from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.judge import LEAST, Watcher, verdict
+from autoprune.agent.judge import LEAST, thin, verdict
 from autoprune.agent.projection import Projection
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.base import PolicySampler
+from autoprune.agent.scoring import Scoring, failed
 from autoprune.agent.trials import abandon, ask, ended, tell
+from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress, ProgressCallback
-from autoprune.core.stages import Stage
-from autoprune.errors import ModelError
+from autoprune.core.workers import Crew, WorkersLostError
+from autoprune.errors import InfrastructureError, ModelError
+from autoprune.evaluation.scorer import Watch
 from autoprune.storage.records import Evaluation
 from autoprune.tasks.base import shown
+
+_MOST_LOST = 3  # policies in a row that cost their workers, before the workers are to blame
 
 
 @dataclass(kw_only=True)
@@ -29,7 +33,8 @@ class Loop:
     Args:
         study: The Optuna study.
         sampler: What proposes policies: feasible ones only.
-        evaluations: What scores a policy, or knows its score.
+        evaluations: What knows scores and keeps them.
+        crew: Who scores policies.
         rollback: What judges alternatives to decisions.
         trials: Evaluations to end with, those of earlier sessions included.
         timeout: Seconds after which no more is asked for, None for no limit. One evaluation is
@@ -40,11 +45,14 @@ class Loop:
     study: optuna.Study
     sampler: PolicySampler
     evaluations: Evaluations
+    crew: Crew[Scoring, Evaluation]
     rollback: Rollback
     trials: int
     timeout: float | None
     progress: ProgressCallback
     scored: dict[str, Evaluation] = field(default_factory=dict)
+    _running: dict[int, tuple[Trial, Policy]] = field(default_factory=dict)
+    _lost: int = 0  # policies in a row that took their workers with them
     _start: float = 0.0
 
     def run(self) -> list[Evaluation]:
@@ -55,8 +63,14 @@ class Loop:
 
         Raises:
             ModelError: If every policy failed.
+            InfrastructureError: If workers do not live long enough to score anything.
         """
-        self._run()
+        try:
+            self._run()
+        finally:
+            for trial, _ in self._running.values():
+                abandon(trial)
+            self._running.clear()
         ranked = self.ranked()
         if not ranked:
             reason = next(iter(self.scored.values())).outcome
@@ -77,12 +91,38 @@ class Loop:
         self.recall()
         before, began = len(self.scored), time.monotonic()
         self._report(None)
-        while len(self.scored) < self.trials and not self.late:
-            if not self._step(*ask(self.study, self.sampler)):
-                self._report(None, note="the sampler has no policy left that was not tried")
-                return
-            pace = (time.monotonic() - began) / (len(self.scored) - before)
-            self._report(pace)
+        new = self._begin()
+        while self._running:
+            for number, found in self.crew.done():
+                self._end(*self._running.pop(number), found)
+                pace = (time.monotonic() - began) / (len(self.scored) - before)
+                self._report(pace)
+            new = new and self._begin()
+        if not new:
+            self._report(None, note="the sampler has no policy left that was not tried")
+
+    def _begin(self) -> bool:
+        """Let all workers have something to do; False if there is no policy left."""
+        while self.crew.free and self._wanted and not self.late:
+            trial, params = ask(self.study, self.sampler)
+            policy = policy_of(params, self.projection.spaces)
+            if policy in (running for _, running in self._running.values()) or (
+                policy.fingerprint in self.scored
+            ):
+                abandon(trial)
+                return False
+            watch = self._watch(policy)
+            known = self.evaluations.known(policy, watch)
+            if known is not None:
+                self._end(trial, policy, known)
+                continue
+            self._running[trial.number] = trial, policy
+            self.crew.give(trial.number, Scoring(policy, watch))
+        return True
+
+    @property
+    def _wanted(self) -> bool:
+        return len(self.scored) + len(self._running) < self.trials
 
     def ranked(self) -> list[Evaluation]:
         """Return what was scored to the end, neither failed nor stopped, best score first."""
@@ -100,27 +140,36 @@ class Loop:
         """What is feasible."""
         return self.sampler.projection
 
-    def _step(self, trial: Trial, params: Params) -> bool:
-        """Evaluate and tell one trial; False if the sampler found no policy it had not tried."""
-        policy = policy_of(params, self.projection.spaces)
-        if policy.fingerprint in self.scored:
-            abandon(trial)
-            return False
-        watcher = Watcher(trial, partial(self._verdict, self.sampler.aim(policy)))
-        found = self.evaluations.score(policy, watcher)
-        watcher.tell(found.stages)
+    def _end(
+        self, trial: Trial, policy: Policy, found: Evaluation | WorkersLostError
+    ) -> None:
+        """Keep and tell what became of a trial."""
+        if isinstance(found, WorkersLostError):
+            found = self._blamed(policy, found)
+        else:
+            self._lost = 0
+        found = self.evaluations.keep(found)
         self._keep(found)
         self.rollback.judge(trial, found, self.scored)
-        costs = self.projection.price(levels_of(params, self.projection.spaces))
+        costs = self.projection.price(levels_of(trial.params, self.projection.spaces))
         tell(trial, found, costs.as_dict())
-        return True
 
-    def _verdict(self, aim: Projection, stages: Sequence[Stage]) -> str | None:
+    def _blamed(self, policy: Policy, lost: WorkersLostError) -> Evaluation:
+        """Return what a policy is said to have done to its workers."""
+        self._lost += 1
+        if self._lost >= _MOST_LOST:
+            raise InfrastructureError(
+                f"The last {self._lost} policies each cost {lost}. What was scored before is "
+                "kept. Look for what ends them, memory that runs out for one, and resume."
+            )
+        return failed(policy, f"it cost {lost}")
+
+    def _watch(self, policy: Policy) -> Watch:
         """Return why a candidate is stopped: the best is one inside what is aimed at now."""
-        ranked = self.ranked()
+        ranked, aim = self.ranked(), self.sampler.aim(policy)
         best = next((one for one in ranked if aim.aims_at(one.policy)), None)
         least = max(LEAST, self.evaluations.scorer.recovery.finalists)
-        return verdict(stages, best, ranked, least)
+        return partial(verdict, incumbent=best, completed=thin(ranked), least=least)
 
     def _keep(self, evaluation: Evaluation) -> None:
         self.scored[evaluation.policy.fingerprint] = evaluation

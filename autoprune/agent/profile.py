@@ -1,15 +1,17 @@
 """Measure the sensitivity table of a model: what is known is looked up, the rest is probed."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from autoprune.agent.forked import can_fork, shared_out
+from autoprune.agent.probes import Answer, Probe, Probes
 from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
 from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.core.workers import Crew, Hire, WorkersLostError, inline
+from autoprune.errors import InfrastructureError
 from autoprune.evaluation.monotone import failed_error, fit
 from autoprune.evaluation.points import Point, due, expected
 from autoprune.evaluation.probe import Prober, probe_fingerprint
@@ -21,7 +23,7 @@ from autoprune.storage.database import Database
 from autoprune.storage.sensitivities import Sensitivities, StoredProbe
 
 DENSE = Policy({})
-Answer = tuple[str, list[Point], list[Probed]]  # unit, methods and levels, what they gave
+_RUNS = 4  # for each worker, so that none waits long for the last one
 
 
 def measure_sensitivity(
@@ -32,7 +34,7 @@ def measure_sensitivity(
     data_fp: str,
     database: Database,
     probing: Probing | None = None,
-    workers: int = 1,
+    hire: Hire = inline,
     progress: ProgressCallback,
 ) -> Sensitivity:
     """Return the sensitivity table, measuring what the database does not know.
@@ -46,18 +48,19 @@ def measure_sensitivity(
         data_fp: Fingerprint of the data.
         database: The database that runs share.
         probing: How units are probed; None for the default.
-        workers: Processes that probe, each with one thread; on a GPU one does it all.
+        hire: Starts those who probe.
         progress: Told how it goes on.
 
     Raises:
         DataError: If a loader fails, or the dense model's loss is NaN or infinite.
         ModelError: If memory runs out.
+        InfrastructureError: If workers do not live long enough to probe a unit.
     """
     probing = probing or Probing()
     store = Sensitivities(database, model_fp, data_fp, probe_fingerprint(scorer, probing))
     known = dict(store.known())
     table = _Table(scorer, spaces, probing, known, store, progress)
-    table.measure(max(1, workers))
+    table.measure(hire)
     return table.result()
 
 
@@ -82,31 +85,45 @@ class _Table:
         given = {unit: len(self._given_up(unit, self.known)) for unit in self.spaces}
         self._before = sum(min(given[unit], most) for unit, most in self._expected.items())
 
-    def measure(self, workers: int) -> None:
-        """Probe what is missing, in this process or in others."""
+    def measure(self, hire: Hire) -> None:
+        """Probe what is missing."""
         missing = [unit for unit in self.spaces if self._due(unit, self.known)]
         if not missing and DENSE.fingerprint in self.known:
             self._tell("every probe of this model is known from before; none is made again")
             return
         self._tell()
-        prober = Prober(self.scorer, self.probing)
+        work = Probe(self.scorer, self.spaces, self.probing)
+        prober = work.prober
         self._keep(DENSE, prober.dense, prober.samples)
         missing.sort(key=lambda unit: (prober.first_touch(unit), unit))
+        with hire(work) as workers:
+            runs = missing and even_shares(missing, self._work(prober), self._runs(workers.size))
+            self._take(Crew(workers), [self._probes(run) for run in runs], prober.samples)
 
-        def job(units: Sequence[str]) -> Iterator[Answer]:
-            known = dict(self.known)
-            for unit in units:
-                own = self._points[unit]
-                while points := self._due(unit, known):
-                    found = prober.probe(unit, [own[point][0] for point in points])
+    def _runs(self, size: int) -> int:
+        return len(self.spaces) if size == 1 else _RUNS * size
+
+    def _probes(self, units: Iterable[str]) -> Probes:
+        return {unit: self._given_up(unit, self.known) for unit in units}
+
+    def _take(self, crew: Crew[Probes, list[Answer]], jobs: list[Probes], samples: int) -> None:
+        """Let all units be probed, and keep what is found as it comes."""
+        left = list(enumerate(jobs))[::-1]
+        while left or crew.busy:
+            while left and crew.free:
+                crew.give(*left.pop())
+            for number, answers in crew.done():
+                if isinstance(answers, WorkersLostError):
+                    raise InfrastructureError(
+                        f"To probe {', '.join(jobs[number])} cost {answers}. What was probed is "
+                        "kept. Look for what ends them, memory that runs out for one; the same "
+                        "command goes on."
+                    )
+                for unit, points, found in answers:
                     for point, one in zip(points, found, strict=True):
-                        known[own[point][1]] = _stored(one, prober.samples)
-                    yield unit, points, found
-
-        if workers > 1 and len(missing) > 1 and can_fork(self.scorer.device):
-            shares = even_shares(missing, self._work(prober), workers)
-            self._take(shared_out(shares, job, self._lost), prober)
-        self._take(job([unit for unit in missing if self._due(unit, self.known)]), prober)
+                        self._keep(self._points[unit][point][0], one, samples)
+                    self.probed += len(points)
+                    self._tell()
 
     def result(self) -> Sensitivity:
         """Return the table; everything it needs is known."""
@@ -137,13 +154,6 @@ class _Table:
                 for unit, space in self.spaces.items()
             },
         )
-
-    def _take(self, answers: Iterator[Answer], prober: Prober) -> None:
-        for unit, points, found in answers:
-            for point, one in zip(points, found, strict=True):
-                self._keep(self._points[unit][point][0], one, prober.samples)
-            self.probed += len(points)
-            self._tell()
 
     def _keep(self, policy: Policy, one: Probed, samples: int) -> None:
         self.sample_forwards += one.sample_forwards
@@ -192,9 +202,6 @@ class _Table:
 
     def _work(self, prober: Prober) -> Callable[[str], float]:
         return lambda unit: prober.work(unit) * self._expected[unit]
-
-    def _lost(self, number: int, why: str) -> None:
-        self._tell(f"{why}; what it had still to probe is probed in this process")
 
     def _tell(self, note: str | None = None) -> None:
         total = sum(self._expected.values())

@@ -16,6 +16,7 @@ from autoprune.core.progress import ProgressCallback
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
 from autoprune.core.tolerance import Tolerance
+from autoprune.core.workers import Hire, inline
 from autoprune.space.schema import SearchSpace
 from autoprune.tasks import Task
 from autoprune.tasks.base import identity_of
@@ -37,6 +38,7 @@ class Request:
         if_exists: What to do if the folder holds a run.
         recovery: How much candidates are fine-tuned.
         recover: The user's own training of finalists, None for ours.
+        hire: Starts those who probe units and score policies.
         constructor: What builds the dense architecture, so that the result can be loaded.
         device: Where to compute, ``cpu`` or ``cuda:0``.
         onnx: Whether the result is exported to ONNX.
@@ -75,6 +77,7 @@ class Request:
     tolerance: Tolerance | None = None
     warm_start: tuple[Path, ...] = ()
     recover: RecoverFunction | None = None
+    hire: Hire = inline
 
     @property
     def traded(self) -> str | None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.names import SAMPLERS
+from autoprune.agent.scoring import scored
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.session import Session
 from autoprune.agent.warm_start import WarmStart
@@ -103,8 +105,9 @@ def run(
             proposers = Proposers(request, prepared, sensed, warm)
             sampler = proposers.first()
             costs = [request.traded] if request.traded else []
-            with _study(workspace, sampler, costs) as study:
-                return search(Session(request, evaluations, study, sampler, proposers))
+            work = partial(scored, prepared.scorer)
+            with _study(workspace, sampler, costs) as study, request.hire(work) as workers:
+                return search(Session(request, evaluations, study, sampler, proposers, workers))
 
 
 def kept_evaluations(folder: Path) -> int:

@@ -72,6 +72,7 @@ class Sensed:
                 model_fp=model_fp,
                 data_fp=data_fp,
                 database=database,
+                hire=request.hire,
                 progress=request.progress,
             )
         found = cls(table.to_dict()["errors"], table.sample_forwards, table.seconds)

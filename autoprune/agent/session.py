@@ -19,10 +19,12 @@ from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.base import PolicySampler
+from autoprune.agent.scoring import Scoring
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.trials import reliability
 from autoprune.artifacts.result import Rolledback, SearchCost
 from autoprune.core.progressive import Step
+from autoprune.core.workers import Crew, Workers
 from autoprune.storage.checkpoints import Checkpoints
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
@@ -38,6 +40,7 @@ class Session:
         study: The Optuna study.
         sampler: What proposes policies at first.
         proposers: What makes samplers for other limits.
+        workers: Who scores policies.
     """
 
     request: Request
@@ -45,6 +48,7 @@ class Session:
     study: optuna.Study
     sampler: PolicySampler
     proposers: Proposers
+    workers: Workers[Scoring, Evaluation]
 
     @property
     def prepared(self) -> Prepared:
@@ -57,6 +61,7 @@ class Session:
             study=self.study,
             sampler=self.sampler,
             evaluations=self.evaluations,
+            crew=Crew(self.workers),
             rollback=Rollback(self.ledger, self.prepared.projection),
             trials=self.request.trials,
             timeout=self.request.timeout,

@@ -15,7 +15,7 @@ from autoprune.agent.samplers.history import ENDED
 from autoprune.artifacts.result import Predictions
 from autoprune.predictor.prequential import Prediction, Reliability, Savings, Screening
 from autoprune.storage.records import Evaluation
-from autoprune.storage.study import ABANDONED, costs_of, start_trial
+from autoprune.storage.study import ABANDONED, costs_of, report_stages, start_trial
 
 
 def ask(study: optuna.Study, sampler: PolicySampler) -> tuple[Trial, Params]:
@@ -30,6 +30,7 @@ def ask(study: optuna.Study, sampler: PolicySampler) -> tuple[Trial, Params]:
 
 def tell(trial: Trial, found: Evaluation, costs: Mapping[str, float]) -> None:
     """End a trial with what was found, so that dashboards show it."""
+    report_stages(trial, [stage.value for stage in found.stages])
     facts = {"outcome": found.outcome, "quality": found.quality, "costs": dict(costs)}
     for name, value in facts.items():
         trial.set_user_attr(name, value)

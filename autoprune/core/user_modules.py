@@ -19,6 +19,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+PREFIX = "autoprune_user_"  # of the names of such modules
 _LOCK = threading.RLock()
 
 
@@ -99,7 +100,7 @@ def _spec(name: str, path: Path) -> ModuleSpec:
 def _own_name(path: Path) -> str:
     stem = path.parent.name if path.name == "__init__.py" else path.stem
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-    return f"autoprune_user_{re.sub(r'[^0-9A-Za-z_]', '_', stem)}_{digest}"
+    return f"{PREFIX}{re.sub(r'[^0-9A-Za-z_]', '_', stem)}_{digest}"
 
 
 class _Siblings(MetaPathFinder):

@@ -97,16 +97,16 @@ def costs_of(study: optuna.Study) -> list[str]:
     return (study.metric_names or [SCORE])[1:]
 
 
-def report_stages(trial: Trial, values: Sequence[float], told: int) -> None:
-    """Keep what a trial has reached, ``told`` stages of which were kept before.
+def report_stages(trial: Trial, values: Sequence[float]) -> None:
+    """Keep what a trial reached at each of its stages.
 
     Optuna takes reports in studies of one objective only; others hold them as an attribute.
     """
     if len(trial.study.directions) > 1:
         trial.set_user_attr(_STAGES, list(values))
         return
-    for step in range(told, len(values)):
-        trial.report(values[step], step)
+    for step, value in enumerate(values):
+        trial.report(value, step)
 
 
 def reported(study: optuna.Study, trial: FrozenTrial) -> dict[int, float]:

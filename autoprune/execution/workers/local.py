@@ -1,0 +1,181 @@
+"""Worker processes on this machine: copies of this process, or processes of their own."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+import torch
+
+from autoprune.core.workers import Done, Hire, Workers
+from autoprune.execution.workers.carried import packed
+from autoprune.execution.workers.process import serve
+
+R = TypeVar("R")
+_PATIENCE = 5.0  # seconds that a process has to end by itself
+
+
+def can_fork(device: str, threads: int) -> bool:
+    """Tell whether workers may begin as copies of this process, with all it has in memory.
+
+    CUDA and macOS do not survive a fork, nor do the threads of OpenMP: a copy computes with one
+    (PyTorch starts none for one thread, its own data loaders go by that).
+    """
+    forks = "fork" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
+    return forks and device == "cpu" and not torch.cuda.is_initialized() and threads == 1
+
+
+def local_workers(count: int, device: str, threads: int) -> Hire:
+    """Return what starts processes on this machine, once there is something to do.
+
+    Args:
+        count: How many.
+        device: Where they compute, ``cpu`` or ``cuda:0``.
+        threads: CPU threads of each.
+    """
+    forks = can_fork(device, threads)
+
+    @contextmanager
+    def hire(work: Callable[[Any], R]) -> Iterator[Workers[Any, R]]:
+        workers = LocalWorkers(work, count, threads, forks)
+        try:
+            yield workers
+        finally:
+            workers.close()
+
+    return hire
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process: the end of its pipe, what ends it and tells how it ended, and its job."""
+
+    pipe: Connection
+    end: Callable[[], int | None]
+    ticket: int | None = None
+
+
+@dataclass
+class LocalWorkers:
+    """Processes that do jobs one at a time each; see `autoprune.core.workers.Workers`.
+
+    One that ended is replaced when there is something to do for it.
+
+    Args:
+        work: What they do with a job.
+        size: How many there are at most.
+        threads: CPU threads of each.
+        forks: Whether they are copies of this process.
+    """
+
+    work: Callable[[Any], Any]
+    size: int
+    threads: int
+    forks: bool
+    _workers: list[_Worker] = field(default_factory=list)
+
+    def submit(self, ticket: int, job: Any) -> None:
+        """Give a job to a process that has none; start one if there is none."""
+        while True:
+            worker = next((one for one in self._workers if one.ticket is None), None)
+            worker = worker or self._started()
+            try:
+                worker.pipe.send((ticket, job))
+            except OSError:  # it ended while it had nothing to do
+                self._dismiss(worker)
+            else:
+                worker.ticket = ticket
+                return
+
+    def wait(self, timeout: float | None = None) -> list[Done[Any]]:
+        """Return jobs that were done, and those whose process ended."""
+        busy: dict[Any, _Worker] = {w.pipe: w for w in self._workers if w.ticket is not None}
+        ready = wait(list(busy), timeout) if busy else []
+        return [self._received(busy[pipe]) for pipe in ready]
+
+    def close(self) -> None:
+        """End all processes."""
+        for worker in self._workers[:]:
+            self._dismiss(worker)
+
+    def _received(self, worker: _Worker) -> Done[Any]:
+        assert worker.ticket is not None
+        given, worker.ticket = worker.ticket, None
+        try:
+            ticket, result, raised = worker.pipe.recv()
+        except (EOFError, OSError):
+            return Done(given, None, lost=_ending(self._dismiss(worker)))
+        return Done(ticket, result, raised=raised)
+
+    def _started(self) -> _Worker:
+        if self.forks:
+            worker = _forked(self.work, self.threads)
+        else:
+            worker = _spawned(self._packed, self.threads)
+        self._workers.append(worker)
+        return worker
+
+    def _dismiss(self, worker: _Worker) -> int | None:
+        self._workers.remove(worker)
+        worker.pipe.close()
+        return worker.end()
+
+    @cached_property
+    def _packed(self) -> bytes:
+        return packed(self.work)
+
+
+def _forked(work: Callable[[Any], Any], threads: int) -> _Worker:
+    context = multiprocessing.get_context("fork")  # type: ignore[attr-defined,unused-ignore]
+    ours, theirs = context.Pipe()
+    given = (theirs, work, os.getpid(), threads)
+    process = context.Process(target=serve, args=given, daemon=True)
+    with warnings.catch_warnings():  # a thread that draws a progress bar does no harm
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process.start()
+    theirs.close()
+
+    def end() -> int | None:
+        process.terminate()
+        process.join(_PATIENCE)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        return process.exitcode
+
+    return _Worker(ours, end)
+
+
+def _spawned(work: bytes, threads: int) -> _Worker:
+    ours, theirs = multiprocessing.Pipe()
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __package__, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            stdout=2,  # what is printed there is no part of our output
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
+    ours.send((sys.path, os.getpid(), threads))
+    ours.send_bytes(work)
+
+    def end() -> int:
+        process.terminate()
+        try:
+            return process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
+    return _Worker(ours, end)
+
+
+def _ending(code: int | None) -> str:
+    """Return how a process ended."""
+    return f"ended by signal {-code}" if code is not None and code < 0 else f"exited with {code}"
