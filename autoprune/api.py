@@ -33,7 +33,7 @@ from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
 from autoprune.core.tolerance import Tolerance
 from autoprune.errors import ConfigError
-from autoprune.execution.runner import Runner, load_runner
+from autoprune.execution.runners import SearchRunner, load_runner
 from autoprune.methods import find_method
 from autoprune.reporting.front import front_markdown
 from autoprune.reporting.front_plot import render_front
@@ -65,7 +65,7 @@ class _Options(TypedDict, total=False):
     recovery: Recovery | None
     recover: RecoverLike | None
     constructor: Constructor | str | None
-    runner: str | Runner
+    runner: str | SearchRunner
     onnx: bool
     database: str | Path | None
     sampler: str
@@ -123,7 +123,7 @@ def search(
     recovery: Recovery | None = None,
     recover: RecoverLike | None = None,
     constructor: Constructor | str | None = None,
-    runner: str | Runner = "local",
+    runner: str | SearchRunner = "local",
     onnx: bool = True,
     database: str | Path | None = None,
     sampler: str = DEFAULT,

@@ -20,7 +20,7 @@ from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.sensitivity import Sensitivity
-from autoprune.execution.runner import Runner, load_runner
+from autoprune.execution.runners import SearchRunner, load_runner
 from autoprune.methods import find_method
 from autoprune.reporting.progress import progress_for
 from autoprune.space.loader import load_space
@@ -43,7 +43,7 @@ def profile(
     workers: int | None = None,
     seed: int = 0,
     recovery: Recovery | None = None,
-    runner: str | Runner = "local",
+    runner: str | SearchRunner = "local",
     database: str | Path | None = None,
     progress: ProgressCallback | None = None,
 ) -> Sensitivity:

@@ -23,9 +23,9 @@ def test_names_come_without_their_suffix() -> None:
 
 
 @pytest.mark.parametrize("name", names("runners", ".yaml"))
-def test_every_runner_says_its_kind_and_where_it_computes(name: str) -> None:
+def test_every_runner_says_its_kind(name: str) -> None:
     runner = yaml.safe_load(resource("runners", f"{name}.yaml").read_text(encoding="utf-8"))
-    assert set(runner) >= {"kind", "device", "threads"}
+    assert "kind" in runner
 
 
 def test_an_unknown_file_is_an_error_that_names_the_nearest() -> None:

@@ -1,19 +1,14 @@
-"""Where a search runs: which device, how many threads."""
+"""This machine: which device, how many threads."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BeforeValidator
 
-from autoprune._hints import did_you_mean
-from autoprune._resources import names, resource
-from autoprune.core.yaml_file import read_yaml
 from autoprune.errors import ConfigError
-from autoprune.execution.config import explain
+from autoprune.execution.runners.base import SearchRunner
 
 
 def _device(given: Any) -> str:
@@ -30,27 +25,18 @@ def _threads(given: Any) -> int | Literal["auto"]:
     return given
 
 
-class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    kind: Literal["local"]
-    device: Annotated[str, BeforeValidator(_device)] = "auto"
-    threads: Annotated[int | Literal["auto"], BeforeValidator(_threads)] = "auto"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Runner:
-    """One place to run.
+class LocalRunner(SearchRunner):
+    """This process.
 
     Args:
-        kind: ``local`` runs in this process.
+        kind: ``local``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` takes a GPU if there is one.
         threads: Threads of PyTorch on the CPU, or ``auto`` for PyTorch's own number.
     """
 
     kind: Literal["local"] = "local"
-    device: str = "auto"
-    threads: int | Literal["auto"] = "auto"
+    device: Annotated[str, BeforeValidator(_device)] = "auto"
+    threads: Annotated[int | Literal["auto"], BeforeValidator(_threads)] = "auto"
 
     def resolve_device(self) -> str:
         """Return the device as PyTorch names it: ``cpu``, ``cuda`` or ``cuda:N``.
@@ -87,29 +73,3 @@ class Runner:
             yield device
         finally:
             torch.set_num_threads(before)
-
-
-def load_runner(name: str, base: Path | None = None) -> Runner:
-    """Return the shipped runner ``name``, or that of ``file:PATH`` relative to ``base``.
-
-    Raises:
-        ConfigError: If there is no such runner or its file is wrong.
-    """
-    path = _runner_path(name, base or Path.cwd())
-    try:
-        given = _Schema.model_validate(read_yaml(path))
-    except ValidationError as err:
-        raise ConfigError(f"{path}: {explain(err, _Schema)}") from err
-    return Runner(kind=given.kind, device=given.device, threads=given.threads)
-
-
-def _runner_path(name: str, base: Path) -> Path:
-    if name.startswith("file:"):
-        return base / name.removeprefix("file:")
-    known = names("runners", ".yaml")
-    if name not in known:
-        raise ConfigError(
-            f"Unknown runner {name!r}.{did_you_mean(name, known)} "
-            "A file of your own is written 'file:./mine.yaml'."
-        )
-    return resource("runners", f"{name}.yaml")

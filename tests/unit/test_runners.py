@@ -8,7 +8,7 @@ import torch
 
 from autoprune._resources import names
 from autoprune.errors import ConfigError
-from autoprune.execution.runner import Runner, load_runner
+from autoprune.execution.runners import LocalRunner, find_runner, load_runner, read_runner
 
 
 @pytest.fixture(autouse=True)
@@ -20,13 +20,13 @@ def _threads_kept() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", [name for name in names("runners", ".yaml") if "/" not in name])
 def test_every_shipped_runner_is_valid(name: str) -> None:
-    assert load_runner(name).kind == "local"
+    assert read_runner(find_runner(name)).kind == name
 
 
 def test_a_file_is_relative_to_the_base_and_is_applied(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text("kind: local\ndevice: cpu\nthreads: 1\n")
     runner = load_runner("file:./mine.yaml", tmp_path)
-    assert runner == Runner(device="cpu", threads=1)
+    assert runner == LocalRunner(device="cpu", threads=1)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     with runner.applied() as device:
@@ -38,7 +38,7 @@ def test_a_file_is_relative_to_the_base_and_is_applied(tmp_path: Path) -> None:
 
 def test_auto_leaves_the_threads_alone() -> None:
     before = torch.get_num_threads()
-    with Runner().applied() as device:
+    with LocalRunner().applied() as device:
         assert device in ("cpu", "cuda")
         assert torch.get_num_threads() == before
 
@@ -49,9 +49,9 @@ def test_auto_takes_a_gpu_if_there_is_one(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    assert Runner(device="auto").resolve_device() == device
+    assert LocalRunner(device="auto").resolve_device() == device
     with pytest.raises(ConfigError, match=f"'cuda:5', but PyTorch sees {gpus} GPUs"):
-        Runner(device="cuda:5").resolve_device()
+        LocalRunner(device="cuda:5").resolve_device()
 
 
 def test_an_unknown_name_is_suggested() -> None:
@@ -67,10 +67,33 @@ def test_an_unknown_name_is_suggested() -> None:
         ("kind: local\nthreads: 0\n", r"'threads' must be auto or a number .*Got 0"),
         ("kind: local\nthreads: yes\n", r"'threads' must be auto or a number .*Got True"),
         ("device: cpu\n", r"the key 'kind' is missing"),
-        ("kind: moon\n", r"the key 'kind' is wrong: .*'local'. Got 'moon'"),
+        ("kind: moon\n", r"mine\.yaml: unknown kind 'moon'. Known: .*local"),
+        ("kind: lcal\n", r"mine\.yaml: unknown kind 'lcal'. Did you mean 'local'"),
     ],
 )
 def test_a_wrong_file_is_explained(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ConfigError, match=message):
+        load_runner("file:mine.yaml", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: local\ndevice: postgresql://me:hunter2@host/db\n",
+        "kind: local\ndevice: [{a: 'postgresql+psycopg://me:hunter2@host/db'}]\n",
+        "kind: local\ndevice: postgresql://host/db?user=me&password=hunter2\n",
+        "kind: local\nwhatever: {deep: 'host=db password=hunter2'}\n",
+    ],
+)
+def test_a_password_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="holds a password or token") as caught:
+        load_runner("file:mine.yaml", tmp_path)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_url_without_a_password_is_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("kind: local\ndevice: ray://host:10001\n")
+    with pytest.raises(ConfigError, match="'device' must be"):
         load_runner("file:mine.yaml", tmp_path)
