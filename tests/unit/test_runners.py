@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from autoprune._resources import names
+from autoprune.core.workers import inline
 from autoprune.errors import ConfigError
 from autoprune.execution.runners import LocalRunner, find_runner, load_runner, read_runner
+from autoprune.execution.runners.base import Place
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +31,8 @@ def test_a_file_is_relative_to_the_base_and_is_applied(tmp_path: Path) -> None:
     assert runner == LocalRunner(device="cpu", threads=1)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    with runner.applied() as device:
-        assert device == "cpu"
+    with runner.applied() as place:
+        assert place == Place("cpu", inline)
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
@@ -38,8 +40,8 @@ def test_a_file_is_relative_to_the_base_and_is_applied(tmp_path: Path) -> None:
 
 def test_auto_leaves_the_threads_alone() -> None:
     before = torch.get_num_threads()
-    with LocalRunner().applied() as device:
-        assert device in ("cpu", "cuda")
+    with LocalRunner().applied() as place:
+        assert place.device in ("cpu", "cuda")
         assert torch.get_num_threads() == before
 
 
