@@ -19,6 +19,9 @@ def count_or_auto(given: Any, info: ValidationInfo) -> int | Literal["auto"]:
     return parse_count(given, str(info.field_name))
 
 
+Count = Annotated[int | Literal["auto"], BeforeValidator(count_or_auto)]
+
+
 class RunnerFile(BaseModel):
     """A runner as its file says: unknown keys and passwords are refused.
 
@@ -66,7 +69,7 @@ class SearchRunner(RunnerFile):
         workers: How many policies are scored at a time.
     """
 
-    workers: Annotated[int | Literal["auto"], BeforeValidator(count_or_auto)] = 1
+    workers: Count = 1
 
     def with_workers(self, workers: int | Literal["auto"] | None) -> Self:
         """Return this runner with another number of workers; None leaves it as it is.

@@ -12,10 +12,11 @@ from autoprune.core.yaml_file import read_yaml
 from autoprune.errors import ConfigError
 from autoprune.execution.config import explain
 from autoprune.execution.runners.base import RunnerFile, SearchRunner
+from autoprune.execution.runners.cluster import RayRunner
 from autoprune.execution.runners.local import LocalRunner
 
 FOLDER = "runners"
-KINDS: Mapping[str, type[RunnerFile]] = {"local": LocalRunner}
+KINDS: Mapping[str, type[RunnerFile]] = {"local": LocalRunner, "ray": RayRunner}
 
 R = TypeVar("R", bound=RunnerFile)
 

@@ -10,13 +10,16 @@ from pydantic import BeforeValidator
 from autoprune.core.cores import usable_cores
 from autoprune.core.workers import Hire, inline
 from autoprune.errors import ConfigError
-from autoprune.execution.runners.base import Place, SearchRunner, count_or_auto
+from autoprune.execution.runners.base import Count, Place, SearchRunner
 
 
 def _device(given: Any) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", str(given)):
         raise ValueError(f"'device' must be auto, cpu, cuda or cuda:N. Got {given!r}.")
     return str(given)
+
+
+Device = Annotated[str, BeforeValidator(_device)]
 
 
 class LocalRunner(SearchRunner):
@@ -33,8 +36,8 @@ class LocalRunner(SearchRunner):
     """
 
     kind: Literal["local"] = "local"
-    device: Annotated[str, BeforeValidator(_device)] = "auto"
-    threads: Annotated[int | Literal["auto"], BeforeValidator(count_or_auto)] = "auto"
+    device: Device = "auto"
+    threads: Count = "auto"
 
     def resolve_device(self) -> str:
         """Return the device as PyTorch names it: ``cpu``, ``cuda`` or ``cuda:N``.
