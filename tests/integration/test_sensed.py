@@ -1,6 +1,5 @@
 """The sensitivity table of a search: measured once, kept with the run, left out where asked."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,11 @@ import autoprune
 from autoprune.agent import sensed
 from autoprune.agent.profile import measure_sensitivity
 from autoprune.agent.result import SearchResult
+from autoprune.agent.workspace import STUDY
 from autoprune.core.imports import load_object
 from autoprune.evaluation.sensitivity import Sensitivity
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
 
 RECOVERY = autoprune.Recovery(score_steps=2, recover_steps=4, finalists=1, calibration_batches=2)
 
@@ -50,6 +52,13 @@ def search(project: Path, out: Path, **changes: Any) -> SearchResult:
     return found
 
 
+def kept_by(folder: Path) -> Any:
+    with Database.open(sqlite_url(folder / "autoprune.db")) as database:
+        run = database.find_run(STUDY)
+        assert run is not None
+        return run.kept["sensitivity"]
+
+
 @pytest.fixture(autouse=True)
 def _at_home(user_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(user_folder)
@@ -61,7 +70,7 @@ def test_a_search_that_goes_on_does_not_measure_again(
     first = search(user_folder, tmp_path / "run")
     assert measured.count == 1
     assert measured.table is not None
-    kept = json.loads((tmp_path / "run" / "sensitivity.json").read_text())
+    kept = kept_by(tmp_path / "run")
     for unit, own in measured.table.errors.items():
         assert {m: list(errors) for m, errors in own.items()} == kept["errors"][unit]
     cost = first.result.search
@@ -96,7 +105,7 @@ def test_where_nobody_asks_for_it_nothing_is_measured(
 ) -> None:
     found = search(user_folder, tmp_path / "run", **changes)
     assert measured.count == 0
-    assert not (tmp_path / "run" / "sensitivity.json").exists()
+    assert not kept_by(tmp_path / "run")["errors"]
     assert found.result.search.sensitivity_forwards == 0
 
 
@@ -114,6 +123,6 @@ def test_starting_over_measures_anew(
     search(user_folder, tmp_path / "run", trials=1)
     search(user_folder, tmp_path / "run", trials=1, if_exists="overwrite", sampler="tpe")
     assert measured.count == 1
-    assert not (tmp_path / "run" / "sensitivity.json").exists()
+    assert not kept_by(tmp_path / "run")["errors"]
     search(user_folder, tmp_path / "run", trials=1, if_exists="overwrite")
     assert measured.count == 2

@@ -147,7 +147,9 @@ def test_a_database_with_latencies_gets_the_sensitivities_and_keeps_them(url: st
         stored.add(policy, PROBE)
         assert stored.known() == {policy.fingerprint: PROBE}
         assert set(devices(database)) == {"f"}
-    assert _tables(url) == before | {"ap_sensitivity", "ap_ledger", "ap_checkpoint"}
+    assert _tables(url) == before | {
+        *("ap_sensitivity", "ap_ledger", "ap_checkpoint", "ap_agent", "ap_lease")
+    }
 
 
 def test_the_sensitivities_can_be_taken_out_again(url: str) -> None:
