@@ -140,9 +140,7 @@ class Loop:
         """What is feasible."""
         return self.sampler.projection
 
-    def _end(
-        self, trial: Trial, policy: Policy, found: Evaluation | WorkersLostError
-    ) -> None:
+    def _end(self, trial: Trial, policy: Policy, found: Evaluation | WorkersLostError) -> None:
         """Keep and tell what became of a trial."""
         if isinstance(found, WorkersLostError):
             found = self._blamed(policy, found)

@@ -26,9 +26,7 @@ class Probe:
         probing: How units are probed.
     """
 
-    def __init__(
-        self, scorer: Scorer, spaces: Mapping[str, UnitSpace], probing: Probing
-    ) -> None:
+    def __init__(self, scorer: Scorer, spaces: Mapping[str, UnitSpace], probing: Probing) -> None:
         self._scorer, self._spaces, self._probing = scorer, spaces, probing
         self._prober: Prober | None = None
 

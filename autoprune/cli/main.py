@@ -8,13 +8,14 @@ import typer
 
 from autoprune import __version__
 from autoprune.cli.export import export
+from autoprune.cli.jobs import jobs
 from autoprune.cli.latency import latency
 from autoprune.cli.ledger import ledger
 from autoprune.cli.profile import profile
 from autoprune.cli.search import search
 from autoprune.cli.spaces import spaces
 from autoprune.cli.units import units
-from autoprune.errors import InputError, VerificationError
+from autoprune.errors import InfrastructureError, InputError, VerificationError
 
 app = typer.Typer(
     name="autoprune",
@@ -31,6 +32,7 @@ app.command()(ledger)
 app.command()(export)
 app.add_typer(spaces, name="spaces")
 app.add_typer(latency, name="latency")
+app.add_typer(jobs, name="jobs")
 
 
 def _print_version(wanted: bool) -> None:
@@ -52,8 +54,9 @@ def autoprune(
 
     Compute is counted in MACs (multiply-adds); flops = 2 x macs.
 
-    Exit codes: 0 done, 2 something you gave cannot be used, 130 stopped by Ctrl-C, 1 anything
-    else, such as a result that failed its checks and was not written.
+    Exit codes: 0 done, 2 something you gave cannot be used, 4 a cluster or database failed, 130
+    stopped by Ctrl-C, 1 anything else, such as a result that failed its checks and was not
+    written.
     """
 
 
@@ -64,6 +67,8 @@ def main() -> None:
         app()
     except InputError as err:
         _end(err, 2)
+    except InfrastructureError as err:
+        _end(err, 4)
     except VerificationError as err:
         _end(err, 1)
 
