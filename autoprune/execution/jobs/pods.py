@@ -29,7 +29,7 @@ def selector(name: str) -> str:
 
 def pod(runner: KubernetesRunner, job: Job, *, part: str, command: tuple[str, ...]) -> Any:
     """Return the template of a pod that runs a command of autoprune and is not restarted."""
-    made = container(runner, part) | {"command": list(command)}
+    made = container(runner, part) | {"command": [literal(word) for word in command]}
     if part == SEARCH:
         made |= _probes(runner, job)
     spec = {"restartPolicy": "Never", **pod_spec(runner, made)}
@@ -77,13 +77,18 @@ def container(runner: KubernetesRunner, name: str) -> dict[str, Any]:
 def variables(runner: KubernetesRunner) -> list[dict[str, Any]]:
     """Return environment variables: values that are public, references to those that are not."""
     found: list[dict[str, Any]] = [
-        {"name": name, "value": value} for name, value in runner.env.items()
+        {"name": name, "value": literal(value)} for name, value in runner.env.items()
     ]
     for name, place in runner.secrets.items():
         secret, _, key = place.partition("/")
         reference = {"secretKeyRef": {"name": secret, "key": key}}
         found.append({"name": name, "valueFrom": reference})
     return found
+
+
+def literal(text: str) -> str:
+    """Return what Kubernetes reads as ``text``: it would put variables in place of ``$(NAME)``."""
+    return text.replace("$", "$$")
 
 
 def failure_policy(job: Job) -> dict[str, Any]:

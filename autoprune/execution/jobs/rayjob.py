@@ -58,7 +58,7 @@ def _ray_job(runner: KubernetesRunner, job: Job, metadata: dict[str, Any]) -> di
         "kind": "RayJob",
         "metadata": metadata,
         "spec": {
-            "entrypoint": f"cd {shlex.quote(runner.workdir)} && exec {shlex.join(job.command)}",
+            "entrypoint": _entrypoint(runner, job),
             "backoffLimit": retries,
             "activeDeadlineSeconds": ceil(job.seconds) + _MARGIN,
             "shutdownAfterJobFinishes": True,
@@ -66,6 +66,12 @@ def _ray_job(runner: KubernetesRunner, job: Job, metadata: dict[str, Any]) -> di
             "rayClusterSpec": _cluster(runner),
         },
     }
+
+
+def _entrypoint(runner: KubernetesRunner, job: Job) -> str:
+    """Return one simple command: KubeRay puts it behind ``ray job submit --`` in a script."""
+    script = f"cd {shlex.quote(runner.workdir)} && exec {shlex.join(job.command)}"
+    return shlex.join(("sh", "-c", script))
 
 
 def _cluster(runner: KubernetesRunner) -> dict[str, Any]:
