@@ -1,9 +1,9 @@
 #!/bin/bash
 # Submits jobs to a Ray of its own, in a project's folder; what is printed is parted by ---.
+# It needs processes of its own as well: stopping Ray stops all that is seen of it.
 set -eu
 export RAY_AUTH_MODE=token RAY_AUTH_TOKEN=0123456789abcdef0123456789abcdef
 ray start --head --node-ip-address=127.0.0.1 --num-cpus=2 --dashboard-host=127.0.0.1 >&2
-trap 'ray stop --force >&2' EXIT
 
 part() { printf -- '---\n'; }
 jobs() { autoprune jobs "$1" search.yaml --runner file:ray.yaml --json "${@:2}"; }

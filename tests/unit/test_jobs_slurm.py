@@ -29,6 +29,7 @@ OPTIONS = {
     "constraint": r"\S+",
     "cpus-per-task": r"[1-9]\d*",
     "dependency": r"singleton",
+    "exclusive": r"",
     "gpus-per-node": r"[1-9]\d*",
     "job-name": r"[\w.-]+",
     "mem": r"\d+[KMGT]?",
@@ -109,9 +110,11 @@ def test_several_nodes_start_a_ray_cluster_or_agents(tmp_path: Path) -> None:
     assert "--min-nodes 3" in with_ray
     assert "--num-gpus 2" in with_ray
     assert "RAY_AUTH_MODE=token" in with_ray
+    assert "#SBATCH --exclusive" in with_ray
     agents = script_of(runner(nodes=3, across="agents"), job(), tmp_path)
     assert "autoprune agent join runs/nightly" in agents
     assert "symmetric-run" not in agents
+    assert "--exclusive" not in agents
 
 
 def test_a_schedule_starts_the_script_through_scrontab(tmp_path: Path) -> None:
