@@ -198,7 +198,7 @@ def test_several_nodes_run_a_real_ray_which_ends_with_the_search(
     (tmp_path / "job.sh").write_text(text.replace("--min-nodes 2", "--min-nodes 1"))
     (tools / "autoprune").write_text(  # Ray is there and takes the token, then time is over
         "#!/bin/bash\ntrap 'exit 3' TERM\n"
-        'until ray status 2>/dev/null >"$OUT/status" && grep -q CPU "$OUT/status"; do sleep 1; done\n'
+        'until ray status >"$OUT/status" && grep -q CPU "$OUT/status"; do sleep 1; done\n'
         'touch "$OUT/ready"; while :; do sleep 0.1; done\n'
     )
     env = environment(tools, tmp_path, **of_ray(home))

@@ -93,7 +93,11 @@ class RayJob(Strict):
 
 
 def job(**changes: Any) -> Job:
-    given = {"name": "nightly", "file": Path("search.yaml"), "run": Path("runs/nightly")}
+    given: dict[str, Any] = {
+        "name": "nightly",
+        "file": Path("search.yaml"),
+        "run": Path("runs/nightly"),
+    }
     return Job(**(given | changes))
 
 
@@ -312,7 +316,7 @@ def test_a_firing_creates_its_ray_job_unless_another_runs(
     (tmp_path / "kubectl").write_text(KUBECTL)
     (tmp_path / "kubectl").chmod(0o755)
     script = data["launch.sh"].replace("/launch/", f"{tmp_path}/")
-    check = [SHELLCHECK, "--shell=sh", "-"]
+    check: list[str | Path] = [SHELLCHECK, "--shell=sh", "-"]
     subprocess.run(check, input=data["launch.sh"], text=True, check=True)
     env = {
         **os.environ,

@@ -48,7 +48,11 @@ NIGHTLY = Schedule.parse("0 2 * * *")
 
 
 def job(**changes: Any) -> Job:
-    given = {"name": "nightly", "file": Path("search.yaml"), "run": Path("runs/nightly")}
+    given: dict[str, Any] = {
+        "name": "nightly",
+        "file": Path("search.yaml"),
+        "run": Path("runs/nightly"),
+    }
     return Job(**(given | changes))
 
 

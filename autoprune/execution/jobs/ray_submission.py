@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 _DIGITS = 12  # of a fingerprint in a key
+_INSTALL = "Submitting to Ray needs ray[default]. Install it: pip install 'autoprune[ray-jobs]'"
 _REPEATED = "already exists"  # in what Ray answers to a key that it knows
 
 
@@ -162,14 +163,14 @@ def _client(runner: RayJobRunner) -> "JobSubmissionClient":
     try:
         from ray.job_submission import JobSubmissionClient
     except ModuleNotFoundError as err:
-        if err.name is not None and not err.name.startswith("ray"):
+        if err.name is None or err.name.partition(".")[0] != "ray":
             raise
-        raise ConfigError(
-            "Submitting to Ray needs 'ray'. Install it with: pip install 'autoprune[ray]'"
-        ) from err
+        raise ConfigError(_INSTALL) from err
     try:
         return JobSubmissionClient(runner.address)
     except (RuntimeError, OSError) as err:
+        if "ray[default]" in str(err):
+            raise ConfigError(_INSTALL) from err
         raise InfrastructureError(
             f"No Ray cluster answers at {runner.address}: {_line(err)} Check the key 'address', "
             "and for a cluster with tokens RAY_AUTH_MODE=token and RAY_AUTH_TOKEN."
