@@ -12,7 +12,7 @@ import yaml
 from autoprune._resources import names, resource
 from autoprune.cli.main import main
 from autoprune.errors import ConfigError
-from autoprune.execution.runners import JobRunner, load_runner_for
+from autoprune.execution.runners import JobRunner, load_runner, load_runner_for
 
 SEARCH = "model: code.py:net\ndata: code.py:loaders\nbudget: {macs: 50%}\nout: runs/net\n"
 STUB = """#!/bin/sh
@@ -140,9 +140,7 @@ def test_wrong_runner_files_are_explained_and_tell_no_secret(
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_job_runner_runs_no_search(cli: Any, capsys: Any, monkeypatch: Any) -> None:
-    from autoprune.execution.runners import load_runner
-
+def test_a_job_runner_runs_no_search() -> None:
     with pytest.raises(ConfigError, match=r"'slurm'.*autoprune jobs render.*kind local"):
         load_runner("slurm")
 
@@ -163,6 +161,8 @@ def test_a_dry_run_does_nothing(cli: Any, tmp_path: Path, monkeypatch: pytest.Mo
     words = ("submit", "search.yaml", "--dry-run", "--runner")
     assert cli(*words, "slurm")[1].startswith("sbatch --parsable <<'EOF'\n#!/bin/bash")
     assert "kubectl apply --server-side" in cli(*words, "kubernetes")[1]
+    added = cli(*words, "slurm", "--schedule", "0 2 * * *", "--out", "made")[1]
+    assert added.startswith("sh -c '{ scrontab -l; cat; } | scrontab -' <<'EOF'\n# autoprune")
     found = json.loads(cli(*words, "ray-job", "--json")[1])
     assert found["command"] == ["POST", "http://127.0.0.1:8265/api/jobs/"]
     assert not (tmp_path / "log").exists()
@@ -272,11 +272,12 @@ def test_kubernetes_gets_the_manifests_and_tells_their_state(
         },
     ]
     (tmp_path / "answer.json").write_text(json.dumps({"items": items}))
-    body = f'[ "$1" = get ] && cat {tmp_path}/answer.json || echo "job applied"'
+    body = f'[ "$1" = get ] && cat {tmp_path}/answer.json || echo "cronjob applied"'
     stub(tmp_path, monkeypatch, kubectl=body)
-    _, out, _ = cli("submit", "search.yaml", "--runner", "kubernetes")
-    assert out == "job applied\n"
-    assert yaml.safe_load((tmp_path / "log.given").read_text())["kind"] == "Job"
+    words = ("--runner", "kubernetes", "--schedule", "0 2 * * *")
+    _, out, _ = cli("submit", "search.yaml", *words)
+    assert out == "cronjob applied\n"
+    assert yaml.safe_load((tmp_path / "log.given").read_text())["kind"] == "CronJob"
     _, out, _ = cli("status", "search.yaml", "--runner", "kubernetes", "--json")
     states = [(one["kind"], one["state"], one["told"]) for one in json.loads(out)]
     assert states == [
@@ -286,6 +287,34 @@ def test_kubernetes_gets_the_manifests_and_tells_their_state(
         ("RayJob", "Running", "PENDING"),
     ]
     assert "--selector=app.kubernetes.io/name=autoprune" in log(tmp_path)[-1]
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "asked"),
+    [
+        (None, "job applied", ["get", "apply"]),
+        ({"active": 1}, "is there (Running); nothing was applied", ["get"]),
+        ("Complete", "is done already; nothing was applied", ["get"]),
+        ("Failed", "job applied", ["get", "delete", "apply"]),
+    ],
+)
+def test_a_job_of_kubernetes_runs_once_and_goes_on_if_it_failed(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: Any, told: str, asked: Any
+) -> None:
+    if isinstance(status, str):
+        status = {"conditions": [{"type": status, "status": "True"}]}
+    names = ("autoprune-net", "autoprune-net-agents")
+    items = [{"kind": "Job", "metadata": {"name": name}, "status": status} for name in names]
+    content = {"items": [] if status is None else items}
+    (tmp_path / "answer.json").write_text(json.dumps(content))
+    body = f'[ "$1" = get ] && cat {tmp_path}/answer.json || echo "job applied"'
+    stub(tmp_path, monkeypatch, kubectl=body)
+    _, out, _ = cli("submit", "search.yaml", "--runner", "kubernetes")
+    assert told in out
+    lines = log(tmp_path)
+    assert [line.split()[1] for line in lines] == asked
+    if "delete" in asked:
+        assert lines[1].split()[2:4] == [f"job/{name}" for name in names]
 
 
 def test_nothing_known_is_told(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

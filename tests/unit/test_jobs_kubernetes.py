@@ -171,6 +171,8 @@ def test_on_a_schedule_a_deadline_waits_for_the_next_firing() -> None:
     assert spec["concurrencyPolicy"] == "Forbid"
     assert spec["startingDeadlineSeconds"] == 1800
     assert spec["timeZone"] == "Etc/UTC"
+    ends = spec["jobTemplate"]["spec"]["activeDeadlineSeconds"]
+    assert 6 * 3600 < ends < 7 * 3600  # one window, however many attempts
     final = spec["jobTemplate"]["spec"]["podFailurePolicy"]["rules"][1]
     assert final["onExitCodes"]["values"] == [2, 3]
 

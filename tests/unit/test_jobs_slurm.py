@@ -118,6 +118,8 @@ def test_several_nodes_start_a_ray_cluster_or_agents(tmp_path: Path) -> None:
     agents = script_of(runner(nodes=3, across="agents"), job(), tmp_path)
     assert "autoprune agent join runs/nightly" in agents
     assert "symmetric-run" not in agents
+    for text in (with_ray, agents):  # srun does not take it over from sbatch
+        assert "    --cpus-per-task=4 " in text
     assert "--exclusive" not in agents
 
 

@@ -22,14 +22,26 @@ def apply_words(runner: KubernetesRunner) -> tuple[str, ...]:
 
 
 def submit_kubernetes(runner: KubernetesRunner, job: Job) -> Submitted:
-    """Apply the job's manifests; what is there already and equal is left as it is.
+    """Apply the job's manifests, unless it runs or is done; one that failed is made anew.
+
+    On a schedule nothing is started here: what is there is brought to what the manifests say.
 
     Raises:
         ConfigError: If something given cannot be used, or ``kubectl`` is missing.
         InfrastructureError: If the cluster refuses.
     """
-    told = run_tool(apply_words(runner), kubernetes_files(runner, job)[0].text).strip()
-    return Submitted(job.name, told)
+    text = kubernetes_files(runner, job)[0].text
+    there = [] if job.schedule is not None else kubernetes_status(runner, job.name)
+    own = [one for one in there if one.id == job.name and one.kind in ("Job", "RayJob")]
+    if own and own[0].state != "Failed":
+        told = "is done already" if own[0].state == "Complete" else f"is there ({own[0].state})"
+        return Submitted(job.name, f"{job.name} {told}; nothing was applied.", new=False)
+    if own:
+        failed = [f"{one.kind.lower()}/{one.id}" for one in there if one.kind != "CronJob"]
+        run_tool(
+            ("kubectl", "delete", *failed, "--wait", "--ignore-not-found", *_namespace(runner))
+        )
+    return Submitted(job.name, run_tool(apply_words(runner), text).strip())
 
 
 def kubernetes_status(runner: KubernetesRunner, name: str) -> list[JobStatus]:

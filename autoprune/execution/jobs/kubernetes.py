@@ -63,7 +63,7 @@ def _fired(
 def _search(runner: KubernetesRunner, job: Job) -> dict[str, Any]:
     return {
         "backoffLimit": runner.attempts - 1,
-        "activeDeadlineSeconds": (ceil(job.seconds) + _MARGIN) * runner.attempts,
+        "activeDeadlineSeconds": _longest(runner, job),
         "ttlSecondsAfterFinished": ceil(runner.keep),
         "podFailurePolicy": failure_policy(job),
         "template": pod(runner, job, part=SEARCH, command=job.command),
@@ -75,7 +75,13 @@ def _agents(runner: KubernetesRunner, job: Job) -> dict[str, Any]:
     return {
         "parallelism": runner.agents,
         "backoffLimit": runner.agents * (runner.attempts + 3),
-        "activeDeadlineSeconds": (ceil(job.seconds) + _MARGIN) * runner.attempts,
+        "activeDeadlineSeconds": _longest(runner, job),
         "ttlSecondsAfterFinished": ceil(runner.keep),
         "template": pod(runner, job, part=_AGENT, command=job.agent),
     }
+
+
+def _longest(runner: KubernetesRunner, job: Job) -> int:
+    """Return the seconds after which a Job is ended: those of one start on a schedule."""
+    starts = runner.attempts if job.schedule is None else 1
+    return (ceil(job.seconds) + _MARGIN) * starts

@@ -11,7 +11,7 @@ from autoprune.execution.jobs.kubectl import apply_words, kubernetes_status, sub
 from autoprune.execution.jobs.kubernetes import kubernetes_files
 from autoprune.execution.jobs.ray_submission import ray_files, ray_status, submit_ray
 from autoprune.execution.jobs.slurm import slurm_files
-from autoprune.execution.jobs.slurm_queue import INSTALL, SUBMIT, slurm_status, submit_slurm
+from autoprune.execution.jobs.slurm_queue import ADD, SUBMIT, slurm_status, submit_slurm
 from autoprune.execution.jobs.status import JobStatus, Submitted
 from autoprune.execution.runners import JobRunner
 from autoprune.execution.runners.kubernetes import KubernetesRunner
@@ -71,8 +71,8 @@ class Slurm(Scheduler):
         return slurm_files(self.runner, job, place.folder, place.out)
 
     def words(self, job: Job) -> tuple[str, ...]:
-        """Return ``sbatch``, or ``scrontab`` on a schedule."""
-        return SUBMIT if job.schedule is None else INSTALL
+        """Return ``sbatch``, or what adds to a ``scrontab`` on a schedule."""
+        return SUBMIT if job.schedule is None else ADD
 
     def submit(self, job: Job, place: Place) -> Submitted:
         """Submit the script, or install its schedule."""

@@ -12,7 +12,9 @@ from autoprune.execution.jobs.tools import run_tool
 from autoprune.execution.runners.slurm import SlurmRunner
 
 SUBMIT = ("sbatch", "--parsable")
-INSTALL = ("scrontab", "-")
+ADD = ("sh", "-c", "{ scrontab -l; cat; } | scrontab -")
+"""What adds lines to a ``scrontab``, as a person would give it."""
+_INSTALL = ("scrontab", "-")
 _QUEUE = ("squeue", "--me", "--noheader", "--format=%i|%T|%M|%r")
 _ENDED = ("sacct", "--noheader", "--parsable2", "--allocations", "--starttime=now-7days")
 _LIST = ("scrontab", "-l")
@@ -44,7 +46,7 @@ def submit_slurm(
         return Submitted(job.name, told.rstrip(), new=False)
     before = _crontab()
     write(files, out)
-    run_tool(INSTALL, with_entry(before, job.name, entry))
+    run_tool(_INSTALL, with_entry(before, job.name, entry))
     return Submitted(job.name, f"Your scrontab starts {out / files[0].name} at {job.schedule!s}.")
 
 
