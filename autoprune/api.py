@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, get_args, overload
+from typing import Any, Literal, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 from torch import nn
@@ -66,6 +66,7 @@ class _Options(TypedDict, total=False):
     recover: RecoverLike | None
     constructor: Constructor | str | None
     runner: str | SearchRunner
+    workers: int | Literal["auto"] | None
     onnx: bool
     database: str | Path | None
     sampler: str
@@ -124,6 +125,7 @@ def search(
     recover: RecoverLike | None = None,
     constructor: Constructor | str | None = None,
     runner: str | SearchRunner = "local",
+    workers: int | Literal["auto"] | None = None,
     onnx: bool = True,
     database: str | Path | None = None,
     sampler: str = DEFAULT,
@@ -164,7 +166,11 @@ def search(
             import string: it trains the model in place or returns it.
         constructor: Import string of what builds the architecture, ``"pkg.module:name"`` or
             ``"file.py:name"``; with it `load` needs no model.
-        runner: A shipped runner, ``"file:PATH"``, or the object: which device, how many threads.
+        runner: A shipped runner, ``"file:PATH"``, or the object: where policies are scored, on
+            which device, with how many threads.
+        workers: Policies scored at a time, ``"auto"`` for as many as there is room for; None for
+            the runner's own number, which is 1 on this machine. With several, the order in which
+            scores come decides what is proposed, not the seed alone.
         onnx: Whether the result is exported to ONNX as well.
         database: URL or file of the database that runs share, for latencies and sensitivity
             tables; None for ``$AUTOPRUNE_DATABASE``, else a file in your settings folder.
@@ -208,8 +214,9 @@ def search(
             "with max_drop=1.0."
         )
     place = load_runner(runner) if isinstance(runner, str) else runner
+    place = place.with_workers(workers)
     shown = progress_for() if progress is None else nullcontext(progress)
-    with shown as told, place.applied() as device:
+    with shown as told, place.applied() as at:
         request = Request(
             model=taken_out(model),
             task=task,
@@ -223,7 +230,8 @@ def search(
             recovery=recovery,
             recover=None if recover is None else RecoverFunction.of(recover),
             constructor=_constructor(constructor),
-            device=device,
+            device=at.device,
+            hire=at.hire,
             onnx=onnx,
             database=None if database is None else str(database),
             progress=told,

@@ -2,6 +2,7 @@
 
 from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from torch import nn
@@ -11,9 +12,7 @@ from autoprune.agent.prepare import check_data, example_inputs, ranked
 from autoprune.agent.profile import measure_sensitivity
 from autoprune.agent.tables import allowed
 from autoprune.agent.task_space import space_for
-from autoprune.core.cores import usable_cores
 from autoprune.core.fingerprint import check_seed
-from autoprune.core.numbers import check_at_least
 from autoprune.core.probing import Levels, Probing
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.recovery import Recovery
@@ -40,7 +39,7 @@ def profile(
     space: str | SearchSpace = "default",
     samples: int = Probing().samples,
     levels: Levels = "quick",
-    workers: int | None = None,
+    workers: int | Literal["auto"] | None = None,
     seed: int = 0,
     recovery: Recovery | None = None,
     runner: str | SearchRunner = "local",
@@ -59,11 +58,10 @@ def profile(
         samples: Samples of the search split that are measured, or all if it has fewer.
         levels: ``full`` probes every method at every level; ``quick`` every method at the middle
             level and the best of them at a few more.
-        workers: Processes that probe on the CPU, one thread each; None for one on each core. On a
-            GPU there is one.
+        workers: Processes that probe; None for as many as the runner has room for.
         seed: Seed of the samples, and of methods that draw at random.
         recovery: Its ``calibration_batches`` say what atoms are ranked on.
-        runner: A shipped runner, ``"file:PATH"``, or the object: which device.
+        runner: A shipped runner, ``"file:PATH"``, or the object: where units are probed.
         database: URL or file of the database that runs share; None for ``$AUTOPRUNE_DATABASE``,
             else a file in your settings folder.
         progress: Called with every `Progress`; None shows a bar on standard error.
@@ -73,20 +71,19 @@ def profile(
     """
     check_task(task)
     probing = Probing(samples=samples, levels=levels)
-    workers = usable_cores() if workers is None else workers
-    check_at_least("workers", workers, 1, int)
     check_seed(seed)
     found = load_space(space) if isinstance(space, str) else space
     found = space_for(task, found)
     for method in found.all_methods:
         find_method(method)
     place = load_runner(runner) if isinstance(runner, str) else runner
+    place = place.with_workers("auto" if workers is None else workers)
     model = copied(taken_out(model)).cpu()
     shown = progress_for() if progress is None else nullcontext(progress)
     loaders = (task.loader(split) for split in SPLITS)
     with (
         shown as told,
-        place.applied() as device,
+        place.applied() as at,
         isolated(seed, *loaders),
         closing(shared_database(None if database is None else str(database))) as opened,
     ):
@@ -98,14 +95,14 @@ def profile(
         spaces, cost = allowed(found, plan), CostModel(model, plan)
         told(Progress(stage="importance", done=0, total=1))
         methods, recovery = found.all_methods, recovery or Recovery()
-        model = model.to(device)
+        model = model.to(at.device)
         return measure_sensitivity(
-            ranked(model, plan, cost, task, methods, recovery, seed, device),
+            ranked(model, plan, cost, task, methods, recovery, seed, at.device),
             spaces,
             model_fp=model_fp,
             data_fp=data_fp,
             database=opened,
             probing=probing,
-            workers=workers,
+            hire=at.hire,
             progress=told,
         )

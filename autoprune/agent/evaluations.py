@@ -33,13 +33,18 @@ class Evaluations:
     data_fp: str
     folder: Path
 
-    def score(self, policy: Policy) -> Evaluation:
-        """Return the score of a policy, stored or made; ``outcome`` tells if it failed.
+    def score(self, policy: Policy, watch: Watch | None = None) -> Evaluation:
+        """Return the score of a policy, stored or made in this process.
 
-        A stored one is taken as it is, a new one is not stopped early.
+        ``outcome`` tells if it failed or was stopped early.
+
+        Args:
+            policy: What is scored.
+            watch: Says after each stage why to stop, or None. Without it a stored evaluation is
+                taken as it is, and a new one is not stopped.
         """
-        known = self.known(policy)
-        return known or self.keep(scored(self.scorer, Scoring(policy)))
+        known = self.known(policy, watch)
+        return known or self.keep(scored(self.scorer, Scoring(policy, watch)))
 
     def known(self, policy: Policy, watch: Watch | None = None) -> Evaluation | None:
         """Return what is stored of a policy, None if it is to be scored.

@@ -131,7 +131,7 @@ def _read(
         name=name,
         deadline=deadline,
         schedule=schedule,
-        search_runner=found.search_runner,
+        search_runner=found.runner_inside,
         runs=found.runs,
     )
     if job.schedule is not None and job.seconds > job.schedule.shortest_gap().total_seconds():

@@ -54,6 +54,18 @@ def search(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the run and its result.")
     ] = None,
+    runner: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Where policies are scored: a runner."),
+    ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Policies scored at a time, or auto for as many as there is room for; the "
+            "runner's own number if left out.",
+        ),
+    ] = None,
     database: Database = None,
     sampler: Annotated[
         str | None,
@@ -134,6 +146,7 @@ def search(
     """
     given: dict[str, Any] = {"budget": budget, "trials": trials, "timeout": timeout}
     given |= {"seed": seed, "out": out, "database": here(database)}
+    given |= {"runner": runner, "workers": workers}
     given |= {"sampler": sampler, "sensitivity": sensitivity, "rollback": rollback}
     given |= {"warm_start": warm_start, "pareto": pareto, "points": points}
     given |= {"max_drop": max_drop, "minimise": minimise}
@@ -171,6 +184,7 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
             recover=recover,
             constructor=constructor_of(settings),
             runner=settings.reference(settings.runner),
+            workers=settings.workers,
             onnx=settings.onnx,
             database=settings.shared_database,
             sampler=settings.sampler,

@@ -15,16 +15,23 @@ def settings_of(file: Path, given: dict[str, Any]) -> "SearchFile":
     from autoprune.core.budget import Budget
     from autoprune.core.pareto import Pareto
     from autoprune.core.tolerance import check_max_drop, parse_cost
-    from autoprune.execution.config import load_search_file, parse_timeout
+    from autoprune.execution.config import load_search_file, parse_timeout, parse_workers
 
     changes = {key: value for key, value in given.items() if value is not None and value != []}
     parsers: dict[str, Callable[[Any], Any]]
     parsers = {"budget": Budget.parse, "timeout": parse_timeout, "pareto": Pareto.parse}
     parsers |= {"max_drop": check_max_drop, "minimise": parse_cost}
+    parsers |= {"workers": parse_workers, "runner": _from_here}
     changes |= {key: parse(changes[key]) for key, parse in parsers.items() if key in changes}
     settings = load_search_file(file).model_copy(update=changes)
     _check_together(settings, changes)
     return settings
+
+
+def _from_here(runner: str) -> str:
+    """Return a runner that was named on the command line: its path starts at this folder."""
+    scheme, colon, rest = runner.partition(":")
+    return f"file:{Path(rest).absolute()}" if colon and scheme == "file" else runner
 
 
 def _check_together(settings: "SearchFile", changes: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from decimal import Context
 from math import inf
-from typing import Any
+from typing import Any, Literal
 
 from autoprune.errors import ConfigError
 
@@ -82,3 +82,21 @@ def _number(given: Any, form: re.Pattern[str], units: Mapping[str, float]) -> fl
         return 0.0 if isinstance(given, bool) else float(given)
     match = form.fullmatch(str(given))
     return float(match[1]) * units[match[2]] if match else 0.0
+
+
+def parse_count(given: Any, what: str) -> int | Literal["auto"]:
+    """Return a number of at least 1, or ``auto``.
+
+    Args:
+        given: The number, or a text.
+        what: What it counts, for the message.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    if given == "auto":
+        return "auto"
+    number = int(given) if isinstance(given, str) and given.isdecimal() else given
+    if type(number) is not int or number < 1:
+        raise ConfigError(f"{what!r} must be auto or a number of at least 1. Got {given!r}.")
+    return number

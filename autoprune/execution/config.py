@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
@@ -12,7 +12,7 @@ from autoprune.core.budget import Budget
 from autoprune.core.fingerprint import MAX_SEED
 from autoprune.core.imports import parse_target
 from autoprune.core.ledger import ROLLBACK
-from autoprune.core.numbers import parse_duration
+from autoprune.core.numbers import parse_count, parse_duration
 from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.recovery import Recovery
 from autoprune.core.tolerance import check_max_drop, parse_cost
@@ -52,6 +52,15 @@ def _front(given: Any) -> Pareto:
             f"the key 'pareto' must be a cost or 'COST=LOW..HIGH': 'macs=25%..75%'. Got {given!r}."
         )
     return Pareto.parse(given)
+
+
+def parse_workers(given: Any) -> int | Literal["auto"]:
+    """Return how many policies are scored at a time, or ``auto``.
+
+    Raises:
+        ConfigError: If it is no number of at least 1, and not ``auto``.
+    """
+    return parse_count(given, "workers")
 
 
 def _listed(given: Any) -> Any:
@@ -95,6 +104,7 @@ class SearchFile(BaseModel):
         recover: Function ``recover(model, epochs)`` that trains the finalists in place of ours:
             ``FILE.py:NAME`` or ``MODULE:NAME``.
         runner: Shipped runner, or ``file:./mine.yaml``.
+        workers: Policies scored at a time, or ``auto``; the runner's own number if left out.
         onnx: Whether the result is exported to ONNX as well.
         database: URL or file of the database that runs share, for latencies and
             sensitivity tables.
@@ -128,6 +138,7 @@ class SearchFile(BaseModel):
     recovery: Annotated[Recovery, BeforeValidator(_known_fields)] = Field(default_factory=Recovery)
     recover: str | None = None
     runner: str = "local"
+    workers: Annotated[int | Literal["auto"], BeforeValidator(parse_workers)] | None = None
     onnx: Annotated[bool, Field(strict=True)] = True
     database: Annotated[str, Field(min_length=1)] | None = None
     sampler: str = "budgeted"

@@ -42,7 +42,6 @@ def open_study(
     direction: Literal["minimize", "maximize"] = "minimize",
     costs: Sequence[str] = (),
     sampler: optuna.samplers.BaseSampler | None = None,
-    pruner: optuna.pruners.BasePruner | None = None,
 ) -> optuna.Study:
     """Open the study ``name`` in the database at ``url``; make both if they are missing.
 
@@ -52,7 +51,6 @@ def open_study(
         direction: Whether lower or higher values are better.
         costs: What is to be low beside the value, as further objectives.
         sampler: What proposes parameters; None for Optuna's default. It is not stored.
-        pruner: What stops trials early by what they report; None stops none. It is not stored.
 
     Raises:
         ConfigError: If the URL cannot be read or used, if another version of Optuna wrote the
@@ -69,7 +67,7 @@ def open_study(
                 study_name=name,
                 directions=directions,
                 sampler=sampler,
-                pruner=pruner or optuna.pruners.NopPruner(),
+                pruner=optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )
         except StorageInternalError as err:

@@ -1,7 +1,11 @@
 """A user's folder: a small network, small data and a search file, as anyone would write them."""
 
+import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -112,3 +116,40 @@ def project(user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     shutil.copytree(user_folder, tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     return tmp_path / "project"
+
+
+RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "120",  # where others use the machine too
+}
+
+
+def apart() -> list[str]:
+    """Return what runs a command in a network of its own: Ray listens on all interfaces."""
+    for flags in ("-n", "-rn"):
+        command = ["unshare", flags, "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+        try:
+            subprocess.run([*command, "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as err:
+            reason = f"no network of its own can be had for Ray here: {err}"
+        else:
+            return command
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def run_ray() -> Iterator[Callable[..., str]]:
+    """Return what runs Python in a network of its own, where Ray may listen, for its output."""
+    # a folder with a short name: sockets lie there
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as home:
+
+        def run(*words: str | Path, **settings: str) -> str:
+            command = [*apart(), sys.executable, *map(str, words)]
+            env = os.environ | RAY | {"HOME": home, "RAY_TMPDIR": home} | settings
+            done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=500)
+            assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            return done.stdout
+
+        yield run

@@ -100,7 +100,7 @@ def test_ctrl_c_says_how_to_go_on(
 def test_bad_arguments_are_told(project: Path) -> None:
     model = load_object("code.py:net", base=project)()
     task = autoprune.Classification(load_object("code.py:loaders", base=project)())
-    with pytest.raises(ConfigError, match="workers must be a whole number of at least 1"):
+    with pytest.raises(ConfigError, match="'workers' must be auto or a number of at least 1"):
         autoprune.profile(model, task=task, workers=0)
     with pytest.raises(ConfigError, match="levels must be one of quick, full"):
         autoprune.profile(model, task=task, levels="all")  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from autoprune._resources import names, resource
 from autoprune.cli.main import main
 from autoprune.errors import ConfigError
 from autoprune.execution.runners import JobRunner, load_runner, load_runner_for
+from autoprune.execution.runners.cluster import RayRunner
 
 SEARCH = "model: code.py:net\ndata: code.py:loaders\nbudget: {macs: 50%}\nout: runs/net\n"
 STUB = """#!/bin/sh
@@ -66,6 +67,29 @@ def test_every_shipped_runner_renders_and_explains_every_key(cli: Any, name: str
     text = resource("runners", f"{name}.yaml").read_text()
     shown = set(yaml.safe_load(text))
     assert shown == set(type(runner).model_fields)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ("kind: slurm\nnodes: 2\n", "--runner ray-cluster"),
+        ("kind: slurm\nnodes: 2\nsearch_runner: mine\n", "--runner mine"),
+        ("kind: slurm\nnodes: 2\nacross: agents\n", None),
+        ("kind: slurm\n", None),
+        ("kind: kubernetes\nimage: x\nworkload: rayjob\n", "--runner ray-cluster"),
+        ("kind: ray-job\nupload: false\n", "--runner ray-cluster"),
+    ],
+)
+def test_a_search_on_a_ray_cluster_uses_it(
+    cli: Any, tmp_path: Path, text: str, inside: str | None
+) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    code, out, _ = cli("render", "search.yaml", "--runner", "file:mine.yaml")
+    assert code == 0
+    assert inside in out if inside else "--runner" not in out
+    ray_cluster = load_runner("ray-cluster")
+    assert isinstance(ray_cluster, RayRunner)
+    assert ray_cluster.address == "auto"
 
 
 def test_templates_are_found_where_runners_are() -> None:

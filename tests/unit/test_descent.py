@@ -27,6 +27,7 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Progress
 from autoprune.core.stages import Stage
 from autoprune.core.tolerance import Tolerance
+from autoprune.core.workers import Crew, Inline
 from autoprune.cost.latency.observations import Comparison
 from autoprune.errors import ModelError, OutOfMemoryError
 from autoprune.storage.engine import sqlite_url
@@ -70,6 +71,9 @@ class Fake:
         found, whole = self.projection.costs_of(policy), self.projection.cost.dense
         return self.curve(found.macs / whole.macs)
 
+    def known(self, policy: Policy, watch: Any = None) -> Evaluation:
+        return self.score(policy, watch)
+
     def score(self, policy: Policy, watch: Any = None) -> Evaluation:
         known = self.stored.get(policy.fingerprint)
         if known is None:
@@ -80,6 +84,9 @@ class Fake:
             known = Evaluation(policy, "scored", 1 - quality, quality, 1.0, 1.0)
             self.stored[policy.fingerprint] = known
         return known
+
+    def keep(self, found: Evaluation) -> Evaluation:
+        return found
 
     def finalist(self, policy: Policy) -> Any:
         quality = self.quality(policy)
@@ -152,6 +159,7 @@ def made(tmp_path: Path) -> Iterator[Made]:
             study=study,
             sampler=first,
             evaluations=cast(Any, fake),
+            crew=Crew(Inline(lambda job: fake.score(job.policy))),
             rollback=cast(Any, SimpleNamespace(judge=lambda *given: None)),
             trials=trials,
             timeout=None,

@@ -14,7 +14,6 @@ from optuna.trial import TrialState
 
 from autoprune.agent.encoding import Rows
 from autoprune.agent.front import non_dominated
-from autoprune.agent.judge import Watcher
 from autoprune.agent.members import Member, aim_as_before
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
@@ -198,15 +197,12 @@ def test_early_stops_are_known_with_what_they_had_reached(opened: Opened) -> Non
     """Optuna takes no reports in such a study; what was reached is kept beside it."""
     front = sampler()
     study = opened(front)
-    stages = [
+    stages = tuple(
         Stage(steps, samples=4, value=value, values=(value,))
         for value, steps in ((3.0, 1), (2.0, 2))
-    ]
+    )
     trial, _ = ask(study, front)
-    watcher = Watcher(trial, lambda seen: "worse" if len(seen) == 2 else None)
-    assert watcher(stages[:1]) is None
-    assert watcher(stages) == "worse"
-    stopped = Evaluation(Policy({}), "stopped: early stop", None, None, 1.0, 1.0)
+    stopped = Evaluation(Policy({}), "stopped: early stop", None, None, 1.0, 1.0, stages=stages)
     tell(trial, stopped, {"macs": 1.0})
     assert study.get_trials()[0].state == TrialState.PRUNED
     known = History(front.encoding).read(study)

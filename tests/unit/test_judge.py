@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import TrialState
 from scipy import stats
 from torch import nn
 
@@ -20,12 +20,14 @@ from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.projected import ProjectedSampler
+from autoprune.agent.scoring import scored
 from autoprune.agent.trials import ended as finished_trials
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import silent
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
+from autoprune.core.workers import Crew, Inline
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
@@ -181,7 +183,7 @@ def make(
     spaces = space.resolve({name: unit.atoms for name, unit in plan.units.items()})
     projection = Projection(cost, spaces, Budget.parse("macs=50%"))
 
-    def make(stages: Any = ((1, 0.5), (1, 1)), pruner: Any = None, **more: Any) -> Loop:
+    def make(stages: Any = ((1, 0.5), (1, 1)), **more: Any) -> Loop:
         recovery = Recovery(score_steps=2, finalists=1, calibration_batches=1, stages=stages)
         importance = rank_atoms(net, plan, task, methods, 1, "cpu")
         scorer = Scorer(net, plan, importance, cost, task, recovery, seed=0, device="cpu")
@@ -195,44 +197,18 @@ def make(
         )
         url = sqlite_url(tmp_path / "a.db")
         sampler = ProjectedSampler(projection, 0)
-        study = open_study(url, "s", sampler=sampler, pruner=pruner)
+        study = open_study(url, "s", sampler=sampler)
         given: dict[str, Any] = {"trials": 10, "timeout": None, "progress": silent} | more
         rollback = Rollback(Ledger(database, run), projection)
-        work: dict[str, Any] = {"evaluations": evaluations, "rollback": rollback}
+        crew = Crew(Inline(partial(scored, scorer)))
+        work: dict[str, Any] = {"evaluations": evaluations, "crew": crew, "rollback": rollback}
         return Loop(study=study, sampler=sampler, **work, **given)
 
     return make
 
 
-class Third(optuna.pruners.BasePruner):
-    """Stops every third trial at its first stage."""
-
-    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
-        return trial.number % 3 == 2
-
-
 def outcomes(loop: Loop) -> list[str]:
     return [found.outcome for found in loop.scored.values()]
-
-
-def test_a_pruner_of_the_study_stops_trials_early(make: Callable[..., Loop]) -> None:
-    loop = make(pruner=Third(), trials=6)
-    ranked = loop.run()
-    states = [trial.state for trial in loop.study.trials]
-    assert states == [TrialState.COMPLETE, TrialState.COMPLETE, TrialState.PRUNED] * 2
-    stopped = [found for found in loop.scored.values() if found.score is None]
-    assert {one.outcome for one in stopped} == {"stopped: early stop, Third of the study said so"}
-    assert not {one.policy for one in stopped} & {one.policy for one in ranked}
-    for trial, found in zip(loop.study.trials, loop.scored.values(), strict=True):
-        told = {at: one.value for at, one in enumerate(found.stages)}
-        assert trial.intermediate_values == told
-        assert len(told) == (1 if found.score is None else 2)
-        full = max(one.sample_forwards for one in loop.scored.values())
-        assert 0 < found.sample_forwards < full or found.score is not None
-
-
-def test_without_a_pruner_of_its_own_a_study_stops_none(make: Callable[..., Loop]) -> None:
-    assert isinstance(make().study.pruner, optuna.pruners.NopPruner)
 
 
 def test_the_judge_stops_what_is_worse_and_a_resumed_loop_ends_alike(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -16,10 +17,12 @@ from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.projected import ProjectedSampler
+from autoprune.agent.scoring import scored
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Progress, silent
 from autoprune.core.recovery import Recovery
+from autoprune.core.workers import Crew, Inline
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, CandidateError, DataError, ModelError
 from autoprune.evaluation.candidate import Candidate
@@ -222,6 +225,7 @@ def make_loop(
             study=study,
             sampler=sampler,
             evaluations=evaluations,
+            crew=Crew(Inline(partial(scored, evaluations.scorer))),
             rollback=Rollback(Ledger(evaluations.database, evaluations.run_id), projection),
             trials=trials,
             **given,  # type: ignore[arg-type]

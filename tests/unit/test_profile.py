@@ -1,10 +1,7 @@
 """The sensitivity table of a model: known probes are not made again, workers change nothing."""
 
-import multiprocessing
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,18 +9,20 @@ import numpy as np
 import pytest
 from torch import nn
 
-from autoprune.agent import profile
-from autoprune.agent.forked import shared_out
+from autoprune.agent import probes
 from autoprune.agent.profile import even_shares, measure_sensitivity
+from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
 from autoprune.core.progress import Progress, silent
 from autoprune.core.recovery import Recovery
+from autoprune.core.workers import inline
 from autoprune.cost.model import CostModel
-from autoprune.errors import DataError
+from autoprune.errors import InfrastructureError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.probe import Prober
 from autoprune.evaluation.scorer import Scorer
 from autoprune.evaluation.sensitivity import Sensitivity
+from autoprune.execution.workers.local import local_workers
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -62,7 +61,7 @@ def table(
         data_fp="d",
         database=database,
         probing=probing,
-        workers=workers,
+        hire=inline if workers == 1 else local_workers(workers, "cpu", 1),
         progress=silent if told is None else told.append,
     )
 
@@ -101,7 +100,7 @@ def test_what_is_known_costs_nothing_and_is_said(
         made.append(args)
         return Prober(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(profile, "Prober", noted)
+    monkeypatch.setattr(probes, "Prober", noted)
     told: list[Progress] = []
     again = table(scorer, spaces, database, told=told)
     assert not made
@@ -153,27 +152,50 @@ def test_workers_change_no_number(
             assert np.array_equal(errors, many.errors[unit][method])
 
 
-def test_what_a_lost_worker_had_to_do_is_done_here(
+def dying(times: int, mark: Path) -> Callable[[Prober, str, Sequence[Policy]], object]:
+    """Return a probe that ends its process the first few times that it comes to a unit."""
+    probe = Prober.probe
+
+    def dies(self: Prober, unit: str, policies: Sequence[Policy]) -> object:
+        before = len(list(mark.iterdir()))
+        if unit == "inner" and before < times:
+            (mark / str(before)).touch()
+            os._exit(3)
+        return probe(self, unit, policies)
+
+    return dies
+
+
+def test_what_a_lost_worker_had_to_do_another_one_does(
     scorer: Scorer,
     spaces: dict[str, UnitSpace],
     database: Database,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    probe = Prober.probe
-
-    def dying(self: Prober, unit: str, policies: object) -> object:
-        if unit == "inner" and multiprocessing.parent_process() is not None:
-            os._exit(3)
-        return probe(self, unit, policies)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Prober, "probe", dying)
-    told: list[Progress] = []
-    found = table(scorer, spaces, database, workers=2, told=told)
-    notes = [event.note for event in told if event.note]
-    assert len(notes) == 1
-    assert "ended with exit code 3" in notes[0]
+    (tmp_path / "died").mkdir()
+    monkeypatch.setattr(Prober, "probe", dying(2, tmp_path / "died"))
+    found = table(scorer, spaces, database, workers=2)
+    assert len(list((tmp_path / "died").iterdir())) == 2
     assert found.errors.keys() == spaces.keys()
     assert found.probed == len(found.entries)
+
+
+def test_where_workers_are_lost_again_and_again_it_ends_and_keeps_what_it_has(
+    scorer: Scorer,
+    spaces: dict[str, UnitSpace],
+    database: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "died").mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(Prober, "probe", dying(99, tmp_path / "died"))
+        with pytest.raises(InfrastructureError) as problem:
+            table(scorer, spaces, database, workers=2)
+    assert "inner" in str(problem.value)
+    assert "cost 3 workers, the last exited with 3. What was probed is kept" in str(problem.value)
+    assert table(scorer, spaces, database).errors.keys() == spaces.keys()
 
 
 def test_shares_are_runs_of_like_work() -> None:
@@ -184,47 +206,3 @@ def test_shares_are_runs_of_like_work() -> None:
         runs = even_shares("abcdef", work.__getitem__, count)
         assert [unit for run in runs for unit in run] == list("abcdef")
         assert all(runs)
-
-
-def test_an_error_of_the_data_in_a_worker_is_raised_here() -> None:
-    def job(number: int) -> Iterator[int]:
-        if number:
-            raise DataError("wrong targets")
-        yield number
-
-    with pytest.raises(DataError, match="wrong targets"):
-        list(shared_out([0, 1], job))
-
-
-_THREADS = """
-import torch
-from autoprune.agent.forked import shared_out
-
-torch.set_num_threads(4)
-x = torch.randn(300, 300)
-y = torch.nn.functional.conv2d(torch.randn(8, 8, 64, 64), torch.randn(8, 8, 3, 3))
-here = float((x @ x).exp().sum() * 0 + (x * 2).sum())  # OpenMP has started its threads
-
-def job(seed):
-    for _ in range(3):
-        conv = torch.nn.functional.conv2d(torch.ones(8, 8, 64, 64), torch.ones(8, 8, 3, 3))
-        yield seed, torch.get_num_threads(), float((x @ x).sum()), float(conv.sum())
-
-found = list(shared_out(range(4), job))
-assert sorted(seed for seed, *_ in found) == sorted([0, 1, 2, 3] * 3)
-assert {threads for _, threads, *_ in found} == {1}
-assert len({total for *_, total, _ in found}) == 1
-assert torch.get_num_threads() == 4
-print("done")
-"""
-
-
-def test_workers_start_after_openmp_has_run_with_threads() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", _THREADS],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, "OMP_NUM_THREADS": "4"},
-    )
-    assert done.stdout == "done\n", done.stderr

@@ -1,6 +1,7 @@
 """Rollback in the loop: what is examined is judged, kept in the ledger, and learnt from."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from autoprune.agent.projection import Projection
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.agent.samplers.budgeted import BudgetedSampler
+from autoprune.agent.scoring import scored
 from autoprune.core.budget import Budget
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.progress import silent
 from autoprune.core.recovery import Recovery
+from autoprune.core.workers import Crew, Inline
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
@@ -61,6 +64,7 @@ def make(
             study=study,
             sampler=sampler,
             evaluations=Evaluations(database=database, run_id=number, scorer=scorer, **keys),
+            crew=Crew(Inline(partial(scored, scorer))),
             rollback=Rollback(Ledger(database, number), projection),
             trials=trials,
             timeout=None,

@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from autoprune._resources import names
+from autoprune.core.workers import inline
 from autoprune.errors import ConfigError
-from autoprune.execution.runners import LocalRunner, find_runner, load_runner, read_runner
+from autoprune.execution.runners import KINDS, LocalRunner, find_runner, load_runner, read_runner
+from autoprune.execution.runners.base import Place
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +22,8 @@ def _threads_kept() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", [name for name in names("runners", ".yaml") if "/" not in name])
 def test_every_shipped_runner_is_valid(name: str) -> None:
-    assert read_runner(find_runner(name)).kind == name
+    runner = read_runner(find_runner(name))
+    assert isinstance(runner, KINDS[runner.kind])
 
 
 def test_a_file_is_relative_to_the_base_and_is_applied(tmp_path: Path) -> None:
@@ -29,8 +32,8 @@ def test_a_file_is_relative_to_the_base_and_is_applied(tmp_path: Path) -> None:
     assert runner == LocalRunner(device="cpu", threads=1)
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    with runner.applied() as device:
-        assert device == "cpu"
+    with runner.applied() as place:
+        assert place == Place("cpu", inline)
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
@@ -38,8 +41,8 @@ def test_a_file_is_relative_to_the_base_and_is_applied(tmp_path: Path) -> None:
 
 def test_auto_leaves_the_threads_alone() -> None:
     before = torch.get_num_threads()
-    with LocalRunner().applied() as device:
-        assert device in ("cpu", "cuda")
+    with LocalRunner().applied() as place:
+        assert place.device in ("cpu", "cuda")
         assert torch.get_num_threads() == before
 
 

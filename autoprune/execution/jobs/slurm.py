@@ -82,7 +82,7 @@ def _options(runner: SlurmRunner, job: Job, folder: Path) -> Iterator[tuple[str,
         value = getattr(runner, name)
         if value is not None:
             yield name, value
-    if runner.nodes > 1 and runner.across == "ray":
+    if runner.on_ray:
         yield "exclusive", ""  # Ray's end ends every Ray of the user on a node
     yield "dependency", "singleton"
     yield "requeue", ""

@@ -3,11 +3,23 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, model_validator
+
+from autoprune.core.numbers import parse_count
+from autoprune.core.workers import Hire
 
 _PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@|[?&;\s](?:password|token)=[^&\s]", re.IGNORECASE)
+
+
+def count_or_auto(given: Any, info: ValidationInfo) -> int | Literal["auto"]:
+    """Return the value of a key that is a number of at least 1, or ``auto``."""
+    return parse_count(given, str(info.field_name))
+
+
+Count = Annotated[int | Literal["auto"], BeforeValidator(count_or_auto)]
 
 
 class RunnerFile(BaseModel):
@@ -37,13 +49,42 @@ class RunnerFile(BaseModel):
         return given
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a search computes.
+
+    Args:
+        device: Of the searching process itself, as PyTorch names it.
+        hire: Starts those who probe units and score policies.
+    """
+
+    device: str
+    hire: Hire
+
+
 class SearchRunner(RunnerFile):
-    """A runner that a search can run on right away, in the process that asks for it."""
+    """A runner that a search can run on right away, started by the process that asks for it.
+
+    Args:
+        workers: How many policies are scored at a time.
+    """
+
+    workers: Count = 1
+
+    def with_workers(self, workers: int | Literal["auto"] | None) -> Self:
+        """Return this runner with another number of workers; None leaves it as it is.
+
+        Raises:
+            ConfigError: If it is no number of at least 1 and not ``auto``.
+        """
+        if workers is None:
+            return self
+        return self.model_copy(update={"workers": parse_count(workers, "workers")})
 
     use: ClassVar[str] = "It runs searches: autoprune search --runner, or the key 'runner'."
 
-    def applied(self) -> AbstractContextManager[str]:
-        """Set up the place for a while, and yield the device to run on.
+    def applied(self) -> AbstractContextManager[Place]:
+        """Set up the place for a while.
 
         Raises:
             ConfigError: If the place is not there.

@@ -57,7 +57,8 @@ class JobRunner(RunnerFile):
 
     Args:
         kind: Which scheduler.
-        search_runner: Runner of the search inside the job; None for the search file's.
+        search_runner: Runner of the search inside the job; None takes the Ray cluster that the
+            job has, else the search file's.
         runs: Folder on the cluster for runs, in which each job has its own; None for the search
             file's ``out``.
         env: Environment variables of the search; no secrets.
@@ -69,3 +70,13 @@ class JobRunner(RunnerFile):
     search_runner: str | None = None
     runs: str | None = None
     env: Annotated[Variables, AfterValidator(_public)] = Field(default_factory=dict)
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether the job runs on a Ray cluster."""
+        return False
+
+    @property
+    def runner_inside(self) -> str | None:
+        """The runner of the search as its command names it; None for the search file's."""
+        return self.search_runner or ("ray-cluster" if self.on_ray else None)

@@ -80,3 +80,8 @@ class KubernetesRunner(JobRunner):
     kubectl_image: Annotated[str, matching("kubectl_image", r"[\w.-][\w./:@-]*", "an image")] = (
         "alpine/k8s:1.34.1"
     )
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether the job runs on a Ray cluster."""
+        return self.workload == "rayjob"

@@ -12,6 +12,7 @@ from autoprune.core.yaml_file import read_yaml
 from autoprune.errors import ConfigError
 from autoprune.execution.config import explain
 from autoprune.execution.runners.base import RunnerFile, SearchRunner
+from autoprune.execution.runners.cluster import RayRunner
 from autoprune.execution.runners.kubernetes import KubernetesRunner
 from autoprune.execution.runners.local import LocalRunner
 from autoprune.execution.runners.ray_job import RayJobRunner
@@ -20,6 +21,7 @@ from autoprune.execution.runners.slurm import SlurmRunner
 FOLDER = "runners"
 KINDS: Mapping[str, type[RunnerFile]] = {
     "local": LocalRunner,
+    "ray": RayRunner,
     "slurm": SlurmRunner,
     "kubernetes": KubernetesRunner,
     "ray-job": RayJobRunner,

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator
 
+from autoprune.core.cores import usable_cores
+from autoprune.core.workers import Hire, inline
 from autoprune.errors import ConfigError
-from autoprune.execution.runners.base import SearchRunner
+from autoprune.execution.runners.base import Count, Place, SearchRunner
 
 
 def _device(given: Any) -> str:
@@ -17,26 +19,25 @@ def _device(given: Any) -> str:
     return str(given)
 
 
-def _threads(given: Any) -> int | Literal["auto"]:
-    if given == "auto":
-        return "auto"
-    if type(given) is not int or given < 1:
-        raise ValueError(f"'threads' must be auto or a number of at least 1. Got {given!r}.")
-    return given
+Device = Annotated[str, BeforeValidator(_device)]
 
 
 class LocalRunner(SearchRunner):
-    """This process.
+    """This machine.
 
     Args:
         kind: ``local``.
+        workers: Policies scored at a time, by a process each; 1 does it in this process, ``auto``
+            takes as many as there are cores for, or GPUs.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` takes a GPU if there is one.
-        threads: Threads of PyTorch on the CPU, or ``auto`` for PyTorch's own number.
+            With several workers ``cuda`` shares out all GPUs.
+        threads: Threads of PyTorch on the CPU, of each worker; ``auto`` shares out the cores, or
+            leaves the number to PyTorch where there is one worker.
     """
 
     kind: Literal["local"] = "local"
-    device: Annotated[str, BeforeValidator(_device)] = "auto"
-    threads: Annotated[int | Literal["auto"], BeforeValidator(_threads)] = "auto"
+    device: Device = "auto"
+    threads: Count = "auto"
 
     def resolve_device(self) -> str:
         """Return the device as PyTorch names it: ``cpu``, ``cuda`` or ``cuda:N``.
@@ -58,8 +59,8 @@ class LocalRunner(SearchRunner):
         return self.device
 
     @contextmanager
-    def applied(self) -> Iterator[str]:
-        """Set PyTorch's threads for a while, and yield the device to run on.
+    def applied(self) -> Iterator[Place]:
+        """Set PyTorch's threads for a while.
 
         Raises:
             ConfigError: If the device is not there.
@@ -67,9 +68,25 @@ class LocalRunner(SearchRunner):
         import torch
 
         device, before = self.resolve_device(), torch.get_num_threads()
-        if self.threads != "auto":
+        count = self._count(device)
+        if self.threads != "auto" and count == 1:
             torch.set_num_threads(self.threads)
         try:
-            yield device
+            yield Place(device, inline if count == 1 else self._hire(count, device))
         finally:
             torch.set_num_threads(before)
+
+    def _count(self, device: str) -> int:
+        if self.workers != "auto":
+            return self.workers
+        if device != "cpu":
+            import torch
+
+            return torch.cuda.device_count() if device == "cuda" else 1
+        return max(usable_cores() // (1 if self.threads == "auto" else self.threads), 1)
+
+    def _hire(self, count: int, device: str) -> Hire:
+        from autoprune.execution.workers.local import local_workers
+
+        shared = max(usable_cores() // count, 1)
+        return local_workers(count, device, shared if self.threads == "auto" else self.threads)

@@ -32,3 +32,8 @@ class RayJobRunner(JobRunner):
     workdir: str | None = None
     exclude: tuple[str, ...] = ()
     secret_files: Variables = Field(default_factory=dict)
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether the job runs on a Ray cluster."""
+        return True

@@ -53,3 +53,8 @@ class SlurmRunner(JobRunner):
     attempts: Positive = 3
     setup: tuple[str, ...] = ()
     secret_files: Variables = Field(default_factory=dict)
+
+    @property
+    def on_ray(self) -> bool:
+        """Whether the job runs on a Ray cluster."""
+        return self.nodes > 1 and self.across == "ray"

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -44,7 +44,7 @@ def local_workers(count: int, device: str, threads: int) -> Hire:
 
     @contextmanager
     def hire(work: Callable[[Any], R]) -> Iterator[Workers[Any, R]]:
-        workers = LocalWorkers(work, count, threads, forks)
+        workers = LocalWorkers(work, count, threads, forks, _gpus(device))
         try:
             yield workers
         finally:
@@ -55,10 +55,11 @@ def local_workers(count: int, device: str, threads: int) -> Hire:
 
 @dataclass(eq=False)
 class _Worker:
-    """A process: the end of its pipe, what ends it and tells how it ended, and its job."""
+    """A process: the end of its pipe, what ends it and tells how it ended, its GPU and its job."""
 
     pipe: Connection
     end: Callable[[], int | None]
+    gpu: str | None = None
     ticket: int | None = None
 
 
@@ -73,12 +74,14 @@ class LocalWorkers:
         size: How many there are at most.
         threads: CPU threads of each.
         forks: Whether they are copies of this process.
+        gpus: What ``CUDA_VISIBLE_DEVICES`` may say, to share out.
     """
 
     work: Callable[[Any], Any]
     size: int
     threads: int
     forks: bool
+    gpus: Sequence[str] = ()
     _workers: list[_Worker] = field(default_factory=list)
 
     def submit(self, ticket: int, job: Any) -> None:
@@ -118,7 +121,7 @@ class LocalWorkers:
         if self.forks:
             worker = _forked(self.work, self.threads)
         else:
-            worker = _spawned(self._packed, self.threads)
+            worker = _spawned(self._packed, self.threads, self._environment)
         self._workers.append(worker)
         return worker
 
@@ -126,6 +129,14 @@ class LocalWorkers:
         self._workers.remove(worker)
         worker.pipe.close()
         return worker.end()
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        """What shows the next worker one GPU, that the fewest have."""
+        if not self.gpus:
+            return {}
+        taken = [one.gpu for one in self._workers]
+        return {"CUDA_VISIBLE_DEVICES": min(self.gpus, key=taken.count)}
 
     @cached_property
     def _packed(self) -> bytes:
@@ -153,14 +164,21 @@ def _forked(work: Callable[[Any], Any], threads: int) -> _Worker:
     return _Worker(ours, end)
 
 
-def _spawned(work: bytes, threads: int) -> _Worker:
+def _gpus(device: str) -> list[str]:
+    """Return what names each GPU in ``CUDA_VISIBLE_DEVICES``; none where one is asked for."""
+    count = torch.cuda.device_count() if device == "cuda" else 0
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return shown if len(shown) == count else [str(number) for number in range(count)]
+
+
+def _spawned(work: bytes, threads: int, environment: Mapping[str, str]) -> _Worker:
     ours, theirs = multiprocessing.Pipe()
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-m", __package__, str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdout=2,  # what is printed there is no part of our output
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            env={**os.environ, **environment, "OMP_NUM_THREADS": str(threads)},
         )
     ours.send((sys.path, os.getpid(), threads))
     ours.send_bytes(work)
@@ -173,7 +191,7 @@ def _spawned(work: bytes, threads: int) -> _Worker:
             process.kill()
             return process.wait()
 
-    return _Worker(ours, end)
+    return _Worker(ours, end, environment.get("CUDA_VISIBLE_DEVICES"))
 
 
 def _ending(code: int | None) -> str:

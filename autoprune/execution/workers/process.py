@@ -37,12 +37,12 @@ def serve(pipe: Connection, work: Callable[[Any], Any], parent: int, threads: in
     try:
         while True:
             ticket, job = pipe.recv()
-            pipe.send((ticket, *_outcome(work, job)))
+            pipe.send((ticket, *outcome(work, job)))
     except (EOFError, OSError):
         os._exit(0)  # what was copied from the parent is the parent's to close
 
 
-def _outcome(work: Callable[[Any], Any], job: Any) -> tuple[Any, BaseException | None]:
+def outcome(work: Callable[[Any], Any], job: Any) -> tuple[Any, BaseException | None]:
     """Return what the work gave, and what it raised."""
     try:
         return work(job), None

@@ -1,0 +1,183 @@
+"""Workers on a Ray cluster: one actor each, wherever Ray finds room for it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
+
+from autoprune.core.workers import Done, Hire, Workers
+from autoprune.errors import InfrastructureError
+from autoprune.execution.workers.carried import packed, unpacked
+from autoprune.execution.workers.process import outcome
+
+R = TypeVar("R")
+_BROKEN = 3  # actors in a row that could not begin, before the cluster is to blame
+
+
+def ray_workers(count: int, options: Mapping[str, Any], threads: int) -> Hire:
+    """Return what starts actors on the cluster that this process is connected to.
+
+    Args:
+        count: How many.
+        options: What each needs of the cluster, as Ray's actors take it.
+        threads: CPU threads of PyTorch in each.
+    """
+
+    @contextmanager
+    def hire(work: Callable[[Any], R]) -> Iterator[Workers[Any, R]]:
+        workers = RayWorkers(work, count, options, threads)
+        try:
+            yield workers
+        finally:
+            workers.close()
+
+    return hire
+
+
+class _Actor:
+    """What runs on the cluster."""
+
+    def __init__(self, content: bytes, threads: int) -> None:
+        import torch
+
+        torch.set_num_threads(threads)
+        self._work = unpacked(content)
+
+    def ready(self) -> None:
+        """Return once it is there."""
+
+    def do(self, job: Any) -> tuple[Any, BaseException | None]:
+        """Return what the work gave, and what it raised."""
+        return outcome(self._work, job)
+
+
+@dataclass(eq=False)
+class _Worker:
+    """An actor, what tells that it is there, and the job that it has."""
+
+    actor: Any
+    begun: Any
+    there: bool = False
+    ticket: int | None = None
+    promise: Any = None
+
+
+@dataclass
+class RayWorkers:
+    """Actors that do jobs one at a time each; see `autoprune.core.workers.Workers`.
+
+    The work travels once to each node. An actor that ended is replaced.
+
+    Args:
+        work: What they do with a job.
+        count: How many there are at most; fewer as long as the cluster has no room for more.
+        options: What each needs.
+        threads: CPU threads of each.
+    """
+
+    work: Callable[[Any], Any]
+    count: int
+    options: Mapping[str, Any]
+    threads: int
+    _workers: list[_Worker] = field(default_factory=list)
+    _content: Any = None
+    _broken: int = 0
+
+    @property
+    def size(self) -> int:
+        """How many are there, at least 1."""
+        return max(sum(one.there for one in self._workers), 1)
+
+    def submit(self, ticket: int, job: Any) -> None:
+        """Give a job to an actor that has none, one that is there if possible."""
+        self._fill()
+        idle = [one for one in self._workers if one.ticket is None]
+        worker = max(idle, key=lambda one: one.there)
+        worker.ticket, worker.promise = ticket, worker.actor.do.remote(job)
+
+    def wait(self, timeout: float | None = None) -> list[Done[Any]]:
+        """Return jobs that were done or lost; none where an actor has come that has no job yet.
+
+        Raises:
+            InfrastructureError: If actors cannot begin, or the cluster is gone.
+        """
+        jobs = {one.promise: one for one in self._workers if one.ticket is not None}
+        comers = {one.begun: one for one in self._workers if not one.there}
+        if not jobs:
+            return []
+        with _blaming_ray():
+            ready, _ = ray.wait([*jobs, *comers], num_returns=1, timeout=timeout)
+            more, _ = ray.wait([*jobs, *comers], num_returns=len(jobs) + len(comers), timeout=0)
+        ready = list(dict.fromkeys([*ready, *more]))
+        for promise in ready:
+            if promise in comers:
+                self._welcome(comers[promise])
+        return [self._received(jobs[promise]) for promise in ready if promise in jobs]
+
+    def close(self) -> None:
+        """End all actors."""
+        for worker in self._workers:
+            ray.kill(worker.actor)
+        self._workers.clear()
+
+    def _fill(self) -> None:
+        if self._content is None:
+            self._content = ray.put(packed(self.work))
+        remote: Any = ray.remote(_Actor)
+        while len(self._workers) < self.count:
+            actor = remote.options(**self.options).remote(self._content, self.threads)
+            self._workers.append(_Worker(actor, actor.ready.remote()))
+
+    def _welcome(self, worker: _Worker) -> None:
+        try:
+            ray.get(worker.begun)
+        except RayActorError as err:
+            self._broken += 1
+            if self._broken >= _BROKEN:
+                raise InfrastructureError(
+                    f"{self._broken} Ray actors in a row could not begin: {_reason(err)} What "
+                    "was scored before is kept. Install on the cluster's nodes what this machine "
+                    "has, or let the runner's 'runtime_env' do it."
+                ) from None
+            if worker.ticket is None:
+                self._workers.remove(worker)
+        else:
+            worker.there, self._broken = True, 0
+
+    def _received(self, worker: _Worker) -> Done[Any]:
+        assert worker.ticket is not None
+        given, worker.ticket = worker.ticket, None
+        try:
+            result, raised = ray.get(worker.promise)
+        except RayActorError as err:
+            self._workers.remove(worker)
+            return Done(given, None, lost=f"ended: {_reason(err)}")
+        except RayError as err:
+            raise InfrastructureError(_gone(err)) from None
+        return Done(given, result, raised=raised)
+
+
+@contextmanager
+def _blaming_ray() -> Iterator[None]:
+    try:
+        yield
+    except GetTimeoutError:
+        raise
+    except (RayError, ConnectionError) as err:
+        raise InfrastructureError(_gone(err)) from None
+
+
+def _gone(err: BaseException) -> str:
+    return (
+        f"The Ray cluster cannot be reached any more ({_reason(err)}). What was scored before is "
+        "kept: resume when it is there again."
+    )
+
+
+def _reason(err: BaseException) -> str:
+    """Return the first lines of what Ray says, without its traces."""
+    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
+    return " ".join(lines[:2] if lines else [type(err).__name__])[:300]

@@ -1,0 +1,28 @@
+"""Workers on a real Ray cluster, which is started where nothing reaches it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+
+from autoprune.agent.workspace import STUDY
+from autoprune.storage.engine import sqlite_url
+
+HERE = Path(__file__).parent
+
+
+def test_actors_keep_the_contract_of_workers(run_ray: Callable[..., str]) -> None:
+    shown = run_ray("-m", "pytest", "-q", "-W", "ignore", HERE / "ray_workers.py")
+    assert " passed" in shown.splitlines()[-1]
+
+
+def test_a_search_on_ray_outlives_a_worker(run_ray: Callable[..., str], project: Path) -> None:
+    found = json.loads(run_ray(HERE / "ray_search.py", project).splitlines()[-1])
+    assert found["killed"] == 1
+    assert found["evaluations"] == 8
+    assert found["share"] <= 0.5
+    study = optuna.load_study(study_name=STUDY, storage=sqlite_url(project / "ray/autoprune.db"))
+    outcomes = [trial.user_attrs["outcome"].split(":")[0] for trial in study.trials]
+    assert len(outcomes) == 8
+    assert set(outcomes) <= {"scored", "stopped"}

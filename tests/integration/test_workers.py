@@ -1,0 +1,111 @@
+"""Searches with several processes: what dies is replaced, and nothing is lost or done twice."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+
+import autoprune
+from autoprune.agent.result import SearchResult
+from autoprune.agent.run import kept_evaluations
+from autoprune.agent.workspace import STUDY
+from autoprune.core.imports import load_object
+from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
+TRIALS = 10
+
+
+def checked(out: Path, trials: int = TRIALS) -> None:
+    """Look for trials that were lost, done twice, or left running."""
+    with Database.open(sqlite_url(out / "autoprune.db")) as database:
+        run = database.find_run(STUDY)
+        assert run is not None
+        made = database.evaluations(run.id)
+    candidates = [one for one in made if one.outcome.split(":")[0] in ("scored", "stopped")]
+    assert len(candidates) == trials
+    assert set(Counter(one.policy.fingerprint for one in candidates).values()) == {1}
+    study = optuna.load_study(study_name=STUDY, storage=sqlite_url(out / "autoprune.db"))
+    ended = [one.user_attrs["outcome"] for one in study.trials if one.state.is_finished()]
+    assert len(ended) == len(study.trials)
+    assert sum(outcome != "abandoned" for outcome in ended) == trials
+
+
+def search(project: Path, progress: ProgressCallback, runner: str) -> SearchResult:
+    return autoprune.search(
+        load_object("code.py:trained", base=project)(),
+        task=autoprune.Classification(load_object("code.py:loaders", base=project)()),
+        budget="macs=50%",
+        trials=TRIALS,
+        onnx=False,
+        out=project / "run",
+        recovery=autoprune.Recovery(
+            score_steps=4, recover_steps=8, finalists=1, calibration_batches=2
+        ),
+        progress=progress,
+        runner=runner,
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2], ids=["forked", "spawned"])
+def test_a_search_outlives_its_workers(project: Path, threads: int, tmp_path: Path) -> None:
+    (tmp_path / "runner.yaml").write_text(
+        f"kind: local\nworkers: 2\ndevice: cpu\nthreads: {threads}\n"
+    )
+    killed: list[int] = []
+
+    def kill(event: Progress) -> None:
+        if event.stage == "search" and event.done in (2, 5):
+            found = [pid for pid in children() if pid not in killed]
+            killed.extend(found[:1])
+            os.kill(found[0], signal.SIGKILL)
+
+    found = search(project, kill, f"file:{tmp_path / 'runner.yaml'}")
+    assert len(killed) == 2
+    assert found.result.pruned.macs <= 0.5 * found.result.dense.macs
+    assert found.result.search.evaluations == TRIALS
+    checked(project / "run")
+    assert not children()
+
+
+def children(of: int | None = None) -> list[int]:
+    """Return the processes that one, this one if left out, has started and not ended."""
+    multiprocessing.active_children()  # takes leave of those that ended
+    tasks = Path(f"/proc/{of or os.getpid()}/task").glob("*/children")
+    return [int(pid) for task in tasks for pid in task.read_text().split()]
+
+
+def test_a_search_whose_driver_dies_leaves_no_workers_and_goes_on(project: Path) -> None:
+    words = [sys.executable, "-m", "autoprune", "search", "search.yaml", "--json"]
+    words += ["--trials", str(TRIALS), "--workers", "2", "--if-exists", "resume"]
+    driver = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    own: set[int] = set()
+    while driver.poll() is None and kept_evaluations(project / "run") < 3:
+        own |= set(children(driver.pid))
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    assert own
+    until = time.monotonic() + 10
+    while any(_is_worker(pid) for pid in own) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(_is_worker(pid) for pid in own)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    checked(project / "run")
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"autoprune" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
