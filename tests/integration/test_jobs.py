@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,18 @@ def environment(tools: Path, out: Path, **changes: str) -> dict[str, str]:
     return os.environ | slurm | {"PATH": path, "OUT": str(out)} | changes
 
 
+@contextmanager
+def started(command: list[str | Path], env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a group of its own, of which nothing is left in the end."""
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, env=env, stdout=quiet, start_new_session=True) as running:
+        try:
+            yield running
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+
+
 def rendered(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """Return what ``autoprune jobs render`` prints."""
     before = sys.argv
@@ -87,7 +100,7 @@ def test_a_batch_script_searches_is_stopped_by_its_time_and_goes_on(
     script = tmp_path / "job.sh"
     script.write_text(rendered(capsys, "search.yaml", "--runner", "slurm", "--deadline", "5m"))
     env = environment(tools, tmp_path)
-    with subprocess.Popen(["bash", script], env=env, stdout=subprocess.DEVNULL) as running:
+    with started(["bash", script], env) as running:
         until = time.monotonic() + 120
         while not list((project / "run").glob("*.db*")):  # the search has begun
             assert running.poll() is None
@@ -202,7 +215,7 @@ def test_several_nodes_run_a_real_ray_which_ends_with_the_search(
         'touch "$OUT/ready"; while :; do sleep 0.1; done\n'
     )
     env = environment(tools, tmp_path, **of_ray(home))
-    with subprocess.Popen([*apart, "bash", tmp_path / "job.sh"], env=env) as running:
+    with started([*apart, "bash", tmp_path / "job.sh"], env) as running:
         until = time.monotonic() + 240
         while not (tmp_path / "ready").exists():
             assert running.poll() is None

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def test_several_nodes_start_a_ray_cluster_or_agents(tmp_path: Path) -> None:
     assert "autoprune agent join runs/nightly" in agents
     assert "symmetric-run" not in agents
     for text in (with_ray, agents):  # srun does not take it over from sbatch
-        assert "    --cpus-per-task=4 " in text
+        assert " --cpus-per-task=4 " in text
     assert "--exclusive" not in agents
 
 
@@ -179,7 +180,8 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # Runs the first task: options end where a word does not begin with a dash
         "srun": 'while [ "${1#-}" != "$1" ]; do shift; done\nSLURM_PROCID=${RANK:-0} exec "$@"\n',
         # symmetric-run on the head node: the command after --
-        "ray": 'echo "$*" >"$OUT/ray"; while [ "$1" != -- ]; do shift; done; shift\n"$@"\n',
+        "ray": 'echo "$*" >"$OUT/ray"; [ -z "${NO_RAY-}" ] || exit 0\n'
+        'while [ "$1" != -- ]; do shift; done; shift\n"$@"\n',
     }
     for name, text in stubs.items():
         (folder / name).write_text(f"#!/bin/bash\nset -u\n{text}")
@@ -191,6 +193,24 @@ def environment(tools: Path, out: Path, **changes: str) -> dict[str, str]:
     slurm = {"SLURM_JOB_ID": "42", "SLURM_JOB_NODELIST": "node[1-2]", "TMPDIR": str(out)}
     path = f"{tools}:{os.environ['PATH']}"
     return os.environ | slurm | {"PATH": path, "OUT": str(out), "CODE": "0"} | changes
+
+
+def wait_for(file: Path) -> None:
+    until = time.monotonic() + 20
+    while not file.exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@contextmanager
+def started(script: str, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a script in a group of its own, of which nothing is left in the end."""
+    with subprocess.Popen(["bash", "-c", script], env=env, start_new_session=True) as running:
+        try:
+            yield running
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
 
 
 @settings(
@@ -240,17 +260,36 @@ def test_signals_reach_the_search_and_its_exit_code_comes_back(
     tmp_path: Path, tools: Path, across: str, sent: signal.Signals, code: int, queued: bool
 ) -> None:
     made = runner() if across == "none" else runner(nodes=2, across=across)
-    (tmp_path / "job.sh").write_text(script_of(made, job(), tmp_path))
     env = environment(tools, tmp_path, CODE=str(code), WAITS="yes")
-    with subprocess.Popen(["bash", tmp_path / "job.sh"], env=env) as running:
-        until = time.monotonic() + 20
-        while not (tmp_path / "ready").exists():
-            assert time.monotonic() < until
-            time.sleep(0.02)
+    with started(script_of(made, job(), tmp_path), env) as running:
+        wait_for(tmp_path / "ready")
         running.send_signal(sent)
         assert running.wait(timeout=20) == code
     assert (tmp_path / "signals").read_text() == "term\n"
     assert (tmp_path / "scontrol").exists() == queued
+
+
+def test_a_ray_that_does_not_start_is_a_failure_of_the_cluster(
+    tmp_path: Path, tools: Path
+) -> None:
+    text = script_of(runner(nodes=2), job(), tmp_path)
+    (tmp_path / "autoprune-42.pid").write_text("1")  # of an earlier start
+    env = environment(tools, tmp_path, NO_RAY="yes")
+    done = subprocess.run(["bash"], input=text, text=True, env=env, capture_output=True)
+    assert done.returncode == 4
+    assert (tmp_path / "scontrol").read_text() == "requeue 42\n"
+    assert not (tmp_path / "autoprune-42.pid").exists()
+
+
+def test_the_first_reason_to_stop_counts(tmp_path: Path, tools: Path) -> None:
+    env = environment(tools, tmp_path, CODE="3", WAITS="yes")
+    with started(script_of(runner(), job(), tmp_path), env) as running:
+        wait_for(tmp_path / "ready")
+        running.send_signal(signal.SIGUSR1)
+        wait_for(tmp_path / "signals")
+        running.send_signal(signal.SIGTERM)  # the limit is there before the search has ended
+        assert running.wait(timeout=20) == 3
+    assert (tmp_path / "scontrol").read_text() == "requeue 42\n"
 
 
 def test_other_nodes_run_agents(tmp_path: Path, tools: Path) -> None:
