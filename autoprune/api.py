@@ -69,6 +69,8 @@ class _Options(TypedDict, total=False):
     workers: int | Literal["auto"] | None
     onnx: bool
     database: str | Path | None
+    name: str | None
+    source: str | Path | None
     sampler: str
     sensitivity: bool
     rollback: float
@@ -128,6 +130,8 @@ def search(
     workers: int | Literal["auto"] | None = None,
     onnx: bool = True,
     database: str | Path | None = None,
+    name: str | None = None,
+    source: str | Path | None = None,
     sampler: str = DEFAULT,
     sensitivity: bool = True,
     rollback: float = ROLLBACK,
@@ -172,8 +176,12 @@ def search(
             the runner's own number, which is 1 on this machine. With several, the order in which
             scores come decides what is proposed, not the seed alone.
         onnx: Whether the result is exported to ONNX as well.
-        database: URL or file of the database that runs share, for latencies and sensitivity
-            tables; None for ``$AUTOPRUNE_DATABASE``, else a file in your settings folder.
+        database: URL or file of the database that runs share: scores, latencies and sensitivity
+            tables are not paid for twice. None for ``$AUTOPRUNE_DATABASE``, else a file in your
+            settings folder. On a server the run itself lives there too, and agents can `join` it.
+        name: Name of the run on a server; None for that of its folder.
+        source: The search file it comes from, which agents that join it on this machine or on
+            one with the same paths read.
         sampler: What proposes policies: ``budgeted`` (ours), ``spdy``, an Optuna sampler under
             the same budget (``tpe``, ``cmaes``, ``nsga2``, ``random``), or a single allocation
             as a baseline (``minimax``, ``uniform``).
@@ -234,6 +242,8 @@ def search(
             hire=at.hire,
             onnx=onnx,
             database=None if database is None else str(database),
+            name=name,
+            source=None if source is None else Path(source),
             progress=told,
             sampler=sampler,
             sensitivity=sensitivity,

@@ -15,6 +15,7 @@ AutopruneError
       +-- RunExistsError   a run is there already
       +-- ArtifactError    a result folder is incomplete or was altered
  +-- InfrastructureError   what the search runs on failed; the same command goes on later
+ +-- ElsewhereError        another agent finished the run; nothing is left to do here
  +-- CandidateError        one candidate failed; the search goes on
  +-- VerificationError     a result failed its checks and was not written
 """
@@ -66,6 +67,10 @@ class ArtifactError(InputError, ValueError):
 
 class InfrastructureError(AutopruneError, RuntimeError):
     """Workers, a database server or a cluster that failed; nothing that was given is wrong."""
+
+
+class ElsewhereError(AutopruneError, RuntimeError):
+    """A run that another agent finished, or works on alone; nothing went wrong."""
 
 
 class CandidateError(AutopruneError, RuntimeError):

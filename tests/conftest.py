@@ -4,6 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What is measured of this device is kept apart from the user's own.
 _FOLDER = tempfile.TemporaryDirectory(prefix="autoprune-tests-")
 os.environ["AUTOPRUNE_DATABASE"] = os.path.join(_FOLDER.name, "shared.db")
+
+
+@pytest.fixture(autouse=True)
+def _own_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds scored what another one scored."""
+    monkeypatch.setenv("AUTOPRUNE_DATABASE", str(tmp_path / "of-all-runs.db"))
 
 
 @pytest.fixture

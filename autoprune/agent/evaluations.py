@@ -1,10 +1,10 @@
 """Evaluations of one run: looked up before they are paid for, stored before they are used."""
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from autoprune.agent.finalist import Finalist
-from autoprune.agent.outcomes import is_stopped
+from autoprune.agent.outcomes import FAILED, is_stopped
 from autoprune.agent.scoring import Scoring, scored
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.policy import Policy
@@ -24,6 +24,7 @@ class Evaluations:
         model_fp: Fingerprint of the dense model.
         data_fp: Fingerprint of the data.
         folder: Where weights of finalists are kept.
+        shared: The database that runs share, where another run may have scored a policy.
     """
 
     database: Database
@@ -32,6 +33,7 @@ class Evaluations:
     model_fp: str
     data_fp: str
     folder: Path
+    shared: Database | None = None
 
     def score(self, policy: Policy, watch: Watch | None = None) -> Evaluation:
         """Return the score of a policy, stored or made in this process.
@@ -54,18 +56,29 @@ class Evaluations:
             watch: Says after each stage why to stop, or None: one that was stopped is to be
                 scored anew where this would not stop it any more.
         """
-        found = self.database.find_evaluation(self._key(policy, self._steps))
+        key = self._key(policy, self._steps)
+        found = self.database.find_evaluation(key) or self._of_others(key)
         again = found and is_stopped(found) and watch is not None and not _stops(watch, found)
         return None if again else found
 
     def keep(self, found: Evaluation) -> Evaluation:
         """Store a score and return the stored one: that of whoever came to the end first."""
         key = self._key(found.policy, self._steps)
-        stored = self.database.record_evaluation(self.run_id, key, found)
-        if is_stopped(stored) and stored != found:
-            self.database.replace_evaluation(self.run_id, key, found)
-            return found
-        return stored
+        if self.shared is not None and not found.outcome.startswith(FAILED):
+            _recorded(self.shared, None, key, found)
+        return _recorded(self.database, self.run_id, key, found)
+
+    def lease(self, policy: Policy) -> str:
+        """Return what is taken by whoever scores a policy."""
+        return f"score {fingerprint(astuple(self._key(policy, self._steps)))}"
+
+    def _of_others(self, key: EvaluationKey) -> Evaluation | None:
+        """Return what another run scored, which costs this one nothing."""
+        found = self.shared and self.shared.find_evaluation(key)
+        if not found:
+            return None
+        free = replace(found, sample_forwards=0.0, seconds=0.0)
+        return self.database.record_evaluation(self.run_id, key, free)
 
     @property
     def _steps(self) -> int:
@@ -92,6 +105,17 @@ class Evaluations:
     def _key(self, policy: Policy, steps: int) -> EvaluationKey:
         way = self.scorer.fingerprint(steps)
         return EvaluationKey(self.model_fp, self.data_fp, policy.fingerprint, way)
+
+
+def _recorded(
+    database: Database, run_id: int | None, key: EvaluationKey, found: Evaluation
+) -> Evaluation:
+    """Return what is stored now: what was stopped early gives way."""
+    stored = database.record_evaluation(run_id, key, found)
+    if not is_stopped(stored) or stored == found:
+        return stored
+    database.replace_evaluation(run_id, key, found)
+    return found
 
 
 def _stops(watch: Watch, known: Evaluation) -> bool:

@@ -1,29 +1,31 @@
 """Ask, evaluate, tell: the loop that scores policies until the trials or the time are used up."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial
 
-from autoprune.agent.encoding import levels_of, policy_of
+from autoprune.agent.company import AGENT, Alone, Company
+from autoprune.agent.encoding import Params, levels_of, policy_of
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.judge import LEAST, thin, verdict
 from autoprune.agent.projection import Projection
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.base import PolicySampler
-from autoprune.agent.scoring import Scoring, failed
+from autoprune.agent.scoring import Scoring
 from autoprune.agent.trials import abandon, ask, ended, tell
+from autoprune.agent.underway import Underway
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress, ProgressCallback
-from autoprune.core.workers import Crew, WorkersLostError
-from autoprune.errors import InfrastructureError, ModelError
+from autoprune.core.workers import Crew
+from autoprune.errors import ModelError
 from autoprune.evaluation.scorer import Watch
 from autoprune.storage.records import Evaluation
 from autoprune.tasks.base import shown
-
-_MOST_LOST = 3  # policies in a row that cost their workers, before the workers are to blame
 
 
 @dataclass(kw_only=True)
@@ -40,6 +42,7 @@ class Loop:
         timeout: Seconds after which no more is asked for, None for no limit. One evaluation is
             always made.
         progress: Told after every evaluation.
+        company: Others who work at the same time.
     """
 
     study: optuna.Study
@@ -50,10 +53,14 @@ class Loop:
     trials: int
     timeout: float | None
     progress: ProgressCallback
+    company: Company = field(default_factory=Alone)
     scored: dict[str, Evaluation] = field(default_factory=dict)
-    _running: dict[int, tuple[Trial, Policy]] = field(default_factory=dict)
-    _lost: int = 0  # policies in a row that took their workers with them
+    _seen: set[int] = field(default_factory=set)  # numbers of trials that ended
+    _exhausted: bool = False  # whether the sampler has no policy left
     _start: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._underway = Underway(self.crew, self.evaluations, self.company)
 
     def run(self) -> list[Evaluation]:
         """Go on from where the study stands until there is nothing left to do.
@@ -64,13 +71,13 @@ class Loop:
         Raises:
             ModelError: If every policy failed.
             InfrastructureError: If workers do not live long enough to score anything.
+            ElsewhereError: If another agent of the run has finished it.
         """
         try:
             self._run()
         finally:
-            for trial, _ in self._running.values():
-                abandon(trial)
-            self._running.clear()
+            self._underway.abandon()
+        self.company.finish()
         ranked = self.ranked()
         if not ranked:
             reason = next(iter(self.scored.values())).outcome
@@ -81,48 +88,92 @@ class Loop:
             )
         return ranked
 
+    def help(self) -> int:
+        """Score until there is nothing left to do, and leave it to others to finish the run.
+
+        Returns:
+            How many policies were scored, by all agents.
+        """
+        try:
+            self._run()
+        finally:
+            self._underway.abandon()
+        return len(self.scored)
+
     def recall(self) -> None:
         """Take in what was scored before, and start the clock if it does not run yet."""
-        for trial in ended(self.study):
-            self._keep(self.evaluations.score(policy_of(trial.params, self.projection.spaces)))
+        self._catch_up()
         self._start = self._start or time.monotonic()
+
+    def _catch_up(self) -> int:
+        """Take in what others did, and what they left; return how many trials they have."""
+        for trial in ended(self.study, after=self._seen):
+            self._seen.add(trial.number)
+            policy = self._policy(trial.params)
+            if policy.fingerprint not in self.scored:
+                self._keep(self.evaluations.score(policy))
+        dead, living = self.company.running(self.study, self._underway.numbers)
+        for left in dead:
+            self._settle(left)
+        return len(living)
+
+    def _settle(self, trial: Trial) -> None:
+        """End a trial whose process died: by its score, if that was stored in time."""
+        known = None
+        if set(trial.params) == set(self.sampler.space):
+            known = self.evaluations.known(self._policy(trial.params))
+        with suppress(UpdateFinishedTrialError):  # another agent did so
+            if known is None or known.policy.fingerprint in self.scored:
+                abandon(trial)
+            else:
+                self._end(trial, known)
+
+    def _policy(self, params: Params) -> Policy:
+        return policy_of(params, self.projection.spaces)
 
     def _run(self) -> None:
         self.recall()
+        self._exhausted = False
         before, began = len(self.scored), time.monotonic()
         self._report(None)
-        new = self._begin()
-        while self._running:
-            for number, found in self.crew.done():
-                self._end(*self._running.pop(number), found)
-                pace = (time.monotonic() - began) / (len(self.scored) - before)
+        others = self._begin()
+        while self._underway or others:
+            if not self._underway:
+                time.sleep(self.company.look or 0.0)
+            for trial, found in self._underway.ended(self.company.look):
+                self._end(trial, found)
+                pace = (time.monotonic() - began) / max(len(self.scored) - before, 1)
                 self._report(pace)
-            new = new and self._begin()
-        if not new:
-            self._report(None, note="the sampler has no policy left that was not tried")
+            others = self._begin()
 
-    def _begin(self) -> bool:
-        """Let all workers have something to do; False if there is no policy left."""
-        while self.crew.free and self._wanted and not self.late:
-            trial, params = ask(self.study, self.sampler)
-            policy = policy_of(params, self.projection.spaces)
-            if policy in (running for _, running in self._running.values()) or (
-                policy.fingerprint in self.scored
-            ):
-                abandon(trial)
-                return False
-            watch = self._watch(policy)
-            known = self.evaluations.known(policy, watch)
-            if known is not None:
-                self._end(trial, policy, known)
-                continue
-            self._running[trial.number] = trial, policy
-            self.crew.give(trial.number, Scoring(policy, watch))
-        return True
+    def _begin(self) -> int:
+        """Let all workers have something to do; return how many trials others have."""
+        others = 0
+        while self._underway.free and not self._exhausted and not self.late:
+            with self.company.turn():
+                others = self._catch_up() if self.company.look else 0
+                if len(self.scored) + len(self._underway) + others >= self.trials:
+                    break
+                trial, params = ask(self.study, self.sampler, self._signature)
+            self._score(trial, self._policy(params))
+        return others
+
+    def _score(self, trial: Trial, policy: Policy) -> None:
+        if policy in self._underway or policy.fingerprint in self.scored:
+            abandon(trial)
+            self._exhausted = True
+            self._report(None, note="the sampler has no policy left that was not tried")
+            return
+        watch = self._watch(policy)
+        known = self.evaluations.known(policy, watch)
+        if known is None:
+            self._underway.begin(trial, policy, watch)
+        else:
+            self._end(trial, known)
 
     @property
-    def _wanted(self) -> bool:
-        return len(self.scored) + len(self._running) < self.trials
+    def _signature(self) -> dict[str, str]:
+        return {AGENT: self.company.name} if self.company.name else {}
 
     def ranked(self) -> list[Evaluation]:
         """Return what was scored to the end, neither failed nor stopped, best score first."""
@@ -140,27 +191,14 @@ class Loop:
         """What is feasible."""
         return self.sampler.projection
 
-    def _end(self, trial: Trial, policy: Policy, found: Evaluation | WorkersLostError) -> None:
-        """Keep and tell what became of a trial."""
-        if isinstance(found, WorkersLostError):
-            found = self._blamed(policy, found)
-        else:
-            self._lost = 0
-        found = self.evaluations.keep(found)
+    def _end(self, trial: Trial, found: Evaluation) -> None:
+        """Tell what became of a trial."""
         self._keep(found)
-        self.rollback.judge(trial, found, self.scored)
+        self._seen.add(trial.number)
         costs = self.projection.price(levels_of(trial.params, self.projection.spaces))
-        tell(trial, found, costs.as_dict())
-
-    def _blamed(self, policy: Policy, lost: WorkersLostError) -> Evaluation:
-        """Return what a policy is said to have done to its workers."""
-        self._lost += 1
-        if self._lost >= _MOST_LOST:
-            raise InfrastructureError(
-                f"The last {self._lost} policies each cost {lost}. What was scored before is "
-                "kept. Look for what ends them, memory that runs out for one, and resume."
-            )
-        return failed(policy, f"it cost {lost}")
+        with suppress(UpdateFinishedTrialError):  # others took this process for dead
+            self.rollback.judge(trial, found, self.scored)
+            tell(trial, found, costs.as_dict())
 
     def _watch(self, policy: Policy) -> Watch:
         """Return why a candidate is stopped: the best is one inside what is aimed at now."""

@@ -48,7 +48,10 @@ class Request:
         points: How many limits it has.
         tolerance: How much quality the smallest model may give up; ``budget`` is that of the
             highest limit then.
-        database: URL or file of the database that runs share; None for the user's own.
+        database: URL or file of the database that runs share; None for the user's own. On a
+            server the run itself lives there too.
+        name: Name of the run on a server; None for that of its folder.
+        source: The search file, for agents that join.
         warm_start: Folders of earlier runs whose evaluations the search starts from.
         rollback: Share of our sampler's proposals, at most, that examine decisions.
         progress: Told what happens.
@@ -78,6 +81,8 @@ class Request:
     warm_start: tuple[Path, ...] = ()
     recover: RecoverFunction | None = None
     hire: Hire = inline
+    name: str | None = None
+    source: Path | None = None
 
     @property
     def traded(self) -> str | None:

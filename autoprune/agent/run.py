@@ -1,20 +1,21 @@
 """One search, from the dense model to the verified result."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
-
-import optuna
+from typing import Any, TypeVar
 
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finished import finished
 from autoprune.agent.gate import Gate
+from autoprune.agent.home import Home, Lodging
 from autoprune.agent.identity import data_fingerprint, dense_fingerprint
 from autoprune.agent.inside import Inside
 from autoprune.agent.prepare import (
+    Prepared,
     check_constructor,
     check_data,
     example_inputs,
@@ -23,20 +24,25 @@ from autoprune.agent.prepare import (
 from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
-from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.names import SAMPLERS
 from autoprune.agent.scoring import scored
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.session import Session
 from autoprune.agent.warm_start import WarmStart
-from autoprune.agent.workspace import LATENCY, STUDY, Workspace, database_in
+from autoprune.agent.workspace import (
+    LATENCY,
+    SENSITIVITY,
+    SOURCE,
+    STUDY,
+    WARM_START,
+    Workspace,
+    database_in,
+)
 from autoprune.core.progress import Progress
 from autoprune.cost.latency.runtimes import check_measurable
 from autoprune.evaluation.randomness import isolated
-from autoprune.storage.database import Database
-from autoprune.storage.engine import sqlite_url
 from autoprune.storage.read_only import opened_to_read
-from autoprune.storage.study import close_study, open_study, release_unfinished
+from autoprune.storage.shared import shared_database
 from autoprune.surgery.tensors import copied
 from autoprune.tasks.base import SPLITS
 
@@ -55,7 +61,11 @@ def run_search(request: Request) -> SearchResult:
 
 
 def run(
-    request: Request, known: Callable[[Request], T | None], search: Callable[[Session], T]
+    request: Request,
+    known: Callable[[Request], T | None],
+    search: Callable[[Session], T],
+    *,
+    finishes: bool = True,
 ) -> T:
     """Prepare a search and run it, or return what it came to before.
 
@@ -63,6 +73,7 @@ def run(
         request: The request.
         known: Returns the result that a finished run left, None if there is more to do.
         search: Searches and writes the result.
+        finishes: Whether the run has come to its end then.
 
     Raises:
         InputError: If anything given cannot be used; see `autoprune.errors`.
@@ -73,41 +84,86 @@ def run(
     request = replace(request, model=copied(request.model).cpu())  # theirs stays where it is
     workspace = Workspace(request.out, request.if_exists)
     loaders = (request.task.loader(split) for split in SPLITS)
-    with workspace.hold(), isolated(request.seed, *loaders):
+    with (
+        workspace.hold(),
+        closing(shared_database(request.database)) as shared,
+        isolated(request.seed, *loaders),
+    ):
         check_data(request.model, request.task)
         check_constructor(request.model, request.constructor)
-        model_fp = dense_fingerprint(request.model, example_inputs(request.task))
-        data_fp = data_fingerprint(request.task)
-        config = workspace.completed(request.config(model_fp, data_fp))
-        workspace.check(config)
+        fingerprints = {
+            "model_fp": dense_fingerprint(request.model, example_inputs(request.task)),
+            "data_fp": data_fingerprint(request.task),
+        }
+        home = Home(
+            shared=shared,
+            workspace=workspace,
+            name=request.name or request.out.resolve().name,
+            if_exists=request.if_exists,
+        )
+        config = home.completed(request.config(*fingerprints.values()))
+        home.check(config)
         stored = known(request)
         if stored is not None:
             request.progress(Progress(stage="verify", done=1, total=1, note=FINISHED))
             return stored
-        warm = WarmStart.of(config["warm_start"] or (), workspace)
-        prepared = prepare(request, workspace.kept(LATENCY))
-        for earlier in warm.runs:
-            earlier.check(prepared.projection.spaces)
-        workspace.start(config)
-        workspace.keep(LATENCY, prepared.pricing.saved())
-        fingerprints = {"model_fp": model_fp, "data_fp": data_fp}
-        sensed = Sensed.of(request, prepared, workspace, **fingerprints)
-        with closing(Database.open(sqlite_url(workspace.database))) as database:
-            run = database.find_run(STUDY)
-            evaluations = Evaluations(
-                database=database,
-                run_id=run.id if run else database.start_run(STUDY, config, **fingerprints),
-                scorer=prepared.scorer,
-                folder=workspace.folder,
-                **fingerprints,
+        return _searched(request, home, config, fingerprints, search, finishes)
+
+
+def _searched(
+    request: Request,
+    home: Home,
+    config: Mapping[str, Any],
+    fingerprints: Mapping[str, str],
+    search: Callable[[Session], T],
+    finishes: bool,
+) -> T:
+    """Prepare a search whose settings were checked, and run it."""
+    kept = {name: home.kept(name) for name in (LATENCY, SENSITIVITY, WARM_START)}
+    warm = WarmStart.of(config["warm_start"] or (), kept[WARM_START], home.workspace.folder)
+    prepared = prepare(request, kept[LATENCY])
+    for earlier in warm.runs:
+        earlier.check(prepared.projection.spaces)
+    with home.entered(config, **fingerprints) as lodging:
+        request = replace(request, progress=lodging.presence.noting(request.progress))
+        lodging.keep(SOURCE, {"path": str(request.source)} if request.source else {})
+        lodging.keep(LATENCY, prepared.pricing.saved())
+        sensed = Sensed.of(request, prepared, kept[SENSITIVITY], lodging, **fingerprints)
+        warm.keep(lodging, **fingerprints)
+        proposers = Proposers(request, prepared, sensed, warm)
+        sampler = proposers.first()
+        costs = [request.traded] if request.traded else []
+        work = partial(scored, prepared.scorer)
+        with lodging.opened(sampler, costs) as study, request.hire(work) as workers:
+            found = search(
+                Session(
+                    request=request,
+                    evaluations=_evaluations(home, lodging, prepared, fingerprints),
+                    study=study,
+                    sampler=sampler,
+                    proposers=proposers,
+                    workers=workers,
+                    company=lodging.company,
+                )
             )
-            warm.keep(workspace, database, **fingerprints)
-            proposers = Proposers(request, prepared, sensed, warm)
-            sampler = proposers.first()
-            costs = [request.traded] if request.traded else []
-            work = partial(scored, prepared.scorer)
-            with _study(workspace, sampler, costs) as study, request.hire(work) as workers:
-                return search(Session(request, evaluations, study, sampler, proposers, workers))
+        if finishes:
+            folder = str(request.out.resolve())
+            lodging.finish({"folder": folder, "host": socket.gethostname()})
+        return found
+
+
+def _evaluations(
+    home: Home, lodging: Lodging, prepared: Prepared, fingerprints: Mapping[str, str]
+) -> Evaluations:
+    return Evaluations(
+        database=lodging.database,
+        run_id=lodging.run_id,
+        scorer=prepared.scorer,
+        folder=home.workspace.folder,
+        shared=None if lodging.shared is lodging.database else lodging.shared,
+        model_fp=fingerprints["model_fp"],
+        data_fp=fingerprints["data_fp"],
+    )
 
 
 def kept_evaluations(folder: Path) -> int:
@@ -129,15 +185,3 @@ def _search(session: Session) -> SearchResult:
     measured = gate.seen.get(winner.policy.fingerprint, {})
     cost, steps = session.cost(loop, finalists), session.steps(winner)
     return finish(request, prepared, model, winner, cost, measured, steps=steps)
-
-
-@contextmanager
-def _study(
-    workspace: Workspace, sampler: PolicySampler, costs: Sequence[str]
-) -> Iterator[optuna.Study]:
-    study = open_study(sqlite_url(workspace.database), STUDY, costs=costs, sampler=sampler)
-    try:
-        release_unfinished(study)
-        yield study
-    finally:
-        close_study(study)

@@ -1,20 +1,19 @@
 """The sensitivity table of a search: measured once, kept with the run."""
 
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 
 from autoprune.agent.encoding import Encoding, Floats
+from autoprune.agent.home import Lodging
 from autoprune.agent.prepare import Prepared
 from autoprune.agent.profile import measure_sensitivity
 from autoprune.agent.request import Request
 from autoprune.agent.samplers.names import SAMPLERS
 from autoprune.agent.samplers.pool import padded
-from autoprune.agent.workspace import SENSITIVITY, Workspace
-from autoprune.storage.shared import shared_database
+from autoprune.agent.workspace import SENSITIVITY
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,9 @@ class Sensed:
         cls,
         request: Request,
         prepared: Prepared,
-        workspace: Workspace,
+        kept: Mapping[str, Any],
+        lodging: Lodging,
+        *,
         model_fp: str,
         data_fp: str,
     ) -> Self:
@@ -56,25 +57,24 @@ class Sensed:
         Args:
             request: The request.
             prepared: What the search starts from.
-            workspace: The run's folder.
+            kept: What the run kept; empty if it has not yet.
+            lodging: The run.
             model_fp: Fingerprint of the dense model.
             data_fp: Fingerprint of the data.
         """
-        if not (request.sensitivity and SAMPLERS.get(request.sampler).uses_errors):
-            return cls({})
-        kept = workspace.kept(SENSITIVITY)
         if kept:
             return cls(**kept)
-        with closing(shared_database(request.database)) as database:
+        found = cls({})
+        if request.sensitivity and SAMPLERS.get(request.sampler).uses_errors:
             table = measure_sensitivity(
                 prepared.scorer,
                 prepared.projection.spaces,
                 model_fp=model_fp,
                 data_fp=data_fp,
-                database=database,
+                database=lodging.shared,
                 hire=request.hire,
                 progress=request.progress,
             )
-        found = cls(table.to_dict()["errors"], table.sample_forwards, table.seconds)
-        workspace.keep(SENSITIVITY, found.to_dict())
+            found = cls(table.to_dict()["errors"], table.sample_forwards, table.seconds)
+        lodging.keep(SENSITIVITY, found.to_dict())
         return found

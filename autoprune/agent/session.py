@@ -6,6 +6,7 @@ from functools import partial
 
 import optuna
 
+from autoprune.agent.company import Company
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalist import run_of
 from autoprune.agent.finalists import Recover, recover_finalists
@@ -41,6 +42,7 @@ class Session:
         sampler: What proposes policies at first.
         proposers: What makes samplers for other limits.
         workers: Who scores policies.
+        company: Others who work at the same time.
     """
 
     request: Request
@@ -49,6 +51,7 @@ class Session:
     sampler: PolicySampler
     proposers: Proposers
     workers: Workers[Scoring, Evaluation]
+    company: Company
 
     @property
     def prepared(self) -> Prepared:
@@ -62,6 +65,7 @@ class Session:
             sampler=self.sampler,
             evaluations=self.evaluations,
             crew=Crew(self.workers),
+            company=self.company,
             rollback=Rollback(self.ledger, self.prepared.projection),
             trials=self.request.trials,
             timeout=self.request.timeout,

@@ -38,6 +38,7 @@ def run_tolerance(request: Request) -> SearchResult:
 def _search(session: Session) -> SearchResult:
     request, tolerance = session.request, session.request.tolerance
     assert tolerance is not None
+    session.company.finish()  # its limits follow from each other: one agent works on them
     with Gate.open(session.prepared.pricing.latencies, request.budget) as gate:
         descent = Descent(session, tolerance, session.loop(), gate)
         ended = descent.run()

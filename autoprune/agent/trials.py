@@ -1,8 +1,9 @@
 """Trials of a study: begun with all that is proposed, ended with all that was found."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import asdict
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -14,20 +15,35 @@ from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.history import ENDED
 from autoprune.artifacts.result import Predictions
 from autoprune.predictor.prequential import Prediction, Reliability, Savings, Screening
+from autoprune.storage.patience import patient
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import ABANDONED, costs_of, report_stages, start_trial
 
 
-def ask(study: optuna.Study, sampler: PolicySampler) -> tuple[Trial, Params]:
-    """Begin the next trial; it holds its parameters, their source and what is expected of it."""
+@patient
+def ask(
+    study: optuna.Study, sampler: PolicySampler, attributes: Mapping[str, Any] | None = None
+) -> tuple[Trial, Params]:
+    """Begin the next trial; it holds its parameters, their source and what is expected of it.
+
+    Args:
+        study: The study.
+        sampler: What proposes.
+        attributes: What else the trial holds.
+    """
+    attributes = attributes or {}
     if sampler.needs_trial:
         trial = study.ask(sampler.space)
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
         return trial, dict(trial.params)
     proposal = sampler.propose(study)
     params = sampler.encoding.params(proposal.row)
-    return start_trial(study, params, sampler.space, proposal.attributes), params
+    told = {**proposal.attributes, **attributes}
+    return start_trial(study, params, sampler.space, told), params
 
 
+@patient
 def tell(trial: Trial, found: Evaluation, costs: Mapping[str, float]) -> None:
     """End a trial with what was found, so that dashboards show it."""
     report_stages(trial, [stage.value for stage in found.stages])
@@ -35,22 +51,29 @@ def tell(trial: Trial, found: Evaluation, costs: Mapping[str, float]) -> None:
     for name, value in facts.items():
         trial.set_user_attr(name, value)
     if found.score is not None:
-        trial.study.tell(trial, [found.score, *(costs[name] for name in costs_of(trial.study))])
+        values = [found.score, *(costs[name] for name in costs_of(trial.study))]
+        trial.study.tell(trial, values, skip_if_finished=True)
     else:
         state = TrialState.PRUNED if is_stopped(found) else TrialState.FAIL
-        trial.study.tell(trial, state=state)
+        trial.study.tell(trial, state=state, skip_if_finished=True)
 
 
+@patient
 def abandon(trial: Trial) -> None:
     """End a trial that tells nothing."""
     trial.set_user_attr("outcome", ABANDONED)
-    trial.study.tell(trial, state=TrialState.FAIL)
+    trial.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
 
-def ended(study: optuna.Study) -> list[FrozenTrial]:
-    """Return the trials that came to an end by themselves, oldest first."""
+@patient
+def ended(study: optuna.Study, after: Container[int] = ()) -> list[FrozenTrial]:
+    """Return the trials that came to an end by themselves, oldest first, but those known."""
     found = study.get_trials(deepcopy=False, states=ENDED)
-    return [trial for trial in found if trial.user_attrs.get("outcome") != ABANDONED]
+    return [
+        trial
+        for trial in found
+        if trial.number not in after and trial.user_attrs.get("outcome") != ABANDONED
+    ]
 
 
 def reliability(study: optuna.Study) -> Predictions:

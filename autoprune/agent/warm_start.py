@@ -8,15 +8,15 @@ from typing import Any, Self
 import numpy as np
 
 from autoprune.agent.encoding import Encoding, Params, params_near
+from autoprune.agent.home import Lodging
 from autoprune.agent.outcomes import SCORED
 from autoprune.agent.promising import promising
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
-from autoprune.agent.workspace import DATABASE, STUDY, WARM_START, Workspace
+from autoprune.agent.workspace import DATABASE, STUDY, WARM_START
 from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError
 from autoprune.space.schema import UnitSpace
-from autoprune.storage.database import Database
 from autoprune.storage.read_only import opened_to_read
 from autoprune.storage.records import Evaluation, EvaluationKey
 
@@ -87,19 +87,18 @@ class WarmStart:
         rng, encoding = np.random.default_rng(seed), pool.encoding
         return [encoding.params(promising(pool, run, rng)) for run in self.known(encoding)]
 
-    def keep(self, workspace: Workspace, database: Database, model_fp: str, data_fp: str) -> None:
+    def keep(self, lodging: Lodging, model_fp: str, data_fp: str) -> None:
         """Keep all of it with the run, and what need not be paid again.
 
         Args:
-            workspace: The run's folder.
-            database: Its database.
+            lodging: The run.
             model_fp: Fingerprint of the dense model.
             data_fp: Fingerprint of the data.
         """
         for key, found in self.paid:
             if (key.model_fp, key.data_fp) == (model_fp, data_fp):
                 free = replace(found, sample_forwards=0.0, seconds=0.0)  # somebody else paid
-                database.record_evaluation(None, key, free)
+                lodging.database.record_evaluation(None, key, free)
         runs = [
             {
                 "folder": run.folder,
@@ -108,23 +107,23 @@ class WarmStart:
             }
             for run in self.runs
         ]
-        workspace.keep(WARM_START, {"runs": runs} if runs else {})
+        lodging.keep(WARM_START, {"runs": runs} if runs else {})
 
     @classmethod
-    def of(cls, folders: Iterable[str], workspace: Workspace) -> Self:
+    def of(cls, folders: Iterable[str], kept: Mapping[str, Any], own: Path) -> Self:
         """Return what the run kept, else read the folders of the earlier runs.
 
         Args:
             folders: Folders of earlier runs, absolute.
-            workspace: The run's folder.
+            kept: What the run kept; empty if it has not yet.
+            own: The run's own folder.
 
         Raises:
             ConfigError: If a folder holds no run, or none that scored a policy.
         """
-        kept = workspace.kept(WARM_START)
         if kept:
             return cls([_read(**run) for run in kept["runs"]])
-        found = [_scored(Path(folder), workspace) for folder in folders]
+        found = [_scored(Path(folder), own) for folder in folders]
         runs = [
             EarlierRun(
                 folder,
@@ -140,10 +139,10 @@ def _read(folder: str, policies: Sequence[Any], scores: Sequence[float]) -> Earl
     return EarlierRun(folder, [Policy.from_dict(policy) for policy in policies], scores)
 
 
-def _scored(folder: Path, workspace: Workspace) -> list[tuple[EvaluationKey, Evaluation]]:
+def _scored(folder: Path, own: Path) -> list[tuple[EvaluationKey, Evaluation]]:
     """Return what the run in a folder scored to the end, with its keys."""
     advice = "Name the folder of an earlier search, or leave out --warm-start."
-    if folder.resolve() == workspace.folder.resolve():
+    if folder.resolve() == own.resolve():
         raise ConfigError(f"A search cannot be warm-started by itself: {folder}. {advice}")
     if not (folder / DATABASE).is_file():
         raise ConfigError(f"{folder} holds no run: there is no {DATABASE} in it. {advice}")

@@ -12,14 +12,15 @@ from filelock import FileLock, Timeout
 from autoprune.artifacts.architecture import PLAN, WEIGHTS
 from autoprune.artifacts.files import write_text
 from autoprune.core.mappings import differing
-from autoprune.errors import OutputError, RunExistsError
+from autoprune.errors import ElsewhereError, OutputError, RunExistsError
 
 IfExists = Literal["fail", "resume", "overwrite"]
 CONFIG, DATABASE, RESULT, POLICY, ONNX = (
     *("run.json", "autoprune.db", "result.json", "policy.json", "model.onnx"),
 )
-REPORT, PROGRAM, LATENCY = "report.md", "model.pt2", "latency.json"
-SENSITIVITY, WARM_START = "sensitivity.json", "warm_start.json"
+REPORT, PROGRAM = "report.md", "model.pt2"
+LATENCY, SENSITIVITY, WARM_START, SOURCE = "latency", "sensitivity", "warm_start", "source"
+HEARTBEAT = "heartbeat.json"  # that the run goes on, and how far it is
 FRONT, FRONT_PAGE, POINTS = "front.json", "front.html", "point-*"  # of a front
 CHECKPOINTS = "checkpoints"  # folder of a progressive run's states
 STUDY = "autoprune"  # name of the run and of its study in the database
@@ -27,8 +28,8 @@ _HALF_DONE = ".*.partial"
 # In the order they are deleted: until its settings are gone, what is left is still the old run's.
 _OURS = (
     *(RESULT, POLICY, ONNX, PROGRAM, REPORT, PLAN, WEIGHTS, FRONT, FRONT_PAGE, POINTS),
-    *(f"{DATABASE}*", LATENCY, SENSITIVITY, WARM_START, "finalist-*.safetensors", _HALF_DONE),
-    CHECKPOINTS,
+    *(f"{DATABASE}*", "finalist-*.safetensors", _HALF_DONE),
+    *(CHECKPOINTS, HEARTBEAT),
     CONFIG,
 )
 _MAY_CHANGE = {"trials", "onnx", "recovery.keep_checkpoints"}
@@ -71,9 +72,10 @@ class Workspace:
             lock = FileLock(self.folder / "run.lock", timeout=0)
             lock.acquire()
         except Timeout as err:
-            raise OutputError(
-                f"Another process works in {self.folder}. Wait for it or choose another folder."
-            ) from err
+            busy = f"Another process works in {self.folder}. "
+            if self._if_exists == "resume":  # what was asked for is being done
+                raise ElsewhereError(f"{busy}This one leaves it to that.") from err
+            raise OutputError(f"{busy}Wait for it or choose another folder.") from err
         except OSError as err:
             raise OutputError(
                 f"The output folder {self.folder} cannot be written: {err.strerror}. "
@@ -85,9 +87,16 @@ class Workspace:
         finally:
             lock.release()
 
-    def completed(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings, with what a run that is resumed need not be told again."""
-        stored = (self.stored() or {}) if self._if_exists == "resume" else {}
+    def completed(
+        self, config: Mapping[str, Any], elsewhere: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        """Return the settings, with what a run that is resumed need not be told again.
+
+        Args:
+            config: The settings that are asked for.
+            elsewhere: Those of the run, if they are kept elsewhere too.
+        """
+        stored = (elsewhere or self.stored() or {}) if self._if_exists == "resume" else {}
         missing = {name for name in _MAY_BE_LEFT_OUT if config.get(name) is None}
         return {**config, **{name: stored[name] for name in missing & stored.keys()}}
 
@@ -99,21 +108,7 @@ class Workspace:
         if stored is None:
             self._refuse_orphans()
             return
-        changes = _changes(stored, config)
-        if self._if_exists == "resume" and not changes.keys() - _MAY_CHANGE:
-            return
-        listed = "; ".join(f"{key}: {old} -> {new}" for key, (old, new) in changes.items())
-        if self._if_exists == "resume":
-            raise RunExistsError(
-                f"The run in {self.folder} cannot be resumed with other settings ({listed}). Give "
-                "the old ones, or --if-exists overwrite, or another --out."
-            )
-        raise RunExistsError(
-            f"{self.folder} holds a run already"
-            f"{f' with other settings ({listed})' if changes else ''}. "
-            "Add --if-exists resume to go on with it, --if-exists overwrite to start afresh, or "
-            "choose another --out."
-        )
+        check_alike(str(self.folder), stored, config, resume=self._if_exists == "resume")
 
     def start(self, config: Mapping[str, Any]) -> None:
         """Make the folder ready for ``config``: empty, or with what an earlier session left."""
@@ -133,29 +128,6 @@ class Workspace:
         if not isinstance(stored, dict) or "budget" not in stored:
             raise OutputError(f"{path} holds no settings of a search. Choose another --out.")
         return stored
-
-    def kept(self, name: str) -> dict[str, Any]:
-        """Return what a run that is resumed kept in a JSON file; empty if it has not yet.
-
-        Raises:
-            OutputError: If the file cannot be read.
-        """
-        path = self.folder / name
-        if self._if_exists != "resume" or not path.is_file():
-            return {}
-        try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as err:
-            raise OutputError(
-                f"{path} cannot be read: {err}. Put it back, or start afresh with --if-exists "
-                "overwrite."
-            ) from err
-        return found
-
-    def keep(self, name: str, content: Mapping[str, Any]) -> None:
-        """Keep what decides proposals in a JSON file, so that a resumed run proposes alike."""
-        if content:
-            write_text(self.folder / name, json.dumps(content) + "\n")
 
     def _refuse_foreign(self) -> None:
         known = {path for name in (*_OURS, "run.lock") for path in self._glob(name)}
@@ -186,6 +158,36 @@ class Workspace:
                     f"{path} cannot be removed: {err.strerror}. Mend the permissions, or choose "
                     "another folder with --out (out= in Python)."
                 ) from err
+
+
+def check_alike(
+    place: str, stored: Mapping[str, Any], config: Mapping[str, Any], *, resume: bool
+) -> None:
+    """Refuse to go on with a run unless that is asked for and its settings are the same.
+
+    Args:
+        place: Where it is.
+        stored: Its settings.
+        config: The settings that are asked for.
+        resume: Whether it may be gone on with.
+
+    Raises:
+        RunExistsError: If it is refused.
+    """
+    changes = _changes(stored, config)
+    if resume and not changes.keys() - _MAY_CHANGE:
+        return
+    listed = "; ".join(f"{key}: {old} -> {new}" for key, (old, new) in changes.items())
+    if resume:
+        raise RunExistsError(
+            f"The run in {place} cannot be resumed with other settings ({listed}). Give "
+            "the old ones, or --if-exists overwrite, or another --out or --name."
+        )
+    raise RunExistsError(
+        f"{place} holds a run already{f' with other settings ({listed})' if changes else ''}. "
+        "Add --if-exists resume to go on with it, --if-exists overwrite to start afresh, or "
+        "choose another --out or --name."
+    )
 
 
 def _changes(stored: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from autoprune import __version__
+from autoprune.cli.agent import agent
 from autoprune.cli.export import export
 from autoprune.cli.jobs import jobs
 from autoprune.cli.latency import latency
@@ -15,7 +16,12 @@ from autoprune.cli.profile import profile
 from autoprune.cli.search import search
 from autoprune.cli.spaces import spaces
 from autoprune.cli.units import units
-from autoprune.errors import InfrastructureError, InputError, VerificationError
+from autoprune.errors import (
+    ElsewhereError,
+    InfrastructureError,
+    InputError,
+    VerificationError,
+)
 
 app = typer.Typer(
     name="autoprune",
@@ -30,6 +36,7 @@ app.command()(profile)
 app.command()(units)
 app.command()(ledger)
 app.command()(export)
+app.add_typer(agent, name="agent")
 app.add_typer(spaces, name="spaces")
 app.add_typer(latency, name="latency")
 app.add_typer(jobs, name="jobs")
@@ -54,9 +61,10 @@ def autoprune(
 
     Compute is counted in MACs (multiply-adds); flops = 2 x macs.
 
-    Exit codes: 0 done, 2 something you gave cannot be used, 4 a cluster or database failed, 130
-    stopped by Ctrl-C, 1 anything else, such as a result that failed its checks and was not
-    written.
+    Exit codes: 0 done, or left to another process that does it; 2 something you gave cannot be
+    used; 3 stopped by a deadline or SIGTERM, the same command goes on; 4 workers, cluster or
+    database server failed, the same command goes on later; 130 stopped by Ctrl-C; 1 anything else,
+    such as a result that failed its checks and was not written.
     """
 
 
@@ -67,6 +75,8 @@ def main() -> None:
         app()
     except InputError as err:
         _end(err, 2)
+    except ElsewhereError as err:
+        _end(err, 0)
     except InfrastructureError as err:
         _end(err, 4)
     except VerificationError as err:

@@ -11,7 +11,8 @@ import typer
 
 from autoprune.cli.database import Database, here
 from autoprune.cli.errors import naming_keys
-from autoprune.cli.search_settings import limits_of, settings_of
+from autoprune.cli.search_settings import limits_of, seconds_of, settings_of
+from autoprune.cli.stopping import Stop, stoppable
 from autoprune.cli.streams import stdout_to_stderr
 
 if TYPE_CHECKING:
@@ -50,6 +51,14 @@ def search(
     timeout: Annotated[
         str | None, typer.Option(metavar="TIME", help="Ask for no new policy after 90s, 10m, 2h.")
     ] = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="End after 90s, 10m, 6h, done or not: exit code 3, and the same command with "
+            "--if-exists resume goes on.",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Makes the run repeatable.")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the run and its result.")
@@ -64,6 +73,13 @@ def search(
             metavar="N",
             help="Policies scored at a time, or auto for as many as there is room for; the "
             "runner's own number if left out.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the run on a database server; that of its folder if left out.",
         ),
     ] = None,
     database: Database = None,
@@ -146,17 +162,18 @@ def search(
     """
     given: dict[str, Any] = {"budget": budget, "trials": trials, "timeout": timeout}
     given |= {"seed": seed, "out": out, "database": here(database)}
-    given |= {"runner": runner, "workers": workers}
+    given |= {"runner": runner, "workers": workers, "name": name}
     given |= {"sampler": sampler, "sensitivity": sensitivity, "rollback": rollback}
     given |= {"warm_start": warm_start, "pareto": pareto, "points": points}
     given |= {"max_drop": max_drop, "minimise": minimise}
     with stdout_to_stderr():
         settings = settings_of(file, given)
         try:
-            found = _run(settings, if_exists, quiet)
-        except KeyboardInterrupt:
-            typer.echo(_how_to_resume(settings.out), err=True)
-            raise typer.Exit(130) from None
+            with stoppable(seconds_of(deadline, "--deadline")):
+                found = _run(settings, if_exists, quiet)
+        except (KeyboardInterrupt, Stop) as stop:
+            typer.echo(_how_to_resume(settings.out, str(stop)), err=True)
+            raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else 3) from None
     _show(found, as_json, quiet)
 
 
@@ -187,6 +204,8 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
             workers=settings.workers,
             onnx=settings.onnx,
             database=settings.shared_database,
+            name=settings.name,
+            source=settings.path.absolute(),
             sampler=settings.sampler,
             sensitivity=settings.sensitivity,
             rollback=settings.rollback,
@@ -215,8 +234,8 @@ def _show(found: "SearchResult | FrontResult", as_json: bool, quiet: bool) -> No
         print_report(found.result, found.folder)
 
 
-def _how_to_resume(out: Path) -> str:
-    """Return the sentence for somebody who pressed Ctrl-C; the same command plus one option."""
+def _how_to_resume(out: Path, why: str) -> str:
+    """Return what somebody is told whose search was stopped: the same command plus one option."""
     from autoprune.agent.run import kept_evaluations
 
     words: list[str] = []
@@ -228,5 +247,6 @@ def _how_to_resume(out: Path) -> str:
     command = shlex.join(["autoprune", *words, "--if-exists", "resume"])
     count = kept_evaluations(out)
     kept = f"{count} finished evaluation{'s are' if count > 1 else ' is'} kept in {out}"
-    done = f"stopped. {kept}." if count else "stopped before an evaluation was finished."
+    stopped = f"stopped {why}".rstrip()
+    done = f"{stopped}. {kept}." if count else f"{stopped} before an evaluation was finished."
     return f"autoprune: {done} Go on with: {command}"

@@ -28,6 +28,17 @@ def settings_of(file: Path, given: dict[str, Any]) -> "SearchFile":
     return settings
 
 
+def seconds_of(given: str | None, what: str) -> float | None:
+    """Return the seconds of a time like ``90s``, ``10m`` or ``6h``; None if it is not given.
+
+    Raises:
+        ConfigError: If it is no time above 0.
+    """
+    from autoprune.core.numbers import parse_duration
+
+    return None if given is None else parse_duration(given, what)
+
+
 def _from_here(runner: str) -> str:
     """Return a runner that was named on the command line: its path starts at this folder."""
     scheme, colon, rest = runner.partition(":")

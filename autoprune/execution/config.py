@@ -108,6 +108,7 @@ class SearchFile(BaseModel):
         onnx: Whether the result is exported to ONNX as well.
         database: URL or file of the database that runs share, for latencies and
             sensitivity tables.
+        name: Name of the run on a database server; that of ``out`` if left out.
         sampler: What proposes policies: budgeted, spdy, tpe, cmaes, nsga2, random, minimax or
             uniform.
         sensitivity: Whether budgeted, spdy and minimax start from the sensitivity table.
@@ -141,6 +142,7 @@ class SearchFile(BaseModel):
     workers: Annotated[int | Literal["auto"], BeforeValidator(parse_workers)] | None = None
     onnx: Annotated[bool, Field(strict=True)] = True
     database: Annotated[str, Field(min_length=1)] | None = None
+    name: Annotated[str, Field(min_length=1)] | None = None
     sampler: str = "budgeted"
     sensitivity: Annotated[bool, Field(strict=True)] = True
     rollback: Annotated[float, Field(ge=0, le=1)] = ROLLBACK

@@ -10,6 +10,7 @@ from autoprune.core.ledger import LedgerEntry
 from autoprune.storage.database import Database
 from autoprune.storage.ledger import add_once
 from autoprune.storage.models import CheckpointRow
+from autoprune.storage.patience import patient
 
 
 class Checkpoints:
@@ -24,6 +25,7 @@ class Checkpoints:
     def __init__(self, database: Database, run_id: int, name: str) -> None:
         self._database, self._run, self._name = database, run_id, name
 
+    @patient
     def add(self, state: Mapping[str, Any], entries: Iterable[LedgerEntry] = ()) -> None:
         """Add a state and entries of the ledger, all or nothing.
 

@@ -6,15 +6,16 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from autoprune.core.fingerprint import fingerprint
+from autoprune.core.fingerprint import fingerprint, seed_from
 from autoprune.errors import ConfigError, RunExistsError
 from autoprune.storage.engine import make_engine, parse_url, readable_errors
 from autoprune.storage.migrate import upgrade
 from autoprune.storage.models import EvaluationRow, RunRow
+from autoprune.storage.patience import patient
 from autoprune.storage.records import Evaluation, EvaluationKey, Run
 from autoprune.storage.rows import evaluation_row, key_columns, to_evaluation, to_key, to_run
 
@@ -61,6 +62,8 @@ class Database:
             config=dict(config),
             model_fp=model_fp,
             data_fp=data_fp,
+            kept={},
+            outcome=None,
         )
         try:
             with self.transaction() as session:
@@ -72,18 +75,21 @@ class Database:
                 f"The database holds a run {name!r} already. Resume it or choose another name."
             ) from None
 
+    @patient
     def find_run(self, name: str) -> Run | None:
         """Return the run of that name, if it is stored."""
         with self.transaction() as session:
             row = session.scalar(select(RunRow).filter_by(name=name))
             return None if row is None else to_run(row)
 
+    @patient
     def find_evaluation(self, key: EvaluationKey) -> Evaluation | None:
         """Return the evaluation of that key, whichever run it was stored by."""
         with self.transaction() as session:
             row = session.scalar(select(EvaluationRow).filter_by(**key_columns(key)))
             return None if row is None else to_evaluation(row)
 
+    @patient
     def record_evaluation(
         self, run_id: int | None, key: EvaluationKey, evaluation: Evaluation
     ) -> Evaluation:
@@ -99,6 +105,7 @@ class Database:
             return stored
         return evaluation
 
+    @patient
     def replace_evaluation(
         self, run_id: int | None, key: EvaluationKey, evaluation: Evaluation
     ) -> None:
@@ -107,6 +114,7 @@ class Database:
             session.execute(delete(EvaluationRow).filter_by(**key_columns(key)))
             session.add(evaluation_row(run_id, key, evaluation))
 
+    @patient
     def evaluations(self, run_id: int) -> list[Evaluation]:
         """Return what this run stored, oldest first; what it found stored is not among it."""
         with self.transaction() as session:
@@ -115,6 +123,7 @@ class Database:
             )
             return [to_evaluation(row) for row in rows]
 
+    @patient
     def comparable(self, run_id: int, outcome: str) -> list[tuple[EvaluationKey, Evaluation]]:
         """Return what was evaluated in the ways of this run and had an outcome, oldest first.
 
@@ -125,6 +134,33 @@ class Database:
         with self.transaction() as session:
             rows = session.scalars(query.where(EvaluationRow.evaluator_fp.in_(ways)))
             return [(to_key(row), to_evaluation(row)) for row in rows]
+
+    @property
+    def url(self) -> str:
+        """Where it is, its password included."""
+        return self._engine.url.render_as_string(hide_password=False)
+
+    @property
+    def is_server(self) -> bool:
+        """Whether other machines can use it too."""
+        return self._engine.dialect.name != "sqlite"
+
+    @contextmanager
+    def alone_in(self, what: str) -> Iterator[None]:
+        """Keep other processes out of something until the block ends or this process dies.
+
+        Only PostgreSQL can; elsewhere nothing is kept out.
+
+        Args:
+            what: Name of it; others that name the same wait.
+        """
+        if self._engine.dialect.name != "postgresql":
+            yield
+            return
+        number = seed_from(what) % 2**63
+        with readable_errors(self._engine.url), self._engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+            yield
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
-from autoprune.errors import ConfigError, InputError, OutputError
+from autoprune.errors import AutopruneError, ConfigError, InfrastructureError, OutputError
+from autoprune.storage.patience import Connect, is_away
 
 # The file keeps WAL; the other two hold for one connection and are set on each. WAL with NORMAL
 # survives a killed process; a power cut can lose the last commits but not damage the file.
@@ -64,7 +65,7 @@ def engine_options(url: URL) -> dict[str, Any]:
     """Return the keyword arguments of `create_engine` that every engine for ``url`` shares."""
     if url.get_backend_name() == "sqlite":
         return {"pool_events": [(_tune_sqlite, "connect")]}
-    return {"pool_pre_ping": True}
+    return {"pool_pre_ping": True, "creator": Connect(url)}
 
 
 def make_engine(url: URL) -> Engine:
@@ -85,17 +86,20 @@ def readable_errors(url: URL) -> Iterator[None]:
 
     Raises:
         ConfigError: If a database server cannot be used.
+        InfrastructureError: If it cannot be reached.
         OutputError: If a SQLite file cannot be used.
     """
     try:
         yield
-    except DatabaseError as err:
+    except DBAPIError as err:
+        if is_away(err):
+            raise explain(url, err) from err
         if not isinstance(err, OperationalError) and type(err) is not DatabaseError:
             raise
         raise explain(url, err) from None
 
 
-def explain(url: URL, err: BaseException) -> InputError:
+def explain(url: URL, err: BaseException) -> AutopruneError:
     """Return the error for a database at ``url`` that could not be used because of ``err``."""
     reason = " ".join(str(getattr(err, "orig", None) or err).split())
     if url.password:
@@ -105,6 +109,12 @@ def explain(url: URL, err: BaseException) -> InputError:
             f"The database file {url.database!r} cannot be used ({reason}). Its folder must "
             "exist, be writable and have free space, and a file that is there must be a SQLite "
             "database. Mend that, or name another file or folder."
+        )
+    if is_away(err):
+        return InfrastructureError(
+            f"The database server {redact(_text(url))!r} cannot be reached ({reason}). What was "
+            "stored is kept. Check that it runs and that the URL names the right host and port; "
+            "the same command goes on with --if-exists resume."
         )
     return ConfigError(
         f"The database {redact(_text(url))!r} cannot be used ({reason}). "

@@ -11,6 +11,7 @@ from autoprune.core.policy import Policy
 from autoprune.errors import ArtifactError
 from autoprune.storage.database import Database
 from autoprune.storage.models import LedgerRow
+from autoprune.storage.patience import patient
 
 _KEY = ("run_id", "policy_fp", "alternative_fp", "step")
 _AS_THEY_ARE = tuple(
@@ -31,11 +32,13 @@ class Ledger:
     def __init__(self, database: Database, run_id: int) -> None:
         self._database, self._run = database, run_id
 
+    @patient
     def add(self, entry: LedgerEntry) -> None:
         """Add an entry; one on the same policy and alternative that is there already stays."""
         with self._database.transaction() as session:
             add_once(session, self._run, entry)
 
+    @patient
     def entries(self) -> list[LedgerEntry]:
         """Return all entries, oldest first.
 

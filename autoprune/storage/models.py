@@ -69,6 +69,8 @@ class RunRow(Base):
     config: Mapped[dict[str, Any]]
     model_fp: Mapped[str]
     data_fp: Mapped[str]
+    kept: Mapped[dict[str, Any]]
+    outcome: Mapped[dict[str, Any] | None]
 
 
 class EvaluationRow(Base):
@@ -185,3 +187,31 @@ class CheckpointRow(Base):
     name: Mapped[str]
     state: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
+
+
+class AgentRow(Base):
+    """A process that works on a run; see `autoprune.storage.agents.Agent`."""
+
+    __tablename__ = "ap_agent"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    run_id: Mapped[int | None] = mapped_column(
+        ForeignKey("ap_run.id", ondelete="CASCADE"), index=True
+    )
+    host: Mapped[str]
+    process: Mapped[str]
+    beat: Mapped[int]
+    started_at: Mapped[datetime]
+    beaten_at: Mapped[datetime]
+    status: Mapped[dict[str, Any]]
+
+
+class LeaseRow(Base):
+    """What one agent alone may do; it is free again when the agent is removed."""
+
+    __tablename__ = "ap_lease"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    agent_id: Mapped[str] = mapped_column(
+        ForeignKey("ap_agent.id", ondelete="CASCADE"), index=True
+    )

@@ -26,6 +26,8 @@ class Run:
         config: What the search was asked to do, plain JSON types.
         model_fp: Fingerprint of the dense model and its weights.
         data_fp: Fingerprint of the data.
+        kept: What decides proposals and is measured or read once, by name.
+        outcome: What it came to, None as long as it is not finished.
     """
 
     id: int
@@ -34,6 +36,8 @@ class Run:
     config: Mapping[str, Any]
     model_fp: str
     data_fp: str
+    kept: Mapping[str, Any]
+    outcome: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)

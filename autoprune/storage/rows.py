@@ -28,6 +28,8 @@ def to_run(row: RunRow) -> Run:
         config=row.config,
         model_fp=row.model_fp,
         data_fp=row.data_fp,
+        kept=row.kept,
+        outcome=row.outcome,
     )
 
 

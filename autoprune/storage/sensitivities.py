@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from autoprune.core.policy import Policy
 from autoprune.storage.database import Database
 from autoprune.storage.models import SensitivityRow
+from autoprune.storage.patience import patient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +50,14 @@ class Sensitivities:
         self._database = database
         self._key = {"model_fp": model_fp, "data_fp": data_fp, "probe_fp": probe_fp}
 
+    @patient
     def known(self) -> Mapping[str, StoredProbe]:
         """Return every stored probe by the fingerprint of its policy."""
         query = select(SensitivityRow).filter_by(**self._key).order_by(SensitivityRow.id)
         with self._database.transaction() as session:
             return {row.policy_fp: _probe(row) for row in session.scalars(query)}
 
+    @patient
     def add(self, policy: Policy, probe: StoredProbe) -> None:
         """Store a probe; what another process stored before stays."""
         row = SensitivityRow(

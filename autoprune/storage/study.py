@@ -6,7 +6,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import optuna
@@ -14,7 +14,6 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import (
     ExperimentalWarning,
     StorageInternalError,
-    UpdateFinishedTrialError,
 )
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
@@ -23,6 +22,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from autoprune.errors import ConfigError
 from autoprune.storage.engine import engine_options, explain, parse_url, readable_errors
+from autoprune.storage.patience import patient
 from autoprune.storage.quick import QuickStorage
 
 ABANDONED = "abandoned"
@@ -90,21 +90,33 @@ def open_study(
     return study
 
 
+def remove_study(url: str, name: str) -> None:
+    """Remove a study with its trials, if it is there."""
+    storage = _open_storage(url, engine_options(parse_url(url)))
+    try:
+        with _quiet(), suppress(KeyError):
+            optuna.delete_study(study_name=name, storage=storage)
+    finally:
+        storage.engine.dispose()
+
+
 def costs_of(study: optuna.Study) -> list[str]:
     """Return the costs that are objectives of a study beside its value."""
     return (study.metric_names or [SCORE])[1:]
 
 
 def report_stages(trial: Trial, values: Sequence[float]) -> None:
-    """Keep what a trial reached at each of its stages.
+    """Keep what a trial reached at each of its stages; those that were kept before stay.
 
     Optuna takes reports in studies of one objective only; others hold them as an attribute.
     """
     if len(trial.study.directions) > 1:
         trial.set_user_attr(_STAGES, list(values))
         return
+    known = trial.storage.get_trial(trial._trial_id).intermediate_values
     for step, value in enumerate(values):
-        trial.report(value, step)
+        if step not in known:
+            trial.report(value, step)
 
 
 def reported(study: optuna.Study, trial: FrozenTrial) -> dict[int, float]:
@@ -144,23 +156,11 @@ def close_study(study: optuna.Study) -> None:
         closer()
 
 
-def release_unfinished(study: optuna.Study) -> int:
-    """Fail trials that a killed process left running, and mark them as abandoned.
-
-    Call it only while no other process works on the study: its trials would be taken away.
-
-    Returns:
-        How many trials were released.
-    """
-    released = 0
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        try:
-            study._storage.set_trial_user_attr(trial._trial_id, "outcome", ABANDONED)
-            study.tell(trial.number, state=TrialState.FAIL)
-        except (UpdateFinishedTrialError, ValueError):
-            continue  # its process was alive after all and told it just now
-        released += 1
-    return released
+@patient
+def unfinished(study: optuna.Study) -> list[Trial]:
+    """Return the trials that are running, or whose process died, oldest first."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [Trial(study, trial._trial_id) for trial in running]
 
 
 def _open_storage(url: str, options: dict[str, Any]) -> RDBStorage:

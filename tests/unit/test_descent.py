@@ -32,7 +32,7 @@ from autoprune.cost.latency.observations import Comparison
 from autoprune.errors import ModelError, OutOfMemoryError
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
-from autoprune.storage.study import close_study, open_study, release_unfinished
+from autoprune.storage.study import close_study, open_study
 from autoprune.testing.chains import chain
 
 pytestmark = pytest.mark.usefixtures("quiet_optuna")
@@ -133,7 +133,6 @@ def made(tmp_path: Path) -> Iterator[Made]:
 
         first = at_limit(projection, 0, 0)
         study = open_study(sqlite_url(tmp_path / "s.db"), name, costs=["macs"], sampler=first)
-        release_unfinished(study)
         studies.append(study)
         progress = [] if told is None else told
         request = SimpleNamespace(

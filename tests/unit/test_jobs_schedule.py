@@ -77,7 +77,8 @@ def test_a_name_is_made_of_the_runs_folder(tmp_path: Path) -> None:
     assert job.name == "autoprune-my-net-2"
     assert job.command[:2] == ("autoprune", "search")
     assert job.command[3:] == ("--if-exists", "resume", "--deadline", "6h", "--json")
-    assert job.agent == ("autoprune", "agent", "join", "runs/My Net_2")
+    assert job.agent[:4] == ("autoprune", "agent", "join", "runs/My Net_2")
+    assert ("--deadline", "6h") == job.agent[-2:]
 
 
 def test_a_folder_for_runs_is_named_in_every_command(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_a_folder_for_runs_is_named_in_every_command(tmp_path: Path) -> None:
     file.write_text(SEARCH)
     job = read_job(file, name="nightly", runs="/shared", search_runner="ray")
     assert job.command[-4:] == ("--runner", "ray", "--out", "/shared/nightly")
-    assert job.agent[-1] == job.probe[-1] == "/shared/nightly"
+    assert job.agent[3] == job.probe[-1] == "/shared/nightly"
 
 
 def test_a_deadline_and_a_file_are_checked_before_anything_is_rendered(tmp_path: Path) -> None:

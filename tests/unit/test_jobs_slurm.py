@@ -296,7 +296,7 @@ def test_other_nodes_run_agents(tmp_path: Path, tools: Path) -> None:
     text = script_of(runner(nodes=2, across="agents"), job(), tmp_path)
     env = environment(tools, tmp_path, RANK="1")
     subprocess.run(["bash"], input=text, text=True, env=env, check=True)
-    assert (tmp_path / "argv").read_bytes() == b"agent\0join\0runs/nightly\0"
+    assert (tmp_path / "argv").read_bytes().startswith(b"agent\0join\0runs/nightly\0--file\0")
 
 
 def test_secrets_are_read_from_files_when_the_job_runs(tmp_path: Path, tools: Path) -> None:

@@ -36,7 +36,7 @@ from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
-from autoprune.storage.study import open_study, release_unfinished
+from autoprune.storage.study import open_study
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
@@ -230,7 +230,6 @@ def test_the_judge_stops_what_is_worse_and_a_resumed_loop_ends_alike(
     for trials in range(1, 11):
         for die in (True, False):
             loop = make(stages=((1, 2 / 3), (1, 1)), trials=trials)
-            release_unfinished(loop.study)
             if die:
                 monkeypatch.setattr(loop.study, "tell", killed)
             with pytest.raises(KeyboardInterrupt) if die else nullcontext():

@@ -29,7 +29,7 @@ from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.ledger import Ledger
-from autoprune.storage.study import close_study, open_study, release_unfinished
+from autoprune.storage.study import close_study, open_study
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
@@ -114,7 +114,6 @@ def test_killed_again_and_again_a_loop_keeps_the_same_ledger(
     killed = 0
     for _ in range(3 * TRIALS):
         loop = make("killed")
-        release_unfinished(loop.study)
         with monkeypatch.context() as patch:
             _arm(patch, loop, place)
             try:
@@ -124,7 +123,6 @@ def test_killed_again_and_again_a_loop_keeps_the_same_ledger(
                 killed += 1
         if killed % 2:  # every second session gets through what killed the one before
             loop = make("killed", trials=min(len(loop.scored) + 1, TRIALS))
-            release_unfinished(loop.study)
             loop.run()
     assert killed >= 2
     assert entries(loop) == entries(whole)

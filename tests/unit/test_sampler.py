@@ -16,13 +16,14 @@ from autoprune.agent.samplers.allocated import SpdySampler, _parents
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.claims import claim
 from autoprune.agent.samplers.projected import ProjectedSampler
+from autoprune.agent.trials import abandon
 from autoprune.agent.trials import ended as finished_trials
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.engine import sqlite_url
-from autoprune.storage.study import ABANDONED, close_study, open_study, release_unfinished
+from autoprune.storage.study import ABANDONED, close_study, open_study, unfinished
 from autoprune.surgery.plan import Plan
 from autoprune.testing.chains import chain
 
@@ -118,7 +119,8 @@ def test_abandoned_trials_change_nothing(projection: Projection, tmp_path: Path)
     for number in range(TRIALS):
         if number % 3 == 0:
             lost = ask(study, projection)
-            assert release_unfinished(study) == 1
+            (left,) = unfinished(study)
+            abandon(left)
             assert study.trials[lost.number].user_attrs["outcome"] == ABANDONED
         found.append(step(study, projection))
     close_study(study)

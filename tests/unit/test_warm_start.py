@@ -1,16 +1,20 @@
 """What earlier runs found: read, mapped to this search's spaces, kept with the run."""
 
+import json
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from autoprune.agent.encoding import Encoding, params_near
+from autoprune.agent.home import Lodging
 from autoprune.agent.outcomes import SCORED
 from autoprune.agent.warm_start import EarlierRun, WarmStart
-from autoprune.agent.workspace import DATABASE, STUDY, WARM_START, Workspace
+from autoprune.agent.workspace import DATABASE, STUDY, WARM_START
 from autoprune.core.policy import Choice, Policy
 from autoprune.errors import ConfigError
 from autoprune.space.schema import UnitSpace
@@ -45,15 +49,32 @@ def earlier_run(folder: Path, *found: Evaluation, ways: tuple[str, ...] = ()) ->
     return folder
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    (tmp_path / "mine").mkdir()
-    return Workspace(tmp_path / "mine", "resume")
+class Lodged:
+    """A run that keeps what it is told."""
+
+    def __init__(self, own: Path) -> None:
+        own.mkdir()
+        self.own = own
+        self.database = Database.open(sqlite_url(own / DATABASE))
+        self.content: dict[str, Any] = {}
+
+    def keep(self, name: str, content: Any) -> None:
+        if content:
+            self.content[name] = json.loads(json.dumps(content))
+
+    def takes(self, *folders: Path) -> WarmStart:
+        found = [str(folder) for folder in folders]
+        return WarmStart.of(found, self.content.get(WARM_START, {}), self.own)
+
+    def keeps(self, found: WarmStart, model: str = "model") -> None:
+        found.keep(cast(Lodging, self), model, "data")
 
 
 @pytest.fixture
-def database(workspace: Workspace) -> Database:
-    return Database.open(sqlite_url(workspace.database))
+def run(tmp_path: Path) -> Iterator[Lodged]:
+    found = Lodged(tmp_path / "mine")
+    yield found
+    found.database.close()
 
 
 # --- mapping
@@ -89,7 +110,7 @@ def test_a_run_of_another_model_is_refused() -> None:
 # --- reading
 
 
-def test_what_was_scored_to_the_end_is_read(tmp_path: Path, workspace: Workspace) -> None:
+def test_what_was_scored_to_the_end_is_read(tmp_path: Path, run: Lodged) -> None:
     folder = earlier_run(
         tmp_path / "earlier",
         evaluation(policy(a=0.5), 2.0),
@@ -100,68 +121,61 @@ def test_what_was_scored_to_the_end_is_read(tmp_path: Path, workspace: Workspace
         evaluation(policy(c=0.5), 0.1, "recovered"),
         ways=("way", "way", "way", "way", "way", "finalist"),
     )
-    found = WarmStart.of([str(folder)], workspace)
+    found = run.takes(folder)
     assert found.evaluations == 2
-    (run,) = found.runs
-    assert (run.folder, run.scores) == (str(folder), [2.0, 1.0])
-    assert run.policies == [policy(a=0.5), policy(c=0.5)]
+    (earlier,) = found.runs
+    assert (earlier.folder, earlier.scores) == (str(folder), [2.0, 1.0])
+    assert earlier.policies == [policy(a=0.5), policy(c=0.5)]
 
 
-def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, workspace: Workspace) -> None:
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, run: Lodged) -> None:
     with pytest.raises(ConfigError, match=r"no/such holds no run: .* --warm-start"):
-        WarmStart.of([str(tmp_path / "no" / "such")], workspace)
-    with pytest.raises(ConfigError, match="mine holds no run"):
-        WarmStart.of([str(workspace.folder)], Workspace(tmp_path / "other", "fail"))
+        run.takes(tmp_path / "no" / "such")
+    with pytest.raises(ConfigError, match="holds no run"):
+        WarmStart.of([str(tmp_path)], {}, tmp_path / "other")
     folder = earlier_run(tmp_path / "failed", evaluation(policy(a=0.5), None, "failed: it broke"))
     with pytest.raises(ConfigError, match="failed scored no policy to the end"):
-        WarmStart.of([str(folder)], workspace)
+        run.takes(folder)
     with pytest.raises(ConfigError, match="cannot be warm-started by itself"):
-        WarmStart.of([str(folder)], Workspace(folder, "overwrite"))
+        WarmStart.of([str(folder)], {}, folder)
 
 
 # --- keeping
 
 
-def test_what_was_taken_is_kept_though_the_run_is_gone(
-    tmp_path: Path, workspace: Workspace, database: Database
-) -> None:
+def test_what_was_taken_is_kept_though_the_run_is_gone(tmp_path: Path, run: Lodged) -> None:
     folder = earlier_run(tmp_path / "earlier", evaluation(policy(a=0.5, b=0.5), math.pi))
-    found = WarmStart.of([str(folder)], workspace)
-    found.keep(workspace, database, "model", "data")
+    found = run.takes(folder)
+    run.keeps(found)
     shutil.rmtree(folder)
-    again = WarmStart.of([str(folder)], workspace)
+    again = run.takes(folder)
     assert again.runs == found.runs
     with pytest.raises(ConfigError, match="holds no run"):
-        WarmStart.of([str(folder)], Workspace(workspace.folder, "overwrite"))
-    database.close()
+        WarmStart.of([str(folder)], {}, run.own)
 
 
-def test_a_cold_start_keeps_nothing(workspace: Workspace, database: Database) -> None:
-    cold = WarmStart.of((), workspace)
-    cold.keep(workspace, database, "model", "data")
+def test_a_cold_start_keeps_nothing(run: Lodged) -> None:
+    cold = run.takes()
+    run.keeps(cold)
     assert (cold.evaluations, cold.known(Encoding(SPACES))) == (0, [])
-    assert not (workspace.folder / WARM_START).exists()
-    database.close()
+    assert not run.content
 
 
 @pytest.mark.parametrize(("model", "known"), [("model", True), ("other", False)])
 def test_what_the_same_model_paid_for_is_free(
-    tmp_path: Path, workspace: Workspace, database: Database, model: str, known: bool
+    tmp_path: Path, run: Lodged, model: str, known: bool
 ) -> None:
     one = policy(a=0.5)
     folder = earlier_run(tmp_path / "earlier", evaluation(one, 2.0))
-    WarmStart.of([str(folder)], workspace).keep(workspace, database, model, "data")
-    found = database.find_evaluation(EvaluationKey("model", "data", one.fingerprint, "way"))
+    run.keeps(run.takes(folder), model)
+    found = run.database.find_evaluation(EvaluationKey("model", "data", one.fingerprint, "way"))
     assert (found is not None) is known
     if found is not None:
         assert (found.policy, found.score) == (one, 2.0)
         assert found.sample_forwards == found.seconds == 0
-    database.close()
 
 
-def test_what_an_earlier_run_was_given_is_read_from_it_too(
-    tmp_path: Path, workspace: Workspace, database: Database
-) -> None:
+def test_what_an_earlier_run_was_given_is_read_from_it_too(tmp_path: Path, run: Lodged) -> None:
     """Of a chain of searches the last one knows what the first one found, if it can compare."""
     one, two = policy(a=0.5), policy(b=0.5)
     folder = earlier_run(
@@ -170,10 +184,9 @@ def test_what_an_earlier_run_was_given_is_read_from_it_too(
         evaluation(policy(c=0.5), 3.0),
         ways=("way", "other"),
     )
-    WarmStart.of([str(folder)], workspace).keep(workspace, database, "model", "data")
-    run = database.start_run(STUDY, {}, "model", "data")
+    run.keeps(run.takes(folder))
+    number = run.database.start_run(STUDY, {}, "model", "data")
     key = EvaluationKey("model", "data", two.fingerprint, "way")
-    database.record_evaluation(run, key, evaluation(two, 1.0))
-    database.close()
-    last = WarmStart.of([str(workspace.folder)], Workspace(tmp_path / "last", "fail"))
+    run.database.record_evaluation(number, key, evaluation(two, 1.0))
+    last = WarmStart.of([str(run.own)], {}, tmp_path / "last")
     assert last.runs[0].policies == [one, two]

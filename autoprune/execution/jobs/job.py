@@ -13,6 +13,7 @@ RESUMABLE = (3, 4)
 """Exit codes after which the same command goes on: its deadline came, or the cluster failed."""
 WRONG_INPUT = 2
 """Exit code that no second try mends."""
+_WAIT = "1h"  # for agents: the search may have to profile the model first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,8 @@ class Job:
     @property
     def agent(self) -> tuple[str, ...]:
         """The words of the command that joins the search with one more agent."""
-        return ("autoprune", "agent", "join", _operand(self.run))
+        options = ("--file", str(self.file), "--wait", _WAIT, "--deadline", self.deadline)
+        return ("autoprune", "agent", "join", _operand(self.run), *options)
 
     @property
     def probe(self) -> tuple[str, ...]:

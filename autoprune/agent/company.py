@@ -1,0 +1,151 @@
+"""The others who work at the same time: agents of the same run, and runs that score the same."""
+
+import time
+from collections.abc import Container, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Protocol
+
+import optuna
+from optuna.trial import Trial
+
+from autoprune.agent.presence import Presence
+from autoprune.errors import ElsewhereError
+from autoprune.storage.database import Database
+from autoprune.storage.study import unfinished
+
+AGENT = "agent"  # user attribute of a trial: who scores it
+LOOK = 1.0  # seconds between two looks at what others did
+
+
+class Company(Protocol):
+    """Others who work at the same time."""
+
+    @property
+    def name(self) -> str:
+        """What tells this agent apart; empty if it works alone."""
+
+    @property
+    def look(self) -> float | None:
+        """Seconds between two looks at what others did, None if there is no need."""
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Keep other agents of the run from proposing until the block ends."""
+
+    def running(
+        self, study: optuna.Study, mine: Container[int]
+    ) -> tuple[list[Trial], list[Trial]]:
+        """Return the unfinished trials that nobody works on, and those of others that live.
+
+        Args:
+            study: The study.
+            mine: Numbers of those that this agent works on.
+        """
+
+    def finish(self) -> None:
+        """Be the one who finishes the run; wait while another one does.
+
+        Raises:
+            ElsewhereError: If another one has finished it.
+        """
+
+    def take(self, lease: str) -> bool:
+        """Keep others from doing something; False if somebody does it already."""
+
+    def give_back(self, lease: str) -> None:
+        """Let others do it."""
+
+
+class Alone:
+    """Nobody else: what is unfinished is what dead processes left."""
+
+    name = ""
+    look = None
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Do nothing."""
+        return nullcontext()
+
+    def running(
+        self, study: optuna.Study, mine: Container[int]
+    ) -> tuple[list[Trial], list[Trial]]:
+        """Return the unfinished trials; whoever began those of others is dead."""
+        return [trial for trial in unfinished(study) if trial.number not in mine], []
+
+    def finish(self) -> None:
+        """Do nothing."""
+
+    def take(self, lease: str) -> bool:
+        """Return True: nobody else does it."""
+        return True
+
+    def give_back(self, lease: str) -> None:
+        """Do nothing."""
+
+
+class Shared:
+    """Agents of one database, which may work on the same run.
+
+    Args:
+        presence: This process among them.
+        database: Where the run is.
+        run: Name of the run that several may work on; None if its folder lets one in only.
+    """
+
+    def __init__(self, presence: Presence, database: Database, run: str | None) -> None:
+        self._presence, self._database, self._run = presence, database, run
+
+    @property
+    def name(self) -> str:
+        """What tells this agent apart."""
+        return self._presence.id
+
+    @property
+    def look(self) -> float | None:
+        """Seconds between two looks at what others did."""
+        return LOOK if self._run else None
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep other agents of the run from proposing until the block ends."""
+        if self._run is None:
+            yield
+            return
+        with self._database.alone_in(f"propose {self._run}"):
+            yield
+
+    def running(
+        self, study: optuna.Study, mine: Container[int]
+    ) -> tuple[list[Trial], list[Trial]]:
+        """Return the unfinished trials that nobody works on, and those of others that live."""
+        left = [trial for trial in unfinished(study) if trial.number not in mine]
+        if self._run is None or not left:
+            return left, []
+        others = self._presence.living() - {self.name}
+        at_work = [trial for trial in left if trial.user_attrs.get(AGENT) in others]
+        return [trial for trial in left if trial not in at_work], at_work
+
+    def finish(self) -> None:
+        """Be the one who finishes the run; wait while another one does."""
+        if self._run is None:
+            return
+        before = self._outcome()
+        while not self.take(f"finish {self._run}"):
+            time.sleep(LOOK)
+        after = self._outcome()
+        if after != before and after is not None:
+            raise ElsewhereError(
+                f"Another agent finished the run {self._run!r}: its result is in "
+                f"{after.get('folder')} on {after.get('host')}."
+            )
+
+    def _outcome(self) -> Mapping[str, Any] | None:
+        run = self._database.find_run(self._run or "")
+        return run.outcome if run else None
+
+    def take(self, lease: str) -> bool:
+        """Keep others from doing something; False if somebody does it already."""
+        return self._presence.take(lease)
+
+    def give_back(self, lease: str) -> None:
+        """Let others do it."""
+        self._presence.give_back(lease)

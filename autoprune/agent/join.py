@@ -1,0 +1,162 @@
+"""Help a run that another process began: score its policies until nothing is left to do."""
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from torch import nn
+
+from autoprune._hints import did_you_mean
+from autoprune.agent.request import Request
+from autoprune.agent.run import run as run_request
+from autoprune.agent.session import Session
+from autoprune.agent.workspace import SENSITIVITY
+from autoprune.core.budget import Budget
+from autoprune.core.pareto import Pareto
+from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.core.recover_function import RecoverFunction
+from autoprune.core.recovery import Recovery
+from autoprune.core.workers import Hire
+from autoprune.errors import ConfigError, ElsewhereError
+from autoprune.space.schema import SearchSpace
+from autoprune.storage.database import Database
+from autoprune.storage.records import Run
+from autoprune.storage.runs import Runs
+from autoprune.storage.shared import shared_database
+from autoprune.tasks import Task
+
+_LOOK = 1.0  # seconds between two looks at whether the run is ready
+
+
+def find_shared_run(name: str, database: str | None) -> Run:
+    """Return a run on a server.
+
+    Args:
+        name: Its name.
+        database: URL of the server; None for what the environment names.
+
+    Raises:
+        ConfigError: If there is none of that name, or the database is a file.
+    """
+    with closing(shared_database(database)) as shared:
+        return _find(shared, name)
+
+
+def join_run(
+    run: Run,
+    model: nn.Module,
+    task: Task,
+    *,
+    recover: RecoverFunction | None,
+    database: str | None,
+    device: str,
+    hire: Hire,
+    patience: float,
+    progress: ProgressCallback,
+) -> int:
+    """Score policies of a run, as one more agent, until nothing is left to be scored.
+
+    Args:
+        run: The run; its settings hold here.
+        model: The same dense model as there.
+        task: The same task.
+        recover: The same function, if finalists are trained by one.
+        database: URL of the server; None for what the environment names.
+        device: Where to compute.
+        hire: Starts those who score policies.
+        patience: Seconds to wait until the run is ready to be helped.
+        progress: Told what happens.
+
+    Returns:
+        How many policies were scored by all agents by then.
+
+    Raises:
+        ConfigError: If the run cannot be helped.
+        RunExistsError: If model, data or function are others than the run's.
+    """
+    if run.config["tolerance"]:
+        raise ConfigError(
+            f"The run {run.name!r} goes from one limit to the next (--max-drop): one agent works "
+            "on it. Give that one more workers."
+        )
+    with closing(shared_database(database)) as shared:
+        _wait_until_ready(shared, run, patience, progress)
+    with TemporaryDirectory(prefix="autoprune-") as folder:
+        request = Request(
+            model=model,
+            task=task,
+            out=Path(folder) / "agent",
+            if_exists="resume",
+            name=run.name,
+            recover=recover,
+            constructor=None,
+            device=device,
+            hire=hire,
+            database=database,
+            timeout=None,
+            progress=progress,
+            **_settings(run.config),
+        )
+        return run_request(request, _unknown, _help, finishes=False)
+
+
+def _unknown(request: Request) -> int | None:
+    return None
+
+
+def _help(session: Session) -> int:
+    return session.loop().help()
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a request says, of the settings that a run keeps."""
+    front, points = None, 2
+    if config["pareto"]:
+        text, _, count = str(config["pareto"]).rpartition(", ")
+        front, points = Pareto.parse(text), int(count.split()[0])
+    same = ("trials", "seed", "onnx", "sampler", "sensitivity", "rollback")
+    return {
+        **{name: config[name] for name in same},
+        "budget": Budget.parse(config["budget"]),
+        "space": SearchSpace.model_validate(config["space"]),
+        "recovery": Recovery(**config["recovery"]),
+        "pareto": front,
+        "points": points,
+        "warm_start": tuple(map(Path, config["warm_start"] or ())),
+    }
+
+
+def _find(shared: Database, name: str) -> Run:
+    if not shared.is_server:
+        raise ConfigError(
+            "Agents on several machines share a database server, and here a file is named. Give "
+            "--database postgresql+psycopg://USER@HOST/NAME or set AUTOPRUNE_DATABASE. On one "
+            "machine 'autoprune search --workers N' does the same."
+        )
+    found = shared.find_run(name)
+    if found is None:
+        known = [run.name for run in Runs(shared).all()]
+        raise ConfigError(f"The database has no run {name!r}.{did_you_mean(name, known)}")
+    return found
+
+
+def _wait_until_ready(
+    shared: Database, run: Run, patience: float, progress: ProgressCallback
+) -> None:
+    """Wait for what is measured once and decides proposals."""
+    begun = time.monotonic()
+    while (found := shared.find_run(run.name)) and not _is_ready(found):
+        if time.monotonic() - begun > patience:
+            raise ElsewhereError(
+                f"The run {run.name!r} was not ready within {patience:g} s: nobody measures its "
+                "sensitivity table, or that takes longer. Wait longer with --wait."
+            )
+        progress(Progress(stage="sensitivity", done=0, total=1, note="measured by another agent"))
+        time.sleep(_LOOK)
+
+
+def _is_ready(run: Run) -> bool:
+    return SENSITIVITY in run.kept

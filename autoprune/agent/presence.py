@@ -1,0 +1,156 @@
+"""This process among those that share a database: it shows that it lives, and sees who does."""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from autoprune.agent.workspace import HEARTBEAT
+from autoprune.artifacts.files import write_text
+from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.errors import AutopruneError
+from autoprune.storage.agents import Agent, Agents
+
+BEAT = 10.0  # seconds from one beat to the next
+PATIENCE = 60.0  # seconds without one, after which an agent is taken for dead
+_PROC = Path("/proc")
+
+
+class Presence:
+    """An agent of a database, for as long as the block lasts.
+
+    Others are dead if their process is gone from this machine, or if they were not seen to beat
+    for `PATIENCE` seconds of our own clock, which no jump of any wall clock changes.
+
+    Args:
+        agents: Where agents show that they live.
+        run_id: The run it works on.
+        folder: Where a file shows that it lives, for probes on this machine.
+        beat: Seconds from one beat to the next.
+        patience: Seconds without a beat, after which an agent is taken for dead.
+    """
+
+    def __init__(
+        self,
+        agents: Agents,
+        run_id: int | None,
+        folder: Path,
+        *,
+        beat: float = BEAT,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._agents, self._run, self._file = agents, run_id, folder / HEARTBEAT
+        self._every, self._patience = beat, patience
+        self._seen: dict[str, tuple[int, float]] = {}  # beat, and when it was seen first
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self.status: Mapping[str, Any] = {}
+        self.id = ""
+
+    def __enter__(self) -> Self:
+        self.id = self._agents.join(self._run, _host(), _process(os.getpid()))
+        self._show()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+        with suppress(AutopruneError):  # others will see that it beats no more
+            self._agents.remove(self.id)
+
+    def noting(self, progress: ProgressCallback) -> ProgressCallback:
+        """Return what tells ``progress``, and others by the next beat."""
+
+        def told(event: Progress) -> None:
+            self.status = asdict(event)
+            progress(event)
+
+        return told
+
+    def take(self, lease: str) -> bool:
+        """Take a lease, also from an agent that is dead; False if one that lives has it."""
+        holder = self._agents.take(lease, self.id)
+        if holder and holder != self.id and holder in self.dead():
+            self._agents.remove(holder)
+            holder = self._agents.take(lease, self.id)
+        return holder == self.id
+
+    def give_back(self, lease: str) -> None:
+        """Let others have a lease."""
+        self._agents.give_back(lease, self.id)
+
+    def dead(self) -> set[str]:
+        """Return the agents that are dead and did not leave."""
+        return {one.id for one in self._agents.all() if not self._lives(one)}
+
+    def living(self) -> set[str]:
+        """Return the agents that live, this one among them."""
+        return {one.id for one in self._agents.all() if self._lives(one)}
+
+    def _lives(self, agent: Agent) -> bool:
+        if agent.id == self.id:
+            return True
+        if agent.host == _host():
+            return _process(int(agent.process.split("@")[0])) == agent.process
+        now = time.monotonic()
+        beat, since = self._seen.get(agent.id, (-1, now))
+        if beat != agent.beat:
+            self._seen[agent.id] = agent.beat, now
+            return True
+        return now - since < self._patience
+
+    def _beat(self) -> None:
+        while not self._over.wait(self._every):
+            self._show()
+            with suppress(AutopruneError):  # the next beat may find the database again
+                if not self._agents.beat(self.id, self.status):
+                    self._agents.join(self._run, _host(), _process(os.getpid()), self.id)
+
+    def _show(self) -> None:
+        told = {"at": time.time(), "process": os.getpid(), "status": dict(self.status)}
+        with suppress(OSError, AutopruneError):  # a full disk must not end the search
+            write_text(self._file, json.dumps(told) + "\n")
+
+
+def _host() -> str:
+    """Return what tells apart machines, their starts, and namespaces of process numbers."""
+    found = [socket.gethostname()]
+    with suppress(OSError):
+        found.append((_PROC / "sys/kernel/random/boot_id").read_text().strip())
+        found.append(os.readlink(_PROC / "self/ns/pid"))
+    return " ".join(found)
+
+
+def _process(number: int) -> str:
+    """Return what tells a process apart, for its number is given again to later ones."""
+    try:
+        stat = (_PROC / str(number) / "stat").read_text()
+    except FileNotFoundError:
+        return f"{number}@" if not _PROC.is_dir() and _runs(number) else ""
+    except OSError:
+        return f"{number}@"
+    state, *rest = stat.rpartition(")")[2].split()
+    return "" if state == "Z" else f"{number}@{rest[18]}"  # when it began
+
+
+def _runs(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

@@ -1,0 +1,100 @@
+"""``autoprune agent``: a thin client of `autoprune.join_api`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoprune.cli.database import Database, here
+from autoprune.cli.search_settings import seconds_of, settings_of
+from autoprune.cli.stopping import Stop, stoppable
+from autoprune.cli.streams import stdout_to_stderr
+from autoprune.errors import ConfigError
+
+agent = typer.Typer(no_args_is_help=True, help="Help a search that another process began.")
+
+
+@agent.callback()
+def _agent() -> None:
+    """Help a search that another process began."""
+
+
+@agent.command()
+def join(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Name of the run, or a folder of that name.")
+    ],
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The search file, where it is not at the path that the run was begun with.",
+        ),
+    ] = None,
+    database: Database = None,
+    runner: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Where this agent scores policies.")
+    ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Policies that this agent scores at a time, or auto."),
+    ] = None,
+    wait: Annotated[
+        str, typer.Option(metavar="TIME", help="How long to wait until the run is ready.")
+    ] = "10m",
+    deadline: Annotated[
+        str | None, typer.Option(metavar="TIME", help="End after 90s, 10m, 6h: exit code 3.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, nothing else.")
+    ] = False,
+) -> None:
+    """Score policies of a run on a database server until nothing is left to be scored.
+
+    Any number of agents on any machines may come and go. Whoever began the run with autoprune
+    search fine-tunes the best and writes the result.
+    """
+    with stdout_to_stderr():
+        try:
+            with stoppable(seconds_of(deadline, "--deadline")):
+                given = {"runner": runner, "workers": workers}
+                count = _join(Path(run).name, file, here(database), given, wait)
+        except (KeyboardInterrupt, Stop) as stop:
+            typer.echo(f"autoprune: stopped {stop}".rstrip() + ". Others go on.", err=True)
+            raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else 3) from None
+    told = f"{count} policies are scored; nothing is left to be scored."
+    typer.echo(json.dumps({"run": Path(run).name, "evaluations": count}) if as_json else told)
+
+
+def _join(
+    run: str, file: Path | None, database: str | None, given: dict[str, str | None], wait: str
+) -> int:
+    from autoprune import join_api
+    from autoprune.agent.join import find_shared_run
+    from autoprune.agent.workspace import SOURCE
+    from autoprune.execution.build import build_model, build_task, load_recover
+    from autoprune.reporting.progress import progress_for
+
+    if file is None:
+        path = find_shared_run(run, database).kept.get(SOURCE, {}).get("path")
+        if path is None or not Path(path).is_file():
+            raise ConfigError(
+                f"The search file of the run {run!r} is needed for its model and data, and "
+                f"{f'there is no {path} here' if path else 'it was begun without one'}. Give "
+                "--file."
+            )
+        file = Path(path)
+    settings = settings_of(file, dict(given))
+    with progress_for() as progress:
+        return join_api.join(
+            build_model(settings),
+            task=build_task(settings),
+            run=run,
+            database=database or settings.shared_database,
+            recover=load_recover(settings),
+            runner=settings.reference(settings.runner),
+            workers=settings.workers,
+            wait=seconds_of(wait, "--wait") or 0.0,
+            progress=progress,
+        )

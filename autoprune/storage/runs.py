@@ -1,0 +1,57 @@
+"""The runs of a database: what each keeps, what it came to, and what it leaves behind."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+
+from autoprune.storage.database import Database
+from autoprune.storage.models import EvaluationRow, RunRow
+from autoprune.storage.patience import patient
+from autoprune.storage.records import Run
+from autoprune.storage.rows import to_run
+
+
+class Runs:
+    """The runs of a database.
+
+    Args:
+        database: The database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @patient
+    def all(self) -> list[Run]:
+        """Return the runs, oldest first."""
+        with self._database.transaction() as session:
+            return [to_run(row) for row in session.scalars(select(RunRow).order_by(RunRow.id))]
+
+    @patient
+    def evaluations(self) -> dict[int, int]:
+        """Return how many evaluations each run stored, by its number."""
+        query = select(EvaluationRow.run_id, func.count()).group_by(EvaluationRow.run_id)
+        with self._database.transaction() as session:
+            return {run: count for run, count in session.execute(query) if run is not None}
+
+    @patient
+    def keep(self, run_id: int, name: str, content: Mapping[str, Any]) -> None:
+        """Keep something of a run; what was kept under this name before stays."""
+        with self._database.transaction() as session:
+            row = session.get_one(RunRow, run_id, with_for_update=True)
+            row.kept = {name: dict(content)} | row.kept
+
+    @patient
+    def finish(self, run_id: int, outcome: Mapping[str, Any]) -> None:
+        """Keep what a run came to, plain JSON types; the moment is added."""
+        told = {**outcome, "finished_at": datetime.now(UTC).isoformat(timespec="seconds")}
+        with self._database.transaction() as session:
+            session.execute(update(RunRow).filter_by(id=run_id).values(outcome=told))
+
+    @patient
+    def remove(self, run_id: int) -> None:
+        """Remove a run with its ledger and checkpoints; its evaluations stay, for later runs."""
+        with self._database.transaction() as session:
+            session.execute(delete(RunRow).filter_by(id=run_id))
