@@ -122,16 +122,6 @@ def test_a_batch_script_searches_is_stopped_by_its_time_and_goes_on(
     assert json.loads(third.stdout)["pruned"] == printed["pruned"]
 
 
-def test_a_deadline_queues_a_batch_script_again(
-    project: Path, tmp_path: Path, tools: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    text = rendered(capsys, "search.yaml", "--runner", "slurm", "--deadline", "0.5s")
-    env = environment(tools, tmp_path)
-    done = subprocess.run(["bash"], input=text, env=env, capture_output=True, text=True)
-    assert done.returncode == 3, done.stderr
-    assert (tmp_path / "scontrol").read_text() == "requeue 42\n"
-
-
 def test_wrong_input_ends_a_batch_script_for_good(
     project: Path, tmp_path: Path, tools: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
