@@ -9,6 +9,7 @@ import typer
 from autoprune import __version__
 from autoprune.cli.agent import agent
 from autoprune.cli.export import export
+from autoprune.cli.jobs import jobs
 from autoprune.cli.latency import latency
 from autoprune.cli.ledger import ledger
 from autoprune.cli.profile import profile
@@ -38,6 +39,7 @@ app.command()(export)
 app.add_typer(agent, name="agent")
 app.add_typer(spaces, name="spaces")
 app.add_typer(latency, name="latency")
+app.add_typer(jobs, name="jobs")
 
 
 def _print_version(wanted: bool) -> None:

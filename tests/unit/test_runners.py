@@ -9,7 +9,7 @@ import torch
 from autoprune._resources import names
 from autoprune.core.workers import inline
 from autoprune.errors import ConfigError
-from autoprune.execution.runners import LocalRunner, find_runner, load_runner, read_runner
+from autoprune.execution.runners import KINDS, LocalRunner, find_runner, load_runner, read_runner
 from autoprune.execution.runners.base import Place
 
 
@@ -22,7 +22,8 @@ def _threads_kept() -> Iterator[None]:
 
 @pytest.mark.parametrize("name", [name for name in names("runners", ".yaml") if "/" not in name])
 def test_every_shipped_runner_is_valid(name: str) -> None:
-    assert read_runner(find_runner(name)).kind == name
+    runner = read_runner(find_runner(name))
+    assert isinstance(runner, KINDS[runner.kind])
 
 
 def test_a_file_is_relative_to_the_base_and_is_applied(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Runners: where a search runs. One file for each kind, one table of them in `load`."""
 
 from autoprune.execution.runners.base import RunnerFile, SearchRunner
+from autoprune.execution.runners.jobs import JobRunner
 from autoprune.execution.runners.load import (
     KINDS,
     find_runner,
@@ -12,6 +13,7 @@ from autoprune.execution.runners.local import LocalRunner
 
 __all__ = [
     "KINDS",
+    "JobRunner",
     "LocalRunner",
     "RunnerFile",
     "SearchRunner",

@@ -13,10 +13,19 @@ from autoprune.errors import ConfigError
 from autoprune.execution.config import explain
 from autoprune.execution.runners.base import RunnerFile, SearchRunner
 from autoprune.execution.runners.cluster import RayRunner
+from autoprune.execution.runners.kubernetes import KubernetesRunner
 from autoprune.execution.runners.local import LocalRunner
+from autoprune.execution.runners.ray_job import RayJobRunner
+from autoprune.execution.runners.slurm import SlurmRunner
 
 FOLDER = "runners"
-KINDS: Mapping[str, type[RunnerFile]] = {"local": LocalRunner, "ray": RayRunner}
+KINDS: Mapping[str, type[RunnerFile]] = {
+    "local": LocalRunner,
+    "ray": RayRunner,
+    "slurm": SlurmRunner,
+    "kubernetes": KubernetesRunner,
+    "ray-job": RayJobRunner,
+}
 
 R = TypeVar("R", bound=RunnerFile)
 

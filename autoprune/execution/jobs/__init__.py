@@ -1,0 +1,1 @@
+"""Jobs: the same search, started by a scheduler with nobody watching."""
