@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torchvision.models import detection as detectors
 from torchvision.ops import boxes as box_ops
 
-from autoprune.artifacts.detections import gap
 from autoprune.errors import ConfigError, DataError
 from autoprune.formats.suppression import without_branches
 from autoprune.surgery.discover import discover
@@ -245,19 +244,6 @@ def test_boxes_are_suppressed_alike_where_an_exporter_looks_on() -> None:
         assert torch.equal(box_ops.batched_nms(boxes, scores, classes, 0.4), usual)
         assert len(box_ops.batched_nms(boxes[:0], scores[:0], classes[:0], 0.4)) == 0
     assert 0 < len(usual) < 40
-
-
-def test_a_detection_that_is_lacking_counts_as_its_score() -> None:
-    boxes, scores = torch.cat([BOX, BOX + 40]), torch.tensor([0.9, 0.02])
-    assert gap([boxes, scores], [boxes, scores]) == 0
-    assert gap([boxes.flip(0), scores.flip(0)], [boxes, scores]) == 0
-    assert gap([boxes[:1], scores[:1]], [boxes, scores]) == pytest.approx(0.02 / 0.9)
-    assert gap([boxes, scores], [boxes[:0], scores[:0]]) == pytest.approx(1)
-    assert gap([boxes, scores / 1e4], [boxes + 9, scores / 1e4]) > 0.1, "weak ones count too"
-    masks = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    assert gap([boxes[:1], scores[:1], masks[:1]], [boxes, scores, masks]) < 0.03
-    assert gap([boxes[:1], scores[:1], 1 - masks[:1]], [boxes, scores, masks]) > 0.1
-    assert gap([boxes], [boxes[:1]]) == float("inf"), "no detections"
 
 
 @pytest.mark.slow
