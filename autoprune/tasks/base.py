@@ -49,6 +49,15 @@ class HasNotes(Protocol):
         ...
 
 
+@runtime_checkable
+class HasClasses(Protocol):
+    """A task whose targets are classes."""
+
+    def classes(self, batch: Any) -> set[int]:
+        """Return the classes that the samples of a batch have."""
+        ...
+
+
 class Task(Protocol):
     """Data, loss and metric of one kind of problem; `LoadedTask` has most of it.
 

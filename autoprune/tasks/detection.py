@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from autoprune.core.numbers import check_at_least
 from autoprune.errors import ConfigError, DataError
 from autoprune.surgery.nested import Inputs
-from autoprune.tasks.average_precision import AveragePrecision
+from autoprune.tasks.average_precision import AveragePrecision, classes_of
 from autoprune.tasks.base import TASKS, Split
 from autoprune.tasks.boxes import check_boxes
 from autoprune.tasks.detector_losses import telling_losses, total_of
@@ -111,6 +111,10 @@ class Detection(LoadedTask):
             losses: Tensor = outputs[LOSSES]
             return losses.mean()
         return total_of(outputs)
+
+    def classes(self, batch: Any) -> set[int]:
+        """Return the classes of a batch's boxes; see `HasClasses`."""
+        return classes_of(batch[1])
 
     def metric(self) -> AveragePrecision:
         """Return a fresh mean average precision; see `Task.metric`."""

@@ -1,5 +1,6 @@
 """Detection: boxes are checked, losses are told in eval mode, precision is COCO's."""
 
+import math
 import sys
 from typing import Any
 
@@ -208,12 +209,11 @@ def test_a_split_without_boxes_has_no_precision_and_says_so() -> None:
     assert "no box" in metric.notes()[0]
 
 
-def test_classes_that_are_found_but_never_there_are_noted() -> None:
+def test_scores_that_are_no_numbers_give_no_precision() -> None:
     metric = AveragePrecision(None, found_of)
-    metric.update([scored(BOX, 0.9, label=3)], (None, [TARGET]))
-    assert metric.notes() == ["no box of class 3"]
-    metric.update([scored(BOX, 0.9)], (None, [{"boxes": BOX, "labels": LABEL + 2}]))
-    assert metric.notes() == []
+    metric.update([scored(BOX, math.nan)], (None, [TARGET]))
+    metric.update([scored(BOX, 0.9)], (None, [TARGET]))
+    assert math.isnan(metric.compute())
 
 
 @pytest.mark.parametrize(
