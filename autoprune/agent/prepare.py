@@ -93,7 +93,6 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
     model = request.model.to(request.device)
     request.progress(Progress(stage="importance", done=0, total=1))
     measured = _measured(model, request)
-    ranking = TRAINING_FORWARDS + request.task.forwards - 1
     outputs = request.task.forwards * measured.samples if request.recovery.score_by == "kl" else 0
     scorer = ranked(
         model,
@@ -111,7 +110,7 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
         scorer=replace(scorer, recover=request.recover),
         pricing=pricing,
         dense_quality=measured.quality,
-        sample_forwards=float(ranking * scorer.importance.samples + outputs),
+        sample_forwards=float(TRAINING_FORWARDS * scorer.importance.samples + outputs),
     )
 
 

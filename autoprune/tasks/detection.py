@@ -84,14 +84,16 @@ class Detection(LoadedTask):
         _check_batch(batch, split)
 
     def outputs(self, model: nn.Module, batch: Any) -> Any:
-        """Return losses in training; losses and detections of each image in eval mode."""
+        """Return losses in training; losses and detections of each image in eval mode.
+
+        Where gradients are enabled, detections are left out.
+        """
         images, targets = batch
         if self._loss is not None:
             return model(images)
         if model.training:
             return _losses(model, list(images), targets)
-        with torch.no_grad():
-            detections = model(list(images))
+        detections = None if torch.is_grad_enabled() else model(list(images))
         with telling_losses(model):
             losses = [
                 total_of(_losses(model, [image], [target]))

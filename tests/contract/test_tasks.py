@@ -195,6 +195,48 @@ class TestPairsOfImagesAndCaptions(TaskContract):
         return Contrastive(splits(pairs)), Towers().eval()
 
 
+class Twice(Classification):
+    """It says one forward, and takes two."""
+
+    def outputs(self, model: nn.Module, batch: Any) -> Any:
+        super().outputs(model, batch)
+        return super().outputs(model, batch)
+
+
+class Fixed(Classification):
+    """It takes every batch for one of four samples."""
+
+    def samples(self, batch: Any) -> int:
+        return 4
+
+
+class Centred(Classification):
+    """What a sample gets depends on the others."""
+
+    def outputs(self, model: nn.Module, batch: Any) -> Any:
+        found = super().outputs(model, batch)
+        return 9 * (found - found.mean(0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "test", "message"),
+    [
+        (Twice, "test_the_model_runs_as_often_as_it_says", r"forwards is 1, .* of \[4, 4\]"),
+        (Fixed, "test_parts_of_a_batch_are_batches", r"the parts are \[4, 4\], of the whole 4"),
+        (Centred, "test_parts_of_a_batch_are_batches", "cut alike"),
+    ],
+)
+def test_a_task_that_breaks_it_is_caught(
+    kind: type[Classification], test: str, message: str
+) -> None:
+    class Held(TaskContract):
+        def make(self) -> tuple[Task, nn.Module]:
+            return kind(splits(classes)), classifier()
+
+    with pytest.raises(AssertionError, match=message):
+        getattr(Held(), test)()
+
+
 def test_every_registered_task_is_held_to_it() -> None:
     made = [kind().make()[0].name for kind in TaskContract.__subclasses__()]
     assert set(made) == set(TASKS)

@@ -149,6 +149,21 @@ def test_losses_are_those_of_training_with_norms_and_dropout_as_in_eval_mode(
     assert torch.equal(torch.get_rng_state(), random)
 
 
+def test_no_boxes_are_found_where_only_the_loss_is_asked_for() -> None:
+    model = detector()
+    images = [torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))] * 2
+    targets = [{"boxes": BOX, "labels": LABEL}] * 2
+    task = Detection({split: [(images, targets)] for split in ("train", "search", "test")})
+    seen: list[int] = []
+    model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    graded = task.loss(task.outputs(model, (images, targets)), (images, targets))
+    assert (graded.requires_grad, seen) == (True, [1, 1])
+    with torch.no_grad():
+        outputs = task.outputs(model, (images, targets))
+    assert seen == [1, 1, 2, 1, 1]
+    torch.testing.assert_close(task.loss(outputs, (images, targets)), graded.detach())
+
+
 def test_the_loss_of_a_batch_is_the_mean_of_its_parts(model: nn.Module) -> None:
     rng = torch.Generator().manual_seed(0)
     batch = ([torch.rand(3, 64, 64, generator=rng) for _ in range(3)], [TARGET, NONE, TARGET])
