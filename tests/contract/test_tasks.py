@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import detection as detectors
+from torchvision.models.detection import backbone_utils
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 from autoprune.tasks import (
@@ -73,6 +75,28 @@ class TestTwoStageDetectors(TaskContract):
             weights=None, weights_backbone=None, num_classes=2, min_size=64, max_size=64
         )
         return Detection(splits(boxes, 1), iou=0.5), model.eval()
+
+
+class TestMasksOfObjects(TaskContract):
+    def make(self) -> tuple[Task, nn.Module]:
+        def masked(rng: torch.Generator) -> Any:
+            images, targets = boxes(rng)
+            for target in targets:
+                target["masks"] = torch.zeros(len(target["labels"]), 64, 64, dtype=torch.uint8)
+                target["masks"][:, 8:48, 8:40] = 1
+            return images, targets
+
+        backbone = backbone_utils.mobilenet_backbone(
+            backbone_name="mobilenet_v3_large", weights=None, fpn=True, trainable_layers=6
+        )
+        model = detectors.MaskRCNN(
+            backbone,
+            num_classes=2,
+            min_size=64,
+            max_size=64,
+            rpn_anchor_generator=AnchorGenerator(((32, 64),) * 3, ((1.0,),) * 3),
+        )
+        return Detection(splits(masked, 1), iou=0.5, of="masks"), model.eval()
 
 
 class Corners(nn.Module):

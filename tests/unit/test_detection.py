@@ -224,6 +224,37 @@ def test_a_split_without_boxes_has_no_precision_and_says_so() -> None:
     assert "no box" in metric.notes()[0]
 
 
+def test_precision_of_masks_is_that_of_masks_and_not_of_boxes() -> None:
+    """A mask of half the object's pixels has the object's box and an overlap of 0.5."""
+    whole = torch.zeros(1, 32, 48)
+    whole[:, 3:30, 2:20] = 1
+    striped = whole.clone()
+    striped[:, 4:29, 3:19] = 0
+    told = scored(BOX, 0.9) | {"masks": 0.9 * striped[:, None]}
+    for of, want in (("boxes", 1.0), ("masks", 0.0)):
+        metric = AveragePrecision([0.5], found_of, of)  # type: ignore[arg-type]
+        metric.update([told], (None, [TARGET | {"masks": whole.bool()}]))
+        assert metric.compute() == pytest.approx(want)
+    metric = AveragePrecision([0.5], found_of, "masks")
+    right = told | {"masks": 0.6 * whole[:, None]}
+    metric.update([right], (None, [TARGET | {"masks": whole.to(torch.uint8)}]))
+    assert metric.compute() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "masks", [None, torch.zeros(1, 32, 48), torch.zeros(1, 16, 48).bool(), torch.zeros(2, 32, 48)]
+)
+def test_masks_that_do_not_fit_are_told(masks: Any) -> None:
+    target = TARGET | ({} if masks is None else {"masks": masks})
+    batches = [([IMAGE], [target])]
+    task = Detection({"train": batches, "search": batches, "test": batches}, of="masks")
+    assert (task.metric_name, task.settings["of"]) == ("mask mAP", "masks")
+    with pytest.raises(DataError, match=r"train targets must hold 'masks', .*\[1, 32, 48\] for"):
+        list(task.batches("train"))
+    with pytest.raises(DataError, match="mapping of boxes, masks, scores and labels"):
+        task.check_outputs({DETECTIONS: [scored(BOX, 0.9)]}, batches[0])
+
+
 def test_scores_that_are_no_numbers_give_no_precision() -> None:
     metric = AveragePrecision(None, found_of)
     metric.update([scored(BOX, math.nan)], (None, [TARGET]))
