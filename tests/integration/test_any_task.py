@@ -281,7 +281,7 @@ def test_a_task_that_does_not_exist_or_take_its_settings_is_told(
     (folder / "runner.yaml").write_text("kind: local\ndevice: cpu\nthreads: 1\n")
     for task, message in (
         ("detectoin", "Did you mean 'detection'?"),
-        ("{target: detection, args: {iuo: 0.5}}", "Allowed are: iou, loss, detections"),
+        ("{target: detection, args: {iuo: 0.5}}", "Allowed are: iou, of, loss, detections"),
         ("{target: custom, args: {}}", "missing a required argument: 'evaluate'"),
         ("{target: custom, args: {evaluate: code.py:nothing}}", "search.yaml: task.args.evaluate"),
         ("nowhere.py:Task", "search.yaml: task: there is no file 'nowhere.py'"),
