@@ -12,14 +12,15 @@ from torch import nn
 from autoprune.agent.pricing import Pricing, priced
 from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
+from autoprune.agent.splits import what_splits_lack
 from autoprune.artifacts.architecture import Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.progress import Progress
 from autoprune.core.recovery import FOR_FINALISTS, Recovery
-from autoprune.core.user_code import blame
 from autoprune.cost.model import CostModel
-from autoprune.errors import AutopruneError, CandidateError, ConfigError, DataError, ModelError
+from autoprune.errors import CandidateError, ConfigError, DataError, ModelError
 from autoprune.evaluation.candidate import TRAINING_FORWARDS
+from autoprune.evaluation.dense_outputs import check_forward, outputs_of
 from autoprune.evaluation.distill import check_teachable
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import Measurement, measure, to_device
@@ -30,7 +31,7 @@ from autoprune.methods import find_method
 from autoprune.methods.regularised import penalty
 from autoprune.surgery.discover import discover
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import Inputs, call, describe, map_tensors
+from autoprune.surgery.nested import Inputs, map_tensors
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.units import Cut
 from autoprune.tasks import Task, need_logits
@@ -92,7 +93,6 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
     model = request.model.to(request.device)
     request.progress(Progress(stage="importance", done=0, total=1))
     measured = _measured(model, request)
-    ranking = TRAINING_FORWARDS + request.task.forwards - 1
     outputs = request.task.forwards * measured.samples if request.recovery.score_by == "kl" else 0
     scorer = ranked(
         model,
@@ -110,7 +110,7 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
         scorer=replace(scorer, recover=request.recover),
         pricing=pricing,
         dense_quality=measured.quality,
-        sample_forwards=float(ranking * scorer.importance.samples + outputs),
+        sample_forwards=float(TRAINING_FORWARDS * scorer.importance.samples + outputs),
     )
 
 
@@ -183,12 +183,8 @@ def _measured(model: nn.Module, request: Request) -> Measurement:
             f"The dense model cannot be measured: {err} Check the checkpoint, and the search "
             "split for samples that are not finite."
         ) from err
-    for note in found.notes:
-        warnings.warn(
-            f"The search split has {note}. What candidates lose there goes unseen: add such "
-            "samples, if there are any.",
-            stacklevel=2,
-        )
+    for warning in what_splits_lack(request.task, found, request.seed):
+        warnings.warn(warning, stacklevel=2)
     return found
 
 
@@ -202,20 +198,9 @@ def check_data(model: nn.Module, task: Task) -> None:
     for split in SPLITS:
         batch = to_device(next(iter(task.batches(split))), "cpu")
         with evaluating(model), torch.no_grad():
-            try:
-                if not task.one_forward:
-                    call(model, task.inputs(batch))
-                outputs = task.outputs(model, batch)
-            except AutopruneError:
-                raise
-            except Exception as err:  # the user's forward may raise anything
-                inputs = task.inputs(batch)
-                names = f", by name ({', '.join(inputs)})" if isinstance(inputs, Mapping) else ""
-                raise ModelError(
-                    f"The model's forward failed on the first {split} batch, inputs "
-                    f"{describe(inputs)}{names}: {blame(err)} Check that the data yields "
-                    "what it takes."
-                ) from err
+            if not task.one_forward:
+                check_forward(task, model, batch, split)
+            outputs = outputs_of(task, model, batch, split, "the first")
         task.check_outputs(outputs, batch)
     check_separate(task)
 

@@ -153,7 +153,6 @@ def _advice(checks: Checks) -> str:
     if not sound or checks.reload_max_diff > TOLERANCE:
         return "; please report this with the model's code."
     return (
-        ". Set 'onnx: false' (onnx=False in Python) and resume to do without the file. A detector "
-        "that was hardly trained has scores next to equal, and rounding decides which boxes stay; "
-        "for any other model please report this with its code."
+        ". Set 'onnx: false' (onnx=False in Python) and resume to do without the file, and please "
+        "report this with the model's code."
     )

@@ -7,18 +7,16 @@ from typing import Any
 from torch import nn
 
 import autoprune
-from autoprune.artifacts.detections import gap
+from autoprune.artifacts.comparison import gap_of_file
 from autoprune.artifacts.example_inputs import Specs, other_batches, specs_of
 from autoprune.artifacts.export_formats import (
     Format,
     Written,
-    run_file,
     write_onnx,
     write_program,
 )
 from autoprune.artifacts.files import sha256_of
 from autoprune.formats.fold import BatchNorms
-from autoprune.surgery.compare import outputs
 from autoprune.surgery.nested import Inputs
 
 TOLERANCE = 1e-3
@@ -36,7 +34,8 @@ class Exported:
         opset: Version of ONNX's operators; None for other formats.
         batch_norms: Their number in the model and in the file; None where none is folded.
         max_diff: Largest difference between outputs of model and file, relative to the largest
-            output, over three batch sizes, one of them 1.
+            output, over three batch sizes, one of them 1; where rounding may decide what a model
+            chooses (boxes for one), with each choice made on the model's own numbers, and of them.
         inputs: Shapes and types the outputs were compared with; None for nested inputs.
     """
 
@@ -89,7 +88,7 @@ def export_model(
         written = write_onnx(model, inputs, path, opset, metadata)
     else:
         written = write_program(model, inputs, path, metadata)
-    gaps = [gap(run_file(path, x), outputs(model, x)) for x in other_batches(inputs)]
+    gaps = [gap_of_file(path, written, model, x) for x in other_batches(inputs)]
     return described(format, path, max(gaps), inputs, written)
 
 

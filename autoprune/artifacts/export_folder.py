@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 from torch import nn
 
 from autoprune.artifacts.architecture import PLAN, WEIGHTS, Architecture, load, what_builds
+from autoprune.artifacts.comparison import all_outputs, gap
 from autoprune.artifacts.constructor import Constructor
-from autoprune.artifacts.detections import gap
 from autoprune.artifacts.example_inputs import empty_like, other_batches, random_like
 from autoprune.artifacts.export import TOLERANCE, Exported, described, export_model
 from autoprune.artifacts.export_formats import FILES, Format
@@ -118,7 +118,7 @@ def _copy(
         raw = raw | {"target": moved["target"]}  # the sum stays the one of the search
     architecture.model_copy(update={"constructor": raw}).write(aside)
     again = load(aside, builds)
-    gaps = [gap(outputs(again, x), outputs(pruned, x)) for x in other_batches(inputs)]
+    gaps = [gap(all_outputs(again, x), all_outputs(pruned, x)) for x in other_batches(inputs)]
     return described("safetensors", aside / WEIGHTS, max(gaps), inputs)
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from autoprune.core.policy import Policy
 from autoprune.core.structure import split_method
+from autoprune.evaluation.dense_outputs import outputs_of
 from autoprune.evaluation.measure import to_device
 from autoprune.evaluation.totals import Totals
 from autoprune.methods import Method, find_method
@@ -114,7 +115,7 @@ def _by_chunk(methods: Mapping[str, Method], samples: int) -> dict[int, dict[str
 def _gradients(model: nn.Module, task: Task, batch: object) -> Tensors:
     named = {n: p for n, p in model.named_parameters() if p.is_floating_point()}
     with evaluating(model), _unfrozen(named.values()), torch.enable_grad():
-        loss = task.loss(task.outputs(model, batch), batch)
+        loss = task.loss(outputs_of(task, model, batch, "train"), batch)
         grads = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {n: g for n, g in zip(named, grads, strict=True) if g is not None}
 

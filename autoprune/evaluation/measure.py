@@ -12,11 +12,12 @@ from torch import nn
 from autoprune.core.recovery import ScoreBy
 from autoprune.core.stages import Stage
 from autoprune.errors import CandidateError
+from autoprune.evaluation.dense_outputs import outputs_of
 from autoprune.evaluation.divergence import divergence
 from autoprune.evaluation.parts import parts_of
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import map_tensors
-from autoprune.tasks import HasNotes, Split, Task, need_logits
+from autoprune.tasks import HasClasses, HasNotes, Split, Task, need_logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Measurement:
         samples: Number of samples seen.
         score: What ranks candidates, lower is better.
         notes: What the metric has to say about the samples; see `HasNotes`.
+        classes: Classes that they have, where the task knows; see `HasClasses`.
     """
 
     loss: float
@@ -36,6 +38,7 @@ class Measurement:
     samples: int
     score: float
     notes: tuple[str, ...] = ()
+    classes: frozenset[int] = frozenset()
 
 
 _SAME = 1e-4  # relative; a score that its parts do not give is no mean over samples
@@ -108,9 +111,10 @@ class Reading:
             CandidateError: If the loss, the metric or the score is NaN or infinite.
         """
         samples = sum(self._counts)
-        loss, quality = self._loss / samples, self._metric.compute()
+        loss = self._loss / samples
         if not math.isfinite(loss):
             raise CandidateError(f"The loss on the {self._split} split is {loss}.")
+        quality = self._metric.compute()
         if not math.isfinite(quality):
             raise CandidateError(f"The metric on the {self._split} split is {quality}.")
         score = {"loss": loss, "metric": -quality}.get(self._score_by)
@@ -139,15 +143,17 @@ def to_device(batch: Any, device: str) -> Any:
 def measure(model: nn.Module, task: Task, split: Split, device: str) -> Measurement:
     """Measure ``model`` (already on ``device``) on a whole split, in eval mode, score by loss.
 
-    What is found has the metric's notes about the split.
+    What is found has the metric's notes about the split, and its classes.
 
     Raises:
         CandidateError: If the loss is NaN or infinite.
         DataError: If the loader fails.
+        ModelError: If a forward does.
     """
-    reading = Reading(task, split)
+    reading, classes = Reading(task, split), set[int]()
     with evaluating(model), torch.no_grad():
         for raw in task.batches(split):
             batch = to_device(raw, device)
-            reading.add(task.outputs(model, batch), batch)
-    return replace(reading.found(), notes=reading.notes())
+            reading.add(outputs_of(task, model, batch, split), batch)
+            classes |= task.classes(batch) if isinstance(task, HasClasses) else set()
+    return replace(reading.found(), notes=reading.notes(), classes=frozenset(classes))

@@ -5,17 +5,32 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
-import onnxruntime
 import torch
-from torch import nn
+from torch import fx, nn
 
 from autoprune.errors import VerificationError
 from autoprune.formats.fold import BatchNorms
 from autoprune.formats.program import capture, first_line
-from autoprune.surgery.nested import Inputs, tensors_in
+from autoprune.formats.session import run_session
+from autoprune.formats.steered import add_choices, take_choices
+from autoprune.surgery.nested import Inputs, floats_in, tensors_in
+
+
+class OnnxFile(NamedTuple):
+    """What is to be known of a file that was written.
+
+    Args:
+        batch_norms: What became of them.
+        choices: Names of what it chooses by; see `autoprune.formats.steered`.
+        program: The model as it was traced, before batch norms were folded.
+    """
+
+    batch_norms: BatchNorms
+    choices: tuple[str, ...]
+    program: fx.GraphModule
 
 
 def export_onnx(
@@ -24,7 +39,7 @@ def export_onnx(
     path: Path,
     opset: int | None = None,
     metadata: Mapping[str, str] | None = None,
-) -> BatchNorms:
+) -> OnnxFile:
     """Write ``model`` (on the CPU) as one ONNX file whose batch size is free.
 
     Args:
@@ -40,30 +55,27 @@ def export_onnx(
     with _quiet():
         try:
             program = capture(model, inputs)
+            count = add_choices(program.exported)
             written = torch.onnx.export(
                 program.exported, dynamo=True, opset_version=opset, verbose=False
             )
             assert written is not None
             proto = written.model_proto
             _tidy(proto, metadata or {})
+            choices = take_choices(proto, count)
             onnx.checker.check_model(proto)
             onnx.save(proto, path)
         except Exception as err:  # the exporter may raise anything
             raise VerificationError(
                 f"The model cannot be exported to ONNX: {first_line(err)}"
             ) from err
-    return BatchNorms(program.batch_norms.before, nodes_of(proto, "BatchNormalization"))
+    norms = BatchNorms(program.batch_norms.before, nodes_of(proto, "BatchNormalization"))
+    return OnnxFile(norms, choices, program.unfolded)
 
 
 def run_onnx(path: Path, inputs: Inputs) -> list[torch.Tensor]:
     """Return the floating-point outputs of an ONNX file in onnxruntime, on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [entry.name for entry in session.get_inputs()]
-    feed = {name: x.numpy() for name, x in zip(names, tensors_in(inputs), strict=True)}
-    found = [torch.from_numpy(array) for array in session.run(None, feed)]
-    return [x for x in found if x.is_floating_point()]
+    return floats_in(run_session(path, list(tensors_in(inputs))))
 
 
 def opset_of(path: Path) -> int:

@@ -14,10 +14,11 @@ from autoprune.surgery.nested import Inputs, listed, map_tensors, one_of
 
 
 class Program(NamedTuple):
-    """What is written into a file, and what became of its batch norms."""
+    """What is written into a file, what became of its batch norms, and the program before that."""
 
     exported: ExportedProgram
     batch_norms: BatchNorms
+    unfolded: fx.GraphModule
 
 
 def capture(model: nn.Module, inputs: Inputs) -> Program:
@@ -35,7 +36,7 @@ def capture(model: nn.Module, inputs: Inputs) -> Program:
     inputs = one_of(inputs)
     with evaluating(model), torch.no_grad(), without_branches():
         exported = _export(model, inputs)
-    graph = exported.module()
+    unfolded, graph = exported.module(), exported.module()
     before = count_batch_norms(graph)
     if fold_batch_norms(graph):
         with torch.no_grad():
@@ -44,7 +45,8 @@ def capture(model: nn.Module, inputs: Inputs) -> Program:
         for node in part.graph.nodes if isinstance(part, fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)  # paths and code of the machine it was made on
             node.meta.pop("from_node", None)  # addresses in memory: no two files were the same
-    return Program(exported, BatchNorms(before, count_batch_norms(exported.graph_module)))
+    after = count_batch_norms(exported.graph_module)
+    return Program(exported, BatchNorms(before, after), unfolded)
 
 
 def _export(model: nn.Module, inputs: Inputs) -> ExportedProgram:

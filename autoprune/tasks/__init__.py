@@ -2,6 +2,7 @@
 
 from autoprune.tasks.base import (
     TASKS,
+    HasClasses,
     HasLogits,
     HasNotes,
     Metric,
@@ -24,6 +25,7 @@ __all__ = [
     "Contrastive",
     "Custom",
     "Detection",
+    "HasClasses",
     "HasLogits",
     "HasNotes",
     "LoadedTask",

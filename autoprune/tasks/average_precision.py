@@ -1,5 +1,6 @@
 """Mean average precision of boxes, gathered over batches."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -8,10 +9,10 @@ import torch
 from torch import Tensor
 
 from autoprune.errors import ConfigError
-from autoprune.tasks.labelled import classes_named
 
 Backend = Literal["faster_coco_eval", "pycocotools"]
-_PARTS = ("boxes", "scores", "labels")
+Overlapping = Literal["boxes", "masks"]
+_LIKELY = 0.5  # a pixel's probability, from which it is in a mask
 
 
 class AveragePrecision:
@@ -20,48 +21,57 @@ class AveragePrecision:
     Args:
         iou: Overlaps that count as found; None for 0.5, 0.55, ... 0.95.
         found: Returns boxes, scores and labels of each image, given the outputs of a batch.
+        of: What overlaps: boxes, or masks, ``[objects, h, w]`` of targets and probabilities
+            ``[objects, 1, h, w]`` of a model.
 
     Raises:
         ConfigError: If no package that computes it is installed.
     """
 
     def __init__(
-        self, iou: Sequence[float] | None, found: Callable[[Any], Sequence[Mapping[str, Tensor]]]
+        self,
+        iou: Sequence[float] | None,
+        found: Callable[[Any], Sequence[Mapping[str, Tensor]]],
+        of: Overlapping = "boxes",
     ) -> None:
-        self._found = found
-        self._there, self._told = set[int](), set[int]()  # classes of targets and of detections
-        self._metric = _metric(iou)
+        self._found, self._of = found, of
+        self._there, self._finite = False, True  # whether there is a box, and scores are numbers
+        self._metric = _metric(iou, of)
         self._metric.warn_on_many_detections = False
 
     def update(self, outputs: Any, batch: Any) -> None:
         """Take in the detections of a batch and its ``(images, targets)``."""
-        found = [_part(one, _PARTS) for one in self._found(outputs)]
-        targets = [_part(one, ("boxes", "labels")) for one in batch[1]]
-        self._there |= _classes(targets)
-        self._told |= _classes(found)
+        found = [_part(one, (self._of, "scores", "labels")) for one in self._found(outputs)]
+        targets = [_part(one, (self._of, "labels")) for one in batch[1]]
+        self._there |= bool(classes_of(targets))
+        self._finite &= all(bool(torch.isfinite(one["scores"]).all()) for one in found)
         self._metric.update(found, targets)
 
     def compute(self) -> float:
-        """Return the mean over classes that have boxes; 0 where there is no box at all."""
+        """Return the mean over classes that have boxes; 0 without any, NaN if scores are."""
+        if not self._finite:
+            return math.nan
         return float(self._metric.compute()["map"]) if self._there else 0.0
 
     def notes(self) -> list[str]:
-        """Return which classes that the model finds have no box; see `HasNotes.notes`."""
-        if not self._there:
-            return ["no box, so its mAP is 0 whatever the model does"]
-        absent = sorted(self._told - self._there)
-        return [f"no box of {classes_named(torch.tensor(absent))}"] if absent else []
+        """Return that there is no box, if so; see `HasNotes.notes`."""
+        return [] if self._there else ["no box, so its mAP is 0 whatever the model does"]
 
 
 def _part(one: Mapping[str, Tensor], keys: Sequence[str]) -> dict[str, Tensor]:
-    return {key: one[key].detach().cpu() for key in keys}
+    parts = {key: one[key].detach().cpu() for key in keys}
+    if "masks" in parts:
+        masks = parts["masks"]
+        parts["masks"] = (masks if masks.ndim == 3 else masks[:, 0]) >= _LIKELY
+    return parts
 
 
-def _classes(images: Sequence[Mapping[str, Tensor]]) -> set[int]:
+def classes_of(images: Sequence[Mapping[str, Tensor]]) -> set[int]:
+    """Return the labels of all boxes."""
     return {label for one in images for label in one["labels"].tolist()}
 
 
-def _metric(iou: Sequence[float] | None) -> Any:
+def _metric(iou: Sequence[float] | None, of: Overlapping) -> Any:
     """Return the metric of torchmetrics, which asks for its backend as soon as it is made."""
     backend = _backend()
     try:
@@ -71,7 +81,9 @@ def _metric(iou: Sequence[float] | None) -> Any:
             f"Mean average precision cannot be computed: {err}. "
             "Type: pip install 'autoprune[detection]'"
         ) from err
-    return MeanAveragePrecision(iou_thresholds=None if iou is None else list(iou), backend=backend)
+    kind: Literal["bbox", "segm"] = "segm" if of == "masks" else "bbox"
+    own = None if iou is None else list(iou)
+    return MeanAveragePrecision(iou_type=kind, iou_thresholds=own, backend=backend)
 
 
 def _backend() -> Backend:

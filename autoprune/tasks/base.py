@@ -49,6 +49,15 @@ class HasNotes(Protocol):
         ...
 
 
+@runtime_checkable
+class HasClasses(Protocol):
+    """A task whose targets are classes."""
+
+    def classes(self, batch: Any) -> set[int]:
+        """Return the classes that the samples of a batch have."""
+        ...
+
+
 class Task(Protocol):
     """Data, loss and metric of one kind of problem; `LoadedTask` has most of it.
 
@@ -62,7 +71,8 @@ class Task(Protocol):
             `Metric` gives always is.
         has_loss: Whether `loss` can be trained on. Without it a pruned model learns to give what
             the dense one gives.
-        forwards: Forwards of the model that `outputs` takes of a model in eval mode.
+        forwards: Forwards of the model that `outputs` takes of a model in eval mode; where
+            gradients are enabled it is one.
         one_forward: Whether `outputs` is one forward of `inputs`, of a model in eval mode, so that
             what runs before a cut may be shared between models.
         protect: Shell patterns of units that are never pruned, besides those of the search space:
@@ -111,7 +121,10 @@ class Task(Protocol):
         ...
 
     def outputs(self, model: nn.Module, batch: Any) -> Any:
-        """Run the model, in the mode it is in, and return what loss and metric look at."""
+        """Run the model, in the mode it is in, and return what loss and metric look at.
+
+        Where gradients are enabled, only the loss is asked for, whatever the mode.
+        """
         ...
 
     def loss(self, outputs: Any, batch: Any) -> torch.Tensor:

@@ -54,6 +54,22 @@ def check_boxes(target: Mapping[str, Any], size: tuple[int, int], split: Split) 
         raise DataError(f"Labels must be classes from 0. A {split} image has {int(labels.min())}.")
 
 
+def check_masks(target: Mapping[str, Any], size: tuple[int, int], split: Split) -> None:
+    """Refuse a target without a mask for each box, as large as the image.
+
+    Raises:
+        DataError: If it has none, or of another form.
+    """
+    masks, count = target.get("masks"), len(target["boxes"])
+    fits = isinstance(masks, Tensor) and masks.shape == (count, *size)
+    if not fits or target["masks"].dtype not in (torch.bool, torch.uint8):
+        raise DataError(
+            f"With of='masks', {split} targets must hold 'masks', booleans or uint8 of 0 and 1, "
+            f"[{count}, {size[0]}, {size[1]}] for an image of that size with {count} boxes. Got "
+            f"{described(masks)}."
+        )
+
+
 def _fits(boxes: Any, labels: Any) -> bool:
     return (
         isinstance(boxes, Tensor)

@@ -103,6 +103,10 @@ class Classification(Labelled):
         assert found is not None
         return found
 
+    def classes(self, batch: Any) -> set[int]:
+        """Return the classes of a batch; see `HasClasses`."""
+        return {*self.targets(batch).unique().tolist()}
+
     def metric(self) -> Accuracy:
         """Return a fresh accuracy; see `Task.metric`."""
         return Accuracy(self.targets, self._top_k, self._balanced)

@@ -103,8 +103,11 @@ class Custom(LoadedTask):
         return _count(batch) if self._samples is None else int(self._samples(batch))
 
     def outputs(self, model: nn.Module, batch: Any) -> Any:
-        """Return what the model gives; in eval mode the scores, and that where there is a loss."""
-        if model.training:
+        """Return what the model gives; in eval mode the scores, and that where there is a loss.
+
+        Where gradients are enabled, there are no scores if there is a loss.
+        """
+        if model.training or (self.has_loss and torch.is_grad_enabled()):
             return call(model, self.inputs(batch))
         with evaluating(model), torch.no_grad():
             scores = self._scores(model, batch)

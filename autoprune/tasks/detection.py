@@ -1,7 +1,7 @@
 """Detection: boxes in images, by torchvision's detectors, those used like them, or any other."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from autoprune.core.numbers import check_at_least
 from autoprune.errors import ConfigError, DataError
 from autoprune.surgery.nested import Inputs
-from autoprune.tasks.average_precision import AveragePrecision
+from autoprune.tasks.average_precision import AveragePrecision, Overlapping, classes_of
 from autoprune.tasks.base import TASKS, Split
-from autoprune.tasks.boxes import check_boxes
+from autoprune.tasks.boxes import check_boxes, check_masks
 from autoprune.tasks.detector_losses import telling_losses, total_of
 from autoprune.tasks.loaded import LoadedTask, described, scalar_of
 
@@ -36,6 +36,9 @@ class Detection(LoadedTask):
             pixels, and ``labels``, integers ``[boxes]``, 0 being background for torchvision.
         iou: Least overlap of a box that counts as found, in ``(0, 1)``, or several, over which
             the mean is taken; None for COCO's 0.5, 0.55, ... 0.95.
+        of: What overlaps, ``boxes``, or ``masks`` for models like Mask R-CNN: targets then hold
+            ``masks``, booleans or uint8 of 0 and 1 ``[boxes, h, w]``, and models return
+            probabilities ``[boxes, 1, h, w]``.
         loss: ``loss(outputs, targets)`` of what the model returns in either mode, a scalar.
         detections: ``detections(outputs)`` of what it returns in eval mode: ``boxes``,
             ``scores`` and ``labels`` of each image.
@@ -53,6 +56,7 @@ class Detection(LoadedTask):
         data: Any,
         *,
         iou: float | Sequence[float] | None = None,
+        of: Overlapping = "boxes",
         loss: LossOf | None = None,
         detections: DetectionsOf | None = None,
     ) -> None:
@@ -63,16 +67,21 @@ class Detection(LoadedTask):
                 "outputs are neither losses nor boxes; or none of them."
             )
         self._loss, self._detections = loss, detections
-        self._iou = _overlaps(iou)
+        if of not in get_args(Overlapping):
+            raise ConfigError(f"of must be 'boxes' or 'masks'. Got {of!r}.")
+        self._iou, self._of = _overlaps(iou), of
         self.one_forward = loss is not None
         self.forwards = 1 if self.one_forward else 2
         shown = f"@{self._iou[0]:g}" if self._iou and len(self._iou) == 1 else ""
-        self.metric_name = f"mAP{shown}" if self._iou is None or shown else "mAP, own overlaps"
+        kind = "mask mAP" if of == "masks" else "mAP"
+        self.metric_name = kind + (shown if self._iou is None or shown else ", own overlaps")
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The overlaps and the functions; see `Task`."""
-        return {"iou": self._iou, **self.identities(loss=self._loss, detections=self._detections)}
+        own = {"of": self._of} if self._of == "masks" else {}
+        functions = self.identities(loss=self._loss, detections=self._detections)
+        return {"iou": self._iou, **own, **functions}
 
     def batches(self, split: Split) -> Iterator[Any]:
         """Yield checked ``(images, targets)``, labels as int64; see `Task.batches`."""
@@ -82,16 +91,20 @@ class Detection(LoadedTask):
     def check_batch(self, batch: Any, split: Split) -> None:
         """Raise `DataError` unless it holds images and their boxes."""
         _check_batch(batch, split)
+        for image, target in zip(*batch, strict=True) if self._of == "masks" else ():
+            check_masks(target, (image.shape[-2], image.shape[-1]), split)
 
     def outputs(self, model: nn.Module, batch: Any) -> Any:
-        """Return losses in training; losses and detections of each image in eval mode."""
+        """Return losses in training; losses and detections of each image in eval mode.
+
+        Where gradients are enabled, detections are left out.
+        """
         images, targets = batch
         if self._loss is not None:
             return model(images)
         if model.training:
             return _losses(model, list(images), targets)
-        with torch.no_grad():
-            detections = model(list(images))
+        detections = None if torch.is_grad_enabled() else model(list(images))
         with telling_losses(model):
             losses = [
                 total_of(_losses(model, [image], [target]))
@@ -112,9 +125,13 @@ class Detection(LoadedTask):
             return losses.mean()
         return total_of(outputs)
 
+    def classes(self, batch: Any) -> set[int]:
+        """Return the classes of a batch's boxes; see `HasClasses`."""
+        return classes_of(batch[1])
+
     def metric(self) -> AveragePrecision:
         """Return a fresh mean average precision; see `Task.metric`."""
-        return AveragePrecision(self._iou, self._found)
+        return AveragePrecision(self._iou, self._found, self._of)
 
     def _found(self, outputs: Any) -> Sequence[Boxes]:
         if self._detections is not None:
@@ -125,13 +142,13 @@ class Detection(LoadedTask):
     def check_outputs(self, outputs: Any, batch: Any) -> None:
         """Raise `DataError` unless there are boxes, scores and labels for each image."""
         found = self._found(outputs)
-        parts = ("boxes", "scores", "labels")
+        parts = ["boxes", *(["masks"] if self._of == "masks" else []), "scores", "labels"]
         fits = isinstance(found, Sequence) and len(found) == len(batch[1])
         if not fits or not all(isinstance(one, Mapping) and {*parts} <= {*one} for one in found):
             raise DataError(
-                "A detector must return, in eval mode, a mapping of boxes, scores and labels for "
-                f"each image. Got {described(found)}. Give the task 'loss' and 'detections', "
-                "functions that make losses and boxes of what yours returns."
+                f"A detector must return, in eval mode, a mapping of {', '.join(parts[:-1])} and "
+                f"labels for each image. Got {described(found)}. Give the task 'loss' and "
+                "'detections', functions that make losses and boxes of what yours returns."
             )
 
 

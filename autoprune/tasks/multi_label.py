@@ -107,7 +107,7 @@ class MultiLabel(Labelled):
 
     def fits(self, targets: torch.Tensor) -> bool:
         """Tell whether they are ``[samples, classes]``."""
-        return targets.ndim == 2
+        return targets.ndim == 2 and not targets.is_complex()
 
     def check_batch(self, batch: Any, split: Split) -> None:
         """Raise `DataError` unless it holds images and targets of 0 and 1."""
@@ -137,6 +137,10 @@ class MultiLabel(Labelled):
         except ValueError:
             self.check_outputs(outputs, batch)
             raise
+
+    def classes(self, batch: Any) -> set[int]:
+        """Return the classes that have a positive; see `HasClasses`."""
+        return {*self.targets(batch).any(0).nonzero()[:, 0].tolist()}
 
     def metric(self) -> ClassMean:
         """Return a fresh metric; see `Task.metric`."""

@@ -153,6 +153,10 @@ class Segmentation(LoadedTask):
         assert found is not None
         return found.movedim(1, -1)
 
+    def classes(self, batch: Any) -> set[int]:
+        """Return the classes of a batch's pixels that count; see `HasClasses`."""
+        return {*self.targets(batch).unique().tolist()} - {self.ignore}
+
     def metric(self) -> Overlap:
         """Return a fresh metric; see `Task.metric`."""
         return Overlap(self)

@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from autoprune.surgery.nested import call, floats_in, tensors_in
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Task
 from autoprune.tasks.base import SPLITS
+from autoprune.tasks.chunks import chunks
 
 
 class TaskContract:
@@ -79,6 +82,47 @@ class TaskContract:
         after = model.state_dict()
         assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
 
+    def test_the_model_runs_as_often_as_it_says(self) -> None:
+        task, model = self.make()
+        batch = self.batch(task)
+        samples = task.samples(batch)
+        with evaluating(model), _counting(model) as seen, torch.no_grad():
+            task.outputs(model, batch)
+        assert sum(seen) <= task.forwards * samples, (
+            f"forwards is {task.forwards}, and of {samples} samples there were forwards of {seen}"
+        )
+        if not task.has_loss:
+            return
+        with evaluating(model), _counting(model) as seen, torch.enable_grad():
+            task.loss(task.outputs(model, batch), batch)
+        assert sum(seen) <= samples, (
+            f"with gradients a loss takes one forward, and of {samples} samples there were "
+            f"forwards of {seen}"
+        )
+
+    def test_parts_of_a_batch_are_batches(self) -> None:
+        task, model = self.make()
+        batch = self.batch(task)
+        samples = task.samples(batch)
+        assert samples >= 2, "make must give batches of two samples or more"
+        parts = chunks(batch, samples, -(-samples // 2))
+        counts = [task.samples(part) for part in parts]
+        assert sum(counts) == samples, f"samples of the parts are {counts}, of the whole {samples}"
+        with evaluating(model), torch.no_grad():
+            whole = task.outputs(model, batch)
+            cut = chunks(whole, samples, -(-samples // 2))
+            for number, part in enumerate(parts):
+                metric, outputs = task.metric(), task.outputs(model, part)
+                metric.update(outputs, part)
+                assert math.isfinite(metric.compute()), "the metric of a part is not finite"
+                loss = float(task.loss(outputs, part))
+                assert math.isfinite(loss), "the loss of a part is not finite"
+                if len(cut) == len(parts):
+                    sliced = float(task.loss(cut[number], part))
+                    assert math.isclose(sliced, loss, rel_tol=1e-3, abs_tol=1e-5), (
+                        "the loss of a part's outputs is that of the whole's outputs, cut alike"
+                    )
+
     def test_a_metric_is_fresh(self) -> None:
         task, model = self.make()
         batch = self.batch(task)
@@ -103,3 +147,18 @@ class TaskContract:
             assert loss.shape == (), f"a loss is a scalar, not {tuple(loss.shape)}"
             grads = torch.autograd.grad(loss, list(twin.parameters()), allow_unused=True)
             assert any(g is not None and bool(g.any()) for g in grads), "no gradient anywhere"
+
+
+@contextmanager
+def _counting(model: nn.Module) -> Iterator[list[int]]:
+    """Gather the samples of each forward of the model: the length of its first argument."""
+    seen: list[int] = []
+
+    def count(_: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+        seen.append(len(next(iter((*args, *named.values())))))
+
+    handle = model.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        yield seen
+    finally:
+        handle.remove()

@@ -23,14 +23,14 @@ Labelled = tuple[list[Tensor], list[dict[str, Tensor]]]
 def exported(name: str) -> dict[str, Any]:
     """Return how far a pruned model's outputs in onnxruntime are from its own.
 
-    It is trained for some steps: outputs of random weights are next to equal everywhere, and which
-    boxes are suppressed is a matter of rounding then.
+    It is trained for some steps. Where scores are next to equal, rounding decides which boxes are
+    suppressed, so each choice is made on the model's own numbers if outputs are apart.
 
     Args:
         name: ``ssdlite`` or ``lraspp``.
 
     Returns:
-        ``difference``, relative to the largest output, and ``macs_share``.
+        ``difference``, relative to the largest output or number chosen by, and ``macs_share``.
 
     Raises:
         VerificationError: If they differ too much.

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import detection as detectors
+from torchvision.models.detection import backbone_utils
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 
 from autoprune.tasks import (
@@ -73,6 +75,28 @@ class TestTwoStageDetectors(TaskContract):
             weights=None, weights_backbone=None, num_classes=2, min_size=64, max_size=64
         )
         return Detection(splits(boxes, 1), iou=0.5), model.eval()
+
+
+class TestMasksOfObjects(TaskContract):
+    def make(self) -> tuple[Task, nn.Module]:
+        def masked(rng: torch.Generator) -> Any:
+            images, targets = boxes(rng)
+            for target in targets:
+                target["masks"] = torch.zeros(len(target["labels"]), 64, 64, dtype=torch.uint8)
+                target["masks"][:, 8:48, 8:40] = 1
+            return images, targets
+
+        backbone = backbone_utils.mobilenet_backbone(
+            backbone_name="mobilenet_v3_large", weights=None, fpn=True, trainable_layers=6
+        )
+        model = detectors.MaskRCNN(
+            backbone,
+            num_classes=2,
+            min_size=64,
+            max_size=64,
+            rpn_anchor_generator=AnchorGenerator(((32, 64),) * 3, ((1.0,),) * 3),
+        )
+        return Detection(splits(masked, 1), iou=0.5, of="masks"), model.eval()
 
 
 class Corners(nn.Module):
@@ -193,6 +217,48 @@ def pairs(rng: torch.Generator) -> tuple[Tensor, Tensor]:
 class TestPairsOfImagesAndCaptions(TaskContract):
     def make(self) -> tuple[Task, nn.Module]:
         return Contrastive(splits(pairs)), Towers().eval()
+
+
+class Twice(Classification):
+    """It says one forward, and takes two."""
+
+    def outputs(self, model: nn.Module, batch: Any) -> Any:
+        super().outputs(model, batch)
+        return super().outputs(model, batch)
+
+
+class Fixed(Classification):
+    """It takes every batch for one of four samples."""
+
+    def samples(self, batch: Any) -> int:
+        return 4
+
+
+class Centred(Classification):
+    """What a sample gets depends on the others."""
+
+    def outputs(self, model: nn.Module, batch: Any) -> Any:
+        found = super().outputs(model, batch)
+        return 9 * (found - found.mean(0))
+
+
+@pytest.mark.parametrize(
+    ("kind", "test", "message"),
+    [
+        (Twice, "test_the_model_runs_as_often_as_it_says", r"forwards is 1, .* of \[4, 4\]"),
+        (Fixed, "test_parts_of_a_batch_are_batches", r"the parts are \[4, 4\], of the whole 4"),
+        (Centred, "test_parts_of_a_batch_are_batches", "cut alike"),
+    ],
+)
+def test_a_task_that_breaks_it_is_caught(
+    kind: type[Classification], test: str, message: str
+) -> None:
+    class Held(TaskContract):
+        def make(self) -> tuple[Task, nn.Module]:
+            return kind(splits(classes)), classifier()
+
+    with pytest.raises(AssertionError, match=message):
+        getattr(Held(), test)()
 
 
 def test_every_registered_task_is_held_to_it() -> None:

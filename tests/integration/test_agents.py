@@ -15,7 +15,7 @@ from autoprune.storage.database import Database
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import close_study, open_study
 
-TRIALS = 12
+TRIALS = 10
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_what_a_killed_agent_had_is_done_by_others_and_a_second_search_leaves(ur
     assert (code, "leaves it to that" in err) == (0, True), err
     wait_for(url, 5, second)
     second.kill()
-    second.wait()
+    ended(second)
     code, _, err = ended(first)
     assert code == 0, err
     check(url)
@@ -109,7 +109,7 @@ def test_a_killed_search_goes_on_elsewhere(url: str) -> None:
     first = started("search", "search.yaml")
     wait_for(url, 4, first)
     first.kill()
-    first.wait()
+    ended(first)
     code, out, err = ended(
         started("search", "search.yaml", "--if-exists", "resume", "--out", "other/run", "--json")
     )

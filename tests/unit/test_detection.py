@@ -1,5 +1,6 @@
 """Detection: boxes are checked, losses are told in eval mode, precision is COCO's."""
 
+import math
 import sys
 from typing import Any
 
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 from torchvision.models import detection as detectors
 from torchvision.ops import boxes as box_ops
 
-from autoprune.artifacts.detections import gap
 from autoprune.errors import ConfigError, DataError
 from autoprune.formats.suppression import without_branches
 from autoprune.surgery.discover import discover
@@ -149,6 +149,21 @@ def test_losses_are_those_of_training_with_norms_and_dropout_as_in_eval_mode(
     assert torch.equal(torch.get_rng_state(), random)
 
 
+def test_no_boxes_are_found_where_only_the_loss_is_asked_for() -> None:
+    model = detector()
+    images = [torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))] * 2
+    targets = [{"boxes": BOX, "labels": LABEL}] * 2
+    task = Detection({split: [(images, targets)] for split in ("train", "search", "test")})
+    seen: list[int] = []
+    model.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    graded = task.loss(task.outputs(model, (images, targets)), (images, targets))
+    assert (graded.requires_grad, seen) == (True, [1, 1])
+    with torch.no_grad():
+        outputs = task.outputs(model, (images, targets))
+    assert seen == [1, 1, 2, 1, 1]
+    torch.testing.assert_close(task.loss(outputs, (images, targets)), graded.detach())
+
+
 def test_the_loss_of_a_batch_is_the_mean_of_its_parts(model: nn.Module) -> None:
     rng = torch.Generator().manual_seed(0)
     batch = ([torch.rand(3, 64, 64, generator=rng) for _ in range(3)], [TARGET, NONE, TARGET])
@@ -209,12 +224,42 @@ def test_a_split_without_boxes_has_no_precision_and_says_so() -> None:
     assert "no box" in metric.notes()[0]
 
 
-def test_classes_that_are_found_but_never_there_are_noted() -> None:
+def test_precision_of_masks_is_that_of_masks_and_not_of_boxes() -> None:
+    """A mask of half the object's pixels has the object's box and an overlap of 0.5."""
+    whole = torch.zeros(1, 32, 48)
+    whole[:, 3:30, 2:20] = 1
+    striped = whole.clone()
+    striped[:, 4:29, 3:19] = 0
+    told = scored(BOX, 0.9) | {"masks": 0.9 * striped[:, None]}
+    for of, want in (("boxes", 1.0), ("masks", 0.0)):
+        metric = AveragePrecision([0.5], found_of, of)  # type: ignore[arg-type]
+        metric.update([told], (None, [TARGET | {"masks": whole.bool()}]))
+        assert metric.compute() == pytest.approx(want)
+    metric = AveragePrecision([0.5], found_of, "masks")
+    right = told | {"masks": 0.6 * whole[:, None]}
+    metric.update([right], (None, [TARGET | {"masks": whole.to(torch.uint8)}]))
+    assert metric.compute() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    "masks", [None, torch.zeros(1, 32, 48), torch.zeros(1, 16, 48).bool(), torch.zeros(2, 32, 48)]
+)
+def test_masks_that_do_not_fit_are_told(masks: Any) -> None:
+    target = TARGET | ({} if masks is None else {"masks": masks})
+    batches = [([IMAGE], [target])]
+    task = Detection({"train": batches, "search": batches, "test": batches}, of="masks")
+    assert (task.metric_name, task.settings["of"]) == ("mask mAP", "masks")
+    with pytest.raises(DataError, match=r"train targets must hold 'masks', .*\[1, 32, 48\] for"):
+        list(task.batches("train"))
+    with pytest.raises(DataError, match="mapping of boxes, masks, scores and labels"):
+        task.check_outputs({DETECTIONS: [scored(BOX, 0.9)]}, batches[0])
+
+
+def test_scores_that_are_no_numbers_give_no_precision() -> None:
     metric = AveragePrecision(None, found_of)
-    metric.update([scored(BOX, 0.9, label=3)], (None, [TARGET]))
-    assert metric.notes() == ["no box of class 3"]
-    metric.update([scored(BOX, 0.9)], (None, [{"boxes": BOX, "labels": LABEL + 2}]))
-    assert metric.notes() == []
+    metric.update([scored(BOX, math.nan)], (None, [TARGET]))
+    metric.update([scored(BOX, 0.9)], (None, [TARGET]))
+    assert math.isnan(metric.compute())
 
 
 @pytest.mark.parametrize(
@@ -245,19 +290,6 @@ def test_boxes_are_suppressed_alike_where_an_exporter_looks_on() -> None:
         assert torch.equal(box_ops.batched_nms(boxes, scores, classes, 0.4), usual)
         assert len(box_ops.batched_nms(boxes[:0], scores[:0], classes[:0], 0.4)) == 0
     assert 0 < len(usual) < 40
-
-
-def test_a_detection_that_is_lacking_counts_as_its_score() -> None:
-    boxes, scores = torch.cat([BOX, BOX + 40]), torch.tensor([0.9, 0.02])
-    assert gap([boxes, scores], [boxes, scores]) == 0
-    assert gap([boxes.flip(0), scores.flip(0)], [boxes, scores]) == 0
-    assert gap([boxes[:1], scores[:1]], [boxes, scores]) == pytest.approx(0.02 / 0.9)
-    assert gap([boxes, scores], [boxes[:0], scores[:0]]) == pytest.approx(1)
-    assert gap([boxes, scores / 1e4], [boxes + 9, scores / 1e4]) > 0.1, "weak ones count too"
-    masks = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    assert gap([boxes[:1], scores[:1], masks[:1]], [boxes, scores, masks]) < 0.03
-    assert gap([boxes[:1], scores[:1], 1 - masks[:1]], [boxes, scores, masks]) > 0.1
-    assert gap([boxes], [boxes[:1]]) == float("inf"), "no detections"
 
 
 @pytest.mark.slow

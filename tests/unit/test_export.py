@@ -12,8 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import autoprune
-from autoprune.artifacts import export as export_module
-from autoprune.artifacts import export_folder
+from autoprune.artifacts import comparison, export_folder
 from autoprune.artifacts.architecture import PLAN, WEIGHTS, Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import empty_like, random_like, specs_of
@@ -143,7 +142,7 @@ def test_other_outputs_are_refused_and_nothing_is_left(
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    for module in (export_module, export_folder):
+    for module in (comparison, export_folder):
         monkeypatch.setattr(module, "gap", lambda *_: float("nan"))
     with pytest.raises(VerificationError, match=r"differ by nan .*1e-03 is allowed. Nothing was"):
         autoprune.export(run, format, out=out)

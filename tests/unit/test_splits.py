@@ -1,0 +1,116 @@
+"""What splits lack is told: classes, and forwards that fail on a later batch."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import autoprune
+from autoprune.agent.splits import what_splits_lack
+from autoprune.errors import CandidateError, ModelError
+from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.measure import Measurement, measure
+from autoprune.surgery.discover import discover
+from autoprune.tasks import HasClasses, Task
+
+IMAGES = torch.rand(4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+BOX = torch.tensor([[0.0, 0.0, 2.0, 2.0]])
+
+
+def classes(*found: int) -> Tensor:
+    return torch.tensor([found[at % len(found)] for at in range(4)])
+
+
+def batch_of(kind: str, *found: int) -> Any:
+    """Return a batch in which there are these classes, of three."""
+    own = classes(*found)
+    if kind == "segmentation":
+        masks = own[:, None, None].expand(4, 4, 4).clone()
+        masks[:, 0] = 255
+        return IMAGES, masks
+    if kind == "multi-label":
+        return IMAGES, torch.eye(3)[own]
+    if kind == "detection":
+        return list(IMAGES), [{"boxes": BOX, "labels": label[None]} for label in own]
+    return IMAGES, own
+
+
+def task_of(kind: str, train: Any, search: Any) -> Task:
+    data = {"train": train, "search": search, "test": list(search)}
+    made: Task = {
+        "segmentation": autoprune.Segmentation,
+        "multi-label": autoprune.MultiLabel,
+        "detection": autoprune.Detection,
+        "classification": autoprune.Classification,
+    }[kind](data)
+    return made
+
+
+def lacked(kind: str, train: Any, search: Any) -> list[str]:
+    task = task_of(kind, train, search)
+    assert isinstance(task, HasClasses)
+    found = frozenset().union(*(task.classes(batch) for batch in task.batches("search")))
+    samples = sum(task.samples(batch) for batch in task.batches("search"))
+    return what_splits_lack(task, Measurement(1.0, 0.5, samples, 1.0, classes=found), seed=0)
+
+
+@pytest.mark.parametrize("kind", ["classification", "multi-label", "segmentation", "detection"])
+def test_a_class_that_one_split_has_and_the_other_lacks_is_told(kind: str) -> None:
+    all_of, two = batch_of(kind, 0, 1, 2), batch_of(kind, 0, 1)
+    assert lacked(kind, [all_of], [all_of]) == []
+    (train,) = lacked(kind, [two, two], [all_of])
+    assert "train split has no sample of class 2 among the first 8" in train
+    (search,) = lacked(kind, [all_of], [two])
+    assert "search split has no sample of class 2, and the train split has" in search
+
+
+def test_training_samples_are_looked_through_until_all_classes_are_found() -> None:
+    seen = []
+
+    class Batches(list[Any]):
+        def __iter__(self) -> Any:
+            for number, batch in enumerate(list.__iter__(self)):
+                seen.append(number)
+                yield batch
+
+    one, other = batch_of("classification", 0), batch_of("classification", 1)
+    both = batch_of("classification", 0, 1)
+    assert lacked("classification", Batches([one, one, other, one, one]), [both]) == []
+    assert seen == [0, 1, 2]
+    seen.clear()
+    (told,) = lacked("classification", Batches([one] * 30), [both])
+    assert "class 1 among the first 40" in told
+    assert seen == [*range(10)], "no more than ten times the samples of the search split"
+
+
+def test_what_a_metric_noted_is_not_told_twice() -> None:
+    task = task_of("classification", [batch_of("classification", 0, 1)], [IMAGES])
+    noted = Measurement(1.0, 0.5, 4, 1.0, ("no sample of class 1",), frozenset({0}))
+    (told,) = what_splits_lack(task, noted, seed=0)
+    assert told.startswith("The search split has no sample of class 1. What candidates lose")
+
+
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+
+
+@pytest.mark.parametrize("images", [IMAGES[:, :2], IMAGES.double()], ids=["channels", "double"])
+def test_a_forward_that_fails_on_a_later_batch_is_told(images: Tensor) -> None:
+    good, bad = (IMAGES, classes(0, 1)), (images, classes(0, 1))
+    task, model = task_of("classification", [good, bad], [good, bad]), net()
+    with pytest.raises(ModelError, match=r"failed on a search batch, inputs \(4, [23], 4, 4\)"):
+        measure(model, task, "search", "cpu")
+    plan = discover(model, [IMAGES], np.random.default_rng(0))
+    with pytest.raises(ModelError, match="failed on a train batch"):
+        rank_atoms(model, plan, task, ["channel.taylor"], 2, "cpu", 0)
+
+
+def test_a_loss_that_is_no_number_is_told_before_a_metric_stumbles_over_it() -> None:
+    task = task_of("classification", [(IMAGES, classes(0))], [(IMAGES * torch.nan, classes(0))])
+    with pytest.raises(CandidateError, match="loss on the search split is nan"):
+        measure(net(), task, "search", "cpu")
