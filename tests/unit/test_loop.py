@@ -29,6 +29,8 @@ from autoprune.evaluation.candidate import Candidate
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import UnitSpace
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
 from autoprune.storage.ledger import Ledger
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
@@ -83,6 +85,39 @@ def test_a_policy_is_scored_once(evaluations: Evaluations) -> None:
     assert first.outcome == "scored"
     assert evaluations.score(Policy.from_json(POLICIES[0].to_json())) == first
     assert asked(evaluations) == [(POLICIES[0].fingerprint, 1)]
+
+
+@pytest.fixture
+def shared(evaluations: Evaluations, tmp_path: Path) -> Iterator[Evaluations]:
+    """Return the evaluations of a run that shares a database with others."""
+    with Database.open(sqlite_url(tmp_path / "shared.db")) as database:
+        yield replace(evaluations, shared=database)
+
+
+def elsewhere(shared: Evaluations, folder: Path) -> Evaluations:
+    """Return those of another run that shares it."""
+    own = Database.open(sqlite_url(folder / "other.db"))
+    number = own.start_run("other", {}, "model", "data")
+    return replace(shared, database=own, run_id=number, folder=folder)
+
+
+def test_what_one_run_scored_costs_others_nothing(shared: Evaluations, tmp_path: Path) -> None:
+    found = shared.score(POLICIES[0])
+    other = elsewhere(shared, tmp_path)
+    again = other.score(POLICIES[0])
+    assert asked(shared) == [(POLICIES[0].fingerprint, 1)], "they have one scorer"
+    assert again == replace(found, sample_forwards=0.0, seconds=0.0)
+    assert other.database.evaluations(other.run_id) == [again], "it is that run's own, too"
+    replace(other, scorer=replace(shared.scorer, seed=1)).score(POLICIES[0])
+    assert len(asked(shared)) == 2, "another seed is another score"
+    other.database.close()
+
+
+def test_what_failed_in_one_run_is_tried_in_another(shared: Evaluations, tmp_path: Path) -> None:
+    failing(shared, lambda policy, steps: CandidateError("It diverged.")).score(POLICIES[0])
+    other = elsewhere(shared, tmp_path)
+    assert other.score(POLICIES[0]).outcome == "scored"
+    other.database.close()
 
 
 @pytest.mark.parametrize("change", ["model_fp", "data_fp"])

@@ -1,0 +1,105 @@
+"""Agents of one database: who lives is told by beats and processes, never by wall clocks."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autoprune.agent import presence
+from autoprune.agent.presence import Presence
+from autoprune.agent.workspace import HEARTBEAT
+from autoprune.core.progress import Progress
+from autoprune.storage.agents import Agents
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+
+
+@pytest.fixture
+def agents(tmp_path: Path) -> Iterator[Agents]:
+    with Database.open(sqlite_url(tmp_path / "shared.db")) as database:
+        yield Agents(database)
+
+
+def test_an_agent_is_there_for_as_long_as_the_block_lasts(agents: Agents, tmp_path: Path) -> None:
+    with Presence(agents, None, tmp_path) as own:
+        assert [one.id for one in agents.all()] == [own.id]
+        assert own.living() == {own.id}
+        assert own.take("the only one")
+        assert (tmp_path / HEARTBEAT).exists()
+    assert agents.all() == []
+    assert not (tmp_path / HEARTBEAT).exists()
+
+
+def test_it_beats_and_tells_how_far_it_is(agents: Agents, tmp_path: Path) -> None:
+    told: list[Progress] = []
+    with Presence(agents, None, tmp_path, beat=0.01) as own:
+        own.noting(told.append)(Progress(stage="search", done=3, total=9))
+        _until(lambda: agents.all()[0].status.get("done") == 3 and agents.all()[0].beat > 1)
+        shown = json.loads((tmp_path / HEARTBEAT).read_text())
+    assert (shown["process"], shown["status"]["total"]) == (os.getpid(), 9)
+    assert [event.done for event in told] == [3]
+
+
+def test_an_agent_that_was_taken_for_dead_is_there_again(agents: Agents, tmp_path: Path) -> None:
+    with Presence(agents, None, tmp_path, beat=0.01) as own:
+        agents.remove(own.id)
+        _until(lambda: [one.id for one in agents.all()] == [own.id])
+
+
+def test_a_process_of_this_machine_that_is_gone_is_dead_at_once(
+    agents: Agents, tmp_path: Path
+) -> None:
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    process = presence._process(done.pid)
+    done.wait()
+    gone = agents.join(None, presence._host(), process)
+    again = agents.join(None, presence._host(), f"{os.getpid()}@1")  # its number is another's now
+    assert agents.take("score it", gone) == gone
+    with Presence(agents, None, tmp_path) as own:
+        assert own.dead() == {gone, again}
+        assert own.take("score it"), "a lease of the dead is free"
+        assert gone not in {one.id for one in agents.all()}
+
+
+def test_an_agent_elsewhere_is_dead_if_it_is_not_seen_to_beat(
+    agents: Agents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("autoprune.agent.presence.time.monotonic", lambda: clock[0])
+    other = agents.join(None, "elsewhere", "17@5")
+    with Presence(agents, None, tmp_path, patience=60) as own:
+        assert agents.take("score it", other) == other
+        assert own.living() == {own.id, other}
+        clock[0] += 59
+        assert not own.take("score it")
+        agents.beat(other, {})
+        clock[0] += 59
+        assert own.living() == {own.id, other}, "it was seen to beat"
+        clock[0] += 61
+        assert own.dead() == {other}
+        assert own.take("score it")
+
+
+def test_a_lease_is_given_once_and_can_be_given_back(agents: Agents, tmp_path: Path) -> None:
+    with Presence(agents, None, tmp_path) as one, Presence(agents, None, tmp_path) as two:
+        assert one.take("a")
+        assert one.take("a"), "it has it already"
+        assert not two.take("a")
+        assert two.take("b")
+        two.give_back("a")  # it is not theirs
+        assert not two.take("a")
+        one.give_back("a")
+        assert two.take("a")
+
+
+def _until(true: object, seconds: float = 20.0) -> None:
+    assert callable(true)
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -1,0 +1,146 @@
+"""What another run scores at this moment is not scored here: it is waited for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import optuna
+import pytest
+from torch import nn
+
+from autoprune.agent import underway
+from autoprune.agent.company import Alone
+from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.scoring import Scoring
+from autoprune.agent.underway import Underway
+from autoprune.core.policy import Choice, Policy
+from autoprune.core.recovery import Recovery
+from autoprune.core.workers import Crew, Done, Inline
+from autoprune.cost.model import CostModel
+from autoprune.errors import InfrastructureError
+from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.scorer import Scorer
+from autoprune.storage.records import Evaluation
+from autoprune.surgery.plan import Plan
+from autoprune.tasks import Classification
+
+ONE, TWO = (Policy({"stem": Choice("channel.l1", at)}) for at in (0.25, 0.5))
+
+
+@dataclass
+class Taken(Alone):
+    """Another run has these leases."""
+
+    leases: set[str] = field(default_factory=set)
+    given_back: list[str] = field(default_factory=list)
+
+    def take(self, lease: str) -> bool:
+        return lease not in self.leases
+
+    def give_back(self, lease: str) -> None:
+        self.given_back.append(lease)
+
+
+def result(policy: Policy) -> Evaluation:
+    return Evaluation(policy, "scored", 1.0, 0.5, 1.0, 1.0)
+
+
+@pytest.fixture
+def evaluations(
+    net: nn.Module,
+    plan: Plan,
+    cost: CostModel,
+    task: Classification,
+    evaluations_by: Callable[[Scorer], Evaluations],
+) -> Evaluations:
+    importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
+    return evaluations_by(Scorer(net, plan, importance, cost, task, Recovery(), 0, "cpu"))
+
+
+@pytest.fixture
+def trials() -> list[optuna.Trial]:
+    study = optuna.create_study()
+    return [study.ask() for _ in range(4)]
+
+
+def no_watch(stages: object) -> None:
+    return None
+
+
+def test_what_another_run_scores_is_waited_for(
+    evaluations: Evaluations, trials: list[optuna.Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(underway, "_WAIT", 0.0)
+    scored: list[Policy] = []
+
+    def work(job: Scoring) -> Evaluation:
+        scored.append(job.policy)
+        return result(job.policy)
+
+    company = Taken(leases={evaluations.lease(ONE)})
+    found = Underway(Crew(Inline(work)), evaluations, company)
+    found.begin(trials[0], ONE, no_watch)
+    assert ONE in found
+    assert not found.free, "it takes the place of a worker"
+    assert list(found.ended(None)) == []
+    evaluations.keep(result(ONE))  # the other run is done
+    assert [(t.number, e.policy) for t, e in found.ended(None)] == [(0, ONE)]
+    assert scored == []
+    assert company.given_back == []
+
+
+def test_what_another_run_gives_up_is_scored_here(
+    evaluations: Evaluations, trials: list[optuna.Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(underway, "_WAIT", 0.0)
+    company = Taken(leases={evaluations.lease(ONE)})
+    found = Underway(Crew(Inline(lambda job: result(job.policy))), evaluations, company)
+    found.begin(trials[0], ONE, no_watch)
+    company.leases.clear()
+    assert list(found.ended(None)) == []  # it is given to a worker now
+    assert [e.policy for _, e in found.ended(None)] == [ONE]
+    assert company.given_back == [evaluations.lease(ONE)]
+
+
+class Mortal(Inline[Scoring, Evaluation]):
+    """Dies of every policy but some."""
+
+    def __init__(self, harmless: set[Policy]) -> None:
+        super().__init__(lambda job: result(job.policy))
+        self.harmless = harmless
+
+    def wait(self, timeout: float | None = None) -> list[Done[Evaluation]]:
+        ticket, job = self._jobs.popleft()
+        if job.policy in self.harmless:
+            return [Done(ticket, result(job.policy))]
+        return [Done(ticket, None, lost="ended by signal 9")]
+
+
+def _ended(found: Underway) -> list[Evaluation]:
+    ended: list[Evaluation] = []
+    while found:
+        ended += [one for _, one in found.ended(None)]
+    return ended
+
+
+def test_a_policy_that_kills_its_workers_fails_and_others_are_scored(
+    evaluations: Evaluations, trials: list[optuna.Trial]
+) -> None:
+    found = Underway(Crew(Mortal({TWO})), evaluations, Alone())
+    found.begin(trials[0], ONE, no_watch)
+    (failed,) = _ended(found)
+    assert failed.outcome == "failed: it cost 3 workers, the last ended by signal 9"
+    found.begin(trials[1], TWO, no_watch)
+    assert [one.outcome for one in _ended(found)] == ["scored"]
+
+
+def test_where_every_policy_kills_its_workers_they_are_to_blame(
+    evaluations: Evaluations, trials: list[optuna.Trial]
+) -> None:
+    found = Underway(Crew(Mortal(set())), evaluations, Alone())
+    policies = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in (1, 2, 3)]
+    for trial, policy in zip(trials, policies[:2], strict=False):
+        found.begin(trial, policy, no_watch)
+        _ended(found)
+    found.begin(trials[2], policies[2], no_watch)
+    with pytest.raises(InfrastructureError, match=r"last 3 policies each cost 3 workers.*resume"):
+        _ended(found)
