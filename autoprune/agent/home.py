@@ -126,6 +126,7 @@ class Home:
         shared_id = known.id if known else shared.start_run(name, config, **fingerprints)
         own = nullcontext(shared) if server else closing(self._own())
         agents = Agents(shared)
+        self.workspace.heart.stop()  # presence shows from now on that the run goes on
         with own as database, Presence(agents, shared_id, self.workspace.folder) as presence:
             run = database.find_run(name if server else STUDY)
             yield Lodging(

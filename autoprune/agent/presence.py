@@ -1,6 +1,5 @@
 """This process among those that share a database: it shows that it lives, and sees who does."""
 
-import json
 import os
 import socket
 import threading
@@ -12,13 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from autoprune.agent.workspace import HEARTBEAT
-from autoprune.artifacts.files import write_text
+from autoprune.agent.heart import BEAT, Heart
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.errors import AutopruneError
 from autoprune.storage.agents import Agent, Agents
 
-BEAT = 10.0  # seconds from one beat to the next
 PATIENCE = 60.0  # seconds without one, after which an agent is taken for dead
 _PROC = Path("/proc")
 
@@ -46,7 +43,7 @@ class Presence:
         beat: float = BEAT,
         patience: float = PATIENCE,
     ) -> None:
-        self._agents, self._run, self._file = agents, run_id, folder / HEARTBEAT
+        self._agents, self._run, self._heart = agents, run_id, Heart(folder, beat)
         self._every, self._patience = beat, patience
         self._seen: dict[str, tuple[int, float]] = {}  # beat, and when it was seen first
         self._over = threading.Event()
@@ -56,7 +53,7 @@ class Presence:
 
     def __enter__(self) -> Self:
         self.id = self._agents.join(self._run, _host(), _process(os.getpid()))
-        self._show()
+        self._heart.__enter__()
         self._thread.start()
         return self
 
@@ -68,8 +65,7 @@ class Presence:
     ) -> None:
         self._over.set()
         self._thread.join()
-        with suppress(OSError):
-            self._file.unlink(missing_ok=True)
+        self._heart.__exit__(kind, error, trace)
         with suppress(AutopruneError):  # others will see that it beats no more
             self._agents.remove(self.id)
 
@@ -77,7 +73,7 @@ class Presence:
         """Return what tells ``progress``, and others by the next beat."""
 
         def told(event: Progress) -> None:
-            self.status = asdict(event)
+            self.status = self._heart.status = asdict(event)
             progress(event)
 
         return told
@@ -116,15 +112,9 @@ class Presence:
 
     def _beat(self) -> None:
         while not self._over.wait(self._every):
-            self._show()
             with suppress(AutopruneError):  # the next beat may find the database again
                 if not self._agents.beat(self.id, self.status):
                     self._agents.join(self._run, _host(), _process(os.getpid()), self.id)
-
-    def _show(self) -> None:
-        told = {"at": time.time(), "process": os.getpid(), "status": dict(self.status)}
-        with suppress(OSError, AutopruneError):  # a full disk must not end the search
-            write_text(self._file, json.dumps(told) + "\n")
 
 
 def _host() -> str:
