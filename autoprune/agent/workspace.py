@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from autoprune.agent.heart import Heart
 from autoprune.agent.hold import LOCK, held
-from autoprune.artifacts.architecture import PLAN, WEIGHTS
-from autoprune.artifacts.files import write_text
+from autoprune.artifacts.files import PLAN, WEIGHTS, write_text
 from autoprune.core.heartbeat import HEARTBEAT
 from autoprune.core.mappings import differing
 from autoprune.errors import OutputError, RunExistsError

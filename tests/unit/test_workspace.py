@@ -226,7 +226,7 @@ def test_one_process_holds_a_folder_until_it_ends_or_is_killed(used: Path) -> No
     with held_elsewhere(used) as holder:
         for if_exists in ("fail", "overwrite"):
             with pytest.raises(OutputError, match="Another process works in"):
-                session(used, if_exists)  # type: ignore[arg-type]
+                session(used, if_exists)
         holder.kill()
         holder.wait()
         session(used, "resume")
