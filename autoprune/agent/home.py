@@ -123,6 +123,8 @@ class Home:
             Runs(shared).remove(known.id)
             remove_study(shared.url, name)
             known = None
+        if known is not None:
+            Runs(shared).configure(known.id, config)  # there may be more trials now
         shared_id = known.id if known else shared.start_run(name, config, **fingerprints)
         own = nullcontext(shared) if server else closing(self._own())
         agents = Agents(shared)
