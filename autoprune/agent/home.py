@@ -10,6 +10,7 @@ import optuna
 from autoprune.agent.company import Company, Shared
 from autoprune.agent.presence import Presence
 from autoprune.agent.workspace import STUDY, Workspace, check_alike
+from autoprune.errors import RunExistsError
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -115,28 +116,55 @@ class Home:
             fingerprints: Of model and data, ``model_fp`` and ``data_fp``.
         """
         self.workspace.start(config)
-        shared, server = self.shared, self.shared.is_server
-        name = self.name if server else str(self.workspace.folder.resolve())
-        known = shared.find_run(name)
-        fresh = self.if_exists == "overwrite" or not (server or self.workspace.database.is_file())
-        if known is not None and fresh:
-            Runs(shared).remove(known.id)
-            remove_study(shared.url, name)
-            known = None
-        shared_id = known.id if known else shared.start_run(name, config, **fingerprints)
-        own = nullcontext(shared) if server else closing(self._own())
-        agents = Agents(shared)
+        shared, folder = self.shared, self.workspace.folder
+        shared_id = self._registered(config, fingerprints)
+        own = nullcontext(shared) if shared.is_server else closing(self._own())
         self.workspace.heart.stop()  # presence shows from now on that the run goes on
-        with own as database, Presence(agents, shared_id, self.workspace.folder) as presence:
-            run = database.find_run(name if server else STUDY)
+        with own as database, Presence(Agents(shared), shared_id, folder) as presence:
+            name = self.name if shared.is_server else STUDY
+            run = database.find_run(name)
             yield Lodging(
                 database=database,
-                run_id=run.id if run else database.start_run(STUDY, config, **fingerprints),
-                study=name if server else STUDY,
+                run_id=run.id if run else database.start_run(name, config, **fingerprints),
+                study=name,
                 shared=shared,
                 shared_id=shared_id,
                 presence=presence,
-                company=Shared(presence, shared, name if server else None),
+                company=Shared(presence, shared, name if shared.is_server else None),
+            )
+
+    def _registered(self, config: Mapping[str, Any], fingerprints: Mapping[str, str]) -> int:
+        """Return the number of the run in the shared database, which knows it from now on."""
+        server, runs = self.shared.is_server, Runs(self.shared)
+        name = self.name if server else str(self.workspace.folder.resolve())
+        known = self.shared.find_run(name)
+        fresh = self.if_exists == "overwrite" or not (server or self.workspace.database.is_file())
+        if known is not None and fresh:
+            if server:  # a folder is held by one process anyway
+                self._refuse_busy(known)
+                remove_study(self.shared.url, name)
+            runs.remove(known.id)
+            known = None
+        if known is None:
+            try:
+                return self.shared.start_run(name, config, **fingerprints)
+            except RunExistsError:  # another process began it just now
+                known = self.shared.find_run(name)
+                if known is None or self.if_exists != "resume":
+                    raise
+        runs.configure(known.id, config)  # there may be more trials now
+        return known.id
+
+    def _refuse_busy(self, run: Run) -> None:
+        """Refuse to start over while agents work on a run."""
+        agents = Agents(self.shared)
+        living = Presence(agents, None, self.workspace.folder).living()
+        busy = [one for one in agents.all() if one.run_id == run.id and one.id in living]
+        if busy:
+            hosts = ", ".join(sorted({one.host.split()[0] for one in busy}))
+            raise RunExistsError(
+                f"Agents work on the run {run.name!r} ({len(busy)}, on {hosts}), or died less "
+                "than a minute ago. Stop them before it is overwritten, or choose another --name."
             )
 
     def _own(self) -> Database:

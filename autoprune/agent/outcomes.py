@@ -18,6 +18,11 @@ def is_stopped(evaluation: Evaluation) -> bool:
     return evaluation.outcome.startswith(STOPPED)
 
 
+def was_free(evaluation: Evaluation) -> bool:
+    """Tell whether somebody else paid for a score."""
+    return evaluation.sample_forwards == 0 and not evaluation.outcome.startswith(FAILED)
+
+
 @contextmanager
 def candidate_errors() -> Iterator[None]:
     """Blame the candidate for whatever its training raises, unless the user can mend it.

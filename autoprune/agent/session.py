@@ -11,7 +11,7 @@ from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalist import run_of
 from autoprune.agent.finalists import Recover, recover_finalists
 from autoprune.agent.loop import Loop
-from autoprune.agent.outcomes import is_stopped
+from autoprune.agent.outcomes import is_stopped, was_free
 from autoprune.agent.prepare import Prepared
 from autoprune.agent.progressive.recover import recover_progressively
 from autoprune.agent.progressive.state import State
@@ -119,6 +119,7 @@ class Session:
             sampler=self.request.sampler,
             sensitivity_forwards=sensed.sample_forwards,
             stopped=sum(map(is_stopped, loop.scored.values())),
+            reused=sum(map(was_free, loop.scored.values())),
             predictions=reliability(self.study),
             warm_start=self.proposers.warm.evaluations,
             rollback=Rolledback.of(self.ledger.entries()),

@@ -128,6 +128,7 @@ class SearchCost(Record):
 
     Of them ``sensitivity_forwards`` were for the sensitivity table. ``stopped``: evaluations
     that were stopped early. ``warm_start``: evaluations of earlier runs that it started from.
+    ``reused``: evaluations that other runs had paid for.
     """
 
     evaluations: int
@@ -137,6 +138,7 @@ class SearchCost(Record):
     sampler: str = "tpe"
     sensitivity_forwards: float = 0.0
     stopped: int = 0
+    reused: int = 0
     predictions: Predictions = Predictions()
     warm_start: int = 0
     rollback: Rolledback = Rolledback()

@@ -163,10 +163,12 @@ _ENOUGH = 10  # predictions that are worth a sentence
 def effort_line(result: Result | Front) -> str:
     """Return what the search cost, in one sentence."""
     cost = result.search
-    stopped = f" ({cost.stopped} stopped early)" if cost.stopped else ""
+    told = {"stopped early": cost.stopped, "paid for by other runs": cost.reused}
+    parts = ", ".join(f"{count} {what}" for what, count in told.items() if count)
     return (
-        f"{cost.evaluations} evaluations{stopped}, {count_text(round(cost.sample_forwards))} "
-        f"sample forwards, {cost.seconds:.0f} s, sampler {cost.sampler}, seed {cost.seed}."
+        f"{cost.evaluations} evaluations{f' ({parts})' if parts else ''}, "
+        f"{count_text(round(cost.sample_forwards))} sample forwards, {cost.seconds:.0f} s, "
+        f"sampler {cost.sampler}, seed {cost.seed}."
         f"{_predictions(cost.predictions)}{_rollback(cost.rollback)}"
         f"{_warm_start(cost.warm_start)}"
     )

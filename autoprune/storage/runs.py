@@ -37,6 +37,12 @@ class Runs:
             return {run: count for run, count in session.execute(query) if run is not None}
 
     @patient
+    def configure(self, run_id: int, config: Mapping[str, Any]) -> None:
+        """Let a run have other settings from now on."""
+        with self._database.transaction() as session:
+            session.execute(update(RunRow).filter_by(id=run_id).values(config=dict(config)))
+
+    @patient
     def keep(self, run_id: int, name: str, content: Mapping[str, Any]) -> None:
         """Keep something of a run; what was kept under this name before stays."""
         with self._database.transaction() as session:

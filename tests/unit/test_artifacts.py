@@ -312,7 +312,7 @@ RESULT = {
     "budget": {"macs": "50%"},
     "search": {
         **{"evaluations": 7, "sample_forwards": 1.0, "seconds": 1.0, "seed": 0},
-        **{"sampler": "budgeted", "sensitivity_forwards": 0.0, "stopped": 1},
+        **{"sampler": "budgeted", "sensitivity_forwards": 0.0, "stopped": 1, "reused": 0},
         "predictions": {
             **{"count": 3, "spearman": 0.5, "coverage": 1.0, "ranked": 2, "spared": 4},
             **{"audited": 1, "wrong": 0, "wrong_at_most": 0.95},

@@ -57,7 +57,13 @@ RESULT = {
     "budget": {"macs": "50%"},
     "search": {
         **{"evaluations": 7, "sample_forwards": 1.0, "seconds": 1.0, "seed": 0},
-        **{"sampler": "budgeted", "sensitivity_forwards": 0.0, "stopped": 1, "warm_start": 0},
+        **{
+            "sampler": "budgeted",
+            "sensitivity_forwards": 0.0,
+            "stopped": 1,
+            "reused": 0,
+            "warm_start": 0,
+        },
         "rollback": {
             **{"examined": 0, "reverted": 0, "together": 0},
             **{"quality_regained": 0.0, "sample_forwards": 0.0},

@@ -1,5 +1,6 @@
 """One worker process: it gets jobs through a pipe and gives their results back."""
 
+import gc
 import os
 import signal
 import threading
@@ -32,6 +33,7 @@ def serve(pipe: Connection, work: Callable[[Any], Any], parent: int, threads: in
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the one that started this one
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    gc.freeze()  # what was copied stays as it is: a connection that is freed ends the parent's
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)
     try:
