@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -102,7 +103,7 @@ class Presence:
         if agent.id == self.id:
             return True
         if agent.host == _host():
-            return _process(int(agent.process.split("@")[0])) == agent.process
+            return _runs_still(agent)
         now = time.monotonic()
         beat, since = self._seen.get(agent.id, (-1, now))
         if beat != agent.beat:
@@ -115,6 +116,36 @@ class Presence:
             with suppress(AutopruneError):  # the next beat may find the database again
                 if not self._agents.beat(self.id, self.status):
                     self._agents.join(self._run, _host(), _process(os.getpid()), self.id)
+
+
+def seems_alive(agent: Agent) -> bool:
+    """Tell at one look whether an agent lives: by its process here, elsewhere by its clock."""
+    if agent.host == _host():
+        return _runs_still(agent)
+    return abs((datetime.now(UTC) - agent.beaten_at).total_seconds()) <= PATIENCE
+
+
+def alive_at_work(agents: Agents, run_id: int) -> list[Agent]:
+    """Return the agents of a run that live; where clocks say no, look whether they beat.
+
+    That takes as long as one and a half beats.
+    """
+    seen = [one for one in agents.all() if one.run_id == run_id]
+    living = [one for one in seen if seems_alive(one)]
+    elsewhere = {one.id: one.beat for one in seen if one.host != _host()}
+    if living or not elsewhere:
+        return living
+    time.sleep(1.5 * BEAT)
+    return [one for one in agents.all() if elsewhere.get(one.id, one.beat) != one.beat]
+
+
+def place_of(agent: Agent) -> str:
+    """Return machine and process of an agent, for people."""
+    return f"{agent.host.split()[0]}, process {agent.process.split('@')[0]}"
+
+
+def _runs_still(agent: Agent) -> bool:
+    return _process(int(agent.process.split("@")[0])) == agent.process
 
 
 def _host() -> str:

@@ -10,6 +10,13 @@ from typing import Any
 HEARTBEAT = "heartbeat.json"
 
 
+def progress_text(status: Mapping[str, Any]) -> str:
+    """Return what a run told of its progress, for people."""
+    if not status.keys() >= {"stage", "done", "total"}:
+        return "begins"
+    return f"{status['stage']} {status['done']} of {status['total']}"
+
+
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
     """A sign of life.

@@ -37,6 +37,16 @@ def shared_database(given: str | None = None) -> Database:
     return Database.open(sqlite_url(file))
 
 
+def shared_url(given: str | None = None) -> str:
+    """Return the URL of the shared database, its secrets included.
+
+    Args:
+        given: As for `shared_database`.
+    """
+    place = _place(given)
+    return place if isinstance(place, str) else sqlite_url(place)
+
+
 def server_of(given: str | None = None) -> str | None:
     """Return the shared database for people, secrets starred out, if it is a server; else None.
 
