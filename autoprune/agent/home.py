@@ -119,6 +119,7 @@ class Home:
         shared, folder = self.shared, self.workspace.folder
         shared_id = self._registered(config, fingerprints)
         own = nullcontext(shared) if shared.is_server else closing(self._own())
+        self.workspace.heart.stop()  # presence shows from now on that the run goes on
         with own as database, Presence(Agents(shared), shared_id, folder) as presence:
             name = self.name if shared.is_server else STUDY
             run = database.find_run(name)

@@ -1,6 +1,5 @@
 """This process among those that share a database: it shows that it lives, and sees who does."""
 
-import json
 import os
 import socket
 import threading
@@ -8,17 +7,16 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from autoprune.agent.workspace import HEARTBEAT
-from autoprune.artifacts.files import write_text
+from autoprune.agent.heart import BEAT, Heart
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.errors import AutopruneError
 from autoprune.storage.agents import Agent, Agents
 
-BEAT = 10.0  # seconds from one beat to the next
 PATIENCE = 60.0  # seconds without one, after which an agent is taken for dead
 _PROC = Path("/proc")
 
@@ -46,7 +44,7 @@ class Presence:
         beat: float = BEAT,
         patience: float = PATIENCE,
     ) -> None:
-        self._agents, self._run, self._file = agents, run_id, folder / HEARTBEAT
+        self._agents, self._run, self._heart = agents, run_id, Heart(folder, beat)
         self._every, self._patience = beat, patience
         self._seen: dict[str, tuple[int, float]] = {}  # beat, and when it was seen first
         self._over = threading.Event()
@@ -56,7 +54,7 @@ class Presence:
 
     def __enter__(self) -> Self:
         self.id = self._agents.join(self._run, _host(), _process(os.getpid()))
-        self._show()
+        self._heart.__enter__()
         self._thread.start()
         return self
 
@@ -68,8 +66,7 @@ class Presence:
     ) -> None:
         self._over.set()
         self._thread.join()
-        with suppress(OSError):
-            self._file.unlink(missing_ok=True)
+        self._heart.__exit__(kind, error, trace)
         with suppress(AutopruneError):  # others will see that it beats no more
             self._agents.remove(self.id)
 
@@ -77,7 +74,7 @@ class Presence:
         """Return what tells ``progress``, and others by the next beat."""
 
         def told(event: Progress) -> None:
-            self.status = asdict(event)
+            self.status = self._heart.status = asdict(event)
             progress(event)
 
         return told
@@ -106,7 +103,7 @@ class Presence:
         if agent.id == self.id:
             return True
         if agent.host == _host():
-            return _process(int(agent.process.split("@")[0])) == agent.process
+            return _runs_still(agent)
         now = time.monotonic()
         beat, since = self._seen.get(agent.id, (-1, now))
         if beat != agent.beat:
@@ -116,15 +113,39 @@ class Presence:
 
     def _beat(self) -> None:
         while not self._over.wait(self._every):
-            self._show()
             with suppress(AutopruneError):  # the next beat may find the database again
                 if not self._agents.beat(self.id, self.status):
                     self._agents.join(self._run, _host(), _process(os.getpid()), self.id)
 
-    def _show(self) -> None:
-        told = {"at": time.time(), "process": os.getpid(), "status": dict(self.status)}
-        with suppress(OSError, AutopruneError):  # a full disk must not end the search
-            write_text(self._file, json.dumps(told) + "\n")
+
+def seems_alive(agent: Agent) -> bool:
+    """Tell at one look whether an agent lives: by its process here, elsewhere by its clock."""
+    if agent.host == _host():
+        return _runs_still(agent)
+    return abs((datetime.now(UTC) - agent.beaten_at).total_seconds()) <= PATIENCE
+
+
+def alive_at_work(agents: Agents, run_id: int) -> list[Agent]:
+    """Return the agents of a run that live; where clocks say no, look whether they beat.
+
+    That takes as long as one and a half beats.
+    """
+    seen = [one for one in agents.all() if one.run_id == run_id]
+    living = [one for one in seen if seems_alive(one)]
+    elsewhere = {one.id: one.beat for one in seen if one.host != _host()}
+    if living or not elsewhere:
+        return living
+    time.sleep(1.5 * BEAT)
+    return [one for one in agents.all() if elsewhere.get(one.id, one.beat) != one.beat]
+
+
+def place_of(agent: Agent) -> str:
+    """Return machine and process of an agent, for people."""
+    return f"{agent.host.split()[0]}, process {agent.process.split('@')[0]}"
+
+
+def _runs_still(agent: Agent) -> bool:
+    return _process(int(agent.process.split("@")[0])) == agent.process
 
 
 def _host() -> str:

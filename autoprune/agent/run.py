@@ -40,6 +40,7 @@ from autoprune.agent.workspace import (
 )
 from autoprune.core.progress import Progress
 from autoprune.cost.latency.runtimes import check_measurable
+from autoprune.errors import AutopruneError
 from autoprune.evaluation.randomness import isolated
 from autoprune.storage.read_only import opened_to_read
 from autoprune.storage.shared import shared_database
@@ -174,6 +175,21 @@ def kept_evaluations(folder: Path) -> int:
     with opened_to_read(file) as database:
         run = database.find_run(STUDY)
         return len(database.evaluations(run.id)) if run else 0
+
+
+def kept_on_server(name: str, database: str | None) -> int | None:
+    """Return how many evaluations a run on a server holds; None if it cannot be reached.
+
+    Args:
+        name: Name of the run.
+        database: URL of the server; None for what the environment names.
+    """
+    try:
+        with closing(shared_database(database)) as shared:
+            run = shared.find_run(name)
+            return len(shared.evaluations(run.id)) if run else 0
+    except AutopruneError:
+        return None
 
 
 def _search(session: Session) -> SearchResult:

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from autoprune.agent.workspace import ONNX, POLICY, PROGRAM, REPORT, RESULT
-from autoprune.artifacts.architecture import PLAN, WEIGHTS, Architecture
+from autoprune.artifacts.architecture import Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import specs_of
 from autoprune.artifacts.export import TOLERANCE as EXPORT_TOLERANCE
 from autoprune.artifacts.export import export_model
+from autoprune.artifacts.files import PLAN, WEIGHTS
 from autoprune.artifacts.result import Checks
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.core.budget import Budget

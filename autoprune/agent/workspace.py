@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
-from autoprune.artifacts.architecture import PLAN, WEIGHTS
-from autoprune.artifacts.files import write_text
+from autoprune.agent.heart import Heart
+from autoprune.agent.hold import LOCK, held
+from autoprune.artifacts.files import PLAN, WEIGHTS, write_text
+from autoprune.core.heartbeat import HEARTBEAT
 from autoprune.core.mappings import differing
-from autoprune.errors import ElsewhereError, OutputError, RunExistsError
+from autoprune.errors import OutputError, RunExistsError
 
 IfExists = Literal["fail", "resume", "overwrite"]
 CONFIG, DATABASE, RESULT, POLICY, ONNX = (
@@ -20,7 +20,6 @@ CONFIG, DATABASE, RESULT, POLICY, ONNX = (
 )
 REPORT, PROGRAM = "report.md", "model.pt2"
 LATENCY, SENSITIVITY, WARM_START, SOURCE = "latency", "sensitivity", "warm_start", "source"
-HEARTBEAT = "heartbeat.json"  # that the run goes on, and how far it is
 FRONT, FRONT_PAGE, POINTS = "front.json", "front.html", "point-*"  # of a front
 CHECKPOINTS = "checkpoints"  # folder of a progressive run's states
 STUDY = "autoprune"  # name of the run and of its study in the database
@@ -29,9 +28,10 @@ _HALF_DONE = ".*.partial"
 _OURS = (
     *(RESULT, POLICY, ONNX, PROGRAM, REPORT, PLAN, WEIGHTS, FRONT, FRONT_PAGE, POINTS),
     *(f"{DATABASE}*", "finalist-*.safetensors", _HALF_DONE),
-    *(CHECKPOINTS, HEARTBEAT),
+    CHECKPOINTS,
     CONFIG,
 )
+_OF_PROCESSES = (HEARTBEAT, LOCK)
 _MAY_CHANGE = {"trials", "onnx", "recovery.keep_checkpoints"}
 _MAY_BE_LEFT_OUT = ("warm_start",)
 
@@ -53,6 +53,7 @@ class Workspace:
     def __init__(self, folder: Path, if_exists: IfExists) -> None:
         self.folder = folder
         self._if_exists = if_exists
+        self.heart = Heart(folder)
 
     @property
     def database(self) -> Path:
@@ -64,28 +65,16 @@ class Workspace:
         """Keep other processes out until the block ends or this process dies.
 
         Raises:
+            ElsewhereError: If another process is seen to work on what is to be resumed.
+            InfrastructureError: If another process holds it and is not seen to work.
             OutputError: If the folder cannot be written, holds foreign files, or another
                 process works in it.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.folder / "run.lock", timeout=0)
-            lock.acquire()
-        except Timeout as err:
-            busy = f"Another process works in {self.folder}. "
-            if self._if_exists == "resume":  # what was asked for is being done
-                raise ElsewhereError(f"{busy}This one leaves it to that.") from err
-            raise OutputError(f"{busy}Wait for it or choose another folder.") from err
-        except OSError as err:
-            raise OutputError(
-                f"The output folder {self.folder} cannot be written: {err.strerror}. "
-                "Choose another with --out (out= in Python)."
-            ) from err
-        try:
+        with held(self.folder, resume=self._if_exists == "resume"):
             self._refuse_foreign()
-            yield
-        finally:
-            lock.release()
+            self.heart = Heart(self.folder)
+            with self.heart:
+                yield
 
     def completed(
         self, config: Mapping[str, Any], elsewhere: Mapping[str, Any] | None
@@ -130,7 +119,7 @@ class Workspace:
         return stored
 
     def _refuse_foreign(self) -> None:
-        known = {path for name in (*_OURS, "run.lock") for path in self._glob(name)}
+        known = {path for name in (*_OURS, *_OF_PROCESSES) for path in self._glob(name)}
         foreign = sorted(path.name for path in self.folder.iterdir() if path not in known)
         if self.stored() is None and foreign:
             raise OutputError(

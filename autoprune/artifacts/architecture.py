@@ -12,7 +12,7 @@ from torch import nn
 
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import Specs
-from autoprune.artifacts.files import write_text
+from autoprune.artifacts.files import PLAN, WEIGHTS, write_text
 from autoprune.artifacts.weights import load_weights
 from autoprune.core.mappings import differing
 from autoprune.errors import ArtifactError
@@ -20,8 +20,6 @@ from autoprune.surgery.apply import without
 from autoprune.surgery.sparse import keep_zeros
 from autoprune.surgery.tensors import shapes_of
 from autoprune.surgery.units import Cut
-
-PLAN, WEIGHTS = "plan.json", "weights.safetensors"
 
 
 class Architecture(BaseModel):

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 
 from torch import nn
 
-from autoprune.artifacts.architecture import PLAN, WEIGHTS, Architecture, load, what_builds
+from autoprune.artifacts.architecture import Architecture, load, what_builds
 from autoprune.artifacts.comparison import all_outputs, gap
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import empty_like, other_batches, random_like
@@ -22,6 +22,7 @@ from autoprune.artifacts.export_target import (
     refuse_existing,
     target_of,
 )
+from autoprune.artifacts.files import PLAN, WEIGHTS
 from autoprune.core.user_code import blame
 from autoprune.errors import (
     ArtifactError,

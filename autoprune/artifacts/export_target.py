@@ -5,8 +5,8 @@ from typing import Literal, get_args
 
 import onnx
 
-from autoprune.artifacts.architecture import PLAN, WEIGHTS
 from autoprune.artifacts.export_formats import FILES, FORMATS, Format
+from autoprune.artifacts.files import PLAN, WEIGHTS
 from autoprune.errors import ConfigError, OutputError, RunExistsError
 
 IfFileExists = Literal["fail", "overwrite"]

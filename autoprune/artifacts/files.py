@@ -7,6 +7,8 @@ from pathlib import Path
 
 from autoprune.errors import OutputError
 
+PLAN, WEIGHTS = "plan.json", "weights.safetensors"  # of a pruned model
+
 
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, 64 hex digits."""

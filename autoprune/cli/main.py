@@ -8,11 +8,14 @@ import typer
 
 from autoprune import __version__
 from autoprune.cli.agent import agent
+from autoprune.cli.db import db
 from autoprune.cli.export import export
 from autoprune.cli.jobs import jobs
 from autoprune.cli.latency import latency
 from autoprune.cli.ledger import ledger
 from autoprune.cli.profile import profile
+from autoprune.cli.runners import runners
+from autoprune.cli.runs import runs
 from autoprune.cli.search import search
 from autoprune.cli.spaces import spaces
 from autoprune.cli.units import units
@@ -40,6 +43,9 @@ app.add_typer(agent, name="agent")
 app.add_typer(spaces, name="spaces")
 app.add_typer(latency, name="latency")
 app.add_typer(jobs, name="jobs")
+app.add_typer(runs, name="runs")
+app.add_typer(runners, name="runners")
+app.add_typer(db, name="db")
 
 
 def _print_version(wanted: bool) -> None:

@@ -172,7 +172,7 @@ def search(
             with stoppable(seconds_of(deadline, "--deadline")):
                 found = _run(settings, if_exists, quiet)
         except (KeyboardInterrupt, Stop) as stop:
-            typer.echo(_how_to_resume(settings.out, str(stop)), err=True)
+            typer.echo(_how_to_resume(settings, str(stop)), err=True)
             raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else 3) from None
     _show(found, as_json, quiet)
 
@@ -234,10 +234,8 @@ def _show(found: "SearchResult | FrontResult", as_json: bool, quiet: bool) -> No
         print_report(found.result, found.folder)
 
 
-def _how_to_resume(out: Path, why: str) -> str:
+def _how_to_resume(settings: "SearchFile", why: str) -> str:
     """Return what somebody is told whose search was stopped: the same command plus one option."""
-    from autoprune.agent.run import kept_evaluations
-
     words: list[str] = []
     skip = False
     for word in sys.argv[1:]:
@@ -245,8 +243,27 @@ def _how_to_resume(out: Path, why: str) -> str:
             words.append(word)
         skip = word == "--if-exists"
     command = shlex.join(["autoprune", *words, "--if-exists", "resume"])
-    count = kept_evaluations(out)
-    kept = f"{count} finished evaluation{'s are' if count > 1 else ' is'} kept in {out}"
     stopped = f"stopped {why}".rstrip()
-    done = f"{stopped}. {kept}." if count else f"{stopped} before an evaluation was finished."
+    kept = _kept(settings)
+    done = f"{stopped}. {kept}." if kept else f"{stopped} before an evaluation was finished."
     return f"autoprune: {done} Go on with: {command}"
+
+
+def _kept(settings: "SearchFile") -> str:
+    """Return what is kept of a search that was stopped, and where; empty for nothing."""
+    from autoprune.agent.run import kept_evaluations, kept_on_server
+    from autoprune.storage.shared import server_of
+
+    server = server_of(settings.shared_database)
+    if server is None:
+        count: int | None = kept_evaluations(settings.out)
+        place = f"in {settings.out}"
+    else:
+        name = settings.name or settings.out.resolve().name
+        count = kept_on_server(name, settings.shared_database)
+        place = f"in {server} under the name {name!r}, trained weights in {settings.out}"
+    if count is None:
+        return f"What was finished is kept {place}; the database cannot be reached just now"
+    if count == 0:
+        return ""
+    return f"{count} finished evaluation{'s are' if count > 1 else ' is'} kept {place}"

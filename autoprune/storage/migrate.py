@@ -34,14 +34,26 @@ CONTEXT_OPTIONS: dict[str, Any] = {
 }
 
 
+def state_of(engine: Engine) -> str:
+    """Return ``current``, ``old``, ``none`` or ``unknown``; nothing is changed."""
+    scripts = ScriptDirectory.from_config(_config())
+    with engine.connect() as connection:
+        found = _revisions(connection)
+    known = {script.revision for script in scripts.walk_revisions()}
+    if not found:
+        return "none"
+    if found - known:
+        return "unknown"
+    return "current" if found == set(scripts.get_heads()) else "old"
+
+
 def upgrade(engine: Engine) -> None:
     """Migrate to the newest revision; of several processes at once, one does it.
 
     Raises:
         ConfigError: If the tables are of a revision this autoprune does not know.
     """
-    config = Config()
-    config.set_main_option("script_location", "autoprune.storage:migrations")
+    config = _config()
     scripts = ScriptDirectory.from_config(config)
     with engine.connect() as connection:
         if _revisions(connection) == set(scripts.get_heads()):
@@ -50,6 +62,12 @@ def upgrade(engine: Engine) -> None:
         _refuse_unknown(_revisions(connection), scripts)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "autoprune.storage:migrations")
+    return config
 
 
 def _revisions(connection: Connection) -> set[str]:

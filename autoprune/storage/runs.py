@@ -1,6 +1,6 @@
 """The runs of a database: what each keeps, what it came to, and what it leaves behind."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,8 +9,8 @@ from sqlalchemy import delete, func, select, update
 from autoprune.storage.database import Database
 from autoprune.storage.models import EvaluationRow, RunRow
 from autoprune.storage.patience import patient
-from autoprune.storage.records import Run
-from autoprune.storage.rows import to_run
+from autoprune.storage.records import EvaluationKey, Run
+from autoprune.storage.rows import key_columns, to_key, to_run
 
 
 class Runs:
@@ -35,6 +35,25 @@ class Runs:
         query = select(EvaluationRow.run_id, func.count()).group_by(EvaluationRow.run_id)
         with self._database.transaction() as session:
             return {run: count for run, count in session.execute(query) if run is not None}
+
+    @patient
+    def keys(self, run_id: int) -> list[EvaluationKey]:
+        """Return the keys of what a run stored."""
+        with self._database.transaction() as session:
+            rows = session.scalars(select(EvaluationRow).filter_by(run_id=run_id))
+            return [to_key(row) for row in rows]
+
+    @patient
+    def forget(self, keys: Iterable[EvaluationKey]) -> int:
+        """Remove evaluations, whichever run stored them; return how many there were."""
+        with self._database.transaction() as session:
+            gone = [
+                session.execute(
+                    delete(EvaluationRow).filter_by(**key_columns(key)).returning(EvaluationRow.id)
+                ).all()
+                for key in keys
+            ]
+        return sum(map(len, gone))
 
     @patient
     def configure(self, run_id: int, config: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from autoprune.errors import OutputError
 from autoprune.storage.database import Database
-from autoprune.storage.engine import parse_url, sqlite_url
+from autoprune.storage.engine import parse_url, redact, sqlite_url
 
 VARIABLE = "AUTOPRUNE_DATABASE"
 
@@ -35,6 +35,31 @@ def shared_database(given: str | None = None) -> Database:
             f"Name another file or a database URL with --database or {VARIABLE}."
         ) from err
     return Database.open(sqlite_url(file))
+
+
+def shared_url(given: str | None = None) -> str:
+    """Return the URL of the shared database, its secrets included.
+
+    Args:
+        given: As for `shared_database`.
+    """
+    place = _place(given)
+    return place if isinstance(place, str) else sqlite_url(place)
+
+
+def server_of(given: str | None = None) -> str | None:
+    """Return the shared database for people, secrets starred out, if it is a server; else None.
+
+    Args:
+        given: As for `shared_database`.
+
+    Raises:
+        ConfigError: If the URL cannot be read.
+    """
+    place = _place(given)
+    if not isinstance(place, str) or parse_url(place).get_backend_name() == "sqlite":
+        return None
+    return redact(place)
 
 
 def missing_file(given: str | None = None) -> Path | None:

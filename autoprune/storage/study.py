@@ -18,6 +18,7 @@ from optuna.exceptions import (
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from autoprune.errors import ConfigError
@@ -87,6 +88,26 @@ def open_study(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names([SCORE, *costs])
+    return study
+
+
+def open_stored(url: str, name: str) -> optuna.Study | None:
+    """Open a study to read it; None if it is not there, and then nothing is made."""
+    parsed = parse_url(url)
+    with readable_errors(parsed):
+        engine = create_engine(parsed, **engine_options(parsed))
+        try:
+            if not inspect(engine).has_table("studies"):
+                return None
+        finally:
+            engine.dispose()
+        storage = _open_storage(url, engine_options(parsed))
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        storage.engine.dispose()
+        return None
+    _CLOSERS[study] = weakref.finalize(study, storage.engine.dispose)
     return study
 
 

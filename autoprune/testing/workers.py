@@ -1,6 +1,6 @@
 """What workers of every kind must do; see `autoprune.core.workers.Workers`.
 
-Subclass `WorkersContract` in a test file of your own and give it what starts your workers.
+Subclass `WorkersContract` in a test file of your own and return from `make` what starts yours.
 """
 
 import os
@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from autoprune.core.workers import Crew, Hire, WorkersLostError
 from autoprune.errors import DataError
 
@@ -19,27 +17,31 @@ _PATIENCE = 120.0  # seconds in which workers start
 
 
 class WorkersContract:
-    """Tests of workers; ``hire`` starts at least two."""
+    """Subclass it, return what starts your workers from `make`, and let pytest collect it.
 
-    @pytest.fixture
-    def hire(self) -> Hire:
-        """Return what starts the workers."""
+    >>> class TestMine(WorkersContract):
+    ...     def make(self) -> Hire:
+    ...         return my_workers(2)
+    """
+
+    def make(self) -> Hire:
+        """Return what starts at least two workers."""
         raise NotImplementedError
 
-    def test_each_job_is_done_once(self, hire: Hire) -> None:
+    def test_each_job_is_done_once(self) -> None:
         """Every job that is given comes back, with its number."""
-        with hire(_squared) as workers:
+        with self.make()(_squared) as workers:
             assert dict(_all(Crew(workers), range(9))) == {n: n * n for n in range(9)}
 
-    def test_jobs_are_done_at_the_same_time(self, hire: Hire) -> None:
+    def test_jobs_are_done_at_the_same_time(self) -> None:
         """Two jobs that wait for each other both end."""
-        with hire(_met) as workers, _folder() as folder:
+        with self.make()(_met) as workers, _folder() as folder:
             crew = Crew(workers)
             assert dict(_all(crew, [(folder, "a", "b"), (folder, "b", "a")])) == {0: True, 1: True}
 
-    def test_no_more_jobs_are_taken_than_there_are_workers(self, hire: Hire) -> None:
+    def test_no_more_jobs_are_taken_than_there_are_workers(self) -> None:
         """A crew is free until every worker has a job."""
-        with hire(_squared) as workers:
+        with self.make()(_squared) as workers:
             crew = Crew(workers)
             given = 0
             while crew.free:
@@ -47,40 +49,44 @@ class WorkersContract:
                 given += 1
             assert given == crew.busy == workers.size
 
-    def test_a_wait_ends_with_its_timeout(self, hire: Hire) -> None:
+    def test_a_wait_ends_with_its_timeout(self) -> None:
         """Nothing comes back before it is done."""
-        with hire(time.sleep) as workers:
+        with self.make()(time.sleep) as workers:
             workers.submit(0, _PATIENCE)
             assert workers.wait(0.05) == []
 
-    def test_what_the_work_raises_is_raised_and_the_workers_go_on(self, hire: Hire) -> None:
+    def test_what_the_work_raises_is_raised_and_the_workers_go_on(self) -> None:
         """An error of ours comes as it is."""
-        with hire(_refused) as workers:
+        with self.make()(_refused) as workers:
             crew = Crew(workers)
             crew.give(0, "these targets")
-            with pytest.raises(DataError, match=r"^these targets$"):
+            raised = ""
+            try:
                 _until_done(crew)
+            except DataError as err:
+                raised = str(err)
+            assert raised == "these targets", "an error of the work comes as it was raised"
             crew.give(1, None)
             assert dict(_until_done(crew)) == {1: None}
 
-    def test_a_job_whose_worker_dies_is_done_by_another(self, hire: Hire) -> None:
+    def test_a_job_whose_worker_dies_is_done_by_another(self) -> None:
         """Others are not harmed."""
-        with hire(_dying) as workers, _folder() as folder:
+        with self.make()(_dying) as workers, _folder() as folder:
             jobs = [(folder, "other", 0), (folder, "it", 2), (folder, "last", 0)]
             assert dict(_all(Crew(workers), jobs)) == {0: 0, 1: 2, 2: 0}
 
-    def test_a_job_that_kills_every_worker_is_given_up(self, hire: Hire) -> None:
+    def test_a_job_that_kills_every_worker_is_given_up(self) -> None:
         """And the next one is done."""
-        with hire(_dying) as workers, _folder() as folder:
+        with self.make()(_dying) as workers, _folder() as folder:
             crew = Crew(workers)
             found = dict(_all(crew, [(folder, "it", 99), (folder, "other", 0)]))
             assert isinstance(found[0], WorkersLostError)
             assert "3 workers" in str(found[0])
             assert found[1] == 0
 
-    def test_code_that_has_no_name_elsewhere_travels(self, hire: Hire) -> None:
+    def test_code_that_has_no_name_elsewhere_travels(self) -> None:
         """Functions made on the way are work too."""
-        with hire(partial(lambda more, job: job + more, 3)) as workers:
+        with self.make()(partial(lambda more, job: job + more, 3)) as workers:
             assert dict(_all(Crew(workers), [1, 2])) == {0: 4, 1: 5}
 
 

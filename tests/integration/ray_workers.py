@@ -8,14 +8,16 @@ from autoprune.core.workers import Hire
 from autoprune.execution.runners.cluster import RayRunner
 from autoprune.testing.workers import WorkersContract
 
+_HIRE: list[Hire] = []
 
-@pytest.fixture(scope="module")
-def shared() -> Iterator[Hire]:
+
+@pytest.fixture(autouse=True, scope="module")
+def _cluster() -> Iterator[None]:
     with RayRunner(workers=2, device="cpu").applied() as place:
-        yield place.hire
+        _HIRE.append(place.hire)
+        yield
 
 
 class TestRay(WorkersContract):
-    @pytest.fixture
-    def hire(self, shared: Hire) -> Hire:
-        return shared
+    def make(self) -> Hire:
+        return _HIRE[0]

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from autoprune.artifacts.architecture import PLAN, WEIGHTS, Architecture, load
+from autoprune.artifacts.architecture import Architecture, load
 from autoprune.artifacts.constructor import Constructor
-from autoprune.artifacts.files import sha256_of, write_text
+from autoprune.artifacts.files import PLAN, WEIGHTS, sha256_of, write_text
 from autoprune.artifacts.result import SCHEMA_FILE, Result, schema_text
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.cost.model import CostModel

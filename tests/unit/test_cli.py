@@ -319,6 +319,20 @@ def test_ctrl_c_counts_what_is_kept(
     assert "stopped. 3 finished evaluations are kept in a b. Go on with: " in err
 
 
+def test_what_a_server_keeps_is_told_without_its_password(
+    fake: FakeSearch, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.error = KeyboardInterrupt()
+    monkeypatch.setenv("AUTOPRUNE_DATABASE", "postgresql+psycopg://me:hidden@127.0.0.1:1/db")
+    err = run("search", "search.yaml", "--out", "a", "--name", "night")[2]
+    assert "What was finished is kept in postgresql+psycopg://me:***@127.0.0.1:1/db" in err
+    assert "under the name 'night', trained weights in a; the database cannot be reached" in err
+    assert "hidden" not in err
+    monkeypatch.setattr("autoprune.agent.run.kept_on_server", lambda name, database: 3)
+    err = run("search", "search.yaml", "--out", "a", "--name", "night")[2]
+    assert "stopped. 3 finished evaluations are kept in postgresql" in err
+
+
 def test_version_and_help(run: Any) -> None:
     assert run("--version")[:2] == (0, f"{__version__}\n")
     assert "flops = 2 x macs" in run("--help")[1]

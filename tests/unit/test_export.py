@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 import autoprune
 from autoprune.artifacts import comparison, export_folder
-from autoprune.artifacts.architecture import PLAN, WEIGHTS, Architecture
+from autoprune.artifacts.architecture import Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import empty_like, random_like, specs_of
-from autoprune.artifacts.files import sha256_of
+from autoprune.artifacts.files import PLAN, WEIGHTS, sha256_of
 from autoprune.artifacts.weights import save_weights
 from autoprune.errors import (
     ArtifactError,

@@ -12,7 +12,7 @@ import pytest
 
 from autoprune.agent import presence
 from autoprune.agent.presence import Presence
-from autoprune.agent.workspace import HEARTBEAT
+from autoprune.core.heartbeat import HEARTBEAT
 from autoprune.core.progress import Progress
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database

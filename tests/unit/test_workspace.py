@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +13,11 @@ from typing import Any
 
 import pytest
 
+from autoprune.agent import hold
+from autoprune.agent.heart import Heart
 from autoprune.agent.workspace import IfExists, Workspace
-from autoprune.errors import OutputError, RunExistsError
+from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
+from autoprune.errors import ElsewhereError, InfrastructureError, OutputError, RunExistsError
 
 CONFIG = {"seed": 0, "trials": 4, "budget": {"macs": "50%"}, "space": {"sparsities": [0.5]}}
 OURS = (
@@ -219,12 +224,49 @@ def held_elsewhere(folder: Path) -> Iterator["subprocess.Popen[str]"]:
 
 def test_one_process_holds_a_folder_until_it_ends_or_is_killed(used: Path) -> None:
     with held_elsewhere(used) as holder:
-        for if_exists in ("fail", "resume", "overwrite"):
+        for if_exists in ("fail", "overwrite"):
             with pytest.raises(OutputError, match="Another process works in"):
                 session(used, if_exists)
         holder.kill()
         holder.wait()
         session(used, "resume")
+
+
+def test_what_is_being_done_is_left_to_whoever_is_seen_to_do_it(used: Path) -> None:
+    with held_elsewhere(used), Heart(used, beat=0.1):
+        with pytest.raises(ElsewhereError, match="leaves it to that"):
+            session(used, "resume")
+        with pytest.raises(OutputError, match="Another process works in"):
+            session(used, "fail")
+
+
+@pytest.mark.parametrize("age", [None, 0.0, -3600.0], ids=["never", "just now", "in the future"])
+def test_a_lock_that_nobody_works_behind_is_told(
+    used: Path, monkeypatch: pytest.MonkeyPatch, age: float | None
+) -> None:
+    """Its heartbeat may be young: whoever held it died just now, with its machine."""
+    monkeypatch.setattr(hold, "_SILENCE", 0.5)
+    if age is not None:
+        (used / HEARTBEAT).write_text(Heartbeat(time.time() - age, 17).to_json())
+    with held_elsewhere(used), pytest.raises(InfrastructureError, match="nobody was seen to work"):
+        session(used, "resume")
+
+
+def test_a_lock_that_runs_out_while_one_looks_is_taken(used: Path) -> None:
+    with held_elsewhere(used) as holder:
+        killer = threading.Timer(0.5, holder.kill)
+        killer.start()
+        session(used, "resume")
+        killer.join()
+
+
+def test_whoever_holds_a_folder_beats_in_it(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path, "resume")
+    with workspace.hold():
+        beat = Heartbeat.of(tmp_path)
+        assert beat is not None
+        assert (beat.process, beat.age < 60) == (os.getpid(), True)
+    assert Heartbeat.of(tmp_path) is None
 
 
 def test_a_folder_is_free_again_after_an_error(used: Path) -> None:

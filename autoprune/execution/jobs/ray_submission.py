@@ -159,6 +159,16 @@ def _entrypoint(runner: RayJobRunner, job: Job) -> Iterator[str]:
     yield f"exec {shlex.join(job.command)}"
 
 
+def reach(runner: RayJobRunner) -> None:
+    """Ask a cluster whether it answers.
+
+    Raises:
+        ConfigError: If Ray's job submission is not installed.
+        InfrastructureError: If the cluster does not answer.
+    """
+    _client(runner)
+
+
 def _client(runner: RayJobRunner) -> "JobSubmissionClient":
     try:
         from ray.job_submission import JobSubmissionClient

@@ -1,0 +1,188 @@
+"""The runs that a database knows, as those see them who do not work on them."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from autoprune._hints import did_you_mean
+from autoprune.agent.presence import PATIENCE, seems_alive
+from autoprune.agent.workspace import RESULT, STUDY, database_in
+from autoprune.core.heartbeat import Heartbeat
+from autoprune.errors import AutopruneError, ConfigError
+from autoprune.storage.agents import Agent, Agents
+from autoprune.storage.database import Database
+from autoprune.storage.read_only import opened_to_read
+from autoprune.storage.records import Evaluation, Run
+from autoprune.storage.runs import Runs
+
+State = Literal["running", "finished", "stopped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedRun:
+    """A run.
+
+    Args:
+        run: What the database says of it.
+        shared: The database, if it knows the run; None for one that only its folder knows.
+        agents: Those that work on it and did not leave, dead ones too.
+    """
+
+    run: Run
+    shared: Database | None
+    agents: tuple[Agent, ...] = ()
+
+    @property
+    def on_server(self) -> bool:
+        """Whether the run lives on a server, not in a file of its folder."""
+        return self.shared is not None and self.shared.is_server
+
+    @property
+    def name(self) -> str:
+        """Its name: on a server the run's own, else that of its folder."""
+        return self.run.name if self.on_server else Path(self.run.name).name
+
+    @property
+    def folder(self) -> Path | None:
+        """Where its result is or will be; None for one on a server that is not finished."""
+        if not self.on_server:
+            return Path(self.run.name)
+        told = (self.run.outcome or {}).get("folder")
+        return Path(told) if told else None
+
+    @property
+    def living(self) -> tuple[Agent, ...]:
+        """The agents that seem to live."""
+        return tuple(one for one in self.agents if seems_alive(one))
+
+    @property
+    def state(self) -> State:
+        """Whether somebody works on it, or it has come to its end, or waits to be resumed."""
+        if self.living or (self.shared is None and self._beats()):
+            return "running"
+        done = self.run.outcome is not None or (self.shared is None and self._result())
+        return "finished" if done else "stopped"
+
+    def evaluations(self) -> int | None:
+        """Return how many evaluations it stored; None if its file cannot be read."""
+        with suppress(AutopruneError), self.opened() as (database, run_id):
+            return Runs(database).evaluations().get(run_id, 0)
+        return None
+
+    def best(self, count: int) -> list[Evaluation]:
+        """Return what was found best, finalists first, then by score; lower is better."""
+        with suppress(AutopruneError), self.opened() as (database, run_id):
+            made = [one for one in database.evaluations(run_id) if one.score is not None]
+            ranked = sorted(made, key=lambda one: (one.outcome != "recovered", one.score))
+            return [one for one in ranked if one.outcome in ("recovered", "scored")][:count]
+        return []
+
+    def reached(self) -> dict[str, Any]:
+        """Return quality on the search split, and MACs as a share of the dense model's."""
+        if self.living:
+            status = max(self.living, key=lambda one: one.beaten_at).status
+            return {
+                "quality": status.get("best_quality"),
+                "macs_share": status.get("feasible_macs"),
+            }
+        found = self._result()
+        with suppress(KeyError, TypeError, ZeroDivisionError):
+            pruned, dense = found["pruned"], found["dense"]
+            sign = 1 if found.get("higher_is_better", True) else -1
+            return {
+                "quality": sign * pruned["quality_search"],
+                "macs_share": pruned["macs"] / dense["macs"],
+            }
+        return {"quality": None, "macs_share": None}
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Database, int]]:
+        """Yield the database that holds its evaluations, and its number there.
+
+        Raises:
+            ConfigError: If its folder is gone.
+            OutputError: If its file cannot be read.
+        """
+        if self.shared is not None and self.shared.is_server:
+            yield self.shared, self.run.id
+            return
+        file = database_in(Path(self.run.name))
+        if file is None:
+            raise ConfigError(f"The run's folder {self.run.name} is gone, or holds no run now.")
+        with opened_to_read(file) as database:
+            run = database.find_run(STUDY)
+            if run is None:
+                raise ConfigError(f"{file} holds no run.")
+            yield database, run.id
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a list of runs tells of it, plain JSON types."""
+        folder = self.folder
+        return {
+            "name": self.name,
+            "state": self.state,
+            "evaluations": self.evaluations(),
+            **self.reached(),
+            "begun": self.run.created_at.isoformat(timespec="seconds"),
+            "agents": len(self.living),
+            "folder": None if folder is None else str(folder),
+            "folder_is_here": folder is not None and folder.is_dir(),
+        }
+
+    def _beats(self) -> bool:
+        beat = Heartbeat.of(Path(self.run.name))
+        return beat is not None and beat.age <= PATIENCE
+
+    def _result(self) -> Mapping[str, Any]:
+        with suppress(OSError, ValueError):
+            found = json.loads(((self.folder or Path()) / RESULT).read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) and self.folder else {}
+        return {}
+
+
+def listed_runs(shared: Database) -> list[ListedRun]:
+    """Return all runs of a database, oldest first."""
+    agents = Agents(shared).all()
+    return [_listed(run, shared, agents) for run in Runs(shared).all()]
+
+
+def find_listed(given: str, shared: Database | None) -> ListedRun:
+    """Return the run of a name, or of a folder.
+
+    Args:
+        given: The name on a server, or that of a run's folder, or a path of the folder.
+        shared: The database that knows runs, None if there is none.
+
+    Raises:
+        ConfigError: If there is no such run, or several.
+    """
+    known = listed_runs(shared) if shared is not None else []
+    path = str(Path(given).resolve())
+    found = [one for one in known if one.run.name in (given, path)] or [
+        one
+        for one in known
+        if one.name == Path(given).name and (one.on_server or given == one.name)
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        folders = ", ".join(str(one.folder) for one in found)
+        raise ConfigError(f"Several runs are named {given!r}: {folders}. Give the folder.")
+    if (file := database_in(Path(given))) is not None:
+        with opened_to_read(file) as database:
+            run = database.find_run(STUDY)
+        if run is not None:
+            return ListedRun(run=replace(run, name=path), shared=None)
+    names = sorted({one.name for one in known})
+    raise ConfigError(
+        f"There is no run {given!r}.{did_you_mean(given, names)} Give the name of one that "
+        "autoprune runs list shows, or the folder that a search writes (--out)."
+    )
+
+
+def _listed(run: Run, shared: Database, agents: Sequence[Agent]) -> ListedRun:
+    own = tuple(one for one in agents if one.run_id == run.id)
+    return ListedRun(run=run, shared=shared, agents=own)

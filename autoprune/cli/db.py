@@ -1,0 +1,78 @@
+"""``autoprune db``: bring a database up to date, and look whether it is sound."""
+
+import json
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from autoprune.cli.database import Database, here
+from autoprune.cli.model_options import AsJson
+
+if TYPE_CHECKING:
+    from autoprune.storage.health import Health
+
+db = typer.Typer(
+    no_args_is_help=True,
+    help="The database that runs share, or that of a run (--database RUN/autoprune.db).",
+)
+
+
+@db.command()
+def upgrade(database: Database = None, as_json: AsJson = False) -> None:
+    """Bring the tables of autoprune up to date; what they hold is kept.
+
+    A search does so by itself. Optuna's own tables are not touched.
+    """
+    from autoprune.storage.engine import redact
+    from autoprune.storage.shared import shared_database, shared_url
+
+    with closing(shared_database(here(database))):  # whoever opens it brings it up to date
+        url = redact(shared_url(here(database)))
+    told = {"database": url, "revision": "current"}
+    typer.echo(json.dumps(told) if as_json else f"{url} is up to date.")
+
+
+@db.command()
+def check(database: Database = None, as_json: AsJson = False) -> None:
+    """Look at a database, and change nothing: exit code 1 if something is wrong.
+
+    The file of SQLite, revisions of the tables, rows that refer to nothing, trials that nobody
+    works on, and how many rows there are.
+    """
+    from autoprune.storage.health import check_health
+    from autoprune.storage.shared import shared_url
+
+    url = shared_url(here(database))
+    found = check_health(url)
+    if found.revision == "current" and not found.problems:
+        _look_at_trials(url, found)
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+    else:
+        _tell(found)
+    raise typer.Exit(1 if found.problems else 0)
+
+
+def _look_at_trials(url: str, found: "Health") -> None:
+    from autoprune.agent.unsettled import unsettled
+    from autoprune.storage.database import Database as Opened
+    from autoprune.storage.engine import parse_url
+
+    parsed = parse_url(url)
+    file = Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
+    with Opened.open(url) as database:
+        found.problems += unsettled(database, file)
+
+
+def _tell(found: "Health") -> None:
+    typer.echo(f"{found.url}: tables are {found.revision}")
+    width = max(map(len, found.rows), default=0)
+    for name, count in found.rows.items():
+        typer.echo(f"  {name:{width}}  {count}")
+    for problem in found.problems:
+        typer.echo(f"wrong: {problem}")
+    if not found.problems:
+        typer.echo("Nothing is wrong.")

@@ -1,0 +1,207 @@
+"""``autoprune runs``: the runs that a database knows, and whether one is at work."""
+
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from autoprune.cli.database import Database, here
+from autoprune.cli.model_options import AsJson
+
+if TYPE_CHECKING:
+    from autoprune.agent.listed import ListedRun
+    from autoprune.storage.database import Database as Opened
+
+_BEST = 5  # evaluations that are shown of a run
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="Name of a run, or its folder (--out of the search).")
+]
+
+runs = typer.Typer(
+    no_args_is_help=True, help="Runs that the shared database knows: list, show, remove, probe."
+)
+
+
+@runs.command("list")
+def list_runs(database: Database = None, as_json: AsJson = False) -> None:
+    """List the runs that the database knows, oldest first.
+
+    A run is running while one of its agents beats, finished when its result was written, and
+    stopped otherwise: the command it was begun with goes on with it, with --if-exists resume.
+    Quality is that on the search split.
+    """
+    from autoprune.agent.listed import listed_runs
+
+    with _opened(database) as shared:
+        found = [one.to_dict() for one in listed_runs(shared)] if shared else []
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    from autoprune.reporting.runs_terminal import print_runs
+
+    print_runs(found)
+
+
+@runs.command()
+def show(run: Run, database: Database = None, as_json: AsJson = False) -> None:
+    """Show a run: its settings, its agents, what it came to, and the best it found.
+
+    Of scores the lower is better; finalists, which were trained for longer, come first.
+    """
+    from autoprune.agent.listed import find_listed
+
+    with _opened(database) as shared:
+        content = _content(find_listed(run, shared))
+    if as_json:
+        typer.echo(json.dumps(content, indent=2))
+        return
+    from autoprune.reporting.runs_terminal import print_run
+
+    print_run(content)
+
+
+@runs.command()
+def rm(
+    run: Run,
+    database: Database = None,
+    evaluations: Annotated[
+        bool,
+        typer.Option(
+            "--evaluations",
+            help="Remove what it scored too; else other runs on the same model and data go on "
+            "using it.",
+        ),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Remove it even while agents work on it.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove a run from the database, and on a server its study. No folder is ever deleted.
+
+    A run that lives in a file of its folder is only forgotten: it is there as before, and is
+    listed again when somebody goes on with it.
+    """
+    from autoprune.agent.listed import find_listed
+    from autoprune.agent.removal import remove_run
+
+    with _opened(database) as shared:
+        found = find_listed(run, shared)
+        folder = found.folder
+        gone = remove_run(found, evaluations=evaluations, force=force)
+    left = str(folder) if folder is not None and folder.is_dir() else None
+    if as_json:
+        told = {"removed": gone.run, "evaluations_removed": gone.evaluations, "folder_left": left}
+        typer.echo(json.dumps(told, indent=2))
+        return
+    count = gone.evaluations
+    kept = "what it scored stays for other runs" if count is None else f"{count} evaluations too"
+    typer.echo(f"The run {gone.run!r} is removed from the database, {kept}.")
+    if left is not None:
+        typer.echo(f"Its folder {left} is left as it is; delete it yourself if you want.")
+
+
+@runs.command()
+def status(
+    run: Run,
+    max_age: Annotated[
+        str, typer.Option(metavar="TIME", help="Age of the last beat that still counts.")
+    ] = "2m",
+    database: Database = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether somebody works on a run: exit code 0 if so, 1 if not.
+
+    For probes: of a folder only its heartbeat.json is read. Whoever searches writes it each 10 s,
+    and takes it away at the end. For a name it is the beats in the database that count.
+    """
+    from autoprune.core.heartbeat import Heartbeat, progress_text
+    from autoprune.core.numbers import parse_duration
+
+    most = parse_duration(max_age, "--max-age")
+    folder = Path(run)
+    beat = Heartbeat.of(folder)
+    if beat is None and not folder.is_dir() and folder.name == run:
+        beat = _beat_of(run, database)
+    beats = beat is not None and beat.age <= most
+    if as_json:
+        age = None if beat is None else round(beat.age, 1)
+        told = {"run": run, "beats": beats, "age": age, "status": beat and dict(beat.status)}
+        typer.echo(json.dumps(told))
+    elif beat is None:
+        typer.echo(f"Nobody works on {run}: it has no heartbeat.")
+    else:
+        told_age = f"the last beat was {beat.age:.0f} s ago"
+        said = (
+            f"is at work ({progress_text(beat.status)})"
+            if beats
+            else f"is silent, {most:g} s are allowed"
+        )
+        typer.echo(f"{run} {said}; {told_age}.")
+    raise typer.Exit(0 if beats else 1)
+
+
+def _beat_of(name: str, database: str | None) -> Any:
+    """Return the last beat of a run of that name, None if it is not known."""
+    from autoprune.agent.listed import find_listed
+    from autoprune.core.heartbeat import Heartbeat
+    from autoprune.errors import ConfigError
+
+    with _opened(database) as shared:
+        if shared is None:
+            return None
+        try:
+            found = find_listed(name, shared)
+        except ConfigError as err:
+            typer.echo(f"autoprune: {err}", err=True)
+            return None
+        if not found.on_server and found.folder is not None:
+            return Heartbeat.of(found.folder)
+        agents = sorted(found.agents, key=lambda one: one.beaten_at)
+    return Heartbeat(agents[-1].beaten_at.timestamp(), 0, agents[-1].status) if agents else None
+
+
+@contextmanager
+def _opened(database: str | None) -> "Iterator[Opened | None]":
+    """Yield the shared database, None if there is no file of it, which is told."""
+    from autoprune.storage.shared import missing_file, shared_database
+
+    missing = missing_file(here(database))
+    if missing is not None:
+        typer.echo(f"autoprune: there is no database {missing}; it knows no runs.", err=True)
+        yield None
+        return
+    with closing(shared_database(here(database))) as shared:
+        yield shared
+
+
+def _content(found: "ListedRun") -> dict[str, Any]:
+    from autoprune.agent.presence import place_of, seems_alive
+
+    agents = [
+        {
+            "id": one.id,
+            "place": place_of(one),
+            "lives": seems_alive(one),
+            "begun": one.started_at.isoformat(timespec="seconds"),
+            "last_beat": one.beaten_at.isoformat(timespec="seconds"),
+            "status": dict(one.status),
+        }
+        for one in found.agents
+    ]
+    best = [
+        {
+            "policy": one.policy.fingerprint,
+            "outcome": one.outcome,
+            "score": one.score,
+            "loss": one.loss,
+            "quality": one.quality,
+        }
+        for one in found.best(_BEST)
+    ]
+    outcome = None if found.run.outcome is None else dict(found.run.outcome)
+    more = {"settings": dict(found.run.config), "agents": agents, "outcome": outcome, "best": best}
+    return found.to_dict() | more

@@ -1,0 +1,96 @@
+"""Whether a runner can be used here: what is missing, and how to get it."""
+
+import shutil
+from collections.abc import Iterator
+
+from autoprune.core.cores import usable_cores
+from autoprune.errors import ConfigError, InfrastructureError
+from autoprune.execution.runners.base import RunnerFile
+from autoprune.execution.runners.cluster import RayRunner
+from autoprune.execution.runners.kubernetes import KubernetesRunner
+from autoprune.execution.runners.local import LocalRunner
+from autoprune.execution.runners.ray_job import RayJobRunner
+from autoprune.execution.runners.slurm import SlurmRunner
+
+_ELSEWHERE = (
+    "Run this where it is, or write the files here with autoprune jobs render and take them there."
+)
+
+
+def missing(runner: RunnerFile) -> list[str]:
+    """Return what a runner lacks on this machine, a sentence or two each; nothing is started.
+
+    The cluster of an address is asked whether it answers, and has room for one worker.
+
+    Args:
+        runner: The runner, as its file says.
+    """
+    match runner:
+        case LocalRunner():
+            return list(_local(runner))
+        case RayRunner():
+            return list(_ray(runner))
+        case SlurmRunner():
+            return list(_tools("sbatch", "squeue", "sacct", place="the login node of the cluster"))
+        case KubernetesRunner():
+            return list(_tools("kubectl", place="a machine with kubectl and a context"))
+        case RayJobRunner():
+            return list(_ray_job(runner))
+    raise ConfigError(f"Nobody knows what a runner of the kind {runner.kind!r} needs.")
+
+
+def _local(runner: LocalRunner) -> Iterator[str]:
+    yield from _device(runner.device)
+    wanted = 1 if runner.workers == "auto" else runner.workers
+    threads = 1 if runner.threads == "auto" else runner.threads
+    if wanted * threads > usable_cores():
+        yield (
+            f"{wanted} workers with {threads} threads each need {wanted * threads} cores, and "
+            f"{usable_cores()} are there. Lower 'workers' or 'threads', or set them to auto."
+        )
+
+
+def _ray(runner: RayRunner) -> Iterator[str]:
+    yield from _device(runner.device)
+    try:
+        import ray
+    except ImportError:
+        yield "Ray is not installed. Run: pip install 'autoprune[ray]'."
+        return
+    if runner.address is None:
+        return
+    try:
+        with runner.applied():
+            there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    except (ConfigError, InfrastructureError) as err:
+        yield str(err)
+        return
+    needs = {"CPU": float(runner.threads), "GPU": runner.gpus, **runner.resources}
+    for name, amount in needs.items():
+        if there.get(name, 0.0) < amount:
+            yield (
+                f"A worker needs {amount:g} {name}, and the cluster has {there.get(name, 0.0):g}. "
+                "Add nodes, or lower what the runner file asks for."
+            )
+
+
+def _ray_job(runner: RayJobRunner) -> Iterator[str]:
+    from autoprune.execution.jobs.ray_submission import reach
+
+    try:
+        reach(runner)
+    except (ConfigError, InfrastructureError) as err:
+        yield str(err)
+
+
+def _device(device: str) -> Iterator[str]:
+    try:
+        LocalRunner(device=device).resolve_device()
+    except ConfigError as err:
+        yield str(err)
+
+
+def _tools(*names: str, place: str) -> Iterator[str]:
+    lacking = [name for name in names if shutil.which(name) is None]
+    if lacking:
+        yield f"Not found here: {', '.join(lacking)}. They are on {place}. {_ELSEWHERE}"

@@ -1,0 +1,167 @@
+"""``autoprune db``: what is wrong with a database is told, and looking changes nothing."""
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoprune.agent import presence
+from autoprune.agent.workspace import STUDY
+from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
+from autoprune.storage.agents import Agents
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+from autoprune.storage.study import close_study, open_study, start_trial
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return a sound database with a run and its study."""
+    file = tmp_path / "run" / "autoprune.db"
+    file.parent.mkdir()
+    with Database.open(sqlite_url(file)) as database:
+        database.start_run(STUDY, {}, "model", "data")
+    close_study(open_study(sqlite_url(file), STUDY))
+    return file
+
+
+def change(file: Path, *statements: str) -> None:
+    connection = sqlite3.connect(file)
+    for one in statements:
+        connection.execute(one)
+    connection.commit()
+    connection.close()
+
+
+def checked(run_autoprune: Run, file: Path) -> tuple[int, dict[str, Any]]:
+    code, out, _ = run_autoprune("db", "check", "--database", str(file), "--json")
+    found: dict[str, Any] = json.loads(out)
+    assert code == bool(found["problems"])
+    return code, found
+
+
+def problem(run_autoprune: Run, file: Path) -> str:
+    code, found = checked(run_autoprune, file)
+    assert code == 1
+    (only,) = found["problems"]
+    assert run_autoprune("db", "check", "--database", str(file))[0] == 1
+    return str(only)
+
+
+def begin(file: Path, **attributes: str) -> None:
+    study = open_study(sqlite_url(file), STUDY)
+    start_trial(study, {}, {}, attributes)
+    close_study(study)
+
+
+def test_a_sound_database_is_sound(run_autoprune: Run, file: Path) -> None:
+    code, found = checked(run_autoprune, file)
+    assert code == 0
+    assert found["revision"] == "current"
+    assert (found["rows"]["ap_run"], found["rows"]["trials"]) == (1, 0)
+    text = run_autoprune("db", "check", "--database", str(file))[1]
+    assert "Nothing is wrong." in text
+
+
+def test_no_file_is_told_and_not_made(run_autoprune: Run, tmp_path: Path) -> None:
+    assert "There is no file" in problem(run_autoprune, tmp_path / "none.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_something_else_than_a_database_is_told(run_autoprune: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("milk, bread, and many other things " * 99)
+    assert "must be a SQLite database" in problem(run_autoprune, tmp_path / "notes.txt")
+
+
+def test_a_damaged_file_is_told(run_autoprune: Run, file: Path) -> None:
+    change(file, "PRAGMA journal_mode=DELETE")
+    content = bytearray(file.read_bytes())
+    for page in range(2, len(content) // 4096):
+        content[page * 4096 : page * 4096 + 64] = b"\xff" * 64
+    file.write_bytes(content)
+    told = problem(run_autoprune, file)
+    assert "damaged" in told or "malformed" in told
+
+
+def test_old_and_new_tables_are_told_and_not_touched(run_autoprune: Run, file: Path) -> None:
+    change(file, "UPDATE ap_alembic_version SET version_num = 'from-the-future'")
+    assert "newer autoprune" in problem(run_autoprune, file)
+    change(file, "DELETE FROM ap_alembic_version")
+    assert "holds no tables of autoprune" in problem(run_autoprune, file)
+
+
+def test_upgrade_brings_an_old_one_up_to_date(run_autoprune: Run, tmp_path: Path) -> None:
+    file = tmp_path / "old.db"
+    run = _at_first_revision(file)
+    assert "older autoprune. Run autoprune db upgrade" in problem(run_autoprune, file)
+    code, out, _ = run_autoprune("db", "upgrade", "--database", str(file), "--json")
+    assert (code, json.loads(out)["revision"]) == (0, "current")
+    assert checked(run_autoprune, file)[0] == 0
+    with Database.open(sqlite_url(file)) as database:
+        assert database.find_run(run) is not None
+
+
+def _at_first_revision(file: Path) -> str:
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import create_engine
+
+    config = Config()
+    config.set_main_option("script_location", "autoprune.storage:migrations")
+    engine = create_engine(sqlite_url(file))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "r0001")
+        connection.exec_driver_sql(
+            "INSERT INTO ap_run (name, created_at, config, model_fp, data_fp) "
+            "VALUES ('first', '2026-01-01 00:00:00', '{}', 'm', 'd')"
+        )
+    engine.dispose()
+    return "first"
+
+
+def test_rows_that_refer_to_nothing_are_told(run_autoprune: Run, file: Path) -> None:
+    lost = "INSERT INTO ap_lease (name, agent_id) VALUES ('score it', 'nobody')"
+    change(file, "PRAGMA foreign_keys=OFF", lost)
+    assert "1 rows of ap_lease refer to rows of ap_agent" in problem(run_autoprune, file)
+
+
+def test_tables_of_another_optuna_are_told(run_autoprune: Run, file: Path) -> None:
+    change(file, "UPDATE alembic_version SET version_num = 'v2.6.0.a'")
+    assert "Optuna's tables are of version v2.6.0.a" in problem(run_autoprune, file)
+
+
+def test_trials_that_nobody_works_on_are_told(run_autoprune: Run, file: Path) -> None:
+    begin(file, agent="gone")
+    begin(file)
+    assert "2 trials of the run 'autoprune' did not come to their end" in problem(
+        run_autoprune, file
+    )
+
+
+def test_trials_of_agents_that_live_are_fine(run_autoprune: Run, file: Path) -> None:
+    with Database.open(sqlite_url(file)) as database:
+        process = presence._process(os.getpid())
+        agent = Agents(database).join(1, presence._host(), process)
+    begin(file, agent=agent)
+    assert checked(run_autoprune, file)[0] == 0
+
+
+def test_trials_of_a_run_that_beats_in_its_folder_are_fine(run_autoprune: Run, file: Path) -> None:
+    begin(file, agent="known to the shared database")
+    (file.parent / HEARTBEAT).write_text(Heartbeat(time.time(), 1).to_json())
+    assert checked(run_autoprune, file)[0] == 0
+
+
+def test_a_server_that_does_not_answer_is_no_fault_of_the_database(run_autoprune: Run) -> None:
+    url = "postgresql+psycopg://me:hidden@127.0.0.1:1/db"
+    code, out, err = run_autoprune("db", "check", "--database", url)
+    assert (code, "cannot be reached" in err) == (4, True)
+    assert "hidden" not in out + err
