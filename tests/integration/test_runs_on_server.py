@@ -9,13 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import optuna
 import pytest
 import yaml
 
 from autoprune.core.heartbeat import Heartbeat
 from autoprune.storage.database import Database
-from autoprune.storage.study import close_study, open_stored
+from autoprune.storage.study import close_study, open_stored, open_study
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -100,8 +99,9 @@ def test_a_search_is_watched_stopped_and_removed(
 def test_trials_without_an_agent_are_found(url: str, run_autoprune: Run) -> None:
     with Database.open(url) as database:
         database.start_run("night", {}, "model", "data")
-    study = optuna.create_study(study_name="night", storage=url)
+    study = open_study(url, "night")
     study.ask()
+    close_study(study)
     code, out, _ = run_autoprune("db", "check", "--json")
     assert code == 1
     assert "1 trials of the run 'night'" in json.loads(out)["problems"][0]

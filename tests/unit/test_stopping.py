@@ -7,8 +7,10 @@ import sys
 import time
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import create_engine, event, text
 
 from autoprune.cli import stopping
 from autoprune.cli.stopping import Stop, stoppable
@@ -80,6 +82,43 @@ def test_an_import_that_takes_too_long_is_cut_short(
     with pytest.raises(Stop), stoppable(0.05):
         import_module("slow_to_import")
     assert 0.2 <= time.monotonic() - began < 10
+
+
+def test_a_statement_of_a_database_is_finished_first(tmp_path: Path) -> None:
+    """What is raised inside a driver may be hidden by what its clean-up raises."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'a.db'}")
+    ended: list[float] = []
+
+    @event.listens_for(engine, "connect")
+    def _add(connection: Any, _: Any) -> None:
+        connection.create_function("wait", 1, wait)
+
+    def ask_and_wait() -> None:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT wait(0.4)"))
+            ended.append(time.monotonic())
+        wait(20)
+
+    with pytest.raises(Stop, match="at the deadline"), stoppable(0.1):
+        ask_and_wait()
+    engine.dispose()
+    assert ended
+
+
+def test_an_error_on_the_way_out_does_not_hide_why() -> None:
+    def hide() -> None:
+        try:
+            wait(20)
+        finally:
+            raise ValueError("clean-up failed")
+
+    with pytest.raises(Stop, match="at the deadline"), stoppable(0.05):
+        hide()
+
+
+def test_an_error_before_a_stop_is_an_error() -> None:
+    with pytest.raises(ValueError, match="a bug"), stoppable(60):
+        raise ValueError("a bug")
 
 
 @pytest.mark.parametrize("deadline", [0.05, 0.3, 0.8])
