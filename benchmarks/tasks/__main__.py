@@ -19,7 +19,8 @@ QUICK: dict[str, Any] = {"trials": 6}
 def tasks(*, quick: bool) -> Iterator[Task]:
     """Yield every task of the benchmark, those that tell most first."""
     ours = ("autoprune/agent", "autoprune/predictor", "autoprune/evaluation", "autoprune/tasks")
-    code = code_of(*ours, "benchmarks/tasks", "examples")
+    files = map(str, searching.FILES.values())
+    code = code_of(*ours, "benchmarks/tasks", "examples", *files)
 
     def task(kind: str, name: str, job: Any, **arguments: Any) -> Task:
         return Task(kind=kind, name=name, job=job, arguments=arguments, limit=LIMIT, code=code)

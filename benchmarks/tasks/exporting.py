@@ -76,7 +76,7 @@ def _lraspp() -> tuple[nn.Module, Task]:
     loaders = load_object("data.py:loaders", base=EXAMPLES / "scenes")()
     splits = {split: _some(loaders[split], count) for split, count in BATCHES.items()}
     model = segmentation.lraspp_mobilenet_v3_large(
-        weights=None, weights_backbone=None, num_classes=5
+        weights=None, weights_backbone=None, num_classes=3
     )
     return model, autoprune.Segmentation(splits)
 

@@ -18,7 +18,7 @@ from benchmarks.images import EXAMPLES
 
 TRAIN, SEARCH, TEST = 30_000, 2_000, 10_000
 SIDE = 56
-EPOCHS, RATE = 2, 0.02
+EPOCHS, RATE = 4, 0.02
 
 Sample = tuple[torch.Tensor, torch.Tensor]
 
@@ -46,7 +46,7 @@ class Enlarged(Dataset[Sample]):
 def net() -> nn.Module:
     """Return MobileNetV2 for ten classes, not trained."""
     model: nn.Module = mobilenet_v2(weights=None, num_classes=10)
-    return model
+    return model.to(memory_format=torch.channels_last)  # takes less time on CPUs
 
 
 def loaders() -> dict[str, DataLoader[Sample]]:
@@ -70,7 +70,8 @@ def checkpoint() -> Path:
     path = cache_dir() / f"fashion-mnist-mobilenet-v2-{recipe.hexdigest()[:12]}.safetensors"
     if not path.exists():
         unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-        save_file(tune().state_dict(), unfinished)
+        weights = {name: w.contiguous() for name, w in tune().state_dict().items()}
+        save_file(weights, unfinished)
         unfinished.replace(path)
     return path
 

@@ -1,125 +1,116 @@
-"""scikit-learn's digits with synthetic captions: sentences made up from what is seen in a scan."""
+"""Fashion-MNIST with synthetic captions: sentences made up from what is seen in a picture."""
 
 import random
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, TensorDataset
 
-MEAN, STD = 0.305, 0.319  # of the training images, scaled to [0, 1]
-SEARCH, TEST = 359, 360  # images
+from autoprune.core.imports import load_object
 
-DIGITS = (
-    ("zero", "nought", "0"),
-    ("one", "1"),
-    ("two", "2"),
-    ("three", "3"),
-    ("four", "4"),
-    ("five", "5"),
-    ("six", "6"),
-    ("seven", "7"),
-    ("eight", "8"),
-    ("nine", "9"),
+PICTURES = Path(__file__).parent.with_name("fashion_mnist")
+PAIRS = {"train": 40_000, "search": 2_000, "test": 4_000}
+
+CLOTHES = (
+    ("tee", "undershirt"),
+    ("trousers", "pants"),
+    ("pullover", "sweater"),
+    ("dress", "gown"),
+    ("coat", "jacket"),
+    ("sandals", "slippers"),
+    ("shirt", "blouse"),
+    ("sneakers", "trainers"),
+    ("bag", "purse"),
+    ("boots", "bootees"),
 )
-INK = (("faint", "pale", "light"), ("plain", "ordinary"), ("bold", "dark", "heavy"))
+SHADE = (("dark", "black", "dim"), ("grey", "plain"), ("bright", "white", "pale"))
 WIDTH = (("narrow", "slim"), ("regular", "usual"), ("wide", "broad"))
-SLANT = (
-    ("leaning right", "tilted right"),
-    ("upright", "straight"),
-    ("leaning left", "tilted left"),
-)
+HEIGHT = (("short", "low"), ("medium", "average"), ("tall", "high"))
 TEMPLATES = (
-    "a photo of the {ink} {width} digit {digit} {slant}",
-    "the number {digit} {slant} {width} and {ink}",
-    "a {slant} {digit} which is {ink} and {width}",
-    "{ink} handwriting that shows a {width} {digit} {slant}",
+    "a photo of {shade} {clothes} {width} and {height}",
+    "{clothes} in {shade} of {height} height and {width}",
+    "some {width} {height} {clothes} which look {shade}",
+    "{shade} {width} {clothes} that are {height}",
 )
-# Thirds of all images: ink of 64 pixels, spread in pixels, pixels to the left per row.
-BOUNDS = {"ink": (4.6, 5.15), "width": (1.2, 1.33), "slant": (-0.01, 0.09)}
+# Thirds of all training pictures: brightness of what is no background, from 0 to 1, and spread
+# sideways and upright, in pixels.
+BOUNDS = {"shade": (0.547, 0.71), "width": (4.94, 6.27), "height": (6.07, 7.44)}
+BACKGROUND = 0.05  # brightness, at most
 
-_SYNONYMS = [words for group in (DIGITS, INK, WIDTH, SLANT) for words in group]
+_SYNONYMS = [words for group in (CLOTHES, SHADE, WIDTH, HEIGHT) for words in group]
 _TEXTS = [text for texts in (*_SYNONYMS, TEMPLATES) for text in texts]
 PAD = 0
 WORDS = ["", *sorted({w for text in _TEXTS for w in text.split() if "{" not in w})]
-LENGTH = 12  # words, padding included
+LENGTH = 8  # words, padding included
 
 Batch = tuple[Tensor, ...]  # images, tokens
 
 
 def loaders(batch_size: int = 128) -> dict[str, DataLoader[Batch]]:
-    """Return the loaders of the three splits, always the same 60%, 20% and 20% of the pairs.
+    """Return the loaders of the three splits, always the same pairs.
 
-    ``train`` is for weights, ``search`` for comparing candidates, ``test`` for the last word.
-    Each yields images, ``batch x 1 x 16 x 16``, and tokens of captions, ``batch x LENGTH``.
+    ``train`` is for weights, ``search`` for comparing candidates; both come out of the 60,000
+    training pictures. ``test`` is the first 4,000 test pictures, for the last word. Each yields
+    images, ``batch x 1 x 28 x 28``, and tokens of captions, ``batch x LENGTH``.
     """
-    digits = load_digits()
-    small = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
-    images = (interpolate(small, size=16, mode="bilinear", antialias=False) - MEAN) / STD
-    tokens = torch.tensor([tokens_of(text) for text in captions(digits.images, digits.target)])
-    return {
-        split: DataLoader(
-            TensorDataset(images[chosen], tokens[chosen]),
+    given = load_object("data.py:loaders", base=PICTURES)()
+    mean, std = (load_object(f"data.py:{name}", base=PICTURES) for name in ("MEAN", "STD"))
+    found = {}
+    for split, count in PAIRS.items():
+        images, classes = (part[:count] for part in given[split].dataset.tensors)
+        pictures = (images[:, 0].numpy() * std + mean).clip(0, 1)
+        tokens = [tokens_of(text) for text in captions(pictures, classes.numpy())]
+        found[split] = DataLoader(
+            TensorDataset(images, torch.tensor(tokens)),
             batch_size=batch_size,
             shuffle=split == "train",
             generator=torch.Generator().manual_seed(0),
         )
-        for split, chosen in _splits(digits.target).items()
-    }
+    return found
 
 
-def captions(scans: NDArray[np.float64], classes: NDArray[np.int64]) -> list[str]:
-    """Return a sentence for each scan; scans that are alike in all it says have the same.
+def captions(pictures: NDArray[np.floating], classes: NDArray[np.int64]) -> list[str]:
+    """Return a sentence for each picture; those alike in all it says have the same.
 
     Args:
-        scans: ``samples x 8 x 8``, ink from 0 to 16.
-        classes: The digits, ``samples``.
+        pictures: ``samples x 28 x 28``, brightness from 0 to 1.
+        classes: What they show, ``samples``.
     """
-    thirds = [np.digitize(found, BOUNDS[name]) for name, found in _measures(scans).items()]
+    thirds = [np.digitize(found, BOUNDS[name]) for name, found in _measures(pictures).items()]
     return [_sentence(*map(int, row)) for row in zip(classes, *thirds, strict=True)]
 
 
-def tokens_of(caption: str) -> list[int]:
+@cache
+def tokens_of(caption: str) -> tuple[int, ...]:
     """Return the numbers of the words of a caption, padded to `LENGTH`."""
     found = [WORDS.index(word) for word in caption.split()]
-    return [*found, *[PAD] * (LENGTH - len(found))]
+    return (*found, *[PAD] * (LENGTH - len(found)))
 
 
-def _measures(scans: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """Return mean ink, horizontal spread and slant of each scan."""
-    shares = scans / scans.sum((1, 2), keepdims=True)
-    y, x = np.mgrid[:8, :8]
-    x, y = (at - (shares * at).sum((1, 2), keepdims=True) for at in (x, y))
-    across, down, both = ((shares * part).sum((1, 2)) for part in (x * x, y * y, x * y))
-    return {"ink": scans.mean((1, 2)), "width": np.sqrt(across), "slant": both / down}
+def _measures(pictures: NDArray[np.floating]) -> dict[str, NDArray[np.floating]]:
+    """Return brightness and spread, sideways and upright, of what each picture shows."""
+    total = pictures.sum((1, 2), keepdims=True)
+    shares = pictures / total
+    shown = (pictures > BACKGROUND).sum((1, 2))
+    found = {"shade": total[:, 0, 0] / shown}
+    for name, at in zip(("height", "width"), np.mgrid[:28, :28], strict=True):
+        centre = (shares * at).sum((1, 2), keepdims=True)
+        found[name] = np.sqrt((shares * (at - centre) ** 2).sum((1, 2)))
+    return {name: found[name] for name in BOUNDS}
 
 
-def _sentence(digit: int, ink: int, width: int, slant: int) -> str:
+@cache
+def _sentence(clothes: int, shade: int, width: int, height: int) -> str:
     """Return what says this, in words that depend on all of it."""
-    rng = random.Random(f"{digit} {ink} {width} {slant}")
+    rng = random.Random(f"{clothes} {shade} {width} {height}")
     template = rng.choice(TEMPLATES)
     return template.format(
-        digit=rng.choice(DIGITS[digit]),
-        ink=rng.choice(INK[ink]),
+        clothes=rng.choice(CLOTHES[clothes]),
+        shade=rng.choice(SHADE[shade]),
         width=rng.choice(WIDTH[width]),
-        slant=rng.choice(SLANT[slant]),
+        height=rng.choice(HEIGHT[height]),
     )
-
-
-def _splits(classes: NDArray[np.int64]) -> dict[str, Tensor]:
-    """Return the indices of each split, with the same share of every digit in all of them."""
-    rest, test = train_test_split(
-        np.arange(len(classes)), test_size=TEST, stratify=classes, random_state=0
-    )
-    train, search = train_test_split(
-        rest, test_size=SEARCH, stratify=classes[rest], random_state=0
-    )
-    return {
-        "train": torch.tensor(train),
-        "search": torch.tensor(search),
-        "test": torch.tensor(test),
-    }

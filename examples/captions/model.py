@@ -1,4 +1,4 @@
-"""Two towers, as in CLIP: a vision transformer for scans, a text transformer for captions."""
+"""Two towers, as in CLIP: a vision transformer for pictures, a text transformer for captions."""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +6,7 @@ from torch.nn.functional import normalize, scaled_dot_product_attention
 
 from data import LENGTH, PAD, WORDS
 
-SIDE, PATCH = 16, 4  # pixels
+SIDE, PATCH = 28, 7  # pixels
 
 
 class Block(nn.Module):
@@ -56,7 +56,7 @@ class ImageTower(nn.Module):
         self.project = nn.Linear(width, embedding, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images, ``batch x 1 x 16 x 16``, to ``batch x embedding``."""
+        """Map images, ``batch x 1 x 28 x 28``, to ``batch x embedding``."""
         x = self.patches(images).flatten(2).transpose(1, 2) + self.position
         for block in self.blocks:
             x = block(x)

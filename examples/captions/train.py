@@ -21,7 +21,7 @@ from autoprune._resources import cache_dir
 from data import loaders
 from model import two_towers
 
-EPOCHS = 60
+EPOCHS = 12
 PEAK_LEARNING_RATE = 2e-3
 
 Loader = DataLoader[tuple[Tensor, ...]]  # images, tokens
@@ -48,7 +48,7 @@ def train() -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model: nn.Module = two_towers()
-    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=1.0)
+    optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, PEAK_LEARNING_RATE, epochs=EPOCHS, steps_per_epoch=len(batches)
     )

@@ -1,5 +1,6 @@
 """Composes scenes: photographs of things, cut out, pasted on photographs of grass, water, wood."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,21 +9,20 @@ import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-from fetch import STAMPS, WALLPAPERS, pictures
+from fetch import FOLDERS, STAMPS, WALLPAPERS, pictures
 
 SIDE = 96  # pixels of a scene, both ways
 THINGS = (2, 4)  # in a scene, at least and at most
 SIZES = (0.3, 0.6)  # of a thing's longer side, by the scene's
 LEAST_SEEN = 0.3  # of a thing, for it to have a box
-CLASSES = ("background", "mammal", "fruit", "flower", "vegetable")
-FOLDERS = ("animals/mammals", "food/fruit", "plants/flowers", "food/vegetables")
-NO_PHOTOGRAPHS = ("echidna", "hedgehog")
+CLASSES = ("background", "animal", "plant")
+NO_PHOTOGRAPHS = ("echidna", "hedgehog", "pizza")
 NOT_REAL = ("cartoon", "toys", "plastic")  # folders
 NO_FLOWERS = (
     *("nature/Aqua.jpg", "nature/Blinds.jpg", "nature/Dune.jpg", "nature/GreenMeadow.jpg"),
     *("nature/RainDrops.jpg", "nature/Storm.jpg", "nature/Wood.jpg", "abstract/Elephants.jpg"),
 )
-SPLITS = {"train": (0.0, 0.6), "search": (0.6, 0.8), "test": (0.8, 1.0)}  # of the cutouts
+SPLITS = {"train": (0.0, 0.5), "search": (0.5, 0.7), "test": (0.7, 1.0)}  # of the cutouts
 
 Rng = np.random.Generator
 
@@ -57,7 +57,9 @@ class Composer:
     def __init__(self, split: str, seed: int = 0) -> None:
         home = pictures()
         self._rng = np.random.default_rng([seed, list(SPLITS).index(split)])
-        self._cutouts = [_cutouts(home / STAMPS / folder, split) for folder in FOLDERS]
+        self._cutouts = [
+            _cutouts([home / STAMPS / folder for folder in folders], split) for folders in FOLDERS
+        ]
         self._wallpapers = [_wallpaper(home / WALLPAPERS / name) for name in NO_FLOWERS]
 
     def scene(self) -> Scene:
@@ -117,12 +119,15 @@ def _scene(picture: Image.Image, owner: np.ndarray, labels: list[int], areas: li
     )
 
 
-def _cutouts(folder: Path, split: str) -> list[Image.Image]:
-    """Return the photographs of a class that belong to a split, small."""
+def _cutouts(folders: Iterable[Path], split: str) -> list[Image.Image]:
+    """Return the photographs of a class that belong to a split, small; no mirrored copies."""
     files = [
         file
+        for folder in folders
         for file in sorted(folder.rglob("*.png"))
-        if file.parent.name not in NOT_REAL and file.stem not in NO_PHOTOGRAPHS
+        if file.parent.name not in NOT_REAL
+        and file.stem not in NO_PHOTOGRAPHS
+        and not file.stem.endswith("_mirror")
     ]
     order = np.random.default_rng(0).permutation(len(files))
     first, last = (round(share * len(files)) for share in SPLITS[split])

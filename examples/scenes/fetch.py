@@ -12,9 +12,9 @@ from autoprune.errors import DataError
 PACKAGES = ("tuxpaint-stamps-default", "mate-backgrounds")
 STAMPS = Path("usr/share/tuxpaint/stamps")
 WALLPAPERS = Path("usr/share/backgrounds/mate")
+FOLDERS = (("animals",), ("plants", "food"))  # of each class
 KEPT = (
-    *(STAMPS / "animals/mammals", STAMPS / "plants/flowers"),
-    *(STAMPS / "food/fruit", STAMPS / "food/vegetables"),
+    *(STAMPS / folder for folders in FOLDERS for folder in folders),
     WALLPAPERS,
     *(Path("usr/share/doc", package) for package in PACKAGES),  # their licences
 )
@@ -26,7 +26,7 @@ def pictures() -> Path:
     Raises:
         DataError: If Debian's packages cannot be fetched; the message has the command to type.
     """
-    home = cache_dir() / "scenes-pictures"
+    home = cache_dir() / "scenes-photographs"
     if all((home / folder).is_dir() for folder in KEPT):
         return home
     print("Fetching the pictures of the composed scenes, 208 MB, once:", file=sys.stderr)

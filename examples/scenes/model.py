@@ -70,6 +70,6 @@ class Pyramid(nn.Module):
         return interpolate(logits, size=x.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def pyramid(width: int = 12, head: int = 16, classes: int = 5) -> nn.Module:
+def pyramid(width: int = 12, head: int = 16, classes: int = 3) -> nn.Module:
     """Return an untrained `Pyramid`."""
     return Pyramid(width, head, classes)

@@ -87,7 +87,7 @@ def test_an_agent_joins_and_shares_the_work(url: str) -> None:
     assert json.loads(out)["pruned"]["macs"] <= 0.5 * json.loads(out)["dense"]["macs"]
     shares = check(url)
     assert len(shares) == 2
-    assert min(shares.values()) >= 2
+    assert min(shares.values()) >= 1
 
 
 def test_what_a_killed_agent_had_is_done_by_others_and_a_second_search_leaves(url: str) -> None:
