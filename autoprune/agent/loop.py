@@ -170,6 +170,7 @@ class Loop:
             self._underway.begin(trial, policy, watch)
         else:
             self._end(trial, known)
+            self._report(None)
 
     @property
     def _signature(self) -> dict[str, str]:

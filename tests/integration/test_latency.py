@@ -7,10 +7,13 @@ import pytest
 
 import autoprune
 from autoprune.agent.prepare import example_inputs
-from autoprune.agent.workspace import LATENCY, IfExists
+from autoprune.agent.workspace import DATABASE, LATENCY, STUDY, IfExists
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress, silent
 from autoprune.errors import ConfigError
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+from autoprune.storage.models import RunRow
 
 TARGET = "onnxruntime/threads=1"
 
@@ -41,7 +44,7 @@ def test_tables_are_built_checked_used_and_refused_on_another_device(project: Pa
 
     with pytest.raises(InterruptedError):
         _search(project, place, "fail")
-    _swap_device(project / "run" / LATENCY)
+    _swap_device(project / "run")
     with pytest.raises(ConfigError, match="measured on another device") as caught:
         _search(project, place, "resume")
     assert "f" * 12 in str(caught.value)
@@ -73,9 +76,13 @@ def _search(project: Path, place: Path, if_exists: IfExists) -> None:
     )
 
 
-def _swap_device(file: Path) -> None:
+def _swap_device(folder: Path) -> None:
     """Make the saved tables those of another device."""
-    saved = json.loads(file.read_text())
-    saved[TARGET]["device"]["fingerprint"] = "f" * 64
-    saved[TARGET]["device"]["facts"]["cpu"] = "another"
-    file.write_text(json.dumps(saved))
+    with Database.open(sqlite_url(folder / DATABASE)) as database:
+        run = database.find_run(STUDY)
+        assert run is not None
+        saved = dict(run.kept[LATENCY])
+        saved[TARGET]["device"]["fingerprint"] = "f" * 64
+        saved[TARGET]["device"]["facts"]["cpu"] = "another"
+        with database.transaction() as session:
+            session.get_one(RunRow, run.id).kept = {**run.kept, LATENCY: saved}

@@ -15,7 +15,7 @@ import autoprune
 from autoprune.agent import gate, latency, pricing, run
 from autoprune.agent.latency import TargetLatency
 from autoprune.agent.result import SearchResult
-from autoprune.agent.workspace import STUDY
+from autoprune.agent.workspace import LATENCY, STUDY
 from autoprune.cli.main import main
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress
@@ -124,10 +124,18 @@ def test_the_way_to_the_tables_is_told(first: tuple[SearchResult, list[Progress]
     assert all(event.total is None or event.done <= event.total for event in events)
 
 
+def kept_by(folder: Path) -> Any:
+    """Return what a run prices latency by."""
+    with closing(Database.open(sqlite_url(folder / "autoprune.db"))) as database:
+        run = database.find_run(STUDY)
+        assert run is not None
+        return run.kept[LATENCY]
+
+
 def test_the_tables_are_kept_with_the_run_and_for_others(
     first: tuple[SearchResult, Any], folder: Path
 ) -> None:
-    saved = json.loads((first[0].folder / "latency.json").read_text())
+    saved = kept_by(first[0].folder)
     device = this_device(Target.parse(TARGET))
     assert saved.keys() == {TARGET}
     assert saved[TARGET]["device"]["fingerprint"] == device.fingerprint
@@ -159,7 +167,7 @@ def test_a_resumed_run_measures_no_tables_and_proposes_what_it_would_have(
     with pytest.raises(Stopped):
         search(folder, out=out, progress=stop_at("search", 3))
     assert not (out / "result.json").exists()
-    kept = (out / "latency.json").read_text()
+    kept = kept_by(out)
     begun = proposals(out)
     assert begun == proposals(first[0].folder)[:3], "the shared database gave the same tables"
 
@@ -169,7 +177,7 @@ def test_a_resumed_run_measures_no_tables_and_proposes_what_it_would_have(
     for name in ("find_steps", "build", "fit"):
         monkeypatch.setattr(TargetLatency, name, refused)
     again = search(folder, out=out, if_exists="resume", database=tmp_path / "other.db")
-    assert (out / "latency.json").read_text() == kept
+    assert kept_by(out) == kept
     assert proposals(out)[:6] == proposals(first[0].folder)[:6]
     assert again.result.checks.latency[TARGET].ratio <= 0.8
 
