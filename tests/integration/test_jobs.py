@@ -66,7 +66,7 @@ def tools(tmp_path: Path) -> Path:
 
 def environment(tools: Path, out: Path, **changes: str) -> dict[str, str]:
     slurm = {"SLURM_JOB_ID": "42", "SLURM_JOB_NODELIST": "node1", "TMPDIR": str(out)}
-    path = f"{tools}:{os.environ['PATH']}"
+    path = f"{tools}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     return os.environ | slurm | {"PATH": path, "OUT": str(out)} | changes
 
 
