@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 from autoprune.agent.company import Company, Shared
-from autoprune.agent.presence import Presence
+from autoprune.agent.presence import Presence, alive_at_work
 from autoprune.agent.workspace import STUDY, Workspace, check_alike
 from autoprune.errors import RunExistsError
 from autoprune.storage.agents import Agents
@@ -98,14 +98,15 @@ class Home:
             place = f"the database under the name {self.name!r}"
             check_alike(place, run.config, config, resume=self.if_exists == "resume")
 
-    def kept(self, name: str) -> dict[str, Any]:
-        """Return what a run that is resumed kept under a name; empty if it has not yet."""
+    def kept(self) -> Mapping[str, Any]:
+        """Return what a run that is resumed kept, by name; empty if there is none."""
+        if self.if_exists != "resume":
+            return {}
         run = self._run()
         if run is None and self.workspace.database.is_file():
-            with closing(Database.open(sqlite_url(self.workspace.database))) as database:
+            with closing(self._own()) as database:
                 run = database.find_run(STUDY)
-        resumed = run is not None and self.if_exists == "resume"
-        return dict(run.kept.get(name, {})) if run is not None and resumed else {}
+        return run.kept if run is not None else {}
 
     @contextmanager
     def entered(self, config: Mapping[str, Any], **fingerprints: str) -> Iterator[Lodging]:
@@ -157,9 +158,7 @@ class Home:
 
     def _refuse_busy(self, run: Run) -> None:
         """Refuse to start over while agents work on a run."""
-        agents = Agents(self.shared)
-        living = Presence(agents, None, self.workspace.folder).living()
-        busy = [one for one in agents.all() if one.run_id == run.id and one.id in living]
+        busy = alive_at_work(Agents(self.shared), run.id)
         if busy:
             hosts = ", ".join(sorted({one.host.split()[0] for one in busy}))
             raise RunExistsError(

@@ -73,10 +73,7 @@ class Loop:
             InfrastructureError: If workers do not live long enough to score anything.
             ElsewhereError: If another agent of the run has finished it.
         """
-        try:
-            self._run()
-        finally:
-            self._underway.abandon()
+        self.help()
         self.company.finish()
         ranked = self.ranked()
         if not ranked:

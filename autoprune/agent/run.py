@@ -120,16 +120,18 @@ def _searched(
     finishes: bool,
 ) -> T:
     """Prepare a search whose settings were checked, and run it."""
-    kept = {name: home.kept(name) for name in (LATENCY, SENSITIVITY, WARM_START)}
-    warm = WarmStart.of(config["warm_start"] or (), kept[WARM_START], home.workspace.folder)
-    prepared = prepare(request, kept[LATENCY])
+    kept = home.kept()
+    warm = WarmStart.of(
+        config["warm_start"] or (), kept.get(WARM_START, {}), home.workspace.folder
+    )
+    prepared = prepare(request, kept.get(LATENCY, {}))
     for earlier in warm.runs:
         earlier.check(prepared.projection.spaces)
     with home.entered(config, **fingerprints) as lodging:
         request = replace(request, progress=lodging.presence.noting(request.progress))
         lodging.keep(SOURCE, {"path": str(request.source)} if request.source else {})
         lodging.keep(LATENCY, prepared.pricing.saved())
-        sensed = Sensed.of(request, prepared, kept[SENSITIVITY], lodging, **fingerprints)
+        sensed = Sensed.of(request, prepared, kept.get(SENSITIVITY, {}), lodging, **fingerprints)
         warm.keep(lodging, **fingerprints)
         proposers = Proposers(request, prepared, sensed, warm)
         sampler = proposers.first()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import RayActorError, RayError
 
 from autoprune.core.workers import Done, Hire, Workers
 from autoprune.errors import InfrastructureError
@@ -164,8 +164,6 @@ class RayWorkers:
 def _blaming_ray() -> Iterator[None]:
     try:
         yield
-    except GetTimeoutError:
-        raise
     except (RayError, ConnectionError) as err:
         raise InfrastructureError(_gone(err)) from None
 
