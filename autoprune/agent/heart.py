@@ -41,15 +41,10 @@ class Heart:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.stop()
+        self._over.set()
+        self._thread.join()
         with suppress(OSError):
             self._file.unlink(missing_ok=True)
-
-    def stop(self) -> None:
-        """Beat no more; the file stays as it is, for another one to go on with."""
-        self._over.set()
-        if self._thread.ident is not None:
-            self._thread.join()
 
     def _beat(self) -> None:
         while not self._over.wait(self._every):

@@ -117,11 +117,11 @@ class Home:
             fingerprints: Of model and data, ``model_fp`` and ``data_fp``.
         """
         self.workspace.start(config)
-        shared, folder = self.shared, self.workspace.folder
+        shared = self.shared
         shared_id = self._registered(config, fingerprints)
         own = nullcontext(shared) if shared.is_server else closing(self._own())
-        self.workspace.heart.stop()  # presence shows from now on that the run goes on
-        with own as database, Presence(Agents(shared), shared_id, folder) as presence:
+        heart = self.workspace.heart
+        with own as database, Presence(Agents(shared), shared_id, heart) as presence:
             name = self.name if shared.is_server else STUDY
             run = database.find_run(name)
             yield Lodging(

@@ -4,13 +4,12 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from autoprune.agent.heart import BEAT, Heart
 from autoprune.core.progress import Progress, ProgressCallback
@@ -30,7 +29,7 @@ class Presence:
     Args:
         agents: Where agents show that they live.
         run_id: The run it works on.
-        folder: Where a file shows that it lives, for probes on this machine.
+        heart: What shows on this machine that it lives; its status is told by beats, too.
         beat: Seconds from one beat to the next.
         patience: Seconds without a beat, after which an agent is taken for dead.
     """
@@ -39,22 +38,20 @@ class Presence:
         self,
         agents: Agents,
         run_id: int | None,
-        folder: Path,
+        heart: Heart,
         *,
         beat: float = BEAT,
         patience: float = PATIENCE,
     ) -> None:
-        self._agents, self._run, self._heart = agents, run_id, Heart(folder, beat)
+        self._agents, self._run, self._heart = agents, run_id, heart
         self._every, self._patience = beat, patience
         self._seen: dict[str, tuple[int, float]] = {}  # beat, and when it was seen first
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
-        self.status: Mapping[str, Any] = {}
         self.id = ""
 
     def __enter__(self) -> Self:
         self.id = self._agents.join(self._run, _host(), _process(os.getpid()))
-        self._heart.__enter__()
         self._thread.start()
         return self
 
@@ -66,7 +63,6 @@ class Presence:
     ) -> None:
         self._over.set()
         self._thread.join()
-        self._heart.__exit__(kind, error, trace)
         with suppress(AutopruneError):  # others will see that it beats no more
             self._agents.remove(self.id)
 
@@ -74,7 +70,7 @@ class Presence:
         """Return what tells ``progress``, and others by the next beat."""
 
         def told(event: Progress) -> None:
-            self.status = self._heart.status = asdict(event)
+            self._heart.status = asdict(event)
             progress(event)
 
         return told
@@ -114,7 +110,7 @@ class Presence:
     def _beat(self) -> None:
         while not self._over.wait(self._every):
             with suppress(AutopruneError):  # the next beat may find the database again
-                if not self._agents.beat(self.id, self.status):
+                if not self._agents.beat(self.id, self._heart.status):
                     self._agents.join(self._run, _host(), _process(os.getpid()), self.id)
 
 

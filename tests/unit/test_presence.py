@@ -6,11 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from autoprune.agent import presence
+from autoprune.agent.heart import BEAT, Heart
 from autoprune.agent.presence import Presence
 from autoprune.core.heartbeat import HEARTBEAT
 from autoprune.core.progress import Progress
@@ -25,8 +27,16 @@ def agents(tmp_path: Path) -> Iterator[Agents]:
         yield Agents(database)
 
 
+@contextmanager
+def present(agents: Agents, folder: Path, beat: float = BEAT, **more: float) -> Iterator[Presence]:
+    """Yield an agent that works in a folder."""
+    folder.mkdir(exist_ok=True)
+    with Heart(folder, beat) as heart, Presence(agents, None, heart, beat=beat, **more) as own:
+        yield own
+
+
 def test_an_agent_is_there_for_as_long_as_the_block_lasts(agents: Agents, tmp_path: Path) -> None:
-    with Presence(agents, None, tmp_path) as own:
+    with present(agents, tmp_path) as own:
         assert [one.id for one in agents.all()] == [own.id]
         assert own.living() == {own.id}
         assert own.take("the only one")
@@ -37,7 +47,7 @@ def test_an_agent_is_there_for_as_long_as_the_block_lasts(agents: Agents, tmp_pa
 
 def test_it_beats_and_tells_how_far_it_is(agents: Agents, tmp_path: Path) -> None:
     told: list[Progress] = []
-    with Presence(agents, None, tmp_path, beat=0.01) as own:
+    with present(agents, tmp_path, beat=0.01) as own:
         own.noting(told.append)(Progress(stage="search", done=3, total=9))
         _until(lambda: agents.all()[0].status.get("done") == 3 and agents.all()[0].beat > 1)
         shown = json.loads((tmp_path / HEARTBEAT).read_text())
@@ -46,7 +56,7 @@ def test_it_beats_and_tells_how_far_it_is(agents: Agents, tmp_path: Path) -> Non
 
 
 def test_an_agent_that_was_taken_for_dead_is_there_again(agents: Agents, tmp_path: Path) -> None:
-    with Presence(agents, None, tmp_path, beat=0.01) as own:
+    with present(agents, tmp_path, beat=0.01) as own:
         agents.remove(own.id)
         _until(lambda: [one.id for one in agents.all()] == [own.id])
 
@@ -60,7 +70,7 @@ def test_a_process_of_this_machine_that_is_gone_is_dead_at_once(
     gone = agents.join(None, presence._host(), process)
     again = agents.join(None, presence._host(), f"{os.getpid()}@1")  # its number is another's now
     assert agents.take("score it", gone) == gone
-    with Presence(agents, None, tmp_path) as own:
+    with present(agents, tmp_path) as own:
         assert own.dead() == {gone, again}
         assert own.take("score it"), "a lease of the dead is free"
         assert gone not in {one.id for one in agents.all()}
@@ -72,7 +82,7 @@ def test_an_agent_elsewhere_is_dead_if_it_is_not_seen_to_beat(
     clock = [100.0]
     monkeypatch.setattr("autoprune.agent.presence.time.monotonic", lambda: clock[0])
     other = agents.join(None, "elsewhere", "17@5")
-    with Presence(agents, None, tmp_path, patience=60) as own:
+    with present(agents, tmp_path, patience=60) as own:
         assert agents.take("score it", other) == other
         assert own.living() == {own.id, other}
         clock[0] += 59
@@ -86,7 +96,7 @@ def test_an_agent_elsewhere_is_dead_if_it_is_not_seen_to_beat(
 
 
 def test_a_lease_is_given_once_and_can_be_given_back(agents: Agents, tmp_path: Path) -> None:
-    with Presence(agents, None, tmp_path) as one, Presence(agents, None, tmp_path) as two:
+    with present(agents, tmp_path) as one, present(agents, tmp_path / "other") as two:
         assert one.take("a")
         assert one.take("a"), "it has it already"
         assert not two.take("a")
