@@ -62,10 +62,11 @@ def test_a_search_outlives_its_workers(project: Path, threads: int, tmp_path: Pa
         f"kind: local\nworkers: 2\ndevice: cpu\nthreads: {threads}\n"
     )
     killed: list[int] = []
+    before = set(children())  # torch keeps a process to compile in, once a test has compiled
 
     def kill(event: Progress) -> None:
         if event.stage == "search" and event.done in (2, 5):
-            found = [pid for pid in children() if pid not in killed]
+            found = [pid for pid in children() if pid not in before.union(killed)]
             killed.extend(found[:1])
             os.kill(found[0], signal.SIGKILL)
 
@@ -74,7 +75,7 @@ def test_a_search_outlives_its_workers(project: Path, threads: int, tmp_path: Pa
     assert found.result.pruned.macs <= 0.5 * found.result.dense.macs
     assert found.result.search.evaluations == TRIALS
     checked(project / "run")
-    assert not children()
+    assert not set(children()) - before
 
 
 def children(of: int | None = None) -> list[int]:
