@@ -45,8 +45,9 @@ def check_boxes(target: Mapping[str, Any], size: tuple[int, int], split: Split) 
     height, width = size
     if float(boxes.max()) <= 1 < min(size):
         raise DataError(
-            f"All {len(boxes)} boxes of a {split} image of {width} x {height} lie within its first "
-            f"pixel: they seem to be shares of its size. Multiply x by {width} and y by {height}."
+            f"All {len(boxes)} boxes of a {split} image of {width} x {height} lie within its "
+            f"first pixel: they seem to be shares of its size. Multiply x by {width}, "
+            f"y by {height}."
         )
     edges = boxes.new_tensor([width, height])
     beside = int(((boxes[:, :2] >= edges) | (boxes[:, 2:] <= 0)).any(1).sum())
