@@ -1,6 +1,6 @@
 """What another run scores at this moment is not scored here: it is waited for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -33,11 +33,11 @@ class Taken(Alone):
     leases: set[str] = field(default_factory=set)
     given_back: list[str] = field(default_factory=list)
 
-    def take(self, lease: str) -> bool:
-        return lease not in self.leases
+    def take(self, leases: Sequence[str]) -> set[str]:
+        return set(leases) - self.leases
 
-    def give_back(self, lease: str) -> None:
-        self.given_back.append(lease)
+    def give_back(self, leases: Sequence[str]) -> None:
+        self.given_back += leases
 
 
 def result(policy: Policy) -> Evaluation:
@@ -78,12 +78,12 @@ def test_what_another_run_scores_is_waited_for(
 
     company = Taken(leases={evaluations.lease(ONE)})
     found = Underway(Crew(Inline(work)), evaluations, company)
-    found.begin(trials[0], ONE, no_watch)
+    found.begin([(trials[0], Scoring(ONE, no_watch))])
     assert ONE in found
-    assert not found.free, "it takes the place of a worker"
+    assert found.room == 0, "it takes the place of a worker"
     assert list(found.ended(None)) == []
     evaluations.keep(result(ONE))  # the other run is done
-    assert [(t.number, e.policy) for t, e in found.ended(None)] == [(0, ONE)]
+    assert [(t.number, e.policy) for lot in found.ended(None) for t, e in lot] == [(0, ONE)]
     assert scored == []
     assert company.given_back == []
 
@@ -94,10 +94,10 @@ def test_what_another_run_gives_up_is_scored_here(
     monkeypatch.setattr(underway, "_WAIT", 0.0)
     company = Taken(leases={evaluations.lease(ONE)})
     found = Underway(Crew(Inline(lambda job: result(job.policy))), evaluations, company)
-    found.begin(trials[0], ONE, no_watch)
+    found.begin([(trials[0], Scoring(ONE, no_watch))])
     company.leases.clear()
     assert list(found.ended(None)) == []  # it is given to a worker now
-    assert [e.policy for _, e in found.ended(None)] == [ONE]
+    assert [e.policy for lot in found.ended(None) for _, e in lot] == [ONE]
     assert company.given_back == [evaluations.lease(ONE)]
 
 
@@ -118,7 +118,7 @@ class Mortal(Inline[Scoring, Evaluation]):
 def _ended(found: Underway) -> list[Evaluation]:
     ended: list[Evaluation] = []
     while found:
-        ended += [one for _, one in found.ended(None)]
+        ended += [one for lot in found.ended(None) for _, one in lot]
     return ended
 
 
@@ -126,10 +126,10 @@ def test_a_policy_that_kills_its_workers_fails_and_others_are_scored(
     evaluations: Evaluations, trials: list[optuna.Trial]
 ) -> None:
     found = Underway(Crew(Mortal({TWO})), evaluations, Alone())
-    found.begin(trials[0], ONE, no_watch)
+    found.begin([(trials[0], Scoring(ONE, no_watch))])
     (failed,) = _ended(found)
     assert failed.outcome == "failed: it cost 3 workers, the last ended by signal 9"
-    found.begin(trials[1], TWO, no_watch)
+    found.begin([(trials[1], Scoring(TWO, no_watch))])
     assert [one.outcome for one in _ended(found)] == ["scored"]
 
 
@@ -139,8 +139,8 @@ def test_where_every_policy_kills_its_workers_they_are_to_blame(
     found = Underway(Crew(Mortal(set())), evaluations, Alone())
     policies = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in (1, 2, 3)]
     for trial, policy in zip(trials, policies[:2], strict=False):
-        found.begin(trial, policy, no_watch)
+        found.begin([(trial, Scoring(policy, no_watch))])
         _ended(found)
-    found.begin(trials[2], policies[2], no_watch)
+    found.begin([(trials[2], Scoring(policies[2], no_watch))])
     with pytest.raises(InfrastructureError, match=r"last 3 policies each cost 3 workers.*resume"):
         _ended(found)
