@@ -119,11 +119,13 @@ class QuickStorage(RDBStorage):
         return set(found), now
 
     def _keep(self, session: Session, endings: Sequence[Ending]) -> None:
-        ids = [one.trial_id for one in endings]
-        names = {name for one in endings for name in one.attributes}
         attributes, reports = TrialUserAttributeModel, TrialIntermediateValueModel
-        old = delete(attributes).where(attributes.trial_id.in_(ids), attributes.key.in_(names))
-        session.execute(old.execution_options(synchronize_session=False))
+        alike: dict[frozenset[str], list[int]] = {}
+        for one in endings:
+            alike.setdefault(frozenset(one.attributes), []).append(one.trial_id)
+        for names, ids in alike.items():
+            old = delete(attributes).where(attributes.trial_id.in_(ids), attributes.key.in_(names))
+            session.execute(old.execution_options(synchronize_session=False))
         told = [one.trial_id for one in endings if one.reports]
         older = delete(reports).where(reports.trial_id.in_(told))
         session.execute(older.execution_options(synchronize_session=False))

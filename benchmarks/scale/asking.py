@@ -23,7 +23,12 @@ _WARM = 2  # times before time is taken: the first reads what is stored and fits
 
 
 def ask(
-    note: Note, size: int = 10_000, times: int = 30, pending: int = 1_000, batch: int = 32
+    note: Note,
+    size: int = 10_000,
+    times: int = 30,
+    pending: int = 1_000,
+    batch: int = 32,
+    units: int = 50,
 ) -> None:
     """Ask a study in a SQLite file for policies: one at a time, then some while many are scored.
 
@@ -36,9 +41,10 @@ def ask(
         times: How often each is measured.
         pending: Policies that are being scored.
         batch: Proposals that are asked for together.
+        units: Layers of the chain that is searched.
     """
     logging.getLogger("optuna").setLevel(logging.WARNING)
-    sampler = make_sampler("budgeted", Start(projection=space(), seed=0))
+    sampler = make_sampler("budgeted", Start(projection=space(units), seed=0))
     rng = np.random.default_rng(0)
     with TemporaryDirectory() as folder:
         study = open_study(sqlite_url(Path(folder) / "study.db"), "ask", sampler=sampler)

@@ -76,6 +76,7 @@ def simulate(
     mean: float = 30.0,
     dying: float = 0.01,
     every: int = EVERY,
+    units: int = 50,
 ) -> None:
     """Let simulated workers score for a real driver.
 
@@ -92,9 +93,10 @@ def simulate(
         mean: Seconds that one takes on average.
         dying: Share of evaluations that lose their worker.
         every: Trials between two looks.
+        units: Layers of the chain that is searched.
     """
     logging.getLogger("optuna").setLevel(logging.WARNING)
-    projection = space()
+    projection = space(units)
     with TemporaryDirectory() as folder, served(database, Path(folder)) as server:
         clock = VirtualClock(time.process_time if server is None else time.perf_counter)
         rng = np.random.default_rng(0)

@@ -105,11 +105,13 @@ class VirtualWorkers:
         """Return all jobs that ended by now; if there is none, go on to the next end."""
         if not self._jobs:
             return []
-        latest = self._jobs[0].end if timeout is None else self.clock.now + timeout
-        self.clock.skip_to(min(self._jobs[0].end, latest))
+        until = self._jobs[0].end
+        if timeout is not None:
+            until = min(until, self.clock.now + timeout)
+        self.clock.skip_to(until)
         found = []
         with self.clock.stopped():
-            now = self.clock.now
+            now = max(self.clock.now, until)  # sums are rounded
             while self._jobs and self._jobs[0].end <= now:
                 found.append(self._done(heapq.heappop(self._jobs)))
         return found

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -105,6 +105,32 @@ def test_a_lease_is_given_once_and_can_be_given_back(agents: Agents, tmp_path: P
         assert not two.take(["a"])
         one.give_back(["a"])
         assert two.take(["a"])
+
+
+def test_of_several_leases_those_that_are_free_are_taken(agents: Agents, tmp_path: Path) -> None:
+    with present(agents, tmp_path) as one, present(agents, tmp_path / "other") as two:
+        assert one.take(["a", "b"]) == {"a", "b"}
+        assert two.take(["a", "c", "d"]) == {"c", "d"}
+        assert one.take(["b", "c", "e"]) == {"b", "e"}
+        one.give_back(["a", "b", "c"])
+        assert two.take(["a", "b", "e"]) == {"a", "b"}
+
+
+def test_leases_that_another_takes_at_the_same_moment_are_not_ours(
+    agents: Agents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holders, looks = Agents._holders, list[int]()
+
+    def late(self: Agents, leases: Sequence[str]) -> dict[str, str]:
+        looks.append(1)
+        found = holders(self, leases)
+        if len(looks) == 1:  # between our look and our hand
+            agents.take(["b"], two.id)
+        return found
+
+    with present(agents, tmp_path) as one, present(agents, tmp_path / "other") as two:
+        monkeypatch.setattr(Agents, "_holders", late)
+        assert one.take(["a", "b"]) == {"a"}
 
 
 def _until(true: object, seconds: float = 20.0) -> None:

@@ -16,7 +16,7 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Done, Inline
 from autoprune.cost.model import CostModel
-from autoprune.errors import InfrastructureError
+from autoprune.errors import DataError, InfrastructureError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.records import Evaluation
@@ -144,3 +144,50 @@ def test_where_every_policy_kills_its_workers_they_are_to_blame(
     found.begin([(trials[2], Scoring(policies[2], no_watch))])
     with pytest.raises(InfrastructureError, match=r"last 3 policies each cost 3 workers.*resume"):
         _ended(found)
+
+
+class Broken(Inline[Scoring, Evaluation]):
+    """Hands over all that it has; the last job raises."""
+
+    size = 3
+
+    def wait(self, timeout: float | None = None) -> list[Done[Evaluation]]:
+        *fine, last = self._jobs
+        self._jobs.clear()
+        done = [Done(ticket, result(job.policy)) for ticket, job in fine]
+        return [*done, Done(last[0], None, raised=DataError("no images"))]
+
+
+def test_what_ended_together_is_kept_before_a_problem_is_told(
+    evaluations: Evaluations, trials: list[optuna.Trial]
+) -> None:
+    policies = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in (1, 2, 3)]
+    company = Taken()
+    found = Underway(Crew(Broken(lambda job: result(job.policy))), evaluations, company)
+    jobs = [Scoring(policy, no_watch) for policy in policies]
+    found.begin(list(zip(trials, jobs, strict=False)))
+    assert (found.room, len(found)) == (0, 3)
+    lots = found.ended(None)
+    assert [(t.number, e.policy) for t, e in next(lots)] == [(0, policies[0]), (1, policies[1])]
+    known = evaluations.known_all([(policy, None) for policy in policies])
+    assert set(known) == set(policies[:2]), "they are stored by then"
+    assert company.given_back == [evaluations.lease(policy) for policy in policies[:2]]
+    with pytest.raises(DataError, match="no images"):
+        next(lots)
+    assert (found.numbers, policies[2] in found, policies[0] in found) == ({2}, True, False)
+
+
+def test_of_several_those_that_others_score_wait(
+    evaluations: Evaluations, trials: list[optuna.Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(underway, "_WAIT", 0.0)
+    company = Taken(leases={evaluations.lease(ONE)})
+    crew = Crew(Inline(lambda job: result(job.policy)))
+    found = Underway(crew, evaluations, company)
+    found.begin([(trials[0], Scoring(ONE, no_watch)), (trials[1], Scoring(TWO, no_watch))])
+    assert crew.busy == 1
+    assert [e.policy for lot in found.ended(None) for _, e in lot] == [TWO]
+    assert found.numbers == {0}
+    found.abandon()
+    assert (len(found), found.room) == (0, 1)
+    assert company.given_back == [evaluations.lease(TWO), evaluations.lease(ONE)]
