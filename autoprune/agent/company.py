@@ -11,9 +11,9 @@ from optuna.trial import Trial
 from autoprune.agent.presence import Presence
 from autoprune.errors import ElsewhereError
 from autoprune.storage.database import Database
+from autoprune.storage.own_trials import AGENT
 from autoprune.storage.study import unfinished
 
-AGENT = "agent"  # user attribute of a trial: who scores it
 LOOK = 1.0  # seconds between two looks at what others did
 
 

@@ -10,7 +10,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial
 
-from autoprune.agent.company import AGENT, Alone, Company
+from autoprune.agent.company import Alone, Company
 from autoprune.agent.encoding import Params, levels_of, policy_of
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.judge import LEAST, Courses, verdict
@@ -26,6 +26,7 @@ from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.workers import Crew
 from autoprune.errors import ModelError
 from autoprune.evaluation.scorer import Watch
+from autoprune.storage.own_trials import AGENT
 from autoprune.storage.records import Evaluation
 from autoprune.tasks.base import shown
 

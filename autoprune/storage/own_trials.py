@@ -10,12 +10,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.storage.quick import Ending, QuickStorage
 
+AGENT = "agent"  # user attribute of a trial: who scores it; all its parameters are there then
+
 
 class OwnTrials(_CachedStorage):
     """Optuna's cache, which reads every running trial again whenever it is asked for trials.
 
     Trials that this process began with all their parameters change by its own hand only, but
     that others end them where they take this process for dead; that shows when it ends them.
+    Of those that other agents began so it is only looked at whether they ended.
 
     Args:
         backend: What is behind it.
@@ -97,7 +100,9 @@ class OwnTrials(_CachedStorage):
             study = self._studies.setdefault(study_id, _StudyInfo())
             latest = self._latest.get(study_id, -1)
             new = self._quick.numbers(study_id, latest)
-            wanted = (study.unfinished_trial_ids | set(new)) - self._own
+            others = study.unfinished_trial_ids - self._own
+            whole = {one for one in others if AGENT in self._cached(one).user_attrs}
+            wanted = (others - whole) | self._quick.ended(whole) | (set(new) - self._own)
             if new:
                 self._latest[study_id] = latest = new[-1]
             if not wanted:

@@ -1,6 +1,6 @@
 """Optuna's storage, made quick for trials with many parameters, and for many trials at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -135,6 +135,16 @@ class QuickStorage(RDBStorage):
             (TrialValueModel, [r for e in endings for r in value_rows(e.trial_id, e.values)]),
         ):
             _insert(session, model, rows)
+
+    def ended(self, trial_ids: Collection[int]) -> set[int]:
+        """Return those of some trials that run no more."""
+        if not trial_ids:
+            return set()
+        query = select(TrialModel.trial_id).where(
+            TrialModel.trial_id.in_(trial_ids), TrialModel.state != TrialState.RUNNING
+        )
+        with _create_scoped_session(self.scoped_session) as session:
+            return set(session.scalars(query))
 
     def numbers(self, study_id: int, after: int) -> list[int]:
         """Return numbers, in the database, of a study's trials after one of them, in order."""

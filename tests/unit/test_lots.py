@@ -67,8 +67,9 @@ def told(count: int, **options: float) -> tuple[optuna.Study, BudgetedSampler]:
         params = sampler.encoding.params(row)
         value = 0.5 + float(sampler.pool.given_up(row).sum())
         said = {"predicted": {"expected": value, "low": value - 0.1, "high": value + 0.1}}
-        about = {"params": params, "distributions": sampler.space, "user_attrs": said}
-        study.add_trial(create_trial(value=value, **about))
+        study.add_trial(
+            create_trial(value=value, params=params, distributions=sampler.space, user_attrs=said)
+        )
     return study, sampler
 
 

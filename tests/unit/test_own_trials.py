@@ -12,6 +12,7 @@ from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
 from autoprune.storage.engine import sqlite_url
+from autoprune.storage.own_trials import AGENT
 from autoprune.storage.quick import Ending
 from autoprune.storage.study import begin_trials, close_study, end_trials, open_study
 
@@ -110,6 +111,21 @@ def test_what_others_do_is_seen(study: optuna.Study, other: optuna.Study) -> Non
     assert [t.number for t in study.trials if t.state == TrialState.RUNNING] == [1, 2, 3, 5]
     end_trials(other, [ending(later[0], None)])
     assert study.trials[5].state == TrialState.FAIL
+
+
+def test_of_running_trials_of_other_agents_only_the_end_is_looked_at(
+    study: optuna.Study, other: optuna.Study
+) -> None:
+    begin(other, 1)
+    named = begin_trials(other, [{"level": 1, "method": "a"}] * 5, SPACE, [{AGENT: "x"}] * 5)
+    assert len(study.trials) == 6
+    sent = statements(study)
+    assert len(study.trials) == 6
+    read = [one for one in sent if "FROM trial_params" in one]
+    assert len(read) == 1, "the one that names no agent may still get parameters"
+    end_trials(other, [ending(named[2], 4.0)])
+    assert [t.value for t in study.trials] == [None, None, None, 4.0, None, None]
+    assert study.trials == other.trials
 
 
 def test_what_others_ended_stays_as_it_is(study: optuna.Study, other: optuna.Study) -> None:

@@ -182,7 +182,7 @@ def test_of_several_those_that_others_score_wait(
 ) -> None:
     monkeypatch.setattr(underway, "_WAIT", 0.0)
     company = Taken(leases={evaluations.lease(ONE)})
-    crew = Crew(Inline(lambda job: result(job.policy)))
+    crew: Crew[Scoring, Evaluation] = Crew(Inline(lambda job: result(job.policy)))
     found = Underway(crew, evaluations, company)
     found.begin([(trials[0], Scoring(ONE, no_watch)), (trials[1], Scoring(TWO, no_watch))])
     assert crew.busy == 1
