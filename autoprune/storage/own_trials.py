@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.storage.quick import Ending, QuickStorage
 
+_AT_ONCE = 250  # trials that are read: each is hundreds of rows, and objects for each
 AGENT = "agent"  # user attribute of a trial: who scores it; all its parameters are there then
 
 
@@ -105,13 +106,13 @@ class OwnTrials(_CachedStorage):
             wanted = (others - whole) | self._quick.ended(whole) | (set(new) - self._own)
             if new:
                 self._latest[study_id] = latest = new[-1]
-            if not wanted:
-                return
-            trials = self._quick._get_trials(study_id, None, wanted, latest)
-            self._add_trials_to_cache(study_id, trials)
-            finished = {trial._trial_id for trial in trials if trial.state.is_finished()}
-            study.unfinished_trial_ids |= {trial._trial_id for trial in trials} - finished
-            study.unfinished_trial_ids -= finished
+            ids = sorted(wanted)
+            for lot in (set(ids[at : at + _AT_ONCE]) for at in range(0, len(ids), _AT_ONCE)):
+                trials = self._quick._get_trials(study_id, None, lot, latest)
+                self._add_trials_to_cache(study_id, trials)
+                finished = {trial._trial_id for trial in trials if trial.state.is_finished()}
+                study.unfinished_trial_ids |= {trial._trial_id for trial in trials} - finished
+                study.unfinished_trial_ids -= finished
 
     def _disown(self, trial_id: int) -> None:
         """Read a trial from now on: it is changed piece by piece."""

@@ -128,6 +128,18 @@ def test_of_running_trials_of_other_agents_only_the_end_is_looked_at(
     assert study.trials == other.trials
 
 
+def test_many_are_read_a_few_at_a_time(
+    study: optuna.Study, other: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoprune.storage.own_trials._AT_ONCE", 4)
+    trials = begin(other, 10)
+    end_trials(other, [ending(one, float(at)) for at, one in enumerate(trials[:9])])
+    sent = statements(study)
+    assert [t.value for t in study.trials] == [*map(float, range(9)), None]
+    assert sum("FROM trial_params" in one for one in sent) == 3
+    assert study.trials == other.trials
+
+
 def test_what_others_ended_stays_as_it_is(study: optuna.Study, other: optuna.Study) -> None:
     """They took this process for dead."""
     mine = begin(study, 2)
