@@ -1,7 +1,7 @@
 """The others who work at the same time: agents of the same run, and runs that score the same."""
 
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
@@ -11,9 +11,9 @@ from optuna.trial import Trial
 from autoprune.agent.presence import Presence
 from autoprune.errors import ElsewhereError
 from autoprune.storage.database import Database
+from autoprune.storage.own_trials import AGENT
 from autoprune.storage.study import unfinished
 
-AGENT = "agent"  # user attribute of a trial: who scores it
 LOOK = 1.0  # seconds between two looks at what others did
 
 
@@ -48,11 +48,11 @@ class Company(Protocol):
             ElsewhereError: If another one has finished it.
         """
 
-    def take(self, lease: str) -> bool:
-        """Keep others from doing something; False if somebody does it already."""
+    def take(self, leases: Sequence[str]) -> set[str]:
+        """Keep others from doing some things; return those that nobody does already."""
 
-    def give_back(self, lease: str) -> None:
-        """Let others do it."""
+    def give_back(self, leases: Sequence[str]) -> None:
+        """Let others do them."""
 
 
 class Alone:
@@ -69,16 +69,16 @@ class Alone:
         self, study: optuna.Study, mine: Container[int]
     ) -> tuple[list[Trial], list[Trial]]:
         """Return the unfinished trials; whoever began those of others is dead."""
-        return [trial for trial in unfinished(study) if trial.number not in mine], []
+        return unfinished(study, mine), []
 
     def finish(self) -> None:
         """Do nothing."""
 
-    def take(self, lease: str) -> bool:
-        """Return True: nobody else does it."""
-        return True
+    def take(self, leases: Sequence[str]) -> set[str]:
+        """Return all: nobody else does anything."""
+        return set(leases)
 
-    def give_back(self, lease: str) -> None:
+    def give_back(self, leases: Sequence[str]) -> None:
         """Do nothing."""
 
 
@@ -117,7 +117,7 @@ class Shared:
         self, study: optuna.Study, mine: Container[int]
     ) -> tuple[list[Trial], list[Trial]]:
         """Return the unfinished trials that nobody works on, and those of others that live."""
-        left = [trial for trial in unfinished(study) if trial.number not in mine]
+        left = unfinished(study, mine)
         if self._run is None or not left:
             return left, []
         others = self._presence.living() - {self.name}
@@ -129,7 +129,7 @@ class Shared:
         if self._run is None:
             return
         before = self._outcome()
-        while not self.take(f"finish {self._run}"):
+        while not self.take([f"finish {self._run}"]):
             time.sleep(LOOK)
         after = self._outcome()
         if after != before and after is not None:
@@ -142,10 +142,10 @@ class Shared:
         run = self._database.find_run(self._run or "")
         return run.outcome if run else None
 
-    def take(self, lease: str) -> bool:
-        """Keep others from doing something; False if somebody does it already."""
-        return self._presence.take(lease)
+    def take(self, leases: Sequence[str]) -> set[str]:
+        """Keep others from doing some things; return those that nobody does already."""
+        return self._presence.take(leases)
 
-    def give_back(self, lease: str) -> None:
-        """Let others do it."""
-        self._presence.give_back(lease)
+    def give_back(self, leases: Sequence[str]) -> None:
+        """Let others do them."""
+        self._presence.give_back(leases)

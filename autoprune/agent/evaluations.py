@@ -1,6 +1,8 @@
 """Evaluations of one run: looked up before they are paid for, stored before they are used."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from autoprune.agent.finalist import Finalist
@@ -49,36 +51,52 @@ class Evaluations:
         return known or self.keep(scored(self.scorer, Scoring(policy, watch)))
 
     def known(self, policy: Policy, watch: Watch | None = None) -> Evaluation | None:
-        """Return what is stored of a policy, None if it is to be scored.
+        """Return what is stored of a policy, None if it is to be scored; see `known_all`."""
+        return self.known_all([(policy, watch)]).get(policy)
+
+    def known_all(self, wanted: Sequence[tuple[Policy, Watch | None]]) -> dict[Policy, Evaluation]:
+        """Return what is stored of policies, without those that are to be scored.
 
         Args:
-            policy: The policy.
-            watch: Says after each stage why to stop, or None: one that was stopped is to be
-                scored anew where this would not stop it any more.
+            wanted: The policies, each with what says after each stage why to stop, or None: one
+                that was stopped is to be scored anew where this would not stop it any more.
         """
-        key = self._key(policy, self._steps)
-        found = self.database.find_evaluation(key) or self._of_others(key)
-        again = found and is_stopped(found) and watch is not None and not _stops(watch, found)
-        return None if again else found
+        keys = {self._key(policy, self._steps): policy for policy, _ in wanted}
+        found = self.database.find_evaluations(list(keys))
+        found |= self._of_others([key for key in keys if key not in found])
+        known = {keys[key]: one for key, one in found.items()}
+        watches = dict(wanted)
+        return {policy: one for policy, one in known.items() if not _is_open(one, watches[policy])}
 
     def keep(self, found: Evaluation) -> Evaluation:
-        """Store a score and return the stored one: that of whoever came to the end first."""
-        key = self._key(found.policy, self._steps)
-        if self.shared is not None and not found.outcome.startswith(FAILED):
-            _recorded(self.shared, None, key, found)
-        return _recorded(self.database, self.run_id, key, found)
+        """Store a score and return the stored one; see `keep_all`."""
+        return self.keep_all([found])[0]
+
+    def keep_all(self, found: Sequence[Evaluation]) -> list[Evaluation]:
+        """Store scores and return the stored ones: those of whoever came to the end first."""
+        keys = [self._key(one.policy, self._steps) for one in found]
+        own = dict(zip(keys, found, strict=True))
+        if self.shared is not None:
+            told = {key: e for key, e in own.items() if not e.outcome.startswith(FAILED)}
+            _recorded(self.shared, None, told)
+        stored = _recorded(self.database, self.run_id, own)
+        return [stored[key] for key in keys]
 
     def lease(self, policy: Policy) -> str:
         """Return what is taken by whoever scores a policy."""
         return f"score {fingerprint(astuple(self._key(policy, self._steps)))}"
 
-    def _of_others(self, key: EvaluationKey) -> Evaluation | None:
-        """Return what another run scored, which costs this one nothing."""
-        found = self.shared and self.shared.find_evaluation(key)
-        if not found:
-            return None
-        free = replace(found, sample_forwards=0.0, seconds=0.0)
-        return self.database.record_evaluation(self.run_id, key, free)
+    def _of_others(self, keys: Sequence[EvaluationKey]) -> dict[EvaluationKey, Evaluation]:
+        """Return what other runs scored, which costs this one nothing."""
+        if self.shared is None or not keys:
+            return {}
+        found = self.shared.find_evaluations(keys)
+        free = {k: replace(one, sample_forwards=0.0, seconds=0.0) for k, one in found.items()}
+        return self.database.record_evaluations(self.run_id, free)
+
+    @cached_property
+    def _way(self) -> str:
+        return self.scorer.fingerprint(self._steps)
 
     @property
     def _steps(self) -> int:
@@ -103,19 +121,25 @@ class Evaluations:
         return Finalist(self.scorer, policy, steps, self.folder, keep, known, run=run)
 
     def _key(self, policy: Policy, steps: int) -> EvaluationKey:
-        way = self.scorer.fingerprint(steps)
+        way = self._way if steps == self._steps else self.scorer.fingerprint(steps)
         return EvaluationKey(self.model_fp, self.data_fp, policy.fingerprint, way)
 
 
 def _recorded(
-    database: Database, run_id: int | None, key: EvaluationKey, found: Evaluation
-) -> Evaluation:
+    database: Database, run_id: int | None, found: Mapping[EvaluationKey, Evaluation]
+) -> dict[EvaluationKey, Evaluation]:
     """Return what is stored now: what was stopped early gives way."""
-    stored = database.record_evaluation(run_id, key, found)
-    if not is_stopped(stored) or stored == found:
-        return stored
-    database.replace_evaluation(run_id, key, found)
-    return found
+    stored = database.record_evaluations(run_id, found)
+    for key, one in found.items():
+        if is_stopped(stored[key]) and stored[key] != one:
+            database.replace_evaluation(run_id, key, one)
+            stored[key] = one
+    return stored
+
+
+def _is_open(known: Evaluation, watch: Watch | None) -> bool:
+    """Tell whether an evaluation was stopped, and would not be by what is known now."""
+    return is_stopped(known) and watch is not None and not _stops(watch, known)
 
 
 def _stops(watch: Watch, known: Evaluation) -> bool:

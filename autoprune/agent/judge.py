@@ -1,15 +1,17 @@
 """Whether a candidate in the making is worth going on with."""
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from autoprune.core.stages import Stage
 from autoprune.storage.records import Evaluation
 
+Floats = npt.NDArray[np.float64]
 ALPHA = 0.01  # chance of stopping a candidate that is as good as the best, at each look
 COVERAGE = 0.95
 LEAST = 8  # evaluations that must have come to their end before any is stopped
@@ -18,7 +20,7 @@ LEAST = 8  # evaluations that must have come to their end before any is stopped
 def verdict(
     stages: Sequence[Stage],
     incumbent: Evaluation | None,
-    completed: Sequence[Evaluation],
+    completed: "Courses",
     least: int = LEAST,
 ) -> str | None:
     """Return why a candidate is stopped after the last of ``stages``, or None if it goes on.
@@ -30,17 +32,16 @@ def verdict(
     Args:
         stages: Where the candidate was measured.
         incumbent: The best evaluation so far, None if there is none.
-        completed: Evaluations that came to their end.
+        completed: How evaluations came to their end.
         least: How many of them there must be.
     """
-    if incumbent is None or incumbent.score is None or len(completed) < max(least, 3):
+    if incumbent is None or incumbent.score is None or completed.count < max(least, 3):
         return None
     stage, end = stages[-1], incumbent.stages[-1].steps if incumbent.stages else 0
     if not worse(stage, _at(stage, incumbent)):
         return None
     if stage.steps < end:
-        reached = [(at.value, one.score) for one in completed if (at := _at(stage, one))]
-        known = [(value, score) for value, score in reached if score is not None]
+        known = completed.reached.get(stage.place, ())
         if len(known) < least or not lowest(stage.value, known) > incumbent.score:
             return None
     return (
@@ -49,12 +50,27 @@ def verdict(
     )
 
 
-def thin(evaluations: Iterable[Evaluation]) -> list[Evaluation]:
-    """Return evaluations with all that `verdict` needs of completed ones: they travel lightly."""
-    return [
-        replace(one, stages=tuple(replace(stage, values=()) for stage in one.stages))
-        for one in evaluations
-    ]
+@dataclass(frozen=True)
+class Courses:
+    """How evaluations came to their end: all that `verdict` needs of them, light to send.
+
+    Args:
+        count: How many there are.
+        reached: What they had reached at each place, with their scores, ``evaluations x 2``.
+    """
+
+    count: int
+    reached: Mapping[tuple[int, int], Floats]
+
+    @classmethod
+    def of(cls, evaluations: Iterable[Evaluation]) -> "Courses":
+        """Return those of evaluations that have a score."""
+        ended = [(one.stages, one.score) for one in evaluations if one.score is not None]
+        reached: dict[tuple[int, int], list[tuple[float, float]]] = {}
+        for stages, score in ended:
+            for place, value in {one.place: one.value for one in reversed(stages)}.items():
+                reached.setdefault(place, []).append((value, score))
+        return cls(len(ended), {place: np.array(pairs) for place, pairs in reached.items()})
 
 
 def worse(stage: Stage, best: Stage | None) -> bool:

@@ -1,6 +1,7 @@
 """Ask, evaluate, tell: the loop that scores policies until the trials or the time are used up."""
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -9,23 +10,28 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial
 
-from autoprune.agent.company import AGENT, Alone, Company
+from autoprune.agent.company import Alone, Company
 from autoprune.agent.encoding import Params, levels_of, policy_of
 from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.judge import LEAST, thin, verdict
+from autoprune.agent.judge import LEAST, Courses, verdict
 from autoprune.agent.projection import Projection
-from autoprune.agent.rollback import Rollback
+from autoprune.agent.ranking import Scored
+from autoprune.agent.rollback import Rollback, told
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.scoring import Scoring
-from autoprune.agent.trials import abandon, ask, ended, tell
+from autoprune.agent.trials import Told, abandon, ask_all, ended, tell_all
 from autoprune.agent.underway import Underway
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.workers import Crew
 from autoprune.errors import ModelError
 from autoprune.evaluation.scorer import Watch
+from autoprune.storage.own_trials import AGENT
 from autoprune.storage.records import Evaluation
 from autoprune.tasks.base import shown
+
+_AT_ONCE = 64  # policies that are asked for before the first of them is given to a worker
+_LEARNED = 300  # evaluations, the latest, whose courses tell whether another one catches up
 
 
 @dataclass(kw_only=True)
@@ -41,7 +47,7 @@ class Loop:
         trials: Evaluations to end with, those of earlier sessions included.
         timeout: Seconds after which no more is asked for, None for no limit. One evaluation is
             always made.
-        progress: Told after every evaluation.
+        progress: Told whenever evaluations came to their end.
         company: Others who work at the same time.
     """
 
@@ -54,7 +60,7 @@ class Loop:
     timeout: float | None
     progress: ProgressCallback
     company: Company = field(default_factory=Alone)
-    scored: dict[str, Evaluation] = field(default_factory=dict)
+    scored: Scored = field(default_factory=Scored)
     _seen: set[int] = field(default_factory=set)  # numbers of trials that ended
     _exhausted: bool = False  # whether the sampler has no policy left
     _start: float = 0.0
@@ -123,7 +129,7 @@ class Loop:
             if known is None or known.policy.fingerprint in self.scored:
                 abandon(trial)
             else:
-                self._end(trial, known)
+                self._end([(trial, known)])
 
     def _policy(self, params: Params) -> Policy:
         return policy_of(params, self.projection.spaces)
@@ -137,8 +143,8 @@ class Loop:
         while self._underway or others:
             if not self._underway:
                 time.sleep(self.company.look or 0.0)
-            for trial, found in self._underway.ended(self.company.look):
-                self._end(trial, found)
+            for found in self._underway.ended(self.company.look):
+                self._end(found)
                 pace = (time.monotonic() - began) / max(len(self.scored) - before, 1)
                 self._report(pace)
             others = self._begin()
@@ -146,28 +152,38 @@ class Loop:
     def _begin(self) -> int:
         """Let all workers have something to do; return how many trials others have."""
         others = 0
-        while self._underway.free and not self._exhausted and not self.late:
+        while (room := self._underway.room) and not self._exhausted and not self.late:
             with self.company.turn():
                 others = self._catch_up() if self.company.look else 0
-                if len(self.scored) + len(self._underway) + others >= self.trials:
+                left = self.trials - len(self.scored) - len(self._underway) - others
+                if left <= 0:
                     break
-                trial, params = ask(self.study, self.sampler, self._signature)
-            self._score(trial, self._policy(params))
+                count = min(room, left, _AT_ONCE)
+                asked = ask_all(self.study, self.sampler, count, self._signature)
+            self._score(asked)
         return others
 
-    def _score(self, trial: Trial, policy: Policy) -> None:
-        if policy in self._underway or policy.fingerprint in self.scored:
-            abandon(trial)
-            self._exhausted = True
-            self._report(None, note="the sampler has no policy left that was not tried")
-            return
-        watch = self._watch(policy)
-        known = self.evaluations.known(policy, watch)
-        if known is None:
-            self._underway.begin(trial, policy, watch)
-        else:
-            self._end(trial, known)
+    def _score(self, asked: Sequence[tuple[Trial, Params]]) -> None:
+        """Have trials scored, or end those whose policies were scored elsewhere."""
+        new = dict[str, tuple[Trial, Policy]]()
+        for trial, params in asked:
+            policy = self._policy(params)
+            name = policy.fingerprint
+            if name in new or policy in self._underway or name in self.scored:
+                abandon(trial)
+                self._exhausted = True
+            else:
+                new[name] = trial, policy
+        watches = self._watches([policy for _, policy in new.values()])
+        known = self.evaluations.known_all(list(watches.items()))
+        jobs = [(trial, Scoring(policy, watches[policy])) for trial, policy in new.values()]
+        self._underway.begin([one for one in jobs if one[1].policy not in known])
+        ended = [(trial, known[job.policy]) for trial, job in jobs if job.policy in known]
+        if ended:
+            self._end(ended)
             self._report(None)
+        if self._exhausted:
+            self._report(None, note="the sampler has no policy left that was not tried")
 
     @property
     def _signature(self) -> dict[str, str]:
@@ -175,8 +191,7 @@ class Loop:
 
     def ranked(self) -> list[Evaluation]:
         """Return what was scored to the end, neither failed nor stopped, best score first."""
-        fine = [(e.score, fp, e) for fp, e in self.scored.items() if e.score is not None]
-        return [evaluation for _, _, evaluation in sorted(fine, key=lambda entry: entry[:2])]
+        return list(self.scored.best_first())
 
     @property
     def late(self) -> bool:
@@ -189,28 +204,46 @@ class Loop:
         """What is feasible."""
         return self.sampler.projection
 
-    def _end(self, trial: Trial, found: Evaluation) -> None:
-        """Tell what became of a trial."""
-        self._keep(found)
-        self._seen.add(trial.number)
-        costs = self.projection.price(levels_of(trial.params, self.projection.spaces))
-        with suppress(UpdateFinishedTrialError):  # others took this process for dead
-            self.rollback.judge(trial, found, self.scored)
-            tell(trial, found, costs.as_dict())
+    def _end(self, ended: Sequence[tuple[Trial, Evaluation]]) -> None:
+        """Tell what became of trials."""
+        for trial, found in ended:
+            self._keep(found)
+            self._seen.add(trial.number)
+        judged = self.rollback.judge_all(ended, self.scored)
+        tell_all(
+            [
+                Told(trial, found, self._costs(trial), told(entry))
+                for (trial, found), entry in zip(ended, judged, strict=True)
+            ]
+        )
 
-    def _watch(self, policy: Policy) -> Watch:
-        """Return why a candidate is stopped: the best is one inside what is aimed at now."""
-        ranked, aim = self.ranked(), self.sampler.aim(policy)
-        best = next((one for one in ranked if aim.aims_at(one.policy)), None)
+    def _costs(self, trial: Trial) -> dict[str, float]:
+        levels = levels_of(trial.params, self.projection.spaces)
+        return self.projection.price(levels).as_dict()
+
+    def _watches(self, policies: Sequence[Policy]) -> dict[Policy, Watch]:
+        """Return why each candidate is stopped: the best is one inside what is aimed at now."""
         least = max(LEAST, self.evaluations.scorer.recovery.finalists)
-        return partial(verdict, incumbent=best, completed=thin(ranked), least=least)
+        completed = Courses.of(self.scored.latest(_LEARNED))
+        best: dict[int, Evaluation | None] = {}
+        found: dict[Policy, Watch] = {}
+        for policy in policies:
+            aim = self.sampler.aim(policy)
+            if id(aim) not in best:
+                best[id(aim)] = self._best(aim)
+            own = best[id(aim)]
+            found[policy] = partial(verdict, incumbent=own, completed=completed, least=least)
+        return found
+
+    def _best(self, aim: Projection) -> Evaluation | None:
+        """Return the best evaluation inside some limits."""
+        return next((one for one in self.scored.best_first() if aim.aims_at(one.policy)), None)
 
     def _keep(self, evaluation: Evaluation) -> None:
         self.scored[evaluation.policy.fingerprint] = evaluation
 
     def _report(self, pace: float | None, note: str | None = None) -> None:
-        inside = (one for one in self.ranked() if self.projection.aims_at(one.policy))
-        best = next(inside, None)
+        best = self._best(self.projection)
         left = self.trials - len(self.scored)
         share = None
         if best is not None:

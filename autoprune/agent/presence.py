@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -75,17 +76,19 @@ class Presence:
 
         return told
 
-    def take(self, lease: str) -> bool:
-        """Take a lease, also from an agent that is dead; False if one that lives has it."""
-        holder = self._agents.take(lease, self.id)
-        if holder and holder != self.id and holder in self.dead():
-            self._agents.remove(holder)
-            holder = self._agents.take(lease, self.id)
-        return holder == self.id
+    def take(self, leases: Sequence[str]) -> set[str]:
+        """Take leases, also from agents that are dead; return those that are ours then."""
+        holders = self._agents.take(leases, self.id)
+        others = {holder for holder in holders.values() if holder and holder != self.id}
+        if gone := others & self.dead() if others else set():
+            for holder in gone:
+                self._agents.remove(holder)
+            holders = self._agents.take(leases, self.id)
+        return {lease for lease, holder in holders.items() if holder == self.id}
 
-    def give_back(self, lease: str) -> None:
-        """Let others have a lease."""
-        self._agents.give_back(lease, self.id)
+    def give_back(self, leases: Sequence[str]) -> None:
+        """Let others have leases."""
+        self._agents.give_back(leases, self.id)
 
     def dead(self) -> set[str]:
         """Return the agents that are dead and did not leave."""

@@ -1,6 +1,6 @@
 """What is learnt from alternatives to decisions of the best policy, and kept in the ledger."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,19 +28,26 @@ class Rollback:
     ledger: Ledger
     projection: Projection
 
-    def judge(
-        self, trial: Trial, after: Evaluation, scored: Mapping[str, Evaluation]
-    ) -> LedgerEntry | None:
-        """Judge the alternative of a trial, None if it is none, and keep what came of it.
+    def judge_all(
+        self, ended: Sequence[tuple[Trial, Evaluation]], scored: Mapping[str, Evaluation]
+    ) -> list[LedgerEntry | None]:
+        """Judge the alternatives among trials, None for what is none, and keep what came of them.
 
-        It is judged before the trial is told, so what ended is in the ledger. After a crash in
-        between it is judged again, in another trial: that changes nothing.
+        They are judged before the trials are told, so what ended is in the ledger. After a crash
+        in between they are judged again, in other trials: that changes nothing.
 
         Args:
-            trial: The trial, which is told whether the decision was reverted.
-            after: Its evaluation.
-            scored: Evaluations by fingerprint of the policy, that of the decision among them.
+            ended: Trials with their evaluations.
+            scored: Evaluations by fingerprint of the policy, those of the decisions among them.
         """
+        found = [self._judged(trial, after, scored) for trial, after in ended]
+        self.ledger.add_all([entry for entry in found if entry is not None])
+        return found
+
+    def _judged(
+        self, trial: Trial, after: Evaluation, scored: Mapping[str, Evaluation]
+    ) -> LedgerEntry | None:
+        """Judge the alternative of a trial, None if it is none."""
         attributes = trial.user_attrs
         decision = examined_by(attributes, self._encoding)
         if decision is None:
@@ -49,21 +56,25 @@ class Rollback:
         if before is None or before.score is None:
             return None
         names = list(self._encoding.spaces)
-        entry = examined(
+        return examined(
             tuple(names[at] for at in decision.units),
             before,
             after,
             self.projection,
             _expected(attributes),
         )
-        reverted = entry.outcome is Outcome.REVERTED
-        trial.set_user_attr(REGRET, {"reverted": reverted, "outcome": str(entry.outcome)})
-        self.ledger.add(entry)
-        return entry
 
     @cached_property
     def _encoding(self) -> Encoding:
         return Encoding(self.projection.spaces)
+
+
+def told(entry: LedgerEntry | None) -> dict[str, Any]:
+    """Return the attributes by which a trial tells samplers what came of an alternative."""
+    if entry is None:
+        return {}
+    reverted = entry.outcome is Outcome.REVERTED
+    return {REGRET: {"reverted": reverted, "outcome": str(entry.outcome)}}
 
 
 def _expected(attributes: Mapping[str, Any]) -> float | None:

@@ -1,8 +1,8 @@
 """Trials of a study: begun with all that is proposed, ended with all that was found."""
 
 import math
-from collections.abc import Container, Mapping
-from dataclasses import asdict
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import optuna
@@ -16,46 +16,108 @@ from autoprune.agent.samplers.history import ENDED
 from autoprune.artifacts.result import Predictions
 from autoprune.predictor.prequential import Prediction, Reliability, Savings, Screening
 from autoprune.storage.patience import patient
+from autoprune.storage.quick import Ending
 from autoprune.storage.records import Evaluation
-from autoprune.storage.study import ABANDONED, costs_of, report_stages, start_trial
+from autoprune.storage.study import ABANDONED, begin_trials, costs_of, end_trials, stages_told
 
 
 @patient
-def ask(
-    study: optuna.Study, sampler: PolicySampler, attributes: Mapping[str, Any] | None = None
-) -> tuple[Trial, Params]:
-    """Begin the next trial; it holds its parameters, their source and what is expected of it.
+def ask_all(
+    study: optuna.Study,
+    sampler: PolicySampler,
+    count: int,
+    attributes: Mapping[str, Any] | None = None,
+) -> list[tuple[Trial, Params]]:
+    """Begin the next trials; they hold parameters, their source and what is expected of them.
+
+    They are fewer where nothing new is left: the last one then repeats what was tried.
 
     Args:
         study: The study.
         sampler: What proposes.
-        attributes: What else the trial holds.
+        count: How many.
+        attributes: What else each trial holds.
     """
     attributes = attributes or {}
     if sampler.needs_trial:
-        trial = study.ask(sampler.space)
-        for name, value in attributes.items():
-            trial.set_user_attr(name, value)
-        return trial, dict(trial.params)
-    proposal = sampler.propose(study)
-    params = sampler.encoding.params(proposal.row)
-    told = {**proposal.attributes, **attributes}
-    return start_trial(study, params, sampler.space, told), params
+        return [_asked(study, sampler, attributes) for _ in range(count)]
+    proposals = sampler.propose_all(study, count)
+    params = [sampler.encoding.params(one.row) for one in proposals]
+    told = [{**one.attributes, **attributes} for one in proposals]
+    trials = begin_trials(study, params, sampler.space, told)
+    return list(zip(trials, params, strict=True))
+
+
+def _asked(
+    study: optuna.Study, sampler: PolicySampler, attributes: Mapping[str, Any]
+) -> tuple[Trial, Params]:
+    trial = study.ask(sampler.space)
+    for name, value in attributes.items():
+        trial.set_user_attr(name, value)
+    return trial, dict(trial.params)
+
+
+def ask(
+    study: optuna.Study, sampler: PolicySampler, attributes: Mapping[str, Any] | None = None
+) -> tuple[Trial, Params]:
+    """Begin the next trial; see `ask_all`."""
+    (found,) = ask_all(study, sampler, 1, attributes)
+    return found
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of a trial.
+
+    Args:
+        trial: The trial.
+        found: Its evaluation.
+        costs: Costs of its policy, by name.
+        attributes: What else it holds.
+    """
+
+    trial: Trial
+    found: Evaluation
+    costs: Mapping[str, float]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @patient
+def tell_all(told: Sequence[Told]) -> None:
+    """End trials of one study with what was found, so that dashboards show it.
+
+    Those that others ended stay as they are.
+    """
+    if told:
+        study = told[0].trial.study
+        names = costs_of(study)
+        end_trials(study, [_ending(one, names) for one in told])
+
+
 def tell(trial: Trial, found: Evaluation, costs: Mapping[str, float]) -> None:
-    """End a trial with what was found, so that dashboards show it."""
-    report_stages(trial, [stage.value for stage in found.stages])
-    facts = {"outcome": found.outcome, "quality": found.quality, "costs": dict(costs)}
-    for name, value in facts.items():
-        trial.set_user_attr(name, value)
+    """End a trial; see `tell_all`."""
+    tell_all([Told(trial, found, costs)])
+
+
+def _ending(told: Told, costs: Sequence[str]) -> Ending:
+    found, study = told.found, told.trial.study
+    facts = {"outcome": found.outcome, "quality": found.quality, "costs": dict(told.costs)}
+    values = [stage.value for stage in found.stages]
+    reports, stages = stages_told(study, values)
+    state, ends = TrialState.FAIL, list[float]()
     if found.score is not None:
-        values = [found.score, *(costs[name] for name in costs_of(trial.study))]
-        trial.study.tell(trial, values, skip_if_finished=True)
-    else:
-        state = TrialState.PRUNED if is_stopped(found) else TrialState.FAIL
-        trial.study.tell(trial, state=state, skip_if_finished=True)
+        state = TrialState.COMPLETE
+        ends = [found.score, *(told.costs[name] for name in costs)]
+    elif is_stopped(found):
+        state, ends = TrialState.PRUNED, [reports[max(reports)]] if reports else []
+    attributes = {**stages, **facts, **told.attributes}
+    return Ending(
+        trial_id=told.trial._trial_id,
+        state=state,
+        values=ends,
+        reports=reports,
+        attributes=attributes,
+    )
 
 
 @patient

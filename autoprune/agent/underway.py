@@ -1,7 +1,7 @@
 """Policies that are being scored: by our own workers, or by another run that was first."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -15,7 +15,6 @@ from autoprune.agent.trials import abandon
 from autoprune.core.policy import Policy
 from autoprune.core.workers import Crew, WorkersLostError
 from autoprune.errors import AutopruneError, InfrastructureError
-from autoprune.evaluation.scorer import Watch
 from autoprune.storage.records import Evaluation
 
 _MOST_LOST = 3  # policies in a row that cost their workers, before the workers are to blame
@@ -26,7 +25,6 @@ _WAIT = 1.0  # seconds between two looks at what another run scores
 class _Begun:
     trial: Trial
     job: Scoring
-    given: bool = False
 
 
 @dataclass
@@ -43,13 +41,15 @@ class Underway:
     evaluations: Evaluations
     company: Company
     _begun: dict[int, _Begun] = field(default_factory=dict)
+    _waiting: dict[int, _Begun] = field(default_factory=dict)  # for others who score the same
+    _policies: set[str] = field(default_factory=set)  # fingerprints of those begun
     _lost: int = 0  # policies in a row that took their workers with them
 
     def __len__(self) -> int:
         return len(self._begun)
 
     def __contains__(self, policy: Policy) -> bool:
-        return any(one.job.policy == policy for one in self._begun.values())
+        return policy.fingerprint in self._policies
 
     @property
     def numbers(self) -> set[int]:
@@ -57,16 +57,19 @@ class Underway:
         return set(self._begun)
 
     @property
-    def free(self) -> bool:
-        """Whether another one can be begun."""
-        return self.crew.free and len(self._waiting) < self.crew.workers.size
+    def room(self) -> int:
+        """How many more can be begun."""
+        size = self.crew.workers.size
+        return max(size - max(self.crew.busy, len(self._waiting)), 0)
 
-    def begin(self, trial: Trial, policy: Policy, watch: Watch) -> None:
-        """Let a policy be scored, unless another run does so at this moment."""
-        self._begun[trial.number] = _Begun(trial, Scoring(policy, watch))
-        self._give(self._begun[trial.number])
+    def begin(self, jobs: Sequence[tuple[Trial, Scoring]]) -> None:
+        """Let policies be scored, but those that another run scores at this moment."""
+        begun = [_Begun(*one) for one in jobs]
+        self._begun |= {one.trial.number: one for one in begun}
+        self._policies |= {one.job.policy.fingerprint for one in begun}
+        self._give(begun)
 
-    def ended(self, timeout: float | None) -> Iterator[tuple[Trial, Evaluation]]:
+    def ended(self, timeout: float | None) -> Iterator[list[tuple[Trial, Evaluation]]]:
         """Wait for one or more to end, and yield them with what was found, which is kept by then.
 
         Args:
@@ -79,34 +82,72 @@ class Underway:
             timeout = _WAIT
             if not self.crew.busy:
                 time.sleep(_WAIT)
-        for number, found in self.crew.done(timeout):
-            one = self._begun[number]
-            kept = self.evaluations.keep(self._blamed(one.job.policy, found))
-            self.company.give_back(self.evaluations.lease(one.job.policy))
-            yield self._begun.pop(number).trial, kept
-        for one in self._waiting:
-            known = self.evaluations.known(one.job.policy, one.job.watch)
-            if known is not None:
-                yield self._begun.pop(one.trial.number).trial, known
-            elif self.crew.free:
-                self._give(one)
+        found, problem = self._left(timeout)
+        if found:
+            yield self._kept(found)
+        if problem is not None:
+            raise problem
+        if self._waiting:
+            if known := self._found_by_others():
+                yield known
+            idle = max(self.crew.workers.size - self.crew.busy, 0)
+            self._give(list(self._waiting.values())[:idle])
+
+    def _left(self, timeout: float | None) -> tuple[dict[int, Evaluation], BaseException | None]:
+        """Return what left the workers, by trial, and what put an end to it."""
+        found: dict[int, Evaluation] = {}
+        try:
+            for number, result in self.crew.done(timeout):
+                found[number] = self._blamed(self._begun[number].job.policy, result)
+        except BaseException as err:  # what is found already is kept first
+            return found, err
+        return found, None
+
+    def _kept(self, found: Mapping[int, Evaluation]) -> list[tuple[Trial, Evaluation]]:
+        """Store what was found, and let others know that nobody works on it any more."""
+        kept = self.evaluations.keep_all(list(found.values()))
+        self.company.give_back([self.evaluations.lease(one.policy) for one in found.values()])
+        return [(self._over(at), one) for at, one in zip(found, kept, strict=True)]
+
+    def _found_by_others(self) -> list[tuple[Trial, Evaluation]]:
+        """Return what others found of policies that were waited for."""
+        waiting = list(self._waiting.values())
+        known = self.evaluations.known_all([(one.job.policy, one.job.watch) for one in waiting])
+        return [
+            (self._over(one.trial.number), known[one.job.policy])
+            for one in waiting
+            if one.job.policy in known
+        ]
+
+    def _over(self, number: int) -> Trial:
+        """Forget a trial, and return it."""
+        one = self._begun.pop(number)
+        self._waiting.pop(number, None)
+        self._policies.discard(one.job.policy.fingerprint)
+        return one.trial
 
     def abandon(self) -> None:
         """Give back all trials; nothing of them is known."""
-        for one in self._begun.values():
+        begun = list(self._begun.values())
+        for one in begun:
             with suppress(AutopruneError, UpdateFinishedTrialError):  # others settle it later
                 abandon(one.trial)
-                self.company.give_back(self.evaluations.lease(one.job.policy))
-        self._begun.clear()
+        if begun:
+            with suppress(AutopruneError):
+                self.company.give_back([self.evaluations.lease(one.job.policy) for one in begun])
+        for part in (self._begun, self._waiting, self._policies):
+            part.clear()
 
-    @property
-    def _waiting(self) -> list[_Begun]:
-        return [one for one in self._begun.values() if not one.given]
-
-    def _give(self, one: _Begun) -> None:
-        if self.company.take(self.evaluations.lease(one.job.policy)):
-            one.given = True
-            self.crew.give(one.trial.number, one.job)
+    def _give(self, begun: Sequence[_Begun]) -> None:
+        """Give to workers what nobody else does."""
+        leases = [self.evaluations.lease(one.job.policy) for one in begun]
+        ours = self.company.take(leases) if leases else set()
+        for one, lease in zip(begun, leases, strict=True):
+            if lease in ours:
+                self._waiting.pop(one.trial.number, None)
+                self.crew.give(one.trial.number, one.job)
+            else:
+                self._waiting[one.trial.number] = one
 
     def _blamed(self, policy: Policy, found: Evaluation | WorkersLostError) -> Evaluation:
         """Return what was found, or what a policy is said to have done to its workers."""

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from autoprune.agent.company import AGENT
 from autoprune.agent.presence import PATIENCE, seems_alive
 from autoprune.core.heartbeat import Heartbeat
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
+from autoprune.storage.own_trials import AGENT
 from autoprune.storage.runs import Runs
 from autoprune.storage.study import close_study, open_stored
 

@@ -38,11 +38,12 @@ class Policy(Mapping[str, Choice]):
     A sparsity of 0 is dropped, so policies that prune alike are equal and share a fingerprint.
     """
 
-    __slots__ = ("_choices",)
+    __slots__ = ("_choices", "_fingerprint")
 
     def __init__(self, choices: Mapping[str, Choice]) -> None:
         kept = {unit: choices[unit] for unit in sorted(choices) if choices[unit].sparsity > 0.0}
         self._choices = MappingProxyType(kept)
+        self._fingerprint: str | None = None  # once it was asked for
 
     def __getitem__(self, unit: str) -> Choice:
         return self._choices[unit]
@@ -65,7 +66,9 @@ class Policy(Mapping[str, Choice]):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the canonical JSON form, 64 hex digits."""
-        return fingerprint(self.to_dict())
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint(self.to_dict())
+        return self._fingerprint
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         """Return the policy as plain JSON types."""

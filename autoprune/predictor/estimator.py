@@ -80,6 +80,13 @@ class ScorePredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no
         mean, std = self.process_.predict(inputs, return_std=True)
         return self.level_ + self.scale_ * mean, self.scale_ * std
 
+    def joint(self, X: Any) -> tuple[Floats, Floats]:
+        """Return expected scores and the covariance of scores to come, noise included."""
+        check_is_fitted(self)
+        inputs = self._inputs(validate_data(self, X, reset=False, dtype=np.float64))
+        mean, covariance = self.process_.predict(inputs, return_cov=True)
+        return self.level_ + self.scale_ * mean, self.scale_**2 * covariance
+
     @property
     def noise_(self) -> float:
         """Standard deviation of the noise that all scores have, as fitted."""

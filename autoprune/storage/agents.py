@@ -1,7 +1,7 @@
 """Who works on what: agents that show by beats that they live, and leases that they hold."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -94,22 +94,37 @@ class Agents:
             return [_agent(row) for row in session.scalars(select(AgentRow))]
 
     @patient
-    def take(self, lease: str, agent: str) -> str:
+    def take(self, leases: Sequence[str], agent: str) -> dict[str, str]:
+        """Take leases that nobody has, and return who has each then."""
+        held = self._holders(leases)
+        free = [one for one in leases if one not in held]
+        try:
+            with self._database.transaction() as session:
+                session.add_all([LeaseRow(name=one, agent_id=agent) for one in free])
+        except IntegrityError:  # another one was quicker: take them one by one
+            return held | {one: self._taken(one, agent) for one in free}
+        return held | dict.fromkeys(free, agent)
+
+    def _taken(self, lease: str, agent: str) -> str:
         """Take a lease if nobody has it, and return who has it then."""
         try:
             with self._database.transaction() as session:
                 session.add(LeaseRow(name=lease, agent_id=agent))
         except IntegrityError:
-            with self._database.transaction() as session:
-                holder = session.scalar(select(LeaseRow.agent_id).filter_by(name=lease))
-            return holder or ""  # it was given back just now: ask again
+            return self._holders([lease]).get(lease, "")  # it was given back just now: ask again
         return agent
 
-    @patient
-    def give_back(self, lease: str, agent: str) -> None:
-        """Give back a lease; nothing happens if the agent does not hold it."""
+    def _holders(self, leases: Sequence[str]) -> dict[str, str]:
+        query = select(LeaseRow.name, LeaseRow.agent_id).where(LeaseRow.name.in_(leases))
         with self._database.transaction() as session:
-            session.execute(delete(LeaseRow).filter_by(name=lease, agent_id=agent))
+            return {name: holder for name, holder in session.execute(query)}
+
+    @patient
+    def give_back(self, leases: Sequence[str], agent: str) -> None:
+        """Give back leases; nothing happens to those that the agent does not hold."""
+        own = delete(LeaseRow).where(LeaseRow.name.in_(leases), LeaseRow.agent_id == agent)
+        with self._database.transaction() as session:
+            session.execute(own)
 
 
 def _agent(row: AgentRow) -> Agent:

@@ -1,12 +1,12 @@
 """Runs and their evaluations in a database; an evaluation once paid for is kept and reused."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Engine, delete, select, text
+from sqlalchemy import ColumnElement, Engine, and_, delete, or_, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -83,27 +83,43 @@ class Database:
             return None if row is None else to_run(row)
 
     @patient
+    def find_evaluations(self, keys: Sequence[EvaluationKey]) -> dict[EvaluationKey, Evaluation]:
+        """Return the evaluations of some keys that are stored, whichever run they are of."""
+        with self.transaction() as session:
+            rows = session.scalars(select(EvaluationRow).where(_any_of(keys))) if keys else ()
+            return {to_key(row): to_evaluation(row) for row in rows}
+
     def find_evaluation(self, key: EvaluationKey) -> Evaluation | None:
         """Return the evaluation of that key, whichever run it was stored by."""
-        with self.transaction() as session:
-            row = session.scalar(select(EvaluationRow).filter_by(**key_columns(key)))
-            return None if row is None else to_evaluation(row)
+        return self.find_evaluations([key]).get(key)
 
     @patient
+    def record_evaluations(
+        self, run_id: int | None, found: Mapping[EvaluationKey, Evaluation]
+    ) -> dict[EvaluationKey, Evaluation]:
+        """Store evaluations in one transaction and return the stored ones by key.
+
+        Where there was one already, it is the first writer's.
+        """
+        known: dict[EvaluationKey, Evaluation] = {}
+        while new := {key: one for key, one in found.items() if key not in known}:
+            try:
+                with self.transaction() as session:
+                    session.add_all([evaluation_row(run_id, *pair) for pair in new.items()])
+                    session.flush()
+                return {key: known.get(key, one) for key, one in found.items()}
+            except IntegrityError:
+                before = len(known)
+                known |= self.find_evaluations(list(new))
+                if len(known) == before:
+                    raise
+        return known
+
     def record_evaluation(
         self, run_id: int | None, key: EvaluationKey, evaluation: Evaluation
     ) -> Evaluation:
         """Store an evaluation and return the stored one: the first writer's, if there was one."""
-        row = evaluation_row(run_id, key, evaluation)
-        try:
-            with self.transaction() as session:
-                session.add(row)
-        except IntegrityError:
-            stored = self.find_evaluation(key)
-            if stored is None:
-                raise
-            return stored
-        return evaluation
+        return self.record_evaluations(run_id, {key: evaluation})[key]
 
     @patient
     def replace_evaluation(
@@ -189,3 +205,21 @@ def _check_json(config: Mapping[str, Any]) -> None:
         fingerprint(dict(config))
     except (TypeError, ValueError) as err:
         raise ConfigError(f"The configuration of a run must be plain JSON: {err}.") from err
+
+
+def _any_of(keys: Sequence[EvaluationKey]) -> ColumnElement[bool]:
+    """Return what says that a row is of one of some keys: mostly they differ by policy alone."""
+    policies: dict[tuple[str, str, str], list[str]] = {}
+    for key in keys:
+        way = key.model_fp, key.data_fp, key.evaluator_fp
+        policies.setdefault(way, []).append(key.policy_fp)
+    row = EvaluationRow
+    return or_(
+        *(
+            and_(
+                *(row.model_fp == model, row.data_fp == data, row.evaluator_fp == evaluator),
+                row.policy_fp.in_(wanted),
+            )
+            for (model, data, evaluator), wanted in policies.items()
+        )
+    )

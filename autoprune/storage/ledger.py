@@ -1,5 +1,6 @@
 """The ledger of a run in the database: entries are added, never changed."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from sqlalchemy import select
@@ -33,10 +34,13 @@ class Ledger:
         self._database, self._run = database, run_id
 
     @patient
-    def add(self, entry: LedgerEntry) -> None:
-        """Add an entry; one on the same policy and alternative that is there already stays."""
+    def add_all(self, entries: Sequence[LedgerEntry]) -> None:
+        """Add entries; those on the same policy and alternative that are there already stay."""
+        if not entries:
+            return
         with self._database.transaction() as session:
-            add_once(session, self._run, entry)
+            for entry in entries:
+                add_once(session, self._run, entry)
 
     @patient
     def entries(self) -> list[LedgerEntry]:

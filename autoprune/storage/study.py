@@ -5,8 +5,9 @@ import random
 import time
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from typing import Any, Literal
 
 import optuna
@@ -15,16 +16,16 @@ from optuna.exceptions import (
     ExperimentalWarning,
     StorageInternalError,
 )
-from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from autoprune.errors import ConfigError
 from autoprune.storage.engine import engine_options, explain, parse_url, readable_errors
+from autoprune.storage.own_trials import OwnTrials
 from autoprune.storage.patience import patient
-from autoprune.storage.quick import QuickStorage
+from autoprune.storage.quick import Ending, QuickStorage
 
 ABANDONED = "abandoned"
 SCORE = "score"  # the first objective where there are several
@@ -75,7 +76,7 @@ def open_study(
             raise explain(parsed, err.__cause__ or err) from None
         except RuntimeError as err:
             raise ConfigError(f"The study {name!r} cannot be opened. {err}") from None
-    _CLOSERS[study] = weakref.finalize(study, storage.engine.dispose)
+    _CLOSERS[study] = weakref.finalize(study, storage._backend.engine.dispose)
     if study.directions != directions:
         both = (study.directions, directions)
         stored, asked = (" and ".join(one.name.lower() for one in them) for them in both)
@@ -105,9 +106,9 @@ def open_stored(url: str, name: str) -> optuna.Study | None:
     try:
         study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:
-        storage.engine.dispose()
+        storage._backend.engine.dispose()
         return None
-    _CLOSERS[study] = weakref.finalize(study, storage.engine.dispose)
+    _CLOSERS[study] = weakref.finalize(study, storage._backend.engine.dispose)
     return study
 
 
@@ -118,26 +119,26 @@ def remove_study(url: str, name: str) -> None:
         with _quiet(), suppress(KeyError):
             optuna.delete_study(study_name=name, storage=storage)
     finally:
-        storage.engine.dispose()
+        storage._backend.engine.dispose()
 
 
 def costs_of(study: optuna.Study) -> list[str]:
     """Return the costs that are objectives of a study beside its value."""
+    if len(study.directions) == 1:  # names are read from the database each time
+        return []
     return (study.metric_names or [SCORE])[1:]
 
 
-def report_stages(trial: Trial, values: Sequence[float]) -> None:
-    """Keep what a trial reached at each of its stages; those that were kept before stay.
+def stages_told(
+    study: optuna.Study, values: Sequence[float]
+) -> tuple[dict[int, float], dict[str, Any]]:
+    """Return what a trial of the study holds of its stages: reports, and attributes.
 
     Optuna takes reports in studies of one objective only; others hold them as an attribute.
     """
-    if len(trial.study.directions) > 1:
-        trial.set_user_attr(_STAGES, list(values))
-        return
-    known = trial.storage.get_trial(trial._trial_id).intermediate_values
-    for step, value in enumerate(values):
-        if step not in known:
-            trial.report(value, step)
+    if len(study.directions) > 1:
+        return {}, {_STAGES: list(values)}
+    return dict(enumerate(values)), {}
 
 
 def reported(study: optuna.Study, trial: FrozenTrial) -> dict[int, float]:
@@ -147,27 +148,62 @@ def reported(study: optuna.Study, trial: FrozenTrial) -> dict[int, float]:
     return dict(enumerate(trial.user_attrs.get(_STAGES, ())))
 
 
-def start_trial(
+def begin_trials(
     study: optuna.Study,
-    params: Mapping[str, Any],
+    params: Sequence[Mapping[str, Any]],
     distributions: Mapping[str, BaseDistribution],
-    attributes: Mapping[str, Any],
-) -> Trial:
-    """Begin a trial in one transaction; Optuna's own ``ask`` commits once per parameter.
+    attributes: Sequence[Mapping[str, Any]],
+) -> list[Trial]:
+    """Begin trials in one transaction; Optuna's own ``ask`` commits once per parameter.
 
     Args:
         study: The study.
-        params: Value by name.
-        distributions: What each was drawn from, by name.
-        attributes: User attributes.
+        params: Of each trial, value by name.
+        distributions: What each parameter was drawn from, by name.
+        attributes: Of each trial, its user attributes.
     """
-    template = create_trial(
-        state=TrialState.RUNNING,
-        params=dict(params),
-        distributions=dict(distributions),
-        user_attrs=dict(attributes),
-    )
-    return Trial(study, study._storage.create_new_trial(study._study_id, template))
+    begun, drawn = datetime.now(), dict(distributions)
+    templates = [
+        FrozenTrial(
+            number=-1,  # it is given one
+            trial_id=-1,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=begun,
+            datetime_complete=None,
+            params=dict(own),
+            distributions=drawn,
+            user_attrs=dict(told),
+            system_attrs={},
+            intermediate_values={},
+        )
+        for own, told in zip(params, attributes, strict=True)
+    ]
+    storage = study._storage
+    if isinstance(storage, OwnTrials):
+        ids = [trial._trial_id for trial in storage.begin(study._study_id, templates)]
+    else:
+        ids = [storage.create_new_trial(study._study_id, one) for one in templates]
+    return [Trial(study, one) for one in ids]
+
+
+def end_trials(study: optuna.Study, endings: Sequence[Ending]) -> None:
+    """End trials in one transaction; Optuna's own ``tell`` commits for each attribute and report.
+
+    Those that others ended stay as they are.
+    """
+    storage = study._storage
+    if isinstance(storage, OwnTrials):
+        storage.end(endings)
+        return
+    for one in endings:
+        trial = storage.get_trial(one.trial_id)
+        if not trial.state.is_finished():
+            for name, value in one.attributes.items():
+                storage.set_trial_user_attr(one.trial_id, name, value)
+            for step, value in one.reports.items():
+                storage.set_trial_intermediate_value(one.trial_id, step, value)
+            storage.set_trial_state_values(one.trial_id, one.state, list(one.values) or None)
 
 
 def close_study(study: optuna.Study) -> None:
@@ -178,23 +214,28 @@ def close_study(study: optuna.Study) -> None:
 
 
 @patient
-def unfinished(study: optuna.Study) -> list[Trial]:
-    """Return the trials that are running, or whose process died, oldest first."""
+def unfinished(study: optuna.Study, but: Container[int] = ()) -> list[Trial]:
+    """Return the trials that are running, or whose process died, oldest first.
+
+    Args:
+        study: The study.
+        but: Numbers of those that are left out.
+    """
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return [Trial(study, trial._trial_id) for trial in running]
+    return [Trial(study, trial._trial_id) for trial in running if trial.number not in but]
 
 
-def _open_storage(url: str, options: dict[str, Any]) -> RDBStorage:
+def _open_storage(url: str, options: dict[str, Any]) -> OwnTrials:
     """Open Optuna's storage, again where another process made a table at the same moment."""
     literal = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it as a template
     for _ in range(_ATTEMPTS):
         try:
-            return QuickStorage(literal, engine_kwargs=dict(options))
+            return OwnTrials(QuickStorage(literal, engine_kwargs=dict(options)))
         except (IntegrityError, ProgrammingError, OperationalError) as err:
             if isinstance(err, OperationalError) and "already exists" not in str(err.orig):
                 raise
         time.sleep(random.uniform(0.01, 0.1))
-    return QuickStorage(literal, engine_kwargs=dict(options))
+    return OwnTrials(QuickStorage(literal, engine_kwargs=dict(options)))
 
 
 @contextmanager

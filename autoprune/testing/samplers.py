@@ -14,7 +14,7 @@ from autoprune.agent.encoding import Rows
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.names import Kind, Start
-from autoprune.agent.trials import abandon, ask
+from autoprune.agent.trials import abandon, ask, ask_all
 from autoprune.testing.chains import chain
 
 _METHODS = ("channel.l1", "channel.l2")
@@ -107,6 +107,30 @@ class SamplerContract:
         sampler = self._sampler(study)
         rows = _bytes([sampler.encoding.row(ask(study, sampler)[1]) for _ in range(8)])
         assert len(set(rows)) == 8 or not sampler.goes_on, "two work on the same policy"
+
+    def test_several_that_are_asked_for_at_once_are_different_and_feasible(self) -> None:
+        for case in CASES:
+            study = self._scored(case(), 5)
+            sampler = self._sampler(study)
+            rows = [sampler.encoding.row(params) for _, params in ask_all(study, sampler, 12)]
+            assert sampler.projection.meets(_levels(sampler.projection, np.stack(rows))).all()
+            assert len(set(_bytes(rows))) == 12 or not sampler.goes_on, case.__name__
+            again = self._scored(case(), 5)
+            same = ask_all(again, self._sampler(again), 12)
+            assert _bytes([sampler.encoding.row(p) for _, p in same]) == _bytes(rows)
+            alone = self._scored(case(), 5)
+            _, params = ask(alone, self._sampler(alone))
+            assert (sampler.encoding.row(params) == rows[0]).all(), "the first is as if alone"
+
+    def test_where_fewer_are_left_than_are_asked_for_the_last_one_repeats(self) -> None:
+        study, count = self._scored(single(), 3), feasible(single())
+        sampler = self._sampler(study)
+        tried = set(_bytes([sampler.encoding.row(trial.params) for trial in study.trials]))
+        asked = ask_all(study, sampler, count + 9)
+        *new, last = _bytes([sampler.encoding.row(params) for _, params in asked])
+        whole = len(new) == count - len(tried) or not sampler.goes_on
+        once = last in tried | set(new) and len({*new} - tried) == len(new)
+        assert (whole and once) or sampler.needs_trial  # that one is asked for each by itself
 
     def test_what_is_proposed_is_known_to_others_before_its_parameters_are_stored(self) -> None:
         samplers = [self.make(mixed()) for _ in range(3)]  # as of three processes
@@ -230,6 +254,13 @@ class SamplerContract:
     def _rows(self, sampler: PolicySampler) -> list[Rows]:
         study = study_of(sampler)
         return [step(study, number) for number in range(_TRIALS)]
+
+    def _scored(self, projection: Projection, trials: int) -> optuna.Study:
+        """Return a study with a few scores."""
+        study = study_of(self.make(projection))
+        for number in range(trials):
+            step(study, number)
+        return study
 
     def _sampler(self, study: optuna.Study) -> PolicySampler:
         assert isinstance(study.sampler, PolicySampler)

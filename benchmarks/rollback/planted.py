@@ -10,13 +10,13 @@ from autoprune.agent.anchors import first_proposals
 from autoprune.agent.encoding import Rows
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.judge import chance_worse
-from autoprune.agent.rollback import Rollback
+from autoprune.agent.rollback import Rollback, told
 from autoprune.agent.samplers.budgeted import BudgetedSampler
-from autoprune.agent.trials import tell
+from autoprune.agent.trials import Told, tell_all
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
-from autoprune.storage.study import start_trial
+from autoprune.storage.study import begin_trials
 from benchmarks.evaluations import evaluations_of
 from benchmarks.isolated import Note
 from benchmarks.search.tabled import errors_of, opened
@@ -180,11 +180,12 @@ class Case:
         """Score a policy in a trial of the study; return what that tells of a decision."""
         encoding = self.sampler.encoding
         params = encoding.params(row)
-        trial = start_trial(self.study, params, self.sampler.space, attributes)
+        (trial,) = begin_trials(self.study, [params], self.sampler.space, [attributes])
         found = self.evaluations.score(encoding.policy(row))
         self.scored[found.policy.fingerprint] = found
-        entry = rollback.judge(trial, found, self.scored) if rollback else None
-        tell(trial, found, self.objective.projection.costs_of(found.policy).as_dict())
+        entry = rollback.judge_all([(trial, found)], self.scored)[0] if rollback else None
+        costs = self.objective.projection.costs_of(found.policy).as_dict()
+        tell_all([Told(trial, found, costs, told(entry))])
         return entry
 
 

@@ -78,7 +78,7 @@ def _timed(projection: Projection, name: str, size: int, trials: int) -> list[Cl
     rng = np.random.default_rng(0)
     with TemporaryDirectory() as folder:
         study = open_study(sqlite_url(Path(folder) / "study.db"), "overhead", sampler=sampler)
-        _fill(study, sampler, rng, size)
+        fill(study, sampler, rng, size)
         found = [_step(study, sampler, rng) for _ in range(WARM + trials)]
         close_study(study)
     return found
@@ -88,16 +88,14 @@ def _step(study: optuna.Study, sampler: PolicySampler, rng: np.random.Generator)
     start, busy = time.perf_counter(), time.process_time()
     trial, params = ask(study, sampler)
     row = sampler.encoding.row(params)
-    score = _score(sampler.encoding, row, rng)
-    found = Evaluation(sampler.encoding.policy(row), "scored", score, -score, 0.0, 0.0)
+    value = score(sampler.encoding, row, rng)
+    found = Evaluation(sampler.encoding.policy(row), "scored", value, -value, 0.0, 0.0)
     levels = sampler.projection.levels(sampler.encoding.split(row)[0])
     tell(trial, found, sampler.projection.price(levels).as_dict())
     return time.perf_counter() - start, time.process_time() - busy
 
 
-def _fill(
-    study: optuna.Study, sampler: PolicySampler, rng: np.random.Generator, size: int
-) -> None:
+def fill(study: optuna.Study, sampler: PolicySampler, rng: np.random.Generator, size: int) -> None:
     """Store trials that ended, a tenth failed; ``study.add_trials`` would take an hour of 10,000.
 
     Args:
@@ -120,9 +118,9 @@ def _fill(
             one = {"param_name": name, "param_value": stored, "distribution_json": written[name]}
             tables[TrialParamModel].append(trial | one)
         if not failed:
-            score = {"objective": 0, "value": _score(encoding, row, rng)}
+            told = {"objective": 0, "value": score(encoding, row, rng)}
             tables[ValueModel].append(
-                trial | score | {"value_type": ValueModel.TrialValueType.FINITE}
+                trial | told | {"value_type": ValueModel.TrialValueType.FINITE}
             )
     storage: Any = study._storage
     with storage._backend.engine.begin() as connection:
@@ -140,7 +138,7 @@ def _feasible(sampler: PolicySampler, rng: np.random.Generator, size: int) -> Ro
     return encoding.join(deep, methods)
 
 
-def _score(encoding: Encoding, row: Rows, rng: np.random.Generator) -> float:
+def score(encoding: Encoding, row: Rows, rng: np.random.Generator) -> float:
     """Return a score: squares of what is removed, by unit, and noise."""
     removed = encoding.removed(row[None])[0]
     weights = 1 + np.arange(encoding.units) % 7

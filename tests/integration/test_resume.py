@@ -87,9 +87,8 @@ def before(place, name, chosen):
     setattr(place, name, guarded)
 
 def arm(moment):
-    import optuna
     from autoprune import api
-    from autoprune.agent import finalist, result
+    from autoprune.agent import finalist, loop, result
     from autoprune.evaluation.scorer import Scorer
     from autoprune.storage.database import Database
     stops = {
@@ -103,7 +102,8 @@ def arm(moment):
     if words[1] == "score" and "paid" in words:
         after(Scorer, "score", int(words[2]))
     elif words[1] == "score":
-        before(optuna.Study, "tell", lambda s, trial, *_: trial.number == int(words[2]) - 1)
+        number = int(words[2]) - 1
+        before(loop, "tell_all", lambda told: any(one.trial.number == number for one in told))
     elif "finalist's" in words:
         after(finalist, "save_weights", 1)
     elif words[0] == "while":

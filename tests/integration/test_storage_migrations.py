@@ -206,7 +206,7 @@ def test_entries_of_the_ledger_get_a_step_and_lose_it_again(url: str) -> None:
             assert run is not None
             ledger = Ledger(database, run.id)
             for one in more:
-                ledger.add(one)
+                ledger.add_all([one])
             return ledger.entries()
 
     assert stored(entry, entry) == [entry]

@@ -248,3 +248,16 @@ def test_a_line_that_leads_below_zero(pool: Pool, rows: Rows) -> None:
     trial.report(-5.0, 0)
     told.study.tell(trial, state=TrialState.PRUNED)
     assert np.isfinite(looked_at(Forecaster(pool).belief(told.known()), rows)).all()
+
+
+def test_of_many_that_others_score_the_latest_count(pool: Pool, rows: Rows) -> None:
+    told = Told(pool)
+    told.tell(12)
+    for _ in range(130):
+        told.begin()
+    known, forecaster = told.known(), Forecaster(pool)
+    latest = replace(known, pending=known.pending[-100:])
+    seen = looked_at(forecaster.belief(known), rows)
+    assert seen == pytest.approx(looked_at(forecaster.belief(latest), rows))
+    fewer = replace(known, pending=known.pending[-99:])
+    assert not np.allclose(seen, looked_at(forecaster.belief(fewer), rows))

@@ -16,7 +16,7 @@ from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
-from autoprune.storage.study import close_study, open_study, start_trial
+from autoprune.storage.study import begin_trials, close_study, open_study
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -57,7 +57,7 @@ def problem(run_autoprune: Run, file: Path) -> str:
 
 def begin(file: Path, **attributes: str) -> None:
     study = open_study(sqlite_url(file), STUDY)
-    start_trial(study, {}, {}, attributes)
+    begin_trials(study, [{}], {}, [attributes])
     close_study(study)
 
 

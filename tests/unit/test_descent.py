@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -71,8 +71,11 @@ class Fake:
         found, whole = self.projection.costs_of(policy), self.projection.cost.dense
         return self.curve(found.macs / whole.macs)
 
-    def known(self, policy: Policy, watch: Any = None) -> Evaluation:
-        return self.score(policy, watch)
+    def known(self, policy: Policy) -> Evaluation:
+        return self.score(policy)
+
+    def known_all(self, wanted: Sequence[tuple[Policy, Any]]) -> dict[Policy, Evaluation]:
+        return {policy: self.score(policy, watch) for policy, watch in wanted}
 
     def score(self, policy: Policy, watch: Any = None) -> Evaluation:
         known = self.stored.get(policy.fingerprint)
@@ -84,9 +87,6 @@ class Fake:
             known = Evaluation(policy, "scored", 1 - quality, quality, 1.0, 1.0)
             self.stored[policy.fingerprint] = known
         return known
-
-    def keep(self, found: Evaluation) -> Evaluation:
-        return found
 
     def finalist(self, policy: Policy) -> Any:
         quality = self.quality(policy)
@@ -159,7 +159,7 @@ def made(tmp_path: Path) -> Iterator[Made]:
             sampler=first,
             evaluations=cast(Any, fake),
             crew=Crew(Inline(lambda job: fake.score(job.policy))),
-            rollback=cast(Any, SimpleNamespace(judge=lambda *given: None)),
+            rollback=cast(Any, SimpleNamespace(judge_all=lambda ended, _: [None] * len(ended))),
             trials=trials,
             timeout=None,
             progress=progress.append,

@@ -15,13 +15,14 @@ from torch import nn
 
 from autoprune.agent import judge
 from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.judge import lowest, verdict, worse
+from autoprune.agent.judge import Courses, lowest, verdict, worse
 from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.agent.scoring import scored
 from autoprune.agent.trials import ended as finished_trials
+from autoprune.agent.trials import tell_all
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import silent
@@ -134,33 +135,33 @@ BAD = [stage(2.0 + np.arange(BATCHES) / 1000)]
 
 def test_a_candidate_that_cannot_catch_up_is_stopped_and_told_why() -> None:
     known = history(noise=0.01)
-    why = verdict(BAD, known[0], known)
+    why = verdict(BAD, known[0], Courses.of(known))
     assert why is not None
     assert "worse than the best so far on the same 100 samples after 10 of 30 steps" in why
 
 
 def test_where_the_first_stage_says_little_of_the_end_none_is_stopped() -> None:
     known = history(noise=3.0)
-    assert verdict(BAD, known[0], known) is None
+    assert verdict(BAD, known[0], Courses.of(known)) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_none_is_stopped_before_eight_came_to_their_end(count: int) -> None:
     known = history(noise=0.01)[:count]
-    assert verdict(BAD, next(iter(known), None), known) is None
+    assert verdict(BAD, next(iter(known), None), Courses.of(known)) is None
 
 
 def test_after_the_last_step_the_paired_test_decides_alone() -> None:
     known = history(noise=3.0)
     best = evaluation(0.5, stage([0.5] * BATCHES, steps=30), stage([0.5] * 40, 30, 400))
     late = [*BAD, stage(0.7 + np.arange(BATCHES) / 1000, steps=30)]
-    assert verdict(late, best, known) is not None
-    assert verdict([stage([0.4] * BATCHES, steps=30)], best, known) is None
+    assert verdict(late, best, Courses.of(known)) is not None
+    assert verdict([stage([0.4] * BATCHES, steps=30)], best, Courses.of(known)) is None
 
 
 def test_an_incumbent_of_before_there_were_stages_stops_none() -> None:
     known = history(noise=0.01)
-    assert verdict(BAD, evaluation(0.1), known) is None
+    assert verdict(BAD, evaluation(0.1), Courses.of(known)) is None
 
 
 # --- in the loop
@@ -231,7 +232,9 @@ def test_the_judge_stops_what_is_worse_and_a_resumed_loop_ends_alike(
         for die in (True, False):
             loop = make(stages=((1, 2 / 3), (1, 1)), trials=trials)
             if die:
-                monkeypatch.setattr(loop.study, "tell", killed)
+                monkeypatch.setattr("autoprune.agent.loop.tell_all", killed)
+            else:
+                monkeypatch.setattr("autoprune.agent.loop.tell_all", tell_all)
             with pytest.raises(KeyboardInterrupt) if die else nullcontext():
                 loop.run()
     assert outcomes(loop) == outcomes(whole)

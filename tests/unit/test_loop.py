@@ -17,12 +17,12 @@ from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.projected import ProjectedSampler
-from autoprune.agent.scoring import scored
+from autoprune.agent.scoring import Scoring, scored
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Progress, silent
 from autoprune.core.recovery import Recovery
-from autoprune.core.workers import Crew, Inline
+from autoprune.core.workers import Crew, Done, Inline
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, CandidateError, DataError, ModelError
 from autoprune.evaluation.candidate import Candidate
@@ -32,6 +32,7 @@ from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.ledger import Ledger
+from autoprune.storage.records import Evaluation
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
@@ -110,6 +111,27 @@ def test_what_one_run_scored_costs_others_nothing(shared: Evaluations, tmp_path:
     assert other.database.evaluations(other.run_id) == [again], "it is that run's own, too"
     replace(other, scorer=replace(shared.scorer, seed=1)).score(POLICIES[0])
     assert len(asked(shared)) == 2, "another seed is another score"
+    other.database.close()
+
+
+def test_several_are_stored_and_found_at_once(shared: Evaluations, tmp_path: Path) -> None:
+    found = [Evaluation(policy, "scored", 0.5, 0.5, 3.0, 1.0) for policy in POLICIES[:4]]
+    failed = replace(found[2], outcome="failed: no number", loss=None, score=None)
+    stopped = replace(found[3], outcome="stopped: early stop", loss=None, score=None)
+    first = replace(found[0], seconds=9.0)
+    assert shared.keep(first) == first
+    every = [*found[:2], failed, stopped]
+    assert shared.keep_all(every) == [first, *every[1:]], "the first to come to the end counts"
+    known = shared.known_all([(policy, lambda stages: None) for policy in POLICIES])
+    assert [known.get(policy) for policy in POLICIES[:4]] == [first, *every[1:3], None]
+    assert set(known) == set(POLICIES[:3]), "what nothing stops any more is scored anew"
+    other = elsewhere(shared, tmp_path)
+    theirs = other.known_all([(policy, None) for policy in POLICIES])
+    assert set(theirs) == {POLICIES[at] for at in (0, 1, 3)}, "what failed is tried again"
+    assert {one.sample_forwards for one in theirs.values()} == {0.0}
+    assert len(other.database.evaluations(other.run_id)) == 3
+    again = replace(stopped, outcome="scored", loss=0.4, score=0.4)
+    assert shared.keep_all([again]) == [again], "what was stopped gives way"
     other.database.close()
 
 
@@ -328,3 +350,23 @@ def test_a_space_that_is_used_up_ends_the_loop(make_loop: Callable[..., Loop]) -
     ended = [trial for trial in loop.study.trials if trial.state == TrialState.COMPLETE]
     assert 4 <= len(ended) == len(loop.scored) < 64
     assert loop.study.trials[-1].user_attrs["outcome"] == "abandoned"
+
+
+class Many(Inline[Scoring, Evaluation]):
+    """Several workers, who end in another order than they begin."""
+
+    size = 4
+
+    def wait(self, timeout: float | None = None) -> list[Done[Evaluation]]:
+        jobs = [self._jobs.pop() for _ in range(min(2, len(self._jobs)))]
+        return [Done(ticket, self._work(job)) for ticket, job in jobs]
+
+
+def test_several_workers_score_each_policy_once(make_loop: Callable[..., Loop]) -> None:
+    events: list[Progress] = []
+    loop = make_loop(trials=7, progress=events.append)
+    loop = replace(loop, crew=Crew(Many(partial(scored, loop.evaluations.scorer))))
+    assert len(loop.run()) == 7
+    assert len({name for name, _ in asked(loop.evaluations)}) == len(asked(loop.evaluations)) == 7
+    assert [trial.state for trial in loop.study.trials] == [TrialState.COMPLETE] * 7
+    assert [event.done for event in events] == [0, 2, 4, 6, 7]

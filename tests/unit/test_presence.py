@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def test_an_agent_is_there_for_as_long_as_the_block_lasts(agents: Agents, tmp_pa
     with present(agents, tmp_path) as own:
         assert [one.id for one in agents.all()] == [own.id]
         assert own.living() == {own.id}
-        assert own.take("the only one")
+        assert own.take(["the only one"])
         assert (tmp_path / HEARTBEAT).exists()
     assert agents.all() == []
     assert not (tmp_path / HEARTBEAT).exists()
@@ -69,10 +69,10 @@ def test_a_process_of_this_machine_that_is_gone_is_dead_at_once(
     done.wait()
     gone = agents.join(None, presence._host(), process)
     again = agents.join(None, presence._host(), f"{os.getpid()}@1")  # its number is another's now
-    assert agents.take("score it", gone) == gone
+    assert agents.take(["score it"], gone) == {"score it": gone}
     with present(agents, tmp_path) as own:
         assert own.dead() == {gone, again}
-        assert own.take("score it"), "a lease of the dead is free"
+        assert own.take(["score it"]), "a lease of the dead is free"
         assert gone not in {one.id for one in agents.all()}
 
 
@@ -83,28 +83,54 @@ def test_an_agent_elsewhere_is_dead_if_it_is_not_seen_to_beat(
     monkeypatch.setattr("autoprune.agent.presence.time.monotonic", lambda: clock[0])
     other = agents.join(None, "elsewhere", "17@5")
     with present(agents, tmp_path, patience=60) as own:
-        assert agents.take("score it", other) == other
+        assert agents.take(["score it"], other) == {"score it": other}
         assert own.living() == {own.id, other}
         clock[0] += 59
-        assert not own.take("score it")
+        assert not own.take(["score it"])
         agents.beat(other, {})
         clock[0] += 59
         assert own.living() == {own.id, other}, "it was seen to beat"
         clock[0] += 61
         assert own.dead() == {other}
-        assert own.take("score it")
+        assert own.take(["score it"])
 
 
 def test_a_lease_is_given_once_and_can_be_given_back(agents: Agents, tmp_path: Path) -> None:
     with present(agents, tmp_path) as one, present(agents, tmp_path / "other") as two:
-        assert one.take("a")
-        assert one.take("a"), "it has it already"
-        assert not two.take("a")
-        assert two.take("b")
-        two.give_back("a")  # it is not theirs
-        assert not two.take("a")
-        one.give_back("a")
-        assert two.take("a")
+        assert one.take(["a"])
+        assert one.take(["a"]), "it has it already"
+        assert not two.take(["a"])
+        assert two.take(["b"])
+        two.give_back(["a"])  # it is not theirs
+        assert not two.take(["a"])
+        one.give_back(["a"])
+        assert two.take(["a"])
+
+
+def test_of_several_leases_those_that_are_free_are_taken(agents: Agents, tmp_path: Path) -> None:
+    with present(agents, tmp_path) as one, present(agents, tmp_path / "other") as two:
+        assert one.take(["a", "b"]) == {"a", "b"}
+        assert two.take(["a", "c", "d"]) == {"c", "d"}
+        assert one.take(["b", "c", "e"]) == {"b", "e"}
+        one.give_back(["a", "b", "c"])
+        assert two.take(["a", "b", "e"]) == {"a", "b"}
+
+
+def test_leases_that_another_takes_at_the_same_moment_are_not_ours(
+    agents: Agents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holders, looks = Agents._holders, list[int]()
+
+    def late(self: Agents, leases: Sequence[str]) -> dict[str, str]:
+        looks.append(1)
+        found = holders(self, leases)
+        if len(looks) == 1:  # between our look and our hand
+            agents.take(["b"], two.id)
+        return found
+
+    with present(agents, tmp_path) as one, present(agents, tmp_path / "other") as two:
+        monkeypatch.setattr(Agents, "_holders", late)
+        assert one.take(["a", "b"]) == {"a"}
 
 
 def _until(true: object, seconds: float = 20.0) -> None:

@@ -144,19 +144,19 @@ ENTRIES = [
 
 def test_entries_come_back_as_they_were_and_are_there_once(ledger: Ledger) -> None:
     for entry in [*ENTRIES, *ENTRIES]:
-        ledger.add(entry)
+        ledger.add_all([entry])
     assert ledger.entries() == ENTRIES
 
 
 def test_what_cannot_be_kept_is_no_entry_that_was_there(ledger: Ledger) -> None:
     nowhere = Ledger(ledger._database, 99)
     with pytest.raises(IntegrityError):
-        nowhere.add(ENTRIES[0])
+        nowhere.add_all([ENTRIES[0]])
     assert ledger.entries() == []
 
 
 def test_an_outcome_of_a_later_version_is_named(ledger: Ledger) -> None:
-    ledger.add(ENTRIES[0])
+    ledger.add_all([ENTRIES[0]])
     with ledger._database.transaction() as session:
         session.query(LedgerRow).update({"outcome": "postponed"})
     with pytest.raises(ArtifactError, match="'postponed', which this version does not know"):
@@ -177,7 +177,7 @@ def test_totals_sum_up() -> None:
 
 def test_the_command_shows_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
     for entry in ENTRIES:
-        ledger.add(entry)
+        ledger.add_all([entry])
     (tmp_path / "run.json").write_text("{}")
     assert read_ledger(tmp_path) == ENTRIES
     shown = CliRunner().invoke(app, ["ledger", str(tmp_path)])

@@ -1,6 +1,6 @@
 """Rollback in the loop: what is examined is judged, kept in the ledger, and learnt from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.names import check_rollback
 from autoprune.agent.scoring import scored
+from autoprune.agent.trials import Told, tell_all
 from autoprune.core.budget import Budget
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.progress import silent
@@ -133,24 +134,24 @@ def test_killed_again_and_again_a_loop_keeps_the_same_ledger(
 
 def _arm(patch: pytest.MonkeyPatch, loop: Loop, place: str) -> None:
     """Have the session die at its first alternative."""
-    add, tell = Ledger.add, optuna.Study.tell
+    add = Ledger.add_all
 
-    def dying(self: Ledger, entry: LedgerEntry) -> None:
-        if entry in self.entries():
+    def dying(self: Ledger, found: Sequence[LedgerEntry]) -> None:
+        if all(entry in self.entries() for entry in found):
             return  # of an earlier session
         if place == "after the ledger":
-            add(self, entry)
+            add(self, found)
         raise KeyboardInterrupt
 
-    def untold(self: optuna.Study, trial: Any, *args: Any, **more: Any) -> Any:
-        if EXAMINES in trial.user_attrs:
+    def untold(told: Sequence[Told]) -> None:
+        if any(EXAMINES in one.trial.user_attrs for one in told):
             raise KeyboardInterrupt
-        return tell(self, trial, *args, **more)
+        tell_all(told)
 
     if place == "before it is told":
-        patch.setattr(optuna.Study, "tell", untold)
+        patch.setattr("autoprune.agent.loop.tell_all", untold)
     else:
-        patch.setattr(Ledger, "add", dying)
+        patch.setattr(Ledger, "add_all", dying)
 
 
 def test_what_failed_is_in_the_ledger_too(

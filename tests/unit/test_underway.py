@@ -1,6 +1,6 @@
 """What another run scores at this moment is not scored here: it is waited for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import optuna
@@ -16,7 +16,7 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Done, Inline
 from autoprune.cost.model import CostModel
-from autoprune.errors import InfrastructureError
+from autoprune.errors import DataError, InfrastructureError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.records import Evaluation
@@ -33,11 +33,11 @@ class Taken(Alone):
     leases: set[str] = field(default_factory=set)
     given_back: list[str] = field(default_factory=list)
 
-    def take(self, lease: str) -> bool:
-        return lease not in self.leases
+    def take(self, leases: Sequence[str]) -> set[str]:
+        return set(leases) - self.leases
 
-    def give_back(self, lease: str) -> None:
-        self.given_back.append(lease)
+    def give_back(self, leases: Sequence[str]) -> None:
+        self.given_back += leases
 
 
 def result(policy: Policy) -> Evaluation:
@@ -78,12 +78,12 @@ def test_what_another_run_scores_is_waited_for(
 
     company = Taken(leases={evaluations.lease(ONE)})
     found = Underway(Crew(Inline(work)), evaluations, company)
-    found.begin(trials[0], ONE, no_watch)
+    found.begin([(trials[0], Scoring(ONE, no_watch))])
     assert ONE in found
-    assert not found.free, "it takes the place of a worker"
+    assert found.room == 0, "it takes the place of a worker"
     assert list(found.ended(None)) == []
     evaluations.keep(result(ONE))  # the other run is done
-    assert [(t.number, e.policy) for t, e in found.ended(None)] == [(0, ONE)]
+    assert [(t.number, e.policy) for lot in found.ended(None) for t, e in lot] == [(0, ONE)]
     assert scored == []
     assert company.given_back == []
 
@@ -94,10 +94,10 @@ def test_what_another_run_gives_up_is_scored_here(
     monkeypatch.setattr(underway, "_WAIT", 0.0)
     company = Taken(leases={evaluations.lease(ONE)})
     found = Underway(Crew(Inline(lambda job: result(job.policy))), evaluations, company)
-    found.begin(trials[0], ONE, no_watch)
+    found.begin([(trials[0], Scoring(ONE, no_watch))])
     company.leases.clear()
     assert list(found.ended(None)) == []  # it is given to a worker now
-    assert [e.policy for _, e in found.ended(None)] == [ONE]
+    assert [e.policy for lot in found.ended(None) for _, e in lot] == [ONE]
     assert company.given_back == [evaluations.lease(ONE)]
 
 
@@ -118,7 +118,7 @@ class Mortal(Inline[Scoring, Evaluation]):
 def _ended(found: Underway) -> list[Evaluation]:
     ended: list[Evaluation] = []
     while found:
-        ended += [one for _, one in found.ended(None)]
+        ended += [one for lot in found.ended(None) for _, one in lot]
     return ended
 
 
@@ -126,10 +126,10 @@ def test_a_policy_that_kills_its_workers_fails_and_others_are_scored(
     evaluations: Evaluations, trials: list[optuna.Trial]
 ) -> None:
     found = Underway(Crew(Mortal({TWO})), evaluations, Alone())
-    found.begin(trials[0], ONE, no_watch)
+    found.begin([(trials[0], Scoring(ONE, no_watch))])
     (failed,) = _ended(found)
     assert failed.outcome == "failed: it cost 3 workers, the last ended by signal 9"
-    found.begin(trials[1], TWO, no_watch)
+    found.begin([(trials[1], Scoring(TWO, no_watch))])
     assert [one.outcome for one in _ended(found)] == ["scored"]
 
 
@@ -139,8 +139,55 @@ def test_where_every_policy_kills_its_workers_they_are_to_blame(
     found = Underway(Crew(Mortal(set())), evaluations, Alone())
     policies = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in (1, 2, 3)]
     for trial, policy in zip(trials, policies[:2], strict=False):
-        found.begin(trial, policy, no_watch)
+        found.begin([(trial, Scoring(policy, no_watch))])
         _ended(found)
-    found.begin(trials[2], policies[2], no_watch)
+    found.begin([(trials[2], Scoring(policies[2], no_watch))])
     with pytest.raises(InfrastructureError, match=r"last 3 policies each cost 3 workers.*resume"):
         _ended(found)
+
+
+class Broken(Inline[Scoring, Evaluation]):
+    """Hands over all that it has; the last job raises."""
+
+    size = 3
+
+    def wait(self, timeout: float | None = None) -> list[Done[Evaluation]]:
+        *fine, last = self._jobs
+        self._jobs.clear()
+        done = [Done(ticket, result(job.policy)) for ticket, job in fine]
+        return [*done, Done(last[0], None, raised=DataError("no images"))]
+
+
+def test_what_ended_together_is_kept_before_a_problem_is_told(
+    evaluations: Evaluations, trials: list[optuna.Trial]
+) -> None:
+    policies = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in (1, 2, 3)]
+    company = Taken()
+    found = Underway(Crew(Broken(lambda job: result(job.policy))), evaluations, company)
+    jobs = [Scoring(policy, no_watch) for policy in policies]
+    found.begin(list(zip(trials, jobs, strict=False)))
+    assert (found.room, len(found)) == (0, 3)
+    lots = found.ended(None)
+    assert [(t.number, e.policy) for t, e in next(lots)] == [(0, policies[0]), (1, policies[1])]
+    known = evaluations.known_all([(policy, None) for policy in policies])
+    assert set(known) == set(policies[:2]), "they are stored by then"
+    assert company.given_back == [evaluations.lease(policy) for policy in policies[:2]]
+    with pytest.raises(DataError, match="no images"):
+        next(lots)
+    assert (found.numbers, policies[2] in found, policies[0] in found) == ({2}, True, False)
+
+
+def test_of_several_those_that_others_score_wait(
+    evaluations: Evaluations, trials: list[optuna.Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(underway, "_WAIT", 0.0)
+    company = Taken(leases={evaluations.lease(ONE)})
+    crew: Crew[Scoring, Evaluation] = Crew(Inline(lambda job: result(job.policy)))
+    found = Underway(crew, evaluations, company)
+    found.begin([(trials[0], Scoring(ONE, no_watch)), (trials[1], Scoring(TWO, no_watch))])
+    assert crew.busy == 1
+    assert [e.policy for lot in found.ended(None) for _, e in lot] == [TWO]
+    assert found.numbers == {0}
+    found.abandon()
+    assert (len(found), found.room) == (0, 1)
+    assert company.given_back == [evaluations.lease(TWO), evaluations.lease(ONE)]

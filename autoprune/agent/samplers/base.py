@@ -102,6 +102,41 @@ class PolicySampler(BaseSampler, ABC):
         with self._lock:
             return self._proposed(study, trial)
 
+    def propose_all(self, study: Study, count: int) -> list[Proposal]:
+        """Return the next policies, all different; fewer where nothing new is left.
+
+        The last one then repeats what was tried. The first one is that of `propose`; they are a
+        function of the seed, the trials so far and how many are asked for.
+
+        Args:
+            study: What was tried.
+            count: How many.
+
+        Raises:
+            ConfigError: If the study has several objectives.
+        """
+        with self._lock:
+            self._check_objectives(study)
+            known, found = self._history.read(study), list[Proposal]()
+            while len(found) < count:
+                lot = self.proposals(study, known, known.started, count - len(found))
+                known = known.joined([(one.row, one.examines) for one in lot])
+                found += lot
+                if lot[-1].source == "tried":
+                    break
+        return found
+
+    def proposals(self, study: Study, known: Known, turn: int, most: int) -> list[Proposal]:
+        """Return one or more of the next policies, given what is known.
+
+        Args:
+            study: What was tried.
+            known: What is known of the study.
+            turn: As for `proposal`.
+            most: How many at most.
+        """
+        return [self.proposal(study, None, known, turn)]
+
     def _proposed(self, study: Study, trial: FrozenTrial | None) -> Proposal:
         self._check_objectives(study)
         known = self._history.read(study, trial.number if trial else 0)
@@ -127,15 +162,25 @@ class PolicySampler(BaseSampler, ABC):
             known: What is known of the study.
             turn: How many policies this sampler was asked for before: which anchors are left.
         """
-        tried = known.tried
-        for row in map(self._projected, self._anchors[turn:]):  # limits may be tightened
-            if row.tobytes() not in tried:
-                return Proposal(row, "anchor")
-        rng = np.random.default_rng(seed_from(self._seed, known.started))
+        anchor = self._anchor(known, turn)
+        if anchor is not None:
+            return anchor
+        rng = self._rng(known)
         found = self._next(study, trial, known, rng)
         if found is None and self.goes_on:
             found = self._neighbour(known, rng)
         return found or Proposal(self._repeated(known), "tried")
+
+    def _anchor(self, known: Known, turn: int) -> Proposal | None:
+        """Return the next anchor that was not tried, None if there is none."""
+        for row in map(self._projected, self._anchors[turn:]):  # limits may be tightened
+            if row.tobytes() not in known.tried:
+                return Proposal(row, "anchor")
+        return None
+
+    def _rng(self, known: Known) -> np.random.Generator:
+        """Return what draws the next proposal."""
+        return np.random.default_rng(seed_from(self._seed, known.started))
 
     def aim(self, policy: Policy) -> Projection:
         """Return the limits inside which a policy is compared with others."""

@@ -18,6 +18,7 @@ from autoprune.predictor.prequential import COVERAGE, Reliability
 _LEAST = 4  # scores before anything is predicted
 _GROWTH = 1.25  # variances are fitted anew when there are so many times more scores
 _FAR = 4.0  # times as far above the median as the best is below it: bad, however bad
+_PENDING = 100  # policies that others score now, the latest, that are taken into account
 _MOST = 300  # scores that are learned from: half of them the best, half the latest
 
 
@@ -64,9 +65,12 @@ class Belief:
         seen = features(self.pool, rows, self.earlier)
         mean, std = self.model.predict(seen, return_std=True)
         std = np.sqrt(np.maximum(std**2 - self.model.noise_**2, 1e-12))
-        gain = (self.best - mean) / std
-        found: Floats = std * (gain * norm.cdf(gain) + norm.pdf(gain))
-        return found
+        return expected_improvement(self.best - mean, std)
+
+    def together(self, rows: Rows) -> tuple[Floats, Floats]:
+        """Return the scores expected of policies, and how they vary together, without noise."""
+        mean, covariance = self.model.joint(features(self.pool, rows, self.earlier))
+        return mean, covariance - self.model.noise_**2 * np.eye(len(mean))
 
     def coefficients(self, rng: np.random.Generator) -> Floats:
         """Return a draw of what each unit's errors count for."""
@@ -96,7 +100,7 @@ class Forecaster:
         model.fit(rows, values, noise)
         if len(known.pending):
             # What others score now is taken to turn out as predicted: nobody else goes there.
-            pending = features(self.pool, known.pending, self._told)
+            pending = features(self.pool, known.pending[-_PENDING:], self._told)
             believed = model.predict(pending)
             rows, values = np.concatenate([rows, pending]), np.concatenate([values, believed])
             model.fit(rows, values, np.concatenate([noise, np.zeros(len(pending))]))
@@ -111,7 +115,7 @@ class Forecaster:
             model: The predictor.
             seen: Features of what it was fitted to: what ended, then what others score now.
         """
-        rows = np.concatenate([known.rows[known.chosen(_MOST)], known.pending])
+        rows = np.concatenate([known.rows[known.chosen(_MOST)], known.pending[-_PENDING:]])
         inside = self.pool.projection.meets(self.pool.encoding.split(rows)[0])
         return float(model.predict(seen[inside] if inside.any() else seen).min())
 
@@ -162,6 +166,18 @@ def _first(known: Known) -> int:
     while count * _GROWTH <= len(ended):
         count = math.ceil(count * _GROWTH)
     return int(ended[count - 1]) + 1
+
+
+def expected_improvement(ahead: Floats, std: Floats) -> Floats:
+    """Return by how much scores are expected to be lower than the best (Jones et al. 1998).
+
+    Args:
+        ahead: By how much the expected score of each is.
+        std: Standard deviation of each.
+    """
+    gain = ahead / std
+    found: Floats = std * (gain * norm.cdf(gain) + norm.pdf(gain))
+    return found
 
 
 def features(pool: Pool, rows: Rows, earlier: Sequence[Belief] = ()) -> Floats:

@@ -13,13 +13,14 @@ from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.belief import Belief, Forecaster
 from autoprune.agent.samplers.decisions import Decisions
 from autoprune.agent.samplers.known import Examined, Known
+from autoprune.agent.samplers.lots import Candidate, as_drawn, proposals_of, ranked
 from autoprune.agent.samplers.pool import Pool
 from autoprune.agent.samplers.proposal import Proposal
 from autoprune.core.ledger import ROLLBACK
 from autoprune.predictor.prequential import Reliability, Screening
 
-Candidate = tuple[Rows, str]  # a row and its source
 _INCUMBENTS = 5
+_AT_ONCE = 32  # proposals of one pool, by one fit of the predictor
 _ALLOCATED, _SWITCHED, _CROSSED, _RANDOM = 6, 128, 32, 32
 _LOOKED_AT, _LOT = 24, 6  # candidates, best first, that are filled up to find a new one
 _ENOUGH = 8  # predictions, before their rank correlation tells anything
@@ -77,21 +78,46 @@ class BudgetedSampler(PolicySampler):
         self._switches = switches
         self._decisions = Decisions(self.pool)
 
+    def proposals(self, study: Study, known: Known, turn: int, most: int) -> list[Proposal]:
+        """Return several of the next policies: of one pool, by one fit of the predictor."""
+        if most > 1 and self._anchor(known, turn) is None:
+            lot = self._lot(known, self._rng(known), min(most, _AT_ONCE))
+            if lot:
+                return lot
+        return super().proposals(study, known, turn, most)
+
     def _next(
         self, study: Study, trial: FrozenTrial | None, known: Known, rng: np.random.Generator
     ) -> Proposal | None:
+        return next(iter(self._lot(known, rng, 1)), None)
+
+    def _lot(self, known: Known, rng: np.random.Generator, most: int) -> list[Proposal]:
+        """Return the next proposals, all different; none if the pool holds nothing new.
+
+        The first one does not depend on how many are asked for. What was spared counts for it
+        alone.
+        """
         belief = self._forecaster.belief(known) if self._predicts else None
         trusted = belief is not None and self._trusted(belief.record)
         drawn = self._drawn(known, belief if trusted else None, rng)
         if not drawn:
-            return None
+            return []
         if belief is None:
-            return Proposal(*self._new(drawn, known.tried))
+            first = self._new(drawn, known.tried)
+            plain = as_drawn(self.pool, drawn, known.tried, first, most - 1)
+            return [Proposal(*one) for one in (first, *plain)]
         screening = self._screened(drawn, known, belief, rng) if trusted else None
         chosen = screening is not None and not screening.audit
-        row, source = self._new(_ranked(drawn, belief) if chosen else drawn, known.tried)
-        usual = Proposal(row, source, *belief.interval(row), screening, belief.record)
-        return self._rolled_back(usual, known, belief) if chosen else usual
+        first = self._new(_ranked(drawn, belief) if chosen else drawn, known.tried)
+        lot = [Proposal(*first, *belief.interval(first[0]), screening, belief.record)]
+        if screening is None:
+            plain = as_drawn(self.pool, drawn, known.tried, first, most - 1)
+            return lot + proposals_of(plain, belief, [None] * len(plain))
+        audits = (rng.random(most - 1) < self._exploration).tolist()
+        more = ranked(self.pool, drawn, known.tried, first, audits, belief)
+        told = [Screening(screening.incumbent, 0, audit) for _, _, audit in more]
+        lot += proposals_of([(row, source) for row, source, _ in more], belief, told)
+        return self._rolled_back(lot, known, belief) if chosen else lot
 
     def examine(self, study: Study, row: Rows) -> Proposal | None:
         """Return an alternative to a decision of a policy; None if every one was examined.
@@ -102,35 +128,44 @@ class BudgetedSampler(PolicySampler):
         """
         known = self._history.read(study)
         belief = self._forecaster.belief(known)
-        return None if belief is None else self._alternative(row, known, belief)
-
-    def _examines(self, known: Known) -> bool:
-        """Tell whether the share of proposals that examine decisions is not reached yet."""
-        return len(known.examined) + 1 <= self._rollback * (known.started + 1)
-
-    def _rolled_back(self, usual: Proposal, known: Known, belief: Belief) -> Proposal:
-        """Return an alternative to a decision of the best policy in place of ``usual``.
-
-        Or ``usual``, where the share of such proposals is reached, or none is expected to
-        improve nearly as much.
-        """
-        if not self._examines(known):
-            return usual
-        best = known.best(1, self._inside(known) & np.isfinite(known.final))
-        found = self._alternative(best[0], known, belief) if len(best) else None
-        if found is None:
-            return usual
-        gains = belief.improvement(np.stack([found.row, usual.row]))
-        return found if gains[0] >= _PROMISE * gains[1] else usual
-
-    def _alternative(self, row: Rows, known: Known, belief: Belief) -> Proposal | None:
-        """Return the alternative that may improve a policy most, None if there is none."""
-        found = self._decisions.best_alternative(row, known, belief)
-        if found is None:
+        if belief is None:
             return None
-        told = belief.interval(found[0])
-        examined = Examined(row, found[1], reverted=False)
-        return Proposal(found[0], "rollback", *told, None, belief.record, examined)
+        return next(self._alternatives(row, known, belief), None)
+
+    def _rolled_back(
+        self, usual: Sequence[Proposal], known: Known, belief: Belief
+    ) -> list[Proposal]:
+        """Return alternatives to decisions of the best policy in place of some proposals.
+
+        Where the share of such proposals is reached, or none is expected to improve nearly as
+        much, what is usual stays.
+        """
+        best = known.best(1, self._inside(known) & np.isfinite(known.final))
+        alternatives = self._alternatives(best[0], known, belief) if len(best) else iter(())
+        found, examined = list(usual), len(known.examined)
+        for at, one in enumerate(usual):
+            if one.screening is not None and one.screening.audit:
+                continue
+            if examined + 1 > self._rollback * (known.started + at + 1):
+                break
+            other = next(alternatives, None)
+            if other is None:
+                break
+            gains = belief.improvement(np.stack([other.row, one.row]))
+            if gains[0] < _PROMISE * gains[1]:
+                break
+            found[at], examined = other, examined + 1
+        different: dict[bytes, Proposal] = {}
+        for one in found:
+            different.setdefault(one.row.tobytes(), one)
+        return list(different.values())
+
+    def _alternatives(self, row: Rows, known: Known, belief: Belief) -> Iterator[Proposal]:
+        """Yield alternatives to decisions of a policy, those that may improve it most first."""
+        for other, units in self._decisions.best_alternatives(row, known, belief):
+            told = belief.interval(other)
+            examined = Examined(row, units, reverted=False)
+            yield Proposal(other, "rollback", *told, None, belief.record, examined)
 
     def _drawn(
         self, known: Known, belief: Belief | None, rng: np.random.Generator

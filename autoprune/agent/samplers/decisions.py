@@ -36,13 +36,13 @@ class Decisions:
 
     pool: Pool
 
-    def best_alternative(
+    def best_alternatives(
         self, row: Rows, known: Known, belief: Belief
-    ) -> tuple[Rows, Units] | None:
-        """Return what may improve a policy most without one of its decisions, and which one.
+    ) -> Iterator[tuple[Rows, Units]]:
+        """Yield what may improve a policy most without one of its decisions, and which one.
 
-        The decision of the highest regret is examined, by what is expected; each `TRIES` times at
-        most.
+        The decision of the highest regret comes first, by what is expected; each is examined
+        `TRIES` times at most, and once here.
 
         Args:
             row: The policy, which was scored.
@@ -54,13 +54,14 @@ class Decisions:
             if not len(rows):
                 continue
             order = np.argsort(-belief.improvement(rows), kind="stable")[:_FILLED]
-            levels, methods = self.pool.encoding.split(rows[order])
-            filled = self.pool.encoding.join(self.pool.projection.filled(levels), methods)
+            filled = self.pool.filled(rows[order])
             alike: Bools = np.all(self._costs(filled) <= self._most(row)[:, None], axis=0)
+            done = set[Units]()
             for at in np.argsort(-belief.improvement(filled), kind="stable"):
-                if alike[at] and filled[at].tobytes() not in known.tried:
-                    return filled[at], owners[order[at]]
-        return None
+                units = owners[order[at]]
+                if alike[at] and units not in done and filled[at].tobytes() not in known.tried:
+                    done.add(units)
+                    yield filled[at], units
 
     def open(self, row: Rows, known: Known, belief: Belief) -> Iterator[list[Units]]:
         """Yield decisions that may still be examined, a few at a time, what costs most first.

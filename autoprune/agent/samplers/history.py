@@ -39,6 +39,7 @@ class History:
     _predictions: list[Prediction] = field(default_factory=list)
     _done: list[Examined] = field(default_factory=list)
     _bytes: set[bytes] = field(default_factory=set)
+    _running: dict[int, Rows] = field(default_factory=dict)  # by trial, once all is suggested
 
     def read(self, study: Study, asking: int = 0) -> Known:
         """Return what the study knows now.
@@ -65,6 +66,7 @@ class History:
                 asked += row is None and trial.number < asking
             elif trial.state in ENDED:
                 self._seen.add(trial.number)
+                self._running.pop(trial.number, None)
                 if self._is_policy(trial):
                     fresh.append(trial)
         fresh.sort(key=_when)
@@ -99,7 +101,7 @@ class History:
 
     def _forget(self, study: Study) -> None:
         self._study, self._rows = study, self._stack([])
-        self._seen, self._bytes = set(), set()
+        self._seen, self._bytes, self._running = set(), set(), {}
         self._order, self._final, self._reports, self._stopped = [], [], [], []
         self._predictions, self._done = [], []
 
@@ -112,8 +114,10 @@ class History:
 
         Optuna stores parameters one by one, as they are suggested; a claim is there at once.
         """
+        if trial.number in self._running:
+            return self._running[trial.number]
         if self._is_policy(trial):
-            return self.encoding.row(trial.params)
+            return self._running.setdefault(trial.number, self.encoding.row(trial.params))
         row = claimed(trial)
         return row if self.encoding.has(row) else None
 

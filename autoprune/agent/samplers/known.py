@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -93,6 +93,22 @@ class Known:
         stopped = [at for at in self.stopped if at < count]
         past = (self.rows[:count], self.final[:count], self.reports[:count], stopped)
         return Known(*past, self.pending[:0], self.tried)
+
+    def joined(self, begun: Sequence[tuple[Rows, Examined | None]]) -> "Known":
+        """Return what is known once some more policies are being scored.
+
+        Args:
+            begun: Each with the decision that it is an alternative to, if it is one.
+        """
+        rows = [row for row, _ in begun]
+        found = replace(
+            self,
+            pending=np.concatenate([self.pending, *(row[None] for row in rows)]),
+            tried=self.tried | {row.tobytes() for row in rows},
+            examined=[*self.examined, *(one for _, one in begun if one is not None)],
+        )
+        found.__dict__["_expected"] = self._expected  # no more ended
+        return found
 
     def chosen(self, most: int) -> Rows:
         """Return the numbers of the best half and the latest half, ``most`` at most, in order."""

@@ -95,6 +95,11 @@ class Pool:
         """
         return self.projection.scaled(wanted, _POSITIONS)
 
+    def filled(self, rows: Rows) -> Rows:
+        """Let single units of feasible rows take back what the budget leaves."""
+        levels, methods = self.encoding.split(rows)
+        return self.encoding.join(self.projection.filled(levels), methods)
+
     @property
     def least(self) -> list[Floats]:
         """What each unit gives up at each of its levels with its best method."""
