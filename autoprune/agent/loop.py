@@ -196,7 +196,12 @@ class Loop:
         costs = self.projection.price(levels_of(trial.params, self.projection.spaces))
         with suppress(UpdateFinishedTrialError):  # others took this process for dead
             self.rollback.judge(trial, found, self.scored)
-            tell(trial, found, costs.as_dict())
+            tell(trial, found, costs.as_dict(), self._place)
+
+    @property
+    def _place(self) -> int | None:
+        """The place of the trial that ended last; None where other agents end some, too."""
+        return None if self.company.look else len(self._seen)
 
     def _watch(self, policy: Policy) -> Watch:
         """Return why a candidate is stopped: the best is one inside what is aimed at now."""

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoprune.agent.encoding import Params
 from autoprune.agent.outcomes import is_stopped
-from autoprune.agent.samplers.attributes import SCREENING, prediction_of
+from autoprune.agent.samplers.attributes import PLACE, SCREENING, prediction_of
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.history import ENDED
 from autoprune.artifacts.result import Predictions
@@ -44,10 +44,20 @@ def ask(
 
 
 @patient
-def tell(trial: Trial, found: Evaluation, costs: Mapping[str, float]) -> None:
-    """End a trial with what was found, so that dashboards show it."""
+def tell(
+    trial: Trial, found: Evaluation, costs: Mapping[str, float], place: int | None = None
+) -> None:
+    """End a trial with what was found, so that dashboards show it.
+
+    Args:
+        trial: The trial.
+        found: The score of its policy.
+        costs: What the policy costs.
+        place: Its place among the trials that ended, from 1; None where nobody counts them.
+    """
     report_stages(trial, [stage.value for stage in found.stages])
     facts = {"outcome": found.outcome, "quality": found.quality, "costs": dict(costs)}
+    facts |= {} if place is None else {PLACE: place}
     for name, value in facts.items():
         trial.set_user_attr(name, value)
     if found.score is not None:

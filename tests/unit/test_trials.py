@@ -201,6 +201,22 @@ def test_a_trial_that_ended_elsewhere_before_the_last_read_is_put_in_order(
     assert history.read(study).values.tolist() == [8.0, 5.0, 6.0, 7.0]
 
 
+def test_no_jump_of_a_clock_changes_the_order_of_trials_that_were_told_their_places(
+    study: optuna.Study, sampler: BudgetedSampler
+) -> None:
+    for place, score in enumerate((5.0, 6.0, 7.0), 1):
+        trial, params = ask(study, sampler)
+        tell(trial, scored(sampler, params, score, "scored"), {"macs": 3.0}, place)
+        with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
+            ended = f"{2030 - place}-01-01 00:00:00"  # a day earlier each time
+            connection.execute(
+                sqlalchemy.text("UPDATE trials SET datetime_complete = :at WHERE number = :n"),
+                {"at": ended, "n": trial.number},
+            )
+    again = optuna.load_study(study_name="s", storage=study._storage)
+    assert History(sampler.encoding).read(again).values.tolist() == [5.0, 6.0, 7.0]
+
+
 def test_what_is_believed_does_not_depend_on_when_it_was_asked(sampler: BudgetedSampler) -> None:
     """Variances are fitted now and then; whoever asks later must find the same ones."""
     study = optuna.create_study(sampler=sampler)
