@@ -30,7 +30,9 @@ def loaders() -> Splits:
 
 def weights() -> Path:
     """Return the file of the trained weights; they are trained once and kept in the cache."""
-    sources = "".join(map(inspect.getsource, (net, loaders, network.train, recipes.residual)))
+    sources = "".join(
+        inspect.getsource(one) for one in (net, loaders, network.train, recipes.residual)
+    )
     recipe = hashlib.sha256(f"{EPOCHS} {sources}".encode()).hexdigest()[:12]
     path = cache_dir() / f"faults-{recipe}.safetensors"
     if not path.exists():

@@ -7,8 +7,8 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.faults.processes import apart, kill, wait_until
-from benchmarks.faults.search import LONG, TRIALS, Failed, Search
+from benchmarks.faults.processes import LONG, apart, kill, wait_until
+from benchmarks.faults.search import TRIALS, Failed, Search
 from benchmarks.faults.totals import totals
 from benchmarks.isolated import Note
 
