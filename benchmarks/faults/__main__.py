@@ -17,32 +17,33 @@ DRIVERS, WORKERS, AGENTS = 5, 3, 2  # tasks
 
 
 def tasks(*, quick: bool) -> Iterator[Task]:
-    """Yield every task of the benchmark."""
+    """Yield every task of the benchmark, one of each kind first."""
     code = code_of("autoprune", "benchmarks/faults")
-    kills = 1 if quick else KILLS
 
     def task(kind: str, name: str, job: Any, **arguments: Any) -> Task:
         return Task(kind=kind, name=name, job=job, arguments=arguments, limit=LIMIT, code=code)
 
-    for seed in range(1 if quick else DRIVERS):
-        yield task("driver", str(seed), killed.drivers, seed=seed, kills=kills)
-    for seed in range(1 if quick else WORKERS):
-        yield task("worker", str(seed), killed.crews, seed=seed, kills=kills)
-    for seed in range(1 if quick else AGENTS):
-        apart = seed % 2 == 1
-        name = f"{seed}.{'apart' if apart else 'near'}"
-        yield task("agent", name, killed.agents, seed=seed, kills=kills, apart=apart)
-    yield task("server", "20s", disturbed.servers, seed=0)
-    yield task("disk", "run", disturbed.disks, seed=0, shared=False)
-    yield task("clock", "driver", disturbed.clocks, seed=0)
+    for seed in range(1 if quick else max(DRIVERS, WORKERS, AGENTS)):
+        given = {"seed": seed, "kills": 1 if quick else KILLS}
+        if seed < DRIVERS:
+            yield task("driver", str(seed), killed.drivers, **given)
+        if seed < WORKERS:
+            yield task("worker", str(seed), killed.crews, **given)
+        if seed < AGENTS:
+            name, apart = (("near", False), ("apart", True))[seed % 2]
+            yield task("agent", f"{seed}.{name}", killed.agents, **given, apart=apart)
+        if seed == 0:
+            yield task("server", "20s", disturbed.servers, seed=0)
+            yield task("disk", "run", disturbed.disks, seed=0, shared=False)
+            yield task("clock", "driver", disturbed.clocks, seed=0)
+            times = 1 if quick else 5
+            yield task("twice", "folder", disturbed.pairs, seed=0, times=times, server=False)
+    if not quick:
+        yield task("twice", "server", disturbed.pairs, seed=0, times=5, server=True)
+        yield task("disk", "all", disturbed.disks, seed=1, shared=True)
+        yield task("clock", "agent", disturbed.clocks_apart, seed=0)
+        yield task("server", "gone", disturbed.servers, seed=1, away=None)
     yield task("ray", "head", rayed.heads, seed=0)
-    yield task("twice", "folder", disturbed.pairs, seed=0, times=1 if quick else 5, server=False)
-    if quick:
-        return
-    yield task("twice", "server", disturbed.pairs, seed=0, times=5, server=True)
-    yield task("disk", "all", disturbed.disks, seed=1, shared=True)
-    yield task("clock", "agent", disturbed.clocks_apart, seed=0)
-    yield task("server", "gone", disturbed.servers, seed=1, away=None)
 
 
 main = command(

@@ -98,7 +98,7 @@ def clocks_apart(note: Note, seed: int) -> None:
     rng = Random(seed)
     with totals(note) as facts:
         clock = Clock(facts.folder / "clock")
-        with postgres() as server, facts.search(server=server.url, trials=60) as search:
+        with postgres() as server, facts.search(server=server.url, trials=30) as search:
             first = search.start()
             wait_until(lambda: search.done(1) or first.poll() is not None)
             search.environment = clock.environment

@@ -90,7 +90,7 @@ def agents(note: Note, seed: int, kills: int, apart: bool = False) -> None:
     rng = Random(seed)
     with totals(note) as facts:
         while facts.kills < kills:
-            with postgres() as server, facts.search(server=server.url, trials=40) as search:
+            with postgres() as server, facts.search(server=server.url, trials=24) as search:
                 _killed_agents(facts, search, rng, kills, elsewhere(_OTHER) if apart else ())
                 facts.add(search)
 

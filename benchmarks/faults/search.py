@@ -16,7 +16,7 @@ from benchmarks.faults.observed import JOURNAL
 from benchmarks.faults.processes import LONG, kill, marked, wait_until
 from benchmarks.provenance import CHECKOUT
 
-TRIALS = 20
+TRIALS = 16
 _NAME = "faults"  # of the run on a server
 _PATIENCE = 60.0  # seconds in which the last processes of a search that ended must be gone
 _SETTINGS: Mapping[str, Any] = {
@@ -29,10 +29,10 @@ _SETTINGS: Mapping[str, Any] = {
     "name": _NAME,
     "runner": "file:./runner.yaml",
     "recovery": {
-        "score_steps": 40,
-        "recover_steps": 80,
+        "score_steps": 20,
+        "recover_steps": 40,
         "finalists": 2,
-        "calibration_batches": 4,
+        "calibration_batches": 2,
         "stages": [[1, 1]],  # what was stopped early may be scored again, and rightly so
     },
 }
@@ -84,7 +84,14 @@ class Search:
 
     def start(self, *words: str, within: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
         """Start the search, or go on with it."""
-        words = ("search", "search.yaml", "--if-exists", "resume", "--json", *words)
+        words = (
+            "search",
+            str(self.folder / "search.yaml"),
+            "--if-exists",
+            "resume",
+            "--json",
+            *words,
+        )
         return self._started(words, self.within if within is None else within)
 
     def join(self, *words: str, within: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
