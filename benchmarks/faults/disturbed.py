@@ -15,19 +15,28 @@ from benchmarks.isolated import Note
 _WAITS = 20.0  # seconds that a server is away for
 
 
-def servers(note: Note, seed: int, away: float | None = _WAITS) -> None:
+def servers(
+    note: Note,
+    seed: int,
+    away: float | None = _WAITS,
+    trials: int = TRIALS,
+    compare: bool = True,
+) -> None:
     """Stop PostgreSQL in the middle of a search, and start it again.
 
     Args:
         note: Told the facts; see `Totals`; ``code`` is the exit code of what was disturbed.
         seed: Of the moment.
         away: Seconds that it is away for; None until the search has given up.
+        trials: Policies that each search scores.
+        compare: Whether there is an undisturbed search to compare with.
     """
     rng = Random(seed)
-    with totals(note) as facts:
-        facts.undisturbed()
+    with totals(note, trials) as facts:
+        if compare:
+            facts.undisturbed()
         with postgres() as server, facts.search(server=server.url) as search:
-            driver = _under_way(search, rng)
+            driver = search.under_way(rng)
             server.stop()
             if away is not None:
                 time.sleep(away)
@@ -41,19 +50,22 @@ def servers(note: Note, seed: int, away: float | None = _WAITS) -> None:
             facts.add(search, code=code)
 
 
-def disks(note: Note, seed: int, shared: bool) -> None:
+def disks(note: Note, seed: int, shared: bool, trials: int = TRIALS, compare: bool = True) -> None:
     """Let the disk of a run be full in the middle of a search, make room, and go on.
 
     Args:
         note: Told the facts; see `servers`.
         seed: Of the moment.
         shared: Whether the database that runs share is on that disk too.
+        trials: Policies that each search scores.
+        compare: Whether there is an undisturbed search to compare with.
     """
     rng = Random(seed)
-    with totals(note) as facts:
-        facts.undisturbed()
+    with totals(note, trials) as facts:
+        if compare:
+            facts.undisturbed()
         with small_disk() as disk, facts.search(**disk.settings(shared)) as search:
-            driver = _under_way(search, rng)
+            driver = search.under_way(rng)
             code = _filled(disk, search, driver)
             disk.empty()
             search.look()
@@ -72,16 +84,19 @@ def _filled(disk: Disk, search: Search, driver: subprocess.Popen[bytes]) -> int:
     return search.ended(driver)
 
 
-def clocks(note: Note, seed: int) -> None:
+def clocks(note: Note, seed: int, trials: int = TRIALS, compare: bool = True) -> None:
     """Let the wall clock of the searching process jump by days, again and again.
 
     Args:
         note: Told the facts; see `servers`; ``jumps`` tells how often.
         seed: Of the jumps.
+        trials: Policies that each search scores.
+        compare: Whether there is an undisturbed search to compare with.
     """
     rng = Random(seed)
-    with totals(note) as facts:
-        facts.undisturbed()
+    with totals(note, trials) as facts:
+        if compare:
+            facts.undisturbed()
         clock = Clock(facts.folder / "clock")
         with facts.search(environment=clock.environment) as search:
             driver, jumps = search.start(), 0
@@ -93,12 +108,12 @@ def clocks(note: Note, seed: int) -> None:
             facts.add(search, jumps=jumps, code=driver.returncode)
 
 
-def clocks_apart(note: Note, seed: int) -> None:
+def clocks_apart(note: Note, seed: int, trials: int = 30) -> None:
     """The same for an agent on what seems another machine: no other must take it for dead."""
     rng = Random(seed)
-    with totals(note) as facts:
+    with totals(note, trials) as facts:
         clock = Clock(facts.folder / "clock")
-        with postgres() as server, facts.search(server=server.url, trials=30) as search:
+        with postgres() as server, facts.search(server=server.url) as search:
             first = search.start()
             wait_until(lambda: search.done(1) or first.poll() is not None)
             search.environment = clock.environment
@@ -115,7 +130,7 @@ def clocks_apart(note: Note, seed: int) -> None:
             facts.add(search, jumps=jumps, helped=helped, code=max(codes))
 
 
-def pairs(note: Note, seed: int, times: int, server: bool) -> None:
+def pairs(note: Note, seed: int, times: int, server: bool, trials: int = TRIALS) -> None:
     """Start the same scheduled command twice at the same moment.
 
     Args:
@@ -123,12 +138,13 @@ def pairs(note: Note, seed: int, times: int, server: bool) -> None:
         seed: Of who is first by how much.
         times: How often.
         server: Whether the run lives on a PostgreSQL, in two folders; else in one folder.
+        trials: Policies that each search scores.
     """
     rng, left = Random(seed), 0
-    with totals(note) as facts:
+    with totals(note, trials) as facts:
         for _ in range(times):
             if not server:
-                with facts.search(trials=TRIALS) as search:
+                with facts.search() as search:
                     left += _twice(search, rng, ())
                     facts.add(search, left=left)
                 continue
@@ -147,10 +163,3 @@ def _twice(search: Search, rng: Random, other: tuple[str, ...]) -> int:
         raise Failed(f"exit codes {codes}: {search.said()}")
     scored = {line.process for line in search.lines() if line.what == "verify"}
     return len({one.pid for one in both} - scored)
-
-
-def _under_way(search: Search, rng: Random) -> subprocess.Popen[bytes]:
-    """Start a search and wait until it has stored some evaluations."""
-    driver, count = search.start(), rng.randint(2, TRIALS // 2)
-    wait_until(lambda: search.done(count) or driver.poll() is not None)
-    return driver

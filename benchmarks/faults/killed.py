@@ -7,59 +7,62 @@ from random import Random
 
 from benchmarks.faults.postgres import postgres
 from benchmarks.faults.processes import elsewhere, kill, wait_until, workers
-from benchmarks.faults.search import Search
+from benchmarks.faults.search import TRIALS, Search
 from benchmarks.faults.totals import Totals, totals
 from benchmarks.isolated import Note
 
 _OTHER = "other-machine"
 
 
-def drivers(note: Note, seed: int, kills: int) -> None:
+def drivers(note: Note, seed: int, kills: int, trials: int = TRIALS) -> None:
     """Kill the searching process at moments drawn from as long as an undisturbed search takes.
 
     Args:
         note: Told the facts; see `Totals`.
         seed: Of the moments.
         kills: How many; a search that ends between two is followed by a fresh one.
+        trials: Policies that each search scores.
     """
     rng = Random(seed)
-    with totals(note) as facts:
+    with totals(note, trials) as facts:
         began = time.monotonic()
         facts.undisturbed()
         whole = time.monotonic() - began
         while facts.kills < kills:
             with facts.search() as search:
-                _killed_driver(facts, search, rng, whole, kills)
+                _kill_driver(facts, search, rng, whole, kills)
                 facts.add(search)
 
 
-def _killed_driver(facts: Totals, search: Search, rng: Random, whole: float, kills: int) -> None:
-    while True:
+def _kill_driver(facts: Totals, search: Search, rng: Random, whole: float, kills: int) -> None:
+    """Kill a search again and again until it has ended."""
+    while facts.kills < kills:
         driver = search.start()
         try:
-            driver.wait(rng.uniform(0, whole) if facts.kills < kills else None)
+            driver.wait(rng.uniform(0, whole))
         except subprocess.TimeoutExpired:
             facts.killed(search.kill(driver))
             search.look()
         else:
             search.check(driver.returncode)
             return
+    search.finish()
 
 
-def crews(note: Note, seed: int, kills: int, count: int = 2) -> None:
+def crews(note: Note, seed: int, kills: int, trials: int = TRIALS) -> None:
     """Kill workers at random moments of the time in which there are any.
 
     Args:
         note: Told the facts; see `Totals`.
         seed: Of the moments and of who is killed.
         kills: How many.
-        count: Workers of a search.
+        trials: Policies that each search scores.
     """
     rng = Random(seed)
-    with totals(note) as facts:
+    with totals(note, trials) as facts:
         while facts.kills < kills:
             with facts.search() as search:
-                driver = search.start("--workers", str(count))
+                driver = search.start("--workers", "2")
                 while driver.poll() is None and facts.kills < kills:
                     _kill_one(facts, search, rng, workers(driver.pid))
                 search.check(search.ended(driver))
@@ -77,7 +80,7 @@ def _kill_one(facts: Totals, search: Search, rng: Random, found: Sequence[int]) 
     time.sleep(rng.uniform(0.5, 6.0))
 
 
-def agents(note: Note, seed: int, kills: int, apart: bool = False) -> None:
+def agents(note: Note, seed: int, kills: int, apart: bool, trials: int = 24) -> None:
     """Kill agents of a run on PostgreSQL at random moments, and start others in their place.
 
     Args:
@@ -86,11 +89,12 @@ def agents(note: Note, seed: int, kills: int, apart: bool = False) -> None:
         kills: How many.
         apart: Whether those that join have another host name, so that only missing beats tell
             that one is dead.
+        trials: Policies that each search scores.
     """
     rng = Random(seed)
-    with totals(note) as facts:
+    with totals(note, trials) as facts:
         while facts.kills < kills:
-            with postgres() as server, facts.search(server=server.url, trials=24) as search:
+            with postgres() as server, facts.search(server=server.url) as search:
                 _killed_agents(facts, search, rng, kills, elsewhere(_OTHER) if apart else ())
                 facts.add(search)
 

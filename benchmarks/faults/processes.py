@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-LONG = 400.0  # seconds that anything may take on a machine that others use too
+LONG = 1200.0  # seconds that anything may take on a machine that others use too
 _PROC = Path("/proc")
 _LOOK = 0.05
 

@@ -7,7 +7,7 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.faults.processes import LONG, apart, kill, wait_until
+from benchmarks.faults.processes import LONG, apart, kill
 from benchmarks.faults.search import TRIALS, Failed, Search
 from benchmarks.faults.totals import totals
 from benchmarks.isolated import Note
@@ -21,23 +21,23 @@ _RUNNER: dict[str, Any] = {
 }
 
 
-def heads(note: Note, seed: int) -> None:
+def heads(note: Note, seed: int, trials: int = TRIALS) -> None:
     """Kill every process of a cluster of one node but the search, start it again, and go on.
 
     Args:
         note: Told the facts; see `Totals`; ``code`` is the exit code of what was disturbed.
         seed: Of the moment.
+        trials: Policies that the search scores.
     """
     rng = Random(seed)
     with (
-        totals(note) as facts,
+        totals(note, trials) as facts,
         TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as home,
         apart("-n", setup="ip link set lo up") as (within, _),
         facts.search(within=within, runner=_RUNNER, environment=_settings(home)) as search,
     ):
         _begin(search)
-        driver, count = search.start(), rng.randint(2, TRIALS // 2)
-        wait_until(lambda: search.done(count) or driver.poll() is not None)
+        driver = search.under_way(rng)
         _lose(search, {driver.pid})
         code = search.ended(driver)
         search.look()

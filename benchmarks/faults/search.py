@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import yaml
@@ -93,6 +94,12 @@ class Search:
             *words,
         )
         return self._started(words, self.within if within is None else within)
+
+    def under_way(self, rng: Random) -> subprocess.Popen[bytes]:
+        """Start it, and return once it has stored some evaluations."""
+        driver, count = self.start(), rng.randint(2, self.trials // 2)
+        wait_until(lambda: self.done(count) or driver.poll() is not None)
+        return driver
 
     def join(self, *words: str, within: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
         """Start an agent that helps it."""

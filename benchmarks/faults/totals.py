@@ -23,10 +23,12 @@ class Totals:
             ``left_running``, ``moments`` (kills by what the process did last), and for searches
             that repeat themselves ``same``: how many came to the undisturbed policy.
         folder: Where searches get their folders.
+        trials: Policies that each scores.
     """
 
     note: Note
     folder: Path
+    trials: int
     policy: str = ""  # of the undisturbed search
     moments: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
@@ -40,18 +42,18 @@ class Totals:
     def search(self, **settings: Any) -> Iterator[Search]:
         """Yield a fresh search; whatever is left of it afterwards is killed."""
         number = len(list(self.folder.glob("search*")))
-        search = Search(folder=self.folder / f"search{number}", seed=SEED, **settings)
+        folder = self.folder / f"search{number}"
+        search = Search(folder=folder, seed=SEED, trials=self.trials, **settings)
         try:
             yield search
         finally:
             search.close()
 
-    def undisturbed(self, **settings: Any) -> Search:
-        """Return a search that nothing happened to; later ones are compared with it."""
-        with self.search(**settings) as search:
+    def undisturbed(self) -> None:
+        """Search without any fault; later searches are compared with this one."""
+        with self.search() as search:
             search.finish()
-        self.policy = search.policy
-        return search
+            self.policy = search.policy
 
     def killed(self, moment: str) -> None:
         """Count a process that was killed."""
@@ -73,8 +75,8 @@ class Totals:
 
 
 @contextmanager
-def totals(note: Note) -> Iterator[Totals]:
+def totals(note: Note, trials: int) -> Iterator[Totals]:
     """Yield totals of nothing yet, in a folder that is removed afterwards."""
     with TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
-        note(stage="undisturbed")
-        yield Totals(note, Path(folder))
+        note(stage="begun")
+        yield Totals(note, Path(folder), trials)
