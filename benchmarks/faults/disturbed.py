@@ -43,7 +43,7 @@ def servers(
             else:
                 search.ended(driver)
             server.start()
-            search.look()
+            search.books.look()
             code = search.ended(driver)
             if code != 0:
                 search.finish()
@@ -68,7 +68,7 @@ def disks(note: Note, seed: int, shared: bool, trials: int = TRIALS, compare: bo
             driver = search.under_way(rng)
             code = _filled(disk, search, driver)
             disk.empty()
-            search.look()
+            search.books.look()
             search.finish()
             facts.add(search, code=code)
 
@@ -115,7 +115,7 @@ def clocks_apart(note: Note, seed: int, trials: int = 30) -> None:
         clock = Clock(facts.folder / "clock")
         with postgres() as server, facts.search(server=server.url) as search:
             first = search.start()
-            wait_until(lambda: search.done(1) or first.poll() is not None)
+            wait_until(lambda: search.books.done(1) or first.poll() is not None)
             search.environment = clock.environment
             second, jumps = search.join(within=elsewhere("other-machine")), 0
             while second.poll() is None:
@@ -124,9 +124,8 @@ def clocks_apart(note: Note, seed: int, trials: int = 30) -> None:
                 time.sleep(rng.uniform(0.2, 2.0))
             codes = [search.ended(second), search.ended(first)]
             search.check(max(codes))
-            helped = sum(
-                line.what == "stored" and line.process == second.pid for line in search.lines()
-            )
+            told = search.books.lines()
+            helped = sum((one.what, one.process) == ("stored", second.pid) for one in told)
             facts.add(search, jumps=jumps, helped=helped, code=max(codes))
 
 
@@ -161,5 +160,5 @@ def _twice(search: Search, rng: Random, other: tuple[str, ...]) -> int:
     codes = [search.ended(one) for one in both]
     if any(codes):
         raise Failed(f"exit codes {codes}: {search.said()}")
-    scored = {line.process for line in search.lines() if line.what == "verify"}
+    scored = {line.process for line in search.books.lines() if line.what == "verify"}
     return len({one.pid for one in both} - scored)

@@ -42,7 +42,7 @@ def _kill_driver(facts: Totals, search: Search, rng: Random, whole: float, kills
             driver.wait(rng.uniform(0, whole))
         except subprocess.TimeoutExpired:
             facts.killed(search.kill(driver))
-            search.look()
+            search.books.look()
         else:
             search.check(driver.returncode)
             return
@@ -73,10 +73,10 @@ def _kill_one(facts: Totals, search: Search, rng: Random, found: Sequence[int]) 
     """Kill a worker, if there is one, and give the others some time."""
     if found:
         victim = rng.choice(found)
-        facts.killed(search.stage(victim))
-        search.dead.add(victim)
+        facts.killed(search.books.last_of(victim))
+        search.books.dead.add(victim)
         kill(victim)
-        search.look()
+        search.books.look()
     time.sleep(rng.uniform(0.5, 6.0))
 
 
@@ -103,7 +103,7 @@ def _killed_agents(
     facts: Totals, search: Search, rng: Random, kills: int, within: Sequence[str]
 ) -> None:
     first = search.start()
-    wait_until(lambda: search.done(1) or first.poll() is not None)
+    wait_until(lambda: search.books.done(1) or first.poll() is not None)
     second = search.join(within=within)
     while first.poll() is None and facts.kills < kills:
         time.sleep(rng.uniform(0.5, 12.0))
@@ -111,7 +111,7 @@ def _killed_agents(
         if victim.poll() is not None:
             break
         facts.killed(search.kill(victim))
-        search.look()
+        search.books.look()
         if victim is first:
             first = search.start()
         else:

@@ -40,7 +40,7 @@ def heads(note: Note, seed: int, trials: int = TRIALS) -> None:
         driver = search.under_way(rng)
         _lose(search, {driver.pid})
         code = search.ended(driver)
-        search.look()
+        search.books.look()
         _begin(search)
         search.finish()
         _lose(search, set())
@@ -72,6 +72,6 @@ def _begin(search: Search) -> None:
 def _lose(search: Search, kept: set[int]) -> None:
     """Kill all that belongs to the search's cluster."""
     while lost := search.processes - kept:
-        search.dead |= lost
+        search.books.dead |= lost
         for process in lost:
             kill(process)

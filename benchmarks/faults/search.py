@@ -11,8 +11,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.faults import journal, stored
-from benchmarks.faults.journal import Key, Line, Row
+from benchmarks.faults.books import Books
 from benchmarks.faults.observed import JOURNAL
 from benchmarks.faults.processes import LONG, kill, marked, wait_until
 from benchmarks.provenance import CHECKOUT
@@ -69,11 +68,11 @@ class Search:
     runner: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     within: Sequence[str] = ()
-    dead: set[int] = field(default_factory=set)  # processes that ended by a fault
-    seen: dict[Key, Row] = field(default_factory=dict)  # what was stored when one of them ended
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
+        stored = self.server or self._outside(self.out / "autoprune.db")
+        self.books = Books(self.folder / "journal.jsonl", stored)
         given = {**_SETTINGS, "seed": self.seed, "trials": self.trials, "out": str(self.out)}
         self._write("search.yaml", given)
         self._write("runner.yaml", {**_RUNNER, **self.runner})
@@ -98,7 +97,7 @@ class Search:
     def under_way(self, rng: Random) -> subprocess.Popen[bytes]:
         """Start it, and return once it has stored some evaluations."""
         driver, count = self.start(), rng.randint(2, self.trials // 2)
-        wait_until(lambda: self.done(count) or driver.poll() is not None)
+        wait_until(lambda: self.books.done(count) or driver.poll() is not None)
         return driver
 
     def join(self, *words: str, within: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
@@ -108,7 +107,7 @@ class Search:
 
     def kill(self, process: subprocess.Popen[bytes]) -> str:
         """Kill one of its processes, and return what that was about to do."""
-        stage = self.stage(process.pid)
+        stage = self.books.last_of(process.pid)
         process.kill()
         self.ended(process)
         return stage
@@ -125,7 +124,7 @@ class Search:
             process.kill()
             raise Failed(f"it still ran after {limit:g} s: {self.said()}") from None
         if code != 0:
-            self.dead.add(process.pid)
+            self.books.dead.add(process.pid)
         return code
 
     def finish(self) -> None:
@@ -141,26 +140,16 @@ class Search:
         if code != 0 or not self._outside(self.out / "result.json").exists():
             raise Failed(f"exit code {code}: {self.said()}")
 
-    def look(self) -> None:
-        """Remember what is stored now, for it must be there in the end."""
-        for key, row in stored.evaluations(self.database).items():
-            self.seen.setdefault(key, row)
-
     def tally(self) -> dict[str, int]:
         """Return what the search, which has ended, lost, did twice and left running."""
-        gone = wait_until(lambda: not marked(self._mark), _PATIENCE)
-        lines, last = self.lines(), stored.evaluations(self.database)
-        return {
-            "evaluations": len({line.policy for line in lines if line.what == "stored"}),
-            "lost": journal.lost(lines, self.seen, last),
-            "done_twice": journal.done_twice(lines, self.dead, self.seen, last),
-            "left_running": stored.running(self.database)
-            + (0 if gone else len(marked(self._mark))),
-        }
+        gone = wait_until(lambda: not self.processes, _PATIENCE)
+        counts = self.books.counts()
+        counts["left_running"] += 0 if gone else len(self.processes)
+        return counts
 
     def close(self) -> None:
         """Kill whatever is left of it."""
-        for process in marked(self._mark):
+        for process in self.processes:
             kill(process)
 
     @property
@@ -169,27 +158,9 @@ class Search:
         return self._outside(self.out / "policy.json").read_text(encoding="utf-8")
 
     @property
-    def database(self) -> str | Path:
-        """Where the run is stored."""
-        return self.server or self._outside(self.out / "autoprune.db")
-
-    @property
     def processes(self) -> set[int]:
         """All that belong to it and live."""
         return marked(self._mark)
-
-    def lines(self) -> list[Line]:
-        """Return its journal."""
-        return journal.read(self._journal)
-
-    def done(self, count: int) -> bool:
-        """Tell whether so many evaluations were stored."""
-        return sum(line.what == "stored" for line in self.lines()) >= count
-
-    def stage(self, process: int) -> str:
-        """Return the last thing that a process told."""
-        told = [line.what for line in self.lines() if line.process == process]
-        return told[-1] if told else "starting"
 
     def said(self) -> str:
         """Return the end of what its processes printed."""
@@ -203,17 +174,13 @@ class Search:
             "AUTOPRUNE_DATABASE": self.server or str(self.out.parent / "shared.db"),
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(CHECKOUT),
-            JOURNAL: str(self._journal),
+            JOURNAL: str(self.books.file),
         }
         return {**os.environ, **own, **self.environment}
 
     @property
-    def _journal(self) -> Path:
-        return self.folder / "journal.jsonl"
-
-    @property
     def _mark(self) -> str:
-        return f"{JOURNAL}={self._journal}"
+        return f"{JOURNAL}={self.books.file}"
 
     def _outside(self, path: Path) -> Path:
         return Path(f"{self.root}{path}")

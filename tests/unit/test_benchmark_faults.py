@@ -1,8 +1,10 @@
 """The books of the fault benchmark: what it calls lost, done twice, left running."""
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from autoprune.storage.records import Evaluation, EvaluationKey
 from autoprune.storage.study import close_study, open_study
 from benchmarks.faults import journal, stored
 from benchmarks.faults.__main__ import tasks
+from benchmarks.faults.books import Books
 from benchmarks.faults.figures import figures
 from benchmarks.faults.journal import Line, Row
 from benchmarks.faults.processes import kill, marked, wait_until, workers
@@ -78,6 +81,26 @@ def test_a_database_is_read_beside_its_file(tmp_path: Path) -> None:
         assert stored.running(file) == 1
         assert {path.name for path in tmp_path.iterdir()} == files
         close_study(study)
+
+
+def test_books_compare_the_journal_with_what_is_stored(tmp_path: Path) -> None:
+    policy = Policy({"stem": Choice("channel.l1", 0.5)})
+    lines = [line("ended", policy=name) for name in (policy.fingerprint, "b")]
+    lines += [line("stored", DRIVER, policy.fingerprint)]
+    file = tmp_path / "journal.jsonl"
+    file.write_text("".join(f"{json.dumps(asdict(one))}\n" for one in lines))
+    books = Books(file, tmp_path / "autoprune.db")
+    assert (books.done(1), books.done(2)) == (True, False)
+    assert (books.last_of(DRIVER), books.last_of(99)) == ("stored", "starting")
+    assert books.counts() == {"evaluations": 1, "lost": 1, "done_twice": 0, "left_running": 0}
+    with Database.open(sqlite_url(tmp_path / "autoprune.db")) as database:
+        run = database.start_run("r", {}, "m", "d")
+        key = EvaluationKey("m", "d", policy.fingerprint, "s")
+        database.record_evaluation(run, key, Evaluation(policy, "scored", 0.5, 0.9, 1.0, 1.0))
+        books.look()
+        assert books.counts()["lost"] == 0
+        database.replace_evaluation(run, key, Evaluation(policy, "scored", 0.4, 0.9, 1.0, 1.0))
+        assert books.counts()["lost"] == 1
 
 
 def test_processes_are_found_by_their_mark_and_their_parent() -> None:
