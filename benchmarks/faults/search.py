@@ -163,9 +163,13 @@ class Search:
         return marked(self._mark)
 
     def said(self) -> str:
-        """Return the end of what its processes printed."""
-        path = self.folder / "said.txt"
-        return path.read_text(errors="replace")[-600:] if path.exists() else ""
+        """Return the last line that each of its processes printed, the latest process first."""
+        texts = [file.read_text(errors="replace") for file in sorted(self._printed)[::-1]]
+        return " | ".join(text.strip().rpartition("\n")[2][:200] for text in texts)
+
+    @property
+    def _printed(self) -> list[Path]:
+        return list(self.folder.glob("said-*.txt"))
 
     @property
     def variables(self) -> dict[str, str]:
@@ -187,7 +191,7 @@ class Search:
 
     def _started(self, words: Sequence[str], within: Sequence[str]) -> subprocess.Popen[bytes]:
         command = [*within, sys.executable, "-m", "benchmarks.faults.observed", *words]
-        with (self.folder / "said.txt").open("ab") as said:
+        with (self.folder / f"said-{len(self._printed):03}.txt").open("wb") as said:
             return subprocess.Popen(
                 command, cwd=self.folder, env=self.variables, stdout=said, stderr=said
             )
