@@ -16,7 +16,7 @@ from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Run
 from autoprune.storage.runs import Runs
-from autoprune.storage.study import close_study, open_study, remove_study
+from autoprune.storage.study import close_study, open_study, readable_study, remove_study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +50,18 @@ class Lodging:
     def opened(
         self, sampler: optuna.samplers.BaseSampler, costs: list[str]
     ) -> Iterator[optuna.Study]:
-        """Yield the study of the run."""
-        study = open_study(self.database.url, self.study, costs=costs, sampler=sampler)
-        try:
-            yield study
-        finally:
-            close_study(study)
+        """Yield the study of the run.
+
+        Raises:
+            InfrastructureError: If its server stays away while it is used.
+            OutputError: If its file cannot be written any more.
+        """
+        with readable_study(self.database.url):
+            study = open_study(self.database.url, self.study, costs=costs, sampler=sampler)
+            try:
+                yield study
+            finally:
+                close_study(study)
 
     def finish(self, outcome: Mapping[str, Any]) -> None:
         """Keep what the run came to, for those who list runs."""

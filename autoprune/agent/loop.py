@@ -17,6 +17,7 @@ from autoprune.agent.judge import LEAST, Courses, verdict
 from autoprune.agent.projection import Projection
 from autoprune.agent.ranking import Scored
 from autoprune.agent.rollback import Rollback, told
+from autoprune.agent.samplers.attributes import PLACE
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.scoring import Scoring
 from autoprune.agent.trials import Told, abandon, ask_all, ended, tell_all
@@ -206,16 +207,23 @@ class Loop:
 
     def _end(self, ended: Sequence[tuple[Trial, Evaluation]]) -> None:
         """Tell what became of trials."""
+        places = []
         for trial, found in ended:
             self._keep(found)
             self._seen.add(trial.number)
+            places.append(self._place)
         judged = self.rollback.judge_all(ended, self.scored)
         tell_all(
             [
-                Told(trial, found, self._costs(trial), told(entry))
-                for (trial, found), entry in zip(ended, judged, strict=True)
+                Told(trial, found, self._costs(trial), told(entry) | place)
+                for (trial, found), entry, place in zip(ended, judged, places, strict=True)
             ]
         )
+
+    @property
+    def _place(self) -> dict[str, int]:
+        """What tells the place of the trial that ended last, unless other agents end some, too."""
+        return {} if self.company.look else {PLACE: len(self._seen)}
 
     def _costs(self, trial: Trial) -> dict[str, float]:
         levels = levels_of(trial.params, self.projection.spaces)

@@ -42,6 +42,9 @@ _CLIENTS = {"OperationalError", "InterfaceError", "AdminShutdown", "ConnectionTi
 class Connect:
     """Connects to a server; after the first time it waits for one that is away.
 
+    One that stayed away for too long is not waited for again until it was met again: what is
+    given back on the way out must not take as long each time.
+
     Args:
         url: Where it is.
         patience: Seconds that it may be away.
@@ -63,6 +66,7 @@ class Connect:
             except Exception as err:
                 late = time.monotonic() - begun >= self._patience
                 if not self._met or late or not is_away(err):
+                    self._met = self._met and not late
                     raise
                 time.sleep(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1

@@ -61,7 +61,7 @@ def open_study(
     """
     parsed = parse_url(url)
     directions = [StudyDirection[one.upper()] for one in (direction, *("minimize",) * len(costs))]
-    with _quiet(), readable_errors(parsed):
+    with _quiet(), readable_study(url):
         try:
             storage = _open_storage(url, engine_options(parsed))
             study = optuna.create_study(
@@ -72,8 +72,6 @@ def open_study(
                 pruner=optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )
-        except StorageInternalError as err:
-            raise explain(parsed, err.__cause__ or err) from None
         except RuntimeError as err:
             raise ConfigError(f"The study {name!r} cannot be opened. {err}") from None
     _CLOSERS[study] = weakref.finalize(study, storage._backend.engine.dispose)
@@ -90,6 +88,26 @@ def open_study(
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names([SCORE, *costs])
     return study
+
+
+@contextmanager
+def readable_study(url: str) -> Iterator[None]:
+    """Turn the errors of a study whose database cannot be used into ones a user can act on.
+
+    Args:
+        url: Where the study is.
+
+    Raises:
+        ConfigError: If a database server cannot be used.
+        InfrastructureError: If it cannot be reached.
+        OutputError: If a SQLite file cannot be used, for one because the disk is full.
+    """
+    parsed = parse_url(url)
+    with readable_errors(parsed):
+        try:
+            yield
+        except StorageInternalError as err:
+            raise explain(parsed, err.__cause__ or err) from err
 
 
 def open_stored(url: str, name: str) -> optuna.Study | None:

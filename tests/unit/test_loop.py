@@ -16,6 +16,7 @@ from autoprune.agent.finalists import recover_finalists
 from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
 from autoprune.agent.rollback import Rollback
+from autoprune.agent.samplers.attributes import place_of
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.agent.scoring import Scoring, scored
 from autoprune.core.budget import Budget
@@ -316,6 +317,17 @@ def test_a_loop_goes_on_where_another_ended(make_loop: Callable[..., Loop]) -> N
     assert len(asked(second.evaluations)) == 4
     assert second.scored.items() >= first.scored.items()
     assert make_loop(trials=3).run() == second.ranked()  # nothing left to do
+
+
+def test_trials_are_told_their_places_whatever_died_in_between(
+    make_loop: Callable[..., Loop],
+) -> None:
+    make_loop(trials=2).run()
+    loop = make_loop(trials=4)
+    loop.study.ask()  # its process died
+    loop.run()
+    assert [place_of(trial) for trial in loop.study.trials] == [1, 2, 0, 3, 4]
+    assert loop.study.trials[2].user_attrs["outcome"] == "abandoned"
 
 
 def test_failed_candidates_count_and_the_loop_goes_on(

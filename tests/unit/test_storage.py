@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import make_url, text
+from sqlalchemy import event, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from autoprune.core.policy import Choice, Policy
@@ -27,7 +27,7 @@ from autoprune.errors import (
 from autoprune.storage.database import Database
 from autoprune.storage.engine import explain, redact, sqlite_url
 from autoprune.storage.records import Evaluation, EvaluationKey
-from autoprune.storage.study import close_study, open_study, unfinished
+from autoprune.storage.study import close_study, open_study, readable_study, unfinished
 
 KEY = EvaluationKey("model", "data", "policy", "evaluator")
 SCORED = Evaluation(
@@ -263,6 +263,24 @@ def test_a_server_that_cannot_be_used_is_named_in_one_paragraph_without_its_pass
         "The database 'postgresql://me:***@host/db' cannot be used "
         "(no answer to *** Is the server running?). Check that the server runs"
     )
+
+
+def test_a_study_on_a_full_disk_is_the_users_to_mend(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path / "full.db")
+    study = open_study(url, "s")
+    engine = study._storage._backend.engine  # type: ignore[attr-defined]
+    event.listen(engine, "checkout", lambda connection, *_: connection.execute(_NO_ROOM))
+    with pytest.raises(OutputError, match=r"full\.db.*is full.*free space"), readable_study(url):
+        _grow(study)
+    close_study(study)
+
+
+_NO_ROOM = "PRAGMA max_page_count = 1"  # no more pages than there are
+
+
+def _grow(study: optuna.Study) -> None:
+    for number in range(200):
+        study.set_user_attr(str(number), "x" * 2000)
 
 
 def test_a_study_is_opened_again_without_a_word(

@@ -12,11 +12,12 @@ from optuna.distributions import IntDistribution
 from optuna.trial import TrialState, create_trial
 
 from autoprune.agent.encoding import Encoding
+from autoprune.agent.samplers.attributes import PLACE
 from autoprune.agent.samplers.belief import Forecaster
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.pool import Pool
-from autoprune.agent.trials import abandon, ask, ended, reliability, tell
+from autoprune.agent.trials import Told, abandon, ask, ended, reliability, tell, tell_all
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import ABANDONED, close_study, open_study
@@ -199,6 +200,23 @@ def test_a_trial_that_ended_elsewhere_before_the_last_read_is_put_in_order(
     study.add_trial(create_trial(value=8.0, params=trials[0][1], distributions=sampler.space))
     study._storage._studies[0].trials[3].datetime_complete = early.replace(year=2000)  # type: ignore[attr-defined]
     assert history.read(study).values.tolist() == [8.0, 5.0, 6.0, 7.0]
+
+
+def test_no_jump_of_a_clock_changes_the_order_of_trials_that_were_told_their_places(
+    study: optuna.Study, sampler: BudgetedSampler
+) -> None:
+    for place, score in enumerate((5.0, 6.0, 7.0), 1):
+        trial, params = ask(study, sampler)
+        found = scored(sampler, params, score, "scored")
+        tell_all([Told(trial, found, {"macs": 3.0}, {PLACE: place})])
+        with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
+            ended = f"{2030 - place}-01-01 00:00:00"  # a day earlier each time
+            connection.execute(
+                sqlalchemy.text("UPDATE trials SET datetime_complete = :at WHERE number = :n"),
+                {"at": ended, "n": trial.number},
+            )
+    again = optuna.load_study(study_name="s", storage=study._storage)
+    assert History(sampler.encoding).read(again).values.tolist() == [5.0, 6.0, 7.0]
 
 
 def test_what_is_believed_does_not_depend_on_when_it_was_asked(sampler: BudgetedSampler) -> None:

@@ -15,7 +15,14 @@ PREDICTED = "predicted"  # what was expected of a policy
 EXAMINES = "examines"  # the decision that it is an alternative to
 REGRET = "regret"  # what came of such an alternative
 SCREENING = "screening"  # what was spared for it
+PLACE = "ended as"  # how many trials had ended when it had, itself included
 _EXPECTED = {"expected", "low", "high"}
+
+
+def place_of(trial: FrozenTrial) -> int:
+    """Return the place of a trial among those that ended; 0 if it was not told any."""
+    said = trial.user_attrs.get(PLACE)
+    return said if type(said) is int else 0
 
 
 def prediction_of(trial: FrozenTrial, score: float) -> Prediction | None:

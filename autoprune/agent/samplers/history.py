@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.agent.encoding import Encoding, Rows
-from autoprune.agent.samplers.attributes import examined_by, prediction_of
+from autoprune.agent.samplers.attributes import examined_by, place_of, prediction_of
 from autoprune.agent.samplers.claims import claimed
 from autoprune.agent.samplers.known import Examined, Known
 from autoprune.predictor.prequential import Prediction
@@ -31,7 +31,7 @@ class History:
     encoding: Encoding
     _study: Study | None = None
     _seen: set[int] = field(default_factory=set)
-    _order: list[tuple[datetime, int]] = field(default_factory=list)
+    _order: list[tuple[int, datetime, int]] = field(default_factory=list)
     _rows: Rows = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     _final: list[float] = field(default_factory=list)
     _reports: list[Mapping[int, float]] = field(default_factory=list)
@@ -129,5 +129,6 @@ class History:
         return np.stack(rows) if rows else np.zeros((0, 2 * self.encoding.units), np.int64)
 
 
-def _when(trial: FrozenTrial) -> tuple[datetime, int]:
-    return trial.datetime_complete or datetime.min, trial.number
+def _when(trial: FrozenTrial) -> tuple[int, datetime, int]:
+    """Return what orders trials by their end: their places; clocks, which jump, without those."""
+    return place_of(trial), trial.datetime_complete or datetime.min, trial.number

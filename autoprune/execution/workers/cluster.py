@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 import ray
@@ -11,6 +12,7 @@ from ray.exceptions import RayActorError, RayError
 from autoprune.core.workers import Done, Hire, Workers
 from autoprune.errors import InfrastructureError
 from autoprune.execution.workers.carried import packed, unpacked
+from autoprune.execution.workers.head import Head
 from autoprune.execution.workers.process import outcome
 
 R = TypeVar("R")
@@ -109,7 +111,7 @@ class RayWorkers:
         if not jobs:
             return []
         with _blaming_ray():
-            ready, _ = ray.wait([*jobs, *comers], num_returns=1, timeout=timeout)
+            ready = self._head.wait([*jobs, *comers], timeout)
             more, _ = ray.wait([*jobs, *comers], num_returns=len(jobs) + len(comers), timeout=0)
         ready = list(dict.fromkeys([*ready, *more]))
         for promise in ready:
@@ -118,16 +120,22 @@ class RayWorkers:
         return [self._received(jobs[promise]) for promise in ready if promise in jobs]
 
     def close(self) -> None:
-        """End all actors."""
-        for worker in self._workers:
+        """End all actors; there are none of a cluster that is gone."""
+        for worker in self._workers if not self._head.gone else ():
             ray.kill(worker.actor)
         self._workers.clear()
 
+    @cached_property
+    def _head(self) -> Head:
+        return Head.connected()
+
     def _fill(self) -> None:
         if self._content is None:
+            self._head.need()
             self._content = ray.put(packed(self.work))
         remote: Any = ray.remote(_Actor)
         while len(self._workers) < self.count:
+            self._head.need()
             actor = remote.options(**self.options).remote(self._content, self.threads)
             self._workers.append(_Worker(actor, actor.ready.remote()))
 

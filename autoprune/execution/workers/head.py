@@ -1,0 +1,87 @@
+"""Whether the head of a Ray cluster is there: where it is gone, Ray ends our process.
+
+Calls of Ray that need the head wait for it, and after 60 s Ray ends the process with exit code 1.
+We look sooner, so that whoever runs the search is told that it may go on later.
+"""
+
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import ray
+from ray.util.client import ray as client
+
+from autoprune.errors import InfrastructureError
+
+_LOOK = 5.0  # seconds between two looks while nothing happens
+_AGAIN = 1.0  # seconds until one that does not answer is asked again
+_PATIENCE = 15.0  # seconds for a head that is started anew; to take leave of one takes long, too
+_ANSWER = 3.0  # seconds for one answer
+
+
+class Head:
+    """The head of the cluster that this process is connected to.
+
+    Args:
+        answers: Tells whether it answers now.
+        clock: Seconds that pass.
+        sleep: Lets some pass.
+    """
+
+    def __init__(
+        self,
+        answers: Callable[[], bool],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._answers, self._clock, self._sleep = answers, clock, sleep
+        self.gone = False
+
+    @classmethod
+    def connected(cls) -> "Head":
+        """Return that of the cluster; Ray's client is told by Ray, and looks at nothing."""
+        if client.is_connected():  # type: ignore[no-untyped-call]
+            return cls(lambda: True)
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        return cls(lambda: _listens(host.strip("[]"), int(port)))
+
+    def need(self) -> None:
+        """Wait until it answers, which is mostly at once.
+
+        Raises:
+            InfrastructureError: If it does not for a while; ``gone`` is true from then on.
+        """
+        until = self._clock() + _PATIENCE
+        while not self._answers():
+            if self._clock() >= until:
+                self.gone = True
+                raise InfrastructureError(
+                    f"The head of the Ray cluster has not answered for {_PATIENCE:g} s. What was "
+                    "scored before is kept: resume when it is there again."
+                )
+            self._sleep(_AGAIN)
+
+    def wait(self, promises: list[object], timeout: float | None) -> list[object]:
+        """Return the first of some promises that are kept, none if the time is over.
+
+        Args:
+            promises: What Ray gave for a call.
+            timeout: Seconds; None for no limit.
+
+        Raises:
+            InfrastructureError: If the head is gone.
+        """
+        until = None if timeout is None else self._clock() + timeout
+        while True:
+            left = _LOOK if until is None else min(until - self._clock(), _LOOK)
+            ready, _ = ray.wait(promises, num_returns=1, timeout=max(left, 0.0))
+            if ready or (until is not None and self._clock() >= until):
+                return list(ready)
+            self.need()
+
+
+def _listens(host: str, port: int) -> bool:
+    with suppress(OSError), socket.create_connection((host, port), timeout=_ANSWER):
+        return True
+    return False

