@@ -26,6 +26,8 @@ def ask(
 ) -> tuple[Trial, Params]:
     """Begin the next trial; it holds its parameters, their source and what is expected of it.
 
+    The limits of the budget are its constraints.
+
     Args:
         study: The study.
         sampler: What proposes.
@@ -39,8 +41,8 @@ def ask(
         return trial, dict(trial.params)
     proposal = sampler.propose(study)
     params = sampler.encoding.params(proposal.row)
-    told = {**proposal.attributes, **attributes}
-    return start_trial(study, params, sampler.space, told), params
+    told, kept = {**proposal.attributes, **attributes}, sampler.constraints(params)
+    return start_trial(study, params, sampler.space, told, kept), params
 
 
 @patient

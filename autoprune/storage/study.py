@@ -152,6 +152,7 @@ def start_trial(
     params: Mapping[str, Any],
     distributions: Mapping[str, BaseDistribution],
     attributes: Mapping[str, Any],
+    constraints: Mapping[str, float] | None = None,
 ) -> Trial:
     """Begin a trial in one transaction; Optuna's own ``ask`` commits once per parameter.
 
@@ -160,14 +161,26 @@ def start_trial(
         params: Value by name.
         distributions: What each was drawn from, by name.
         attributes: User attributes.
+        constraints: Optuna's: what is kept where it is 0 or less, by name.
     """
     template = create_trial(
         state=TrialState.RUNNING,
         params=dict(params),
         distributions=dict(distributions),
         user_attrs=dict(attributes),
+        constraints=dict(constraints or {}),
     )
     return Trial(study, study._storage.create_new_trial(study._study_id, template))
+
+
+def constrain(study: optuna.Study, trial: FrozenTrial, constraints: Mapping[str, float]) -> None:
+    """Keep the constraints of a trial whose parameters are being drawn.
+
+    It has no `Trial` yet that could be told, so what Optuna would write is written.
+    """
+    written = create_trial(state=TrialState.RUNNING, constraints=dict(constraints)).system_attrs
+    for name, value in written.items():
+        study._storage.set_trial_system_attr(trial._trial_id, name, value)
 
 
 def close_study(study: optuna.Study) -> None:
