@@ -223,6 +223,7 @@ def search(
         )
     place = load_runner(runner) if isinstance(runner, str) else runner
     place = place.with_workers(workers)
+    place.check(len(recovery.stages))
     shown = progress_for() if progress is None else nullcontext(progress)
     with shown as told, place.applied() as at:
         request = Request(

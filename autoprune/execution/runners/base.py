@@ -83,6 +83,16 @@ class SearchRunner(RunnerFile):
 
     use: ClassVar[str] = "It runs searches: autoprune search --runner, or the key 'runner'."
 
+    def check(self, stages: int | None = None) -> None:
+        """Look for what cannot work, before anything is started.
+
+        Args:
+            stages: How many stages a score has, None where that is not known yet.
+
+        Raises:
+            ConfigError: If something the runner says cannot be used.
+        """
+
     def applied(self) -> AbstractContextManager[Place]:
         """Set up the place for a while.
 
