@@ -57,6 +57,10 @@ class Making:
             stopped=stopped,
         )
 
+    def set_pace(self, pace: float) -> None:
+        """Train at so many times the schedule's learning rate from here on."""
+        self._training.set_pace(pace)
+
     def state_dict(self) -> dict[str, Any]:
         """Return all that another process needs to go on, weights included."""
         return {

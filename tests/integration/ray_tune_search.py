@@ -1,7 +1,7 @@
 """Searches with the runner ray-tune; prints how the search came out as JSON.
 
 ``ray_tune_search.py FOLDER SCHEDULER KILL``: ``SCHEDULER`` is JSON; with ``KILL`` above 0 the
-process of a trial is killed when so many policies are scored.
+process of a trial is killed when so many policies or more are scored.
 """
 
 import json
@@ -30,19 +30,24 @@ def children(of: int) -> list[int]:
     return found
 
 
+def is_trial(pid: int) -> bool:
+    """Tell whether a process is one of a trial."""
+    try:
+        return b"JobTrial" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
 def main(project: Path, scheduler: str, kill_at: int) -> None:
     """Search."""
     killed: list[int] = []
 
     def kill(event: Progress) -> None:
-        if event.stage == "search" and event.done == kill_at > 0 and not killed:
-            trials = [
-                pid
-                for pid in children(os.getpid())
-                if b"JobTrial" in Path(f"/proc/{pid}/cmdline").read_bytes()
-            ]
-            killed.extend(trials[:1])
-            os.kill(killed[0], signal.SIGKILL)
+        if event.stage == "search" and event.done >= kill_at > 0 and not killed:
+            killed.extend(filter(is_trial, children(os.getpid())))
+            del killed[1:]
+            for pid in killed:  # none where all rest, or have just begun
+                os.kill(pid, signal.SIGKILL)
 
     model: Any = load_object("code.py:trained", base=project)
     found = autoprune.search(

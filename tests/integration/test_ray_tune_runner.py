@@ -89,3 +89,21 @@ def test_a_search_whose_driver_is_killed_goes_on(run_ray: Run, project: Path) ->
     ended = [trial.params for trial in told(project / "run")]
     assert found["underway"]
     assert all(params in ended for params in found["underway"])
+
+
+def test_finalists_are_trained_as_a_population(run_ray: Run, project: Path) -> None:
+    found = json.loads(run_ray(HERE / "ray_tune_population.py", project).splitlines()[-1])
+    assert found["share"] <= 0.5
+    with Database.open(sqlite_url(project / "population" / "autoprune.db")) as database:
+        run = database.find_run(STUDY)
+        assert run is not None
+        made = database.evaluations(run.id)
+    finalists = [one for one in made if one.outcome.split(":")[0] in ("recovered", "outrun")]
+    assert len(finalists) == 3
+    assert all(one.sample_forwards > 0 for one in finalists)
+    (winner,) = (one for one in finalists if one.outcome == "recovered")
+    assert winner.weights is not None
+    assert winner.weights.endswith("-population.safetensors")
+    assert [stage.steps for stage in winner.stages] == [6, 12, 18, 24]
+    spent = sum(one.sample_forwards for one in made)
+    assert found["forwards"] >= spent

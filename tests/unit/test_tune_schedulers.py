@@ -7,6 +7,7 @@ import pytest
 import ray
 from ray.tune.schedulers import ASHAScheduler, HyperBandScheduler, MedianStoppingRule
 
+from autoprune.core.recovery import Recovery
 from autoprune.errors import ConfigError
 from autoprune.execution.runners import load_runner
 from autoprune.execution.runners.tune import RayTuneRunner
@@ -65,7 +66,7 @@ def test_a_wrong_scheduler_is_refused_before_ray_starts(
 ) -> None:
     (tmp_path / "mine.yaml").write_text(f"kind: ray-tune\nscheduler: {scheduler}\n")
     with pytest.raises(ConfigError, match=message):
-        load_runner("file:mine.yaml", tmp_path).check(3)
+        load_runner("file:mine.yaml", tmp_path).check(Recovery())
     if "max_t!" not in message:  # which only a search knows
         with (
             pytest.raises(ConfigError, match=message),
@@ -75,9 +76,25 @@ def test_a_wrong_scheduler_is_refused_before_ray_starts(
     assert not ray.is_initialized()
 
 
+@pytest.mark.parametrize(
+    ("recovery", "own", "needs"),
+    [
+        (Recovery(finalists=1), False, r"recovery.finalists of 2 or more: finalists are"),
+        (Recovery(schedule="progressive", patience=2), False, "one-shot and recovery.patience: 0"),
+        (Recovery(), True, r"own training of finalists \(no 'recover'\)"),
+    ],
+)
+def test_what_cannot_be_a_population_is_refused(recovery: Recovery, own: bool, needs: str) -> None:
+    runner = RayTuneRunner(recovery_scheduler="pbt")
+    runner.check(Recovery())
+    with pytest.raises(ConfigError, match=f"recovery_scheduler: pbt needs .*{needs}"):
+        runner.check(recovery, own_training=own)
+    RayTuneRunner().check(recovery, own_training=own)
+
+
 def test_scores_without_stages_and_rays_client_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"recovery.stages has one, the end.*kind 'ray'"):
-        RayTuneRunner().check(1)
+        RayTuneRunner().check(Recovery(stages=((1, 1),)))
     with pytest.raises(ConfigError, match=r"cannot go through Ray's client \(ray://host:10001\)"):
         RayTuneRunner(address="ray://host:10001").check()
     assert not ray.is_initialized()

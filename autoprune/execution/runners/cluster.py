@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from autoprune.core.cores import usable_cores
+from autoprune.core.population import Populate
 from autoprune.core.workers import Hire
 from autoprune.errors import ConfigError, InfrastructureError
 from autoprune.execution.runners.base import Count, Place, SearchRunner
@@ -63,7 +64,7 @@ class ClusterRunner(SearchRunner, ABC):
         if own:
             self._connect()
         try:
-            yield Place(device, self.hire(self._count()))
+            yield Place(device, self.hire(self._count()), self.populate())
         finally:
             if own:
                 ray.shutdown()
@@ -71,6 +72,10 @@ class ClusterRunner(SearchRunner, ABC):
     @abstractmethod
     def hire(self, count: int) -> Hire:
         """Return what starts so many workers on the cluster that this process is connected to."""
+
+    def populate(self) -> Populate | None:
+        """Return what trains finalists as a population, None where nothing does."""
+        return None
 
     def actors(self, count: int) -> Hire:
         """Return what starts so many actors."""

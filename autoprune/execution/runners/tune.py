@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
+from autoprune.core.population import Populate
+from autoprune.core.recovery import Recovery
 from autoprune.core.staged import StagedWork
 from autoprune.core.workers import Hire, Workers
 from autoprune.errors import ConfigError
@@ -36,6 +38,8 @@ class RayTuneRunner(ClusterRunner):
             ``module:Class``, under ``name``, and its options.
         storage: Where trials that a scheduler lets rest are kept: a folder that all nodes see, or
             a URI like ``s3://...``; None for a folder of this machine.
+        recovery_scheduler: ``pbt`` trains finalists together as trials too, by population based
+            training of the learning rate; None one after the other, in this process.
     """
 
     kind: Literal["ray-tune"] = "ray-tune"
@@ -43,12 +47,14 @@ class RayTuneRunner(ClusterRunner):
         default_factory=lambda: {"name": "asha", "reduction_factor": 2}
     )
     storage: str | None = None
+    recovery_scheduler: Literal["pbt"] | None = None
 
-    def check(self, stages: int | None = None) -> None:
+    def check(self, recovery: Recovery | None = None, *, own_training: bool = False) -> None:
         """Make the scheduler, as a search would.
 
         Raises:
-            ConfigError: If it cannot be made, or scores have no stages to be stopped at.
+            ConfigError: If it cannot be made, scores have no stages to be stopped at, or
+                finalists cannot be trained as a population.
         """
         if (self.address or "").startswith("ray://"):
             raise ConfigError(
@@ -56,6 +62,7 @@ class RayTuneRunner(ClusterRunner):
                 f"({self.address}): Ray Tune would run elsewhere. Start the search on a machine "
                 "of the cluster with the address 'auto' or HOST:PORT, or use the kind 'ray'."
             )
+        stages = None if recovery is None else len(recovery.stages)
         if stages is not None and stages < _FEWEST:
             raise ConfigError(
                 f"A runner of kind {self.kind!r} stops scores at their stages, and "
@@ -66,6 +73,16 @@ class RayTuneRunner(ClusterRunner):
         except ImportError:
             return  # `applied` says so
         make_scheduler(self._name, self._options, stages or _MANY)
+        if self.recovery_scheduler and recovery is not None:
+            _check_population(recovery, own_training)
+
+    def populate(self) -> Populate | None:
+        """Return what trains finalists as a population, if that is asked for."""
+        if self.recovery_scheduler is None:
+            return None
+        from autoprune.execution.workers.tune_population import tune_population
+
+        return tune_population(self.needs, self.threads, self.storage)
 
     def hire(self, count: int) -> Hire:
         """Return what starts Ray Tune for work in stages, actors for any other."""
@@ -94,3 +111,18 @@ class RayTuneRunner(ClusterRunner):
     @property
     def _options(self) -> dict[str, Any]:
         return {key: value for key, value in self.scheduler.items() if key != "name"}
+
+
+def _check_population(recovery: Recovery, own_training: bool) -> None:
+    lacking = {
+        "recovery.finalists of 2 or more": recovery.finalists < _FEWEST,
+        "recovery.schedule: one-shot": recovery.schedule != "one-shot",
+        "recovery.patience: 0": recovery.patience > 0,
+        "autoprune's own training of finalists (no 'recover')": own_training,
+    }
+    wanted = [what for what, lacks in lacking.items() if lacks]
+    if wanted:
+        raise ConfigError(
+            f"recovery_scheduler: pbt needs {' and '.join(wanted)}: finalists are trained in "
+            "stages, and go on from each other's weights. Change that, or leave the key out."
+        )

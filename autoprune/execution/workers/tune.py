@@ -56,7 +56,7 @@ def tune_workers(
     @contextmanager
     def hire(work: Callable[[Any], R]) -> Iterator[Workers[Any, R]]:
         stages = work.stages if isinstance(work, StagedWork) else 1
-        with _settings(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        with settings(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             given = (count, options, threads, scheduler(stages), storage or folder)
             workers = TuneWorkers(work, *given, Exchange(f"Ray Tune's {name}"))
             try:
@@ -176,7 +176,7 @@ class TuneWorkers:
 
 
 @contextmanager
-def _settings() -> Iterator[None]:
+def settings() -> Iterator[None]:
     """Let Tune leave the working folder alone, write no logs and say nothing, for a while."""
     before = {name: os.environ.get(name) for name in _SETTINGS}
     logger = logging.getLogger("ray.tune")

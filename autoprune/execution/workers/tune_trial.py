@@ -38,7 +38,7 @@ class JobTrial(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another job."""
         self._job = cloudpickle.loads(new_config[JOB])
-        self._stopped = new_config[STOPPED]
+        self._stopped = new_config.get(STOPPED, "")
         self._course: Course[Any] | None = None
         self.config = {}  # it would travel with each report
         return True
@@ -50,17 +50,20 @@ class JobTrial(tune.Trainable):
             return {FOUND: (None, raised), VALUE: float("nan"), "done": True}
         return {FOUND: (found.result, None), VALUE: found.value, "done": found.over}
 
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any] | None:
         """Return all that the job needs to go on."""
         assert self._course is not None
         return self._course.state_dict()
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         """Go on from what was saved."""
-        self._course = begun(self._work, self._job, self._stopped, checkpoint)
+        self._course = self._begun(checkpoint)
+
+    def _begun(self, state: dict[str, Any] | None) -> Course[Any]:
+        return begun(self._work, self._job, self._stopped, state)
 
     def _advanced(self, _: None) -> Interim[Any]:
-        course = self._course = self._course or begun(self._work, self._job, self._stopped)
+        course = self._course = self._course or self._begun(None)
         return course.advance()
 
 
