@@ -85,7 +85,12 @@ class RayTuneRunner(ClusterRunner):
         return tune_population(self.needs, self.threads, self.storage)
 
     def hire(self, count: int) -> Hire:
-        """Return what starts Ray Tune for work in stages, actors for any other."""
+        """Return what starts Ray Tune for work in stages, actors for any other.
+
+        Raises:
+            ConfigError: If the cluster has several nodes, and what rests is kept on one of them.
+        """
+        self._check_storage()
         tuned, actors = self.tuned(count), self.actors(count)
 
         def hire(work: Callable[[Any], R]) -> AbstractContextManager[Workers[Any, R]]:
@@ -103,6 +108,18 @@ class RayTuneRunner(ClusterRunner):
 
         more = (scheduler, self._name, self.storage)
         return tune_workers(count, self.needs, self.threads, *more)
+
+    def _check_storage(self) -> None:
+        import ray
+
+        nodes = sum(bool(node["Alive"]) for node in ray.nodes())  # type: ignore[no-untyped-call]
+        rests = self._name == "hyperband" or self.recovery_scheduler is not None
+        if nodes > 1 and rests and self.storage is None:
+            raise ConfigError(
+                f"The cluster has {nodes} nodes, and {self.recovery_scheduler or self._name} "
+                "moves trials between them. Name a folder that all of them see, or a URI, as the "
+                "runner's 'storage'."
+            )
 
     @property
     def _name(self) -> str:

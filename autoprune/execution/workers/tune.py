@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from queue import Empty
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
@@ -17,7 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from autoprune.core.staged import StagedWork
 from autoprune.core.workers import Done, Hire, Workers
 from autoprune.execution.workers.carried import packed
-from autoprune.execution.workers.reasons import gone
+from autoprune.execution.workers.reasons import blaming_ray, gone
 from autoprune.execution.workers.tune_events import Closing, Exchange, JobCallback, JobSearcher
 from autoprune.execution.workers.tune_hyperband import HyperBand
 from autoprune.execution.workers.tune_trial import JobTrial
@@ -102,8 +103,9 @@ class TuneWorkers:
         self._given.add(ticket)
         self.exchange.give(ticket, job)
         if not self._begun:
+            with blaming_ray():
+                self._thread.start()
             self._begun = True
-            self._thread.start()
 
     def wait(self, timeout: float | None = None) -> list[Done[Any]]:
         """Return jobs that came to an end; none where one rests, so there is room for another.
@@ -165,7 +167,7 @@ class TuneWorkers:
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
             run_config=tune.RunConfig(
-                name="autoprune",
+                name=f"autoprune-{uuid4().hex[:12]}",  # others may use the same storage
                 storage_path=self.storage,
                 stop=Closing(self.exchange),
                 callbacks=[JobCallback(self.exchange)],

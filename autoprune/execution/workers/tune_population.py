@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import cloudpickle
 from ray import tune
@@ -51,7 +52,7 @@ def tune_population(options: Mapping[str, Any], threads: int, storage: str | Non
                     trial_dirname_creator=lambda trial: str(trial.trial_id),
                 ),
                 run_config=tune.RunConfig(
-                    name="autoprune-population",
+                    name=f"autoprune-{uuid4().hex[:12]}",
                     storage_path=storage or folder,
                     callbacks=[reports],
                     failure_config=tune.FailureConfig(max_failures=_FAILURES),
