@@ -43,10 +43,11 @@ def main(project: Path) -> None:
     """Search, kill, look, and go on."""
     (project / "tune.yaml").write_text(RUNNER)
     words = [sys.executable, "-m", "autoprune", "search", "search.yaml", "--json"]
-    words += ["--trials", "12", "--runner", "file:tune.yaml", "--if-exists", "resume"]
+    words += ["--trials", "8", "--runner", "file:tune.yaml", "--no-sensitivity"]
+    words += ["--if-exists", "resume"]
     before = processes()
     driver = subprocess.Popen(words, cwd=project, stdout=subprocess.DEVNULL)
-    while driver.poll() is None and kept_evaluations(project / "run") < 4:
+    while driver.poll() is None and kept_evaluations(project / "run") < 3:
         time.sleep(0.02)
     driver.kill()
     driver.wait()

@@ -54,7 +54,7 @@ def main(project: Path, scheduler: str, kill_at: int) -> None:
         model(),
         task=autoprune.Classification(load_object("code.py:loaders", base=project)()),
         budget="macs=50%,params=80%",
-        trials=12,
+        trials=8,
         onnx=False,
         out=project / "tune",
         runner=RayTuneRunner(workers=2, device="cpu", scheduler=json.loads(scheduler)),

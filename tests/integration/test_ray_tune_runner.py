@@ -14,7 +14,7 @@ from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 
 HERE = Path(__file__).parent
-TRIALS = 12
+TRIALS = 8
 Run = Callable[..., str]
 _STATES = {"scored": TrialState.COMPLETE, "stopped": TrialState.PRUNED}
 
