@@ -41,25 +41,24 @@ def join(
         recover: The same function as there, if one trains the finalists.
         runner: Where this agent scores, as for `search`.
         workers: Policies that it scores at a time, as for `search`.
-        wait: Seconds to wait until the run is ready to be helped.
+        wait: Seconds to wait until the run is begun, and then until it is ready to be helped.
         progress: Called with every `Progress`; None shows a bar on standard error.
 
     Returns:
         How many policies all agents had scored when nothing was left.
 
     Raises:
-        ConfigError: If there is no such run, or it cannot be helped.
+        ConfigError: If there is no such run by then, or it cannot be helped.
         RunExistsError: If model, data or function are others than the run's.
         InfrastructureError: If the server cannot be reached any more, or workers are lost.
     """
     check_task(task)
     check_at_least("wait", wait, 0, int | float)
-    found = find_shared_run(run, database)
     place = load_runner(runner) if isinstance(runner, str) else runner
     shown = progress_for() if progress is None else nullcontext(progress)
     with shown as told, place.with_workers(workers).applied() as at:
         return join_run(
-            found,
+            find_shared_run(run, database, wait, told),
             taken_out(model),
             task,
             recover=None if recover is None else RecoverFunction.of(recover),

@@ -31,18 +31,32 @@ from autoprune.tasks import Task
 _LOOK = 1.0  # seconds between two looks at whether the run is ready
 
 
-def find_shared_run(name: str, database: str | None) -> Run:
-    """Return a run on a server.
+def find_shared_run(
+    name: str, database: str | None, patience: float, progress: ProgressCallback
+) -> Run:
+    """Return a run on a server, as soon as somebody has begun it.
 
     Args:
         name: Its name.
         database: URL of the server; None for what the environment names.
+        patience: Seconds to wait until it is begun: a job starts all its agents at once.
+        progress: Told that it waits.
 
     Raises:
-        ConfigError: If there is none of that name, or the database is a file.
+        ConfigError: If there is none of that name by then, or the database is a file.
     """
+    begun = time.monotonic()
     with closing(shared_database(database)) as shared:
-        return _find(shared, name)
+        while (found := _find(shared, name)) is None:
+            known = [run.name for run in Runs(shared).all()]
+            missing = f"The database has no run {name!r}.{did_you_mean(name, known)}"
+            if time.monotonic() - begun >= patience:
+                raise ConfigError(
+                    f"{missing} Waited {patience:g} s (--wait) for somebody to begin it."
+                )
+            progress(Progress(stage="search", done=0, total=1, note=f"{missing} Waiting for it."))
+            time.sleep(min(_LOOK, patience))
+    return found
 
 
 def join_run(
@@ -129,18 +143,14 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _find(shared: Database, name: str) -> Run:
+def _find(shared: Database, name: str) -> Run | None:
     if not shared.is_server:
         raise ConfigError(
             "Agents on several machines share a database server, and here a file is named. Give "
             "--database postgresql+psycopg://USER@HOST/NAME or set AUTOPRUNE_DATABASE. On one "
             "machine 'autoprune search --workers N' does the same."
         )
-    found = shared.find_run(name)
-    if found is None:
-        known = [run.name for run in Runs(shared).all()]
-        raise ConfigError(f"The database has no run {name!r}.{did_you_mean(name, known)}")
-    return found
+    return shared.find_run(name)
 
 
 def _wait_until_ready(

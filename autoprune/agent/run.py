@@ -23,7 +23,7 @@ from autoprune.agent.prepare import (
 from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
-from autoprune.agent.samplers.names import SAMPLERS
+from autoprune.agent.samplers.names import check_rollback
 from autoprune.agent.scoring import ScoreWork
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.session import Session
@@ -80,7 +80,7 @@ def run(
     """
     for target in request.budget.targets:
         check_measurable(target)  # before anything that takes long
-    SAMPLERS.get(request.sampler)
+    check_rollback(request.sampler, request.rollback)
     request = replace(request, model=copied(request.model).cpu())  # theirs stays where it is
     workspace = Workspace(request.out, request.if_exists)
     loaders = (request.task.loader(split) for split in SPLITS)

@@ -41,7 +41,8 @@ def join(
         typer.Option(metavar="N", help="Policies that this agent scores at a time, or auto."),
     ] = None,
     wait: Annotated[
-        str, typer.Option(metavar="TIME", help="How long to wait until the run is ready.")
+        str,
+        typer.Option(metavar="TIME", help="How long to wait until the run is begun and ready."),
     ] = "10m",
     deadline: Annotated[
         str | None, typer.Option(metavar="TIME", help="End after 90s, 10m, 6h: exit code 3.")
@@ -76,8 +77,11 @@ def _join(
     from autoprune.execution.build import build_model, build_task, load_recover
     from autoprune.reporting.progress import progress_for
 
+    seconds = seconds_of(wait, "--wait") or 0.0
     if file is None:
-        path = find_shared_run(run, database).kept.get(SOURCE, {}).get("path")
+        with progress_for() as progress:
+            found = find_shared_run(run, database, seconds, progress)
+        path = found.kept.get(SOURCE, {}).get("path")
         if path is None or not Path(path).is_file():
             raise ConfigError(
                 f"The search file of the run {run!r} is needed for its model and data, and "
@@ -95,6 +99,6 @@ def _join(
             recover=load_recover(settings),
             runner=settings.reference(settings.runner),
             workers=settings.workers,
-            wait=seconds_of(wait, "--wait") or 0.0,
+            wait=seconds,
             progress=progress,
         )

@@ -13,6 +13,7 @@ from autoprune.cli.export import export
 from autoprune.cli.jobs import jobs
 from autoprune.cli.latency import latency
 from autoprune.cli.ledger import ledger
+from autoprune.cli.metrics import metrics
 from autoprune.cli.profile import profile
 from autoprune.cli.runners import runners
 from autoprune.cli.runs import runs
@@ -39,6 +40,7 @@ app.command()(profile)
 app.command()(units)
 app.command()(ledger)
 app.command()(export)
+runs.command()(metrics)
 app.add_typer(agent, name="agent")
 app.add_typer(spaces, name="spaces")
 app.add_typer(latency, name="latency")

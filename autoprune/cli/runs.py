@@ -1,19 +1,16 @@
 """``autoprune runs``: the runs that a database knows, and whether one is at work."""
 
 import json
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoprune.cli.database import Database, here
+from autoprune.cli.database import Database, opened
 from autoprune.cli.model_options import AsJson
 
 if TYPE_CHECKING:
     from autoprune.agent.listed import ListedRun
-    from autoprune.storage.database import Database as Opened
 
 _BEST = 5  # evaluations that are shown of a run
 Run = Annotated[
@@ -35,7 +32,7 @@ def list_runs(database: Database = None, as_json: AsJson = False) -> None:
     """
     from autoprune.agent.listed import listed_runs
 
-    with _opened(database) as shared:
+    with opened(database) as shared:
         found = [one.to_dict() for one in listed_runs(shared)] if shared else []
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -53,7 +50,7 @@ def show(run: Run, database: Database = None, as_json: AsJson = False) -> None:
     """
     from autoprune.agent.listed import find_listed
 
-    with _opened(database) as shared:
+    with opened(database) as shared:
         content = _content(find_listed(run, shared))
     if as_json:
         typer.echo(json.dumps(content, indent=2))
@@ -88,7 +85,7 @@ def rm(
     from autoprune.agent.listed import find_listed
     from autoprune.agent.removal import remove_run
 
-    with _opened(database) as shared:
+    with opened(database) as shared:
         found = find_listed(run, shared)
         folder = found.folder
         gone = remove_run(found, evaluations=evaluations, force=force)
@@ -150,7 +147,7 @@ def _beat_of(name: str, database: str | None) -> Any:
     from autoprune.core.heartbeat import Heartbeat
     from autoprune.errors import ConfigError
 
-    with _opened(database) as shared:
+    with opened(database) as shared:
         if shared is None:
             return None
         try:
@@ -162,20 +159,6 @@ def _beat_of(name: str, database: str | None) -> Any:
             return Heartbeat.of(found.folder)
         agents = sorted(found.agents, key=lambda one: one.beaten_at)
     return Heartbeat(agents[-1].beaten_at.timestamp(), 0, agents[-1].status) if agents else None
-
-
-@contextmanager
-def _opened(database: str | None) -> "Iterator[Opened | None]":
-    """Yield the shared database, None if there is no file of it, which is told."""
-    from autoprune.storage.shared import missing_file, shared_database
-
-    missing = missing_file(here(database))
-    if missing is not None:
-        typer.echo(f"autoprune: there is no database {missing}; it knows no runs.", err=True)
-        yield None
-        return
-    with closing(shared_database(here(database))) as shared:
-        yield shared
 
 
 def _content(found: "ListedRun") -> dict[str, Any]:

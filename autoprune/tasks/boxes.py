@@ -22,8 +22,8 @@ def check_boxes(target: Mapping[str, Any], size: tuple[int, int], split: Split) 
         split: Name of the split, for errors.
 
     Raises:
-        DataError: If types or shapes differ, a box has no area or lies outside the image, or a
-            label is below 0.
+        DataError: If types or shapes differ, a box has no area or lies outside the image, boxes
+            are shares of its size, or a label is below 0.
     """
     boxes, labels = target["boxes"], target["labels"]
     if not _fits(boxes, labels):
@@ -43,6 +43,12 @@ def check_boxes(target: Mapping[str, Any], size: tuple[int, int], split: Split) 
             "x2, y2 in pixels with x1 < x2 and y1 < y2. Leave such boxes out, or convert them."
         )
     height, width = size
+    if float(boxes.max()) <= 1 < min(size):
+        raise DataError(
+            f"All {len(boxes)} boxes of a {split} image of {width} x {height} lie within its "
+            f"first pixel: they seem to be shares of its size. Multiply x by {width}, "
+            f"y by {height}."
+        )
     edges = boxes.new_tensor([width, height])
     beside = int(((boxes[:, :2] >= edges) | (boxes[:, 2:] <= 0)).any(1).sum())
     if beside:

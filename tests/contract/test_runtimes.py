@@ -139,12 +139,43 @@ def test_keyword_arguments_and_other_types_are_batched() -> None:
         ((torch.zeros(()),), "first dimension"),
         ((torch.zeros(0, 3),), "first dimension"),
         ((), "first dimension"),
-        (([IMAGES[0], IMAGES[1]],), r"must be a tensor.*Got list"),
+        (([IMAGES, IMAGES], IMAGES), r"must be a tensor.*Got list, Tensor"),
+        (({"x": IMAGES},), r"must be a tensor.*Got dict"),
     ],
 )
 def test_inputs_that_cannot_be_batched_are_refused(inputs: Any, message: str) -> None:
     with pytest.raises(ModelError, match=message):
         batched(inputs, 2)
+
+
+class Listed(nn.Module):
+    """A forward that takes a list of images, as detectors do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = Residual()
+
+    def forward(self, images: list[Tensor]) -> Tensor:
+        out: Tensor = self.body(torch.stack(images))
+        return out
+
+
+@pytest.mark.parametrize(("name", "batch"), [("pytorch", 3), ("onnxruntime", 1)])
+def test_a_model_that_takes_a_list_of_images_is_run(name: str, batch: int) -> None:
+    model, target = Listed().eval(), Target(name, batch, threads=1)
+    with RUNTIMES.get(name).open(model, (list(IMAGES),), target) as session:
+        found = session.outputs()
+    wanted = [IMAGES[number % 2] for number in range(batch)]
+    assert difference(found, outputs(model, (wanted,))) <= 1e-4
+
+
+def test_onnxruntime_refuses_a_batch_of_a_list_of_images() -> None:
+    target = Target("onnxruntime", batch=2)
+    with (
+        pytest.raises(ModelError, match=r"asks for 2 samples.*takes one.*Leave 'batch' out"),
+        RUNTIMES.get("onnxruntime").open(Listed().eval(), (list(IMAGES),), target),
+    ):
+        pass
 
 
 class NoExport(nn.Module):

@@ -90,6 +90,18 @@ def test_an_agent_joins_and_shares_the_work(url: str) -> None:
     assert min(shares.values()) >= 1
 
 
+def test_an_agent_that_is_there_first_waits_for_the_search(url: str) -> None:
+    early = started("agent", "join", "run", "--file", "search.yaml", "--json")
+    time.sleep(8)  # so that it looks for the run before there is one
+    assert early.poll() is None
+    first = started("search", "search.yaml", "--json")
+    code, out, err = ended(early)
+    assert (code, json.loads(out)["evaluations"]) == (0, TRIALS), err
+    code, _, err = ended(first)
+    assert code == 0, err
+    check(url)
+
+
 def test_what_a_killed_agent_had_is_done_by_others_and_a_second_search_leaves(url: str) -> None:
     first = started("search", "search.yaml", "--json")
     wait_for(url, 1, first)
@@ -122,7 +134,8 @@ def test_a_killed_search_goes_on_elsewhere(url: str) -> None:
 
 
 def test_what_cannot_be_joined_is_said(url: str, tmp_path: Path) -> None:
-    code, _, err = ended(started("agent", "join", "nosuch"))
-    assert (code, "The database has no run 'nosuch'." in err) == (2, True)
+    code, _, err = ended(started("agent", "join", "nosuch", "--wait", "1s"))
+    assert code == 2
+    assert "The database has no run 'nosuch'. Known: none. Waited 1 s (--wait)" in err
     code, _, err = ended(started("agent", "join", "run", "--database", str(tmp_path / "a.db")))
     assert (code, "share a database server" in err) == (2, True)

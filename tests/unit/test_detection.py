@@ -69,6 +69,7 @@ def test_batches_of_another_form_are_told(batch: Any) -> None:
         (BOX * torch.nan, LABEL, "NaN or infinite"),
         (BOX[:, [0, 1, 0, 3]], LABEL, r"1 of 1 boxes of a train image have no area.*x1 < x2"),
         (BOX[:, [2, 1, 0, 3]], LABEL, "no area"),
+        (BOX / 100, LABEL, r"shares of its size\. Multiply x by 48, y by 32"),
         (BOX + 100, LABEL, r"1 of 1 boxes of a train image lie outside 48 x 32 pixels"),
         (BOX, LABEL - 2, "Labels must be classes from 0. A train image has -1"),
     ],

@@ -16,6 +16,7 @@ from autoprune.agent.projection import Projection
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.agent.samplers.budgeted import BudgetedSampler
+from autoprune.agent.samplers.names import check_rollback
 from autoprune.agent.scoring import scored
 from autoprune.core.budget import Budget
 from autoprune.core.ledger import LedgerEntry, Outcome
@@ -23,6 +24,7 @@ from autoprune.core.progress import silent
 from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Inline
 from autoprune.cost.model import CostModel
+from autoprune.errors import ConfigError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import SearchSpace
@@ -168,3 +170,11 @@ def test_what_failed_is_in_the_ledger_too(
     loop.run()
     assert {entry.outcome for entry in entries(loop)} == {Outcome.FAILED}
     assert all(entry.regret is None for entry in entries(loop))
+
+
+@pytest.mark.parametrize("name", ["tpe", "spdy", "uniform"])
+def test_a_share_chosen_for_a_sampler_that_examines_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"rollback is 0.3.*{name}.*Leave it out.*budgeted"):
+        check_rollback(name, 0.3)
+    check_rollback(name, 0.0)
+    check_rollback("budgeted", 0.3)

@@ -57,11 +57,13 @@ class Kind:
         uses_errors: Whether it wants the sensitivity table.
         along_fronts: Whether several of them, each inside a limit of its own, can share one study
             whose trials have two objectives, score and cost.
+        rolls_back: Whether it proposes alternatives to decisions.
     """
 
     make: Callable[[Start], PolicySampler]
     uses_errors: bool = False
     along_fronts: bool = False
+    rolls_back: bool = False
 
 
 SAMPLERS: Registry[Kind] = Registry("sampler", PLUG_INS, ("make", "uses_errors"))
@@ -83,7 +85,7 @@ def budgeted(**options: Any) -> Kind:
         given = {"earlier": s.earlier, "rollback": s.rollback, **options}
         return BudgetedSampler(s.projection, s.seed, s.anchors, s.errors, **given)
 
-    return Kind(make, True, True)
+    return Kind(make, True, True, True)
 
 
 def _allocation(rule: Rule, uses_errors: bool) -> Kind:
@@ -120,13 +122,32 @@ def check_along_fronts(name: str) -> None:
         ConfigError: If it cannot, or there is none of that name.
     """
     if not SAMPLERS.get(name).along_fronts:
-        ours = (one for one in SAMPLERS if SAMPLERS.origin(one) == "autoprune")
-        able = [one for one in ours if SAMPLERS.get(one).along_fronts]
+        able = _ours(lambda kind: kind.along_fronts)
         raise ConfigError(
             f"The sampler {name!r} searches inside one budget, not at several limits, as along a "
             f"front or for the smallest model within a drop. Choose one of {', '.join(able)}, or "
             "search once for each limit."
         )
+
+
+def check_rollback(name: str, share: float) -> None:
+    """Refuse a share of alternatives that somebody chose for a sampler which proposes none.
+
+    Raises:
+        ConfigError: If it is refused, or there is no such sampler.
+    """
+    if not SAMPLERS.get(name).rolls_back and share not in (0, ROLLBACK):
+        able = _ours(lambda kind: kind.rolls_back)
+        raise ConfigError(
+            f"rollback is {share:g}, but the sampler {name!r} proposes no alternatives to "
+            f"decisions. Leave it out, or choose the sampler {' or '.join(able)}."
+        )
+
+
+def _ours(able: Callable[[Kind], bool]) -> list[str]:
+    """Return the built-in samplers that are able to do something."""
+    names = (one for one in SAMPLERS if SAMPLERS.origin(one) == "autoprune")
+    return [one for one in names if able(SAMPLERS.get(one))]
 
 
 SAMPLERS.add("budgeted", budgeted())

@@ -20,7 +20,7 @@ from autoprune.cost.latency.runtimes.calls_onnx import time_onnx
 from autoprune.cost.latency.runtimes.onnx_session import OnnxSession, session_options
 from autoprune.cost.latency.runtimes.prepare import batched, prepared
 from autoprune.errors import ConfigError, ModelError
-from autoprune.surgery.nested import Inputs
+from autoprune.surgery.nested import Inputs, listed
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -67,6 +67,12 @@ class OnnxRuntime:
         Raises:
             ModelError: If it cannot be exported, or onnxruntime cannot run the file.
         """
+        if listed(inputs) and target.batch > 1:
+            raise ModelError(
+                f"The target {str(target)!r} asks for {target.batch} samples, but the ONNX file "
+                "of a model that takes a list of images takes one. Leave 'batch' out, or choose "
+                "pytorch."
+            )
         twin, batch = prepared(model, inputs, target)
         # The batch size is free in the file, and the exporter takes a size of 1 for a constant.
         examples = batched(batch, max(2, target.batch))

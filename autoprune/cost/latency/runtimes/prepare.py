@@ -7,7 +7,7 @@ from torch import nn
 
 from autoprune.core.target import Target
 from autoprune.errors import ModelError
-from autoprune.surgery.nested import Inputs, describe, map_tensors, tensors_in
+from autoprune.surgery.nested import Inputs, describe, listed, map_tensors, tensors_in
 from autoprune.surgery.tensors import copied, state_tensors
 
 
@@ -15,12 +15,16 @@ def batched(inputs: Inputs, batch: int) -> Inputs:
     """Return ``inputs`` with ``batch`` samples, repeated in order or cut.
 
     Args:
-        inputs: Arguments of one forward; the first dimension of each tensor counts samples.
+        inputs: Arguments of one forward: a list of samples, or tensors whose first dimension
+            counts samples.
         batch: Samples asked for.
 
     Raises:
-        ModelError: If the tensors do not have a first dimension in common, or are in lists.
+        ModelError: If the tensors do not have a first dimension in common, or are nested.
     """
+    samples = listed(inputs)
+    if samples:
+        return ([samples[number % len(samples)].detach() for number in range(batch)],)
     values = inputs if isinstance(inputs, Sequence) else list(inputs.values())
     tensors = list(tensors_in(inputs))
     sizes = {tuple(x.shape[:1]) for x in tensors}
@@ -32,8 +36,8 @@ def batched(inputs: Inputs, batch: int) -> Inputs:
     if sum(isinstance(value, torch.Tensor) for value in values) != len(tensors):
         kinds = ", ".join(type(value).__name__ for value in values)
         raise ModelError(
-            "For latency, every argument of the forward must be a tensor: what is in lists, "
-            f"dicts and dataclasses cannot be batched. Got {kinds}."
+            "For latency, every argument of the forward must be a tensor, or its only one a list "
+            f"of them: what is in dicts and dataclasses cannot be batched. Got {kinds}."
         )
     index = torch.arange(batch) % next(iter(sizes))[0]
     found: Inputs = map_tensors(lambda x: x.detach().index_select(0, index), inputs)

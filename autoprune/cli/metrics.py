@@ -1,0 +1,53 @@
+"""``autoprune runs metrics``: all runs of a database, for Prometheus."""
+
+import threading
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+
+from autoprune.cli.database import Database, opened
+from autoprune.cli.stopping import Stop, stoppable
+
+_PORTS = 65535  # the last one
+
+
+def metrics(
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT",
+            help="Serve them over HTTP until stopped, on this machine alone if HOST is left out.",
+        ),
+    ] = None,
+    database: Database = None,
+) -> None:
+    """Print metrics of all runs for Prometheus, or serve them.
+
+    Each run's state, evaluations, quality and MACs so far and agents, read anew for each look.
+    """
+    from autoprune.reporting.metrics import served, text_of
+
+    def read() -> dict[str, dict[str, Any]]:
+        from autoprune.agent.listed import listed_runs
+
+        with opened(database) as shared:
+            found = listed_runs(shared) if shared else []
+            return {one.name if one.on_server else str(one.folder): one.to_dict() for one in found}
+
+    if listen is None:
+        typer.echo(text_of(read), nl=False)
+        return
+    host, port = _address(listen)
+    with stoppable(None), suppress(KeyboardInterrupt, Stop), served(read, host, port) as taken:
+        typer.echo(f"autoprune: metrics at http://{host}:{taken}/metrics", err=True)
+        threading.Event().wait()
+
+
+def _address(listen: str) -> tuple[str, int]:
+    from autoprune.errors import ConfigError
+
+    host, _, port = listen.rpartition(":")
+    if not port.isdecimal() or int(port) > _PORTS:
+        raise ConfigError(f"--listen must be PORT or HOST:PORT, such as 9464. Got {listen!r}.")
+    return host or "127.0.0.1", int(port)
