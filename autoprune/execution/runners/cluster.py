@@ -1,6 +1,8 @@
 """A Ray cluster: one that exists, or one that is started on this machine."""
 
 import logging
+import signal
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,7 +103,8 @@ class ClusterRunner(SearchRunner, ABC):
         else:
             settings["address"] = self.address
         try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
+            with _same_sigterm():
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as err:
             where = f"at {self.address!r} cannot be reached" if self.address else "cannot start"
             raise InfrastructureError(
@@ -117,6 +120,17 @@ class ClusterRunner(SearchRunner, ABC):
 
         there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         return max(min(int(there.get(n, 0) / need) for n, need in self.needs.items()), 1)
+
+
+@contextmanager
+def _same_sigterm() -> Iterator[None]:
+    """Keep Ray from handling SIGTERM: it would end the process with another exit code."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 class RayRunner(ClusterRunner):
