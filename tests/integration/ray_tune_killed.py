@@ -31,7 +31,8 @@ def processes() -> set[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes()
-            ray = b"ray::JobTrial" in words or b"/raylet" in words
+            names = (b"ray::JobTrial", b"ray::ResourceTrainable", b"/raylet")
+            ray = any(name in words for name in names)
             if ray and (folder / "ns/net").readlink() == own:
                 found.add(int(folder.name))
         except OSError:

@@ -33,7 +33,8 @@ def children(of: int) -> list[int]:
 def is_trial(pid: int) -> bool:
     """Tell whether a process is one of a trial."""
     try:
-        return b"JobTrial" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"ray::JobTrial" in words or b"ray::ResourceTrainable" in words
     except OSError:
         return False
 
