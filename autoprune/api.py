@@ -223,6 +223,7 @@ def search(
         )
     place = load_runner(runner) if isinstance(runner, str) else runner
     place = place.with_workers(workers)
+    place.check(recovery, own_training=recover is not None)
     shown = progress_for() if progress is None else nullcontext(progress)
     with shown as told, place.applied() as at:
         request = Request(
@@ -240,6 +241,7 @@ def search(
             constructor=_constructor(constructor),
             device=at.device,
             hire=at.hire,
+            populate=at.populate,
             onnx=onnx,
             database=None if database is None else str(database),
             name=name,

@@ -126,6 +126,11 @@ class Projection:
         """Tell whether levels by unit meet every limit."""
         return self._inside(self.price(levels))
 
+    def excess(self, levels: Mapping[str, int]) -> dict[str, float]:
+        """Return by how much of each limit levels by unit exceed it; 0 or less is inside."""
+        found = self.price(levels).as_dict()
+        return {cost: found[cost] / limit - 1 for cost, limit in self._limits.items()}
+
     def aims_at(self, policy: Policy) -> bool:
         """Tell whether a policy is inside what is aimed at now."""
         return self._inside(self.costs_of(policy))

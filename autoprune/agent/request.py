@@ -12,6 +12,7 @@ from autoprune.artifacts.constructor import Constructor
 from autoprune.core.budget import Budget
 from autoprune.core.ledger import ROLLBACK
 from autoprune.core.pareto import POINTS, Pareto
+from autoprune.core.population import Populate
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
@@ -39,6 +40,7 @@ class Request:
         recovery: How much candidates are fine-tuned.
         recover: The user's own training of finalists, None for ours.
         hire: Starts those who probe units and score policies.
+        populate: Trains finalists as a population; None where each is trained by itself.
         constructor: What builds the dense architecture, so that the result can be loaded.
         device: Where to compute, ``cpu`` or ``cuda:0``.
         onnx: Whether the result is exported to ONNX.
@@ -81,6 +83,7 @@ class Request:
     warm_start: tuple[Path, ...] = ()
     recover: RecoverFunction | None = None
     hire: Hire = inline
+    populate: Populate | None = None
     name: str | None = None
     source: Path | None = None
 

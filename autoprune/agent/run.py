@@ -4,7 +4,6 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,7 +24,7 @@ from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.samplers.names import check_rollback
-from autoprune.agent.scoring import scored
+from autoprune.agent.scoring import ScoreWork
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.session import Session
 from autoprune.agent.warm_start import WarmStart
@@ -136,7 +135,7 @@ def _searched(
         proposers = Proposers(request, prepared, sensed, warm)
         sampler = proposers.first()
         costs = [request.traded] if request.traded else []
-        work = partial(scored, prepared.scorer)
+        work = ScoreWork(prepared.scorer)
         with lodging.opened(sampler, costs) as study, request.hire(work) as workers:
             found = search(
                 Session(

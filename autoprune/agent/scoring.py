@@ -1,11 +1,16 @@
 """The work of a worker: score one policy, whatever becomes of it."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from autoprune.agent.outcomes import FAILED, SCORED, STOPPED, candidate_errors
 from autoprune.core.policy import Policy
+from autoprune.core.staged import Interim
 from autoprune.core.user_code import blame
 from autoprune.errors import CandidateError
+from autoprune.evaluation.making import Making
+from autoprune.evaluation.score import Score
 from autoprune.evaluation.scorer import Scorer, Watch
 from autoprune.storage.records import Evaluation
 
@@ -39,8 +44,87 @@ def scored(scorer: Scorer, job: Scoring) -> Evaluation:
             _, score = scorer.score(job.policy, scorer.recovery.score_steps, job.watch)
     except CandidateError as err:
         return failed(job.policy, blame(err.__cause__ or err))
+    return _evaluation(job.policy, score)
+
+
+@dataclass(frozen=True)
+class ScoreWork:
+    """What workers of a search do: score policies, in one go or stage by stage.
+
+    Args:
+        scorer: What scores.
+    """
+
+    scorer: Scorer
+
+    @property
+    def stages(self) -> int:
+        """How many stages a score has, at least 1."""
+        return len(self.scorer.aims(self.scorer.recovery.score_steps))
+
+    def __call__(self, job: Scoring) -> Evaluation:
+        """Return the score of a policy, as `scored` does."""
+        return scored(self.scorer, job)
+
+    def begin(
+        self, job: Scoring, stopped: str, state: dict[str, Any] | None = None
+    ) -> "ScoreCourse":
+        """Return a score on its way; its watch is left out, for others decide.
+
+        Args:
+            job: The policy.
+            stopped: Who may end it, for its outcome.
+            state: What it goes on from; None for its start.
+        """
+        return ScoreCourse(self.scorer, job.policy, stopped, state)
+
+
+class ScoreCourse:
+    """A score on its way; see `autoprune.core.staged.Course`.
+
+    Args:
+        scorer: What scores.
+        policy: The policy.
+        stopped: Who may end it, for its outcome.
+        state: What it goes on from; None for its start.
+    """
+
+    def __init__(
+        self, scorer: Scorer, policy: Policy, stopped: str, state: dict[str, Any] | None
+    ) -> None:
+        self._scorer, self._policy, self._stopped = scorer, policy, stopped
+        self._making = None if state is None else self._begun(state)
+
+    def advance(self) -> Interim[Evaluation]:
+        """Go on to the next stage; what fails is over.
+
+        Raises:
+            InputError: If it is not the policy's fault, and the user can mend it.
+        """
+        try:
+            with candidate_errors():
+                making = self._making = self._making or self._begun(None)
+                making.advance()
+        except CandidateError as err:
+            gone = failed(self._policy, blame(err.__cause__ or err))
+            return Interim(gone, math.nan, over=True)
+        why = f"{self._stopped} after {making.reached} of {len(making.aims)} stages"
+        score = making.score(None if making.over else why)
+        value = making.candidate.stages[-1].value
+        return Interim(_evaluation(self._policy, score), value, making.over)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that another process needs to go on."""
+        assert self._making is not None
+        return self._making.state_dict()
+
+    def _begun(self, state: dict[str, Any] | None) -> Making:
+        return self._scorer.making(self._policy, self._scorer.recovery.score_steps, state)
+
+
+def _evaluation(policy: Policy, score: Score) -> Evaluation:
     return Evaluation(
-        job.policy,
+        policy,
         SCORED if score.stopped is None else f"{STOPPED}: early stop, {score.stopped}",
         score.loss,
         score.quality,

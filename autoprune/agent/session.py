@@ -12,6 +12,7 @@ from autoprune.agent.finalist import run_of
 from autoprune.agent.finalists import Recover, recover_finalists
 from autoprune.agent.loop import Loop
 from autoprune.agent.outcomes import is_stopped, was_free
+from autoprune.agent.population import recover_population
 from autoprune.agent.prepare import Prepared
 from autoprune.agent.progressive.recover import recover_progressively
 from autoprune.agent.progressive.state import State
@@ -74,6 +75,8 @@ class Session:
 
     def recover(self, projection: Projection) -> Recover:
         """Return what fine-tunes the best few inside some limits, in one go or progressively."""
+        if self.request.populate is not None:
+            return partial(recover_population, populate=self.request.populate)
         if not self._progressive:
             return recover_finalists
         quality = self.prepared.dense_quality

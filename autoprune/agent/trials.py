@@ -32,6 +32,8 @@ def ask_all(
 
     They are fewer where nothing new is left: the last one then repeats what was tried.
 
+    The limits of the budget are its constraints.
+
     Args:
         study: The study.
         sampler: What proposes.
@@ -44,7 +46,8 @@ def ask_all(
     proposals = sampler.propose_all(study, count)
     params = [sampler.encoding.params(one.row) for one in proposals]
     told = [{**one.attributes, **attributes} for one in proposals]
-    trials = begin_trials(study, params, sampler.space, told)
+    kept = [sampler.constraints(one) for one in params]
+    trials = begin_trials(study, params, sampler.space, told, kept)
     return list(zip(trials, params, strict=True))
 
 

@@ -1,9 +1,10 @@
 """Score a policy: shrink, apply, recalibrate, recover briefly, measure on the search split."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from torch import nn
 
@@ -17,6 +18,7 @@ from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate, Trainin
 from autoprune.evaluation.early_stop import EarlyStop
 from autoprune.evaluation.fine_tune import FineTuning
 from autoprune.evaluation.importance import Importance
+from autoprune.evaluation.making import Making
 from autoprune.evaluation.own_training import OwnTraining, size_of
 from autoprune.evaluation.pruned import pruned
 from autoprune.evaluation.randomness import Randomness, isolated
@@ -93,36 +95,49 @@ class Scorer:
             CandidateError: If the loss is NaN or infinite.
             DataError: If a loader fails.
         """
-        candidate = self.candidate(policy, steps)
-        stopped = None
-        *early, (_, whole) = self.recovery.stages
-        for done, share in self._aims(steps, early if watch else ()):
-            candidate.reach(done, share)
-            stopped = watch(candidate.stages) if watch else None
-            if stopped is not None:
-                break
-        found = candidate.reach(steps, whole) if stopped is None else None
-        return candidate.model, Score(
-            loss=found.loss if found else None,
-            quality=found.quality if found else None,
-            sample_forwards=candidate.sample_forwards,
-            seconds=candidate.seconds,
-            score=found.score if found else None,
-            stages=tuple(candidate.stages),
-            stopped=stopped,
-        )
+        making, stopped = self.making(policy, steps, staged=watch is not None), None
+        while not making.over and stopped is None:
+            making.advance()
+            if watch is not None and not making.over:
+                stopped = watch(making.candidate.stages)
+        return making.candidate.model, making.score(stopped)
 
-    def _aims(self, steps: int, shares: Iterable[tuple[float, float]]) -> list[tuple[int, float]]:
+    def making(
+        self,
+        policy: Policy,
+        steps: int,
+        state: Mapping[str, Any] | None = None,
+        *,
+        staged: bool = True,
+    ) -> Making:
+        """Return the score of a policy before it is made.
+
+        Args:
+            policy: What is scored.
+            steps: Training steps to the end.
+            state: What it goes on from, of `Making.state_dict`; None for its start.
+            staged: Whether it pauses before the end.
+        """
+        aims = self.aims(steps)[0 if staged else -1 :]
+        making = Making(self.candidate(policy, steps, bare=state is not None), aims)
+        if state is not None:
+            making.load_state_dict(state)
+        return making
+
+    def aims(self, steps: int) -> list[tuple[int, float]]:
         """Return steps and shares of the split, without stages that the last one is alike."""
+        *early, (_, whole) = self.recovery.stages
         batches = self.search_split.batches
         aims = {
             (done, batches(share)): (done, share)
-            for done, share in ((round(part * steps), share) for part, share in shares)
+            for done, share in ((round(part * steps), share) for part, share in early)
             if done < steps or batches(share) < batches(1)
         }
-        return list(aims.values())
+        return [*aims.values(), (steps, whole)]
 
-    def candidate(self, policy: Policy, steps: int, *, final: bool = False) -> Candidate:
+    def candidate(
+        self, policy: Policy, steps: int, *, final: bool = False, bare: bool = False
+    ) -> Candidate:
         """Build and recalibrate the model of a policy.
 
         Args:
@@ -130,16 +145,17 @@ class Scorer:
             steps: Training steps to the end.
             final: Whether it is a finalist: with all that `Recovery` says of those, trained by
                 the user's own function if there is one, and scored by loss.
+            bare: Whether it is cut and no more, for a state is to be loaded.
         """
         start = time.perf_counter()
-        dense, shrunk = self.shrunk(policy)
+        dense, shrunk = (self.model, 0) if bare else self.shrunk(policy)
         share = self.share(policy)
         # all candidates see the same batches
         randomness = Randomness(seed_from(self.seed, steps), self.task.loader("train"))
         with randomness.running():
             model = self._built(dense, policy)
-            batches = self.recovery.calibration_batches
-            calibrated = recalibrate(model, self.task, batches, self.device)
+            batches = 0 if bare else self.recovery.calibration_batches
+            calibrated = recalibrate(model, self.task, batches, self.device) if batches else 0
         training = self.training(model, steps, randomness, final)
         shrinking = TRAINING_FORWARDS + (not self.task.has_loss)  # the teacher's
         learns = isinstance(training, FineTuning) and training.learns

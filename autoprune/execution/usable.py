@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from autoprune.core.cores import usable_cores
 from autoprune.errors import ConfigError, InfrastructureError
 from autoprune.execution.runners.base import RunnerFile
-from autoprune.execution.runners.cluster import RayRunner
+from autoprune.execution.runners.cluster import ClusterRunner
 from autoprune.execution.runners.kubernetes import KubernetesRunner
 from autoprune.execution.runners.local import LocalRunner
 from autoprune.execution.runners.ray_job import RayJobRunner
@@ -28,7 +28,7 @@ def missing(runner: RunnerFile) -> list[str]:
     match runner:
         case LocalRunner():
             return list(_local(runner))
-        case RayRunner():
+        case ClusterRunner():
             return list(_ray(runner))
         case SlurmRunner():
             return list(_tools("sbatch", "squeue", "sacct", place="the login node of the cluster"))
@@ -50,12 +50,17 @@ def _local(runner: LocalRunner) -> Iterator[str]:
         )
 
 
-def _ray(runner: RayRunner) -> Iterator[str]:
+def _ray(runner: ClusterRunner) -> Iterator[str]:
     yield from _device(runner.device)
     try:
         import ray
     except ImportError:
         yield "Ray is not installed. Run: pip install 'autoprune[ray]'."
+        return
+    try:
+        runner.check()
+    except ConfigError as err:
+        yield str(err)
         return
     if runner.address is None:
         return
@@ -65,8 +70,7 @@ def _ray(runner: RayRunner) -> Iterator[str]:
     except (ConfigError, InfrastructureError) as err:
         yield str(err)
         return
-    needs = {"CPU": float(runner.threads), "GPU": runner.gpus, **runner.resources}
-    for name, amount in needs.items():
+    for name, amount in runner.needs.items():
         if there.get(name, 0.0) < amount:
             yield (
                 f"A worker needs {amount:g} {name}, and the cluster has {there.get(name, 0.0):g}. "

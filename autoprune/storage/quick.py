@@ -15,6 +15,7 @@ from optuna.storages._rdb.models import (
     TrialIntermediateValueModel,
     TrialModel,
     TrialParamModel,
+    TrialSystemAttributeModel,
     TrialUserAttributeModel,
     TrialValueModel,
 )
@@ -66,7 +67,7 @@ class QuickStorage(RDBStorage):
 
         Args:
             study_id: Their study.
-            templates: Their parameters and user attributes; distributions are the same for all.
+            templates: Their parameters and attributes; distributions are the same for all.
         """
         found: list[FrozenTrial] = []
         known = self._known(study_id, templates[0])
@@ -95,6 +96,8 @@ class QuickStorage(RDBStorage):
         _insert(session, TrialParamModel, _param_rows(found))
         rows = [row for one in found for row in attribute_rows(one._trial_id, one.user_attrs)]
         _insert(session, TrialUserAttributeModel, rows)
+        rows = [row for one in found for row in attribute_rows(one._trial_id, one.system_attrs)]
+        _insert(session, TrialSystemAttributeModel, rows)
         return found
 
     def end(self, endings: Sequence[Ending]) -> tuple[set[int], datetime]:
@@ -205,7 +208,7 @@ def _as_begun(model: Any, template: FrozenTrial) -> FrozenTrial:
         params=dict(template.params),
         distributions=template.distributions,
         user_attrs=dict(template.user_attrs),
-        system_attrs={},
+        system_attrs=dict(template.system_attrs),
         intermediate_values={},
     )
 

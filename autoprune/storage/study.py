@@ -17,7 +17,7 @@ from optuna.exceptions import (
     StorageInternalError,
 )
 from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
@@ -171,6 +171,7 @@ def begin_trials(
     params: Sequence[Mapping[str, Any]],
     distributions: Mapping[str, BaseDistribution],
     attributes: Sequence[Mapping[str, Any]],
+    constraints: Sequence[Mapping[str, float]] | None = None,
 ) -> list[Trial]:
     """Begin trials in one transaction; Optuna's own ``ask`` commits once per parameter.
 
@@ -179,6 +180,8 @@ def begin_trials(
         params: Of each trial, value by name.
         distributions: What each parameter was drawn from, by name.
         attributes: Of each trial, its user attributes.
+        constraints: Of each trial, Optuna's: what is kept where it is 0 or less, by name; none if
+            left out.
     """
     begun, drawn = datetime.now(), dict(distributions)
     templates = [
@@ -192,10 +195,12 @@ def begin_trials(
             params=dict(own),
             distributions=drawn,
             user_attrs=dict(told),
-            system_attrs={},
+            system_attrs=_written(kept),
             intermediate_values={},
         )
-        for own, told in zip(params, attributes, strict=True)
+        for own, told, kept in zip(
+            params, attributes, constraints or [{}] * len(params), strict=True
+        )
     ]
     storage = study._storage
     if isinstance(storage, OwnTrials):
@@ -222,6 +227,21 @@ def end_trials(study: optuna.Study, endings: Sequence[Ending]) -> None:
             for step, value in one.reports.items():
                 storage.set_trial_intermediate_value(one.trial_id, step, value)
             storage.set_trial_state_values(one.trial_id, one.state, list(one.values) or None)
+
+
+def constrain(study: optuna.Study, trial: FrozenTrial, constraints: Mapping[str, float]) -> None:
+    """Keep the constraints of a trial whose parameters are being drawn.
+
+    It has no `Trial` yet that could be told, so what Optuna would write is written.
+    """
+    for name, value in _written(constraints).items():
+        study._storage.set_trial_system_attr(trial._trial_id, name, value)
+
+
+def _written(constraints: Mapping[str, float]) -> dict[str, Any]:
+    """Return what Optuna keeps constraints as."""
+    written = create_trial(state=TrialState.RUNNING, constraints=dict(constraints))
+    return dict(written.system_attrs)
 
 
 def close_study(study: optuna.Study) -> None:

@@ -126,7 +126,9 @@ def project(user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 RAY = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_raylet_start_wait_time_s": "120",  # where others use the machine too
+    # where others use the machine too
+    "RAY_raylet_start_wait_time_s": "120",
+    "RAY_worker_niceness": "0",
 }
 
 

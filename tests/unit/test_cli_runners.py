@@ -66,6 +66,12 @@ def test_a_gpu_that_is_not_there_is_missing(
     assert "PyTorch sees 0 GPUs" in told
 
 
+def test_a_scheduler_that_does_not_exist_is_missing(run_autoprune: Run, tmp_path: Path) -> None:
+    (told,) = lacking(run_autoprune, write(tmp_path, "kind: ray-tune\nscheduler: ahsa\n"))
+    assert "Unknown scheduler 'ahsa'. Did you mean 'asha'?" in told
+    assert lacking(run_autoprune, "ray-tune") == []
+
+
 def test_more_workers_than_cores_are_told(run_autoprune: Run, tmp_path: Path) -> None:
     count = usable_cores() + 1
     (told,) = lacking(run_autoprune, write(tmp_path, f"kind: local\nworkers: {count}\n"))

@@ -48,12 +48,14 @@ class Counting(Scorer):
     asked: list[tuple[str, int]] = field(default_factory=list)
     fail: Callable[[Policy, int], Exception | None] = lambda policy, steps: None
 
-    def candidate(self, policy: Policy, steps: int, *, final: bool = False) -> Candidate:
+    def candidate(
+        self, policy: Policy, steps: int, *, final: bool = False, bare: bool = False
+    ) -> Candidate:
         self.asked.append((policy.fingerprint, steps))
         error = self.fail(policy, steps)
         if error is not None:
             raise error
-        return super().candidate(policy, steps, final=final)
+        return super().candidate(policy, steps, final=final, bare=bare)
 
 
 @pytest.fixture

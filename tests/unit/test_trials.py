@@ -11,11 +11,12 @@ import sqlalchemy
 from optuna.distributions import IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from autoprune.agent.encoding import Encoding
+from autoprune.agent.encoding import Encoding, levels_of
 from autoprune.agent.samplers.attributes import PLACE
 from autoprune.agent.samplers.belief import Forecaster
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.history import History
+from autoprune.agent.samplers.names import Start, make_sampler
 from autoprune.agent.samplers.pool import Pool
 from autoprune.agent.trials import Told, abandon, ask, ended, reliability, tell, tell_all
 from autoprune.storage.engine import sqlite_url
@@ -96,6 +97,24 @@ def test_what_is_asked_and_told_is_visible_to_others(
     assert facts == {"outcome": "scored", "quality": -2.5, "costs": {"macs": 7.0}}
     assert reliability(other).count > 0
     close_study(other)
+
+
+@pytest.mark.parametrize("name", ["budgeted", "tpe", "cmaes"])
+def test_the_limits_of_the_budget_are_constraints_of_every_trial(url: str, name: str) -> None:
+    widths = {"a": range(12, 0, -1), "b": range(16, 0, -2)}
+    projection = chain(widths, "macs=60%,params=70%", ("x.l1",))
+    sampler = make_sampler(name, Start(projection=projection, seed=0))
+    study = open_study(url, name, sampler=sampler)
+    trials = [ask(study, sampler)[0].number for _ in range(2)]
+    trials.append(study.ask(sampler.space).number)  # as a study of the user's own does
+    limits = projection.budget.resolve(projection.cost.dense)
+    for number in trials:
+        told = study.trials[number]
+        costs = projection.price(levels_of(told.params, projection.spaces)).as_dict()
+        assert told.constraints == {one: costs[one] / limits[one] - 1 for one in limits}
+        assert sorted(told.constraints) == ["macs", "params"]
+        assert max(told.constraints.values()) <= 0, "it is feasible"
+    close_study(study)
 
 
 def test_what_failed_was_stopped_or_abandoned_says_so(

@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
-from autoprune.agent.encoding import Encoding, Params, Rows, distributions
+from autoprune.agent.encoding import Encoding, Params, Rows, distributions, levels_of
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.claims import claim
 from autoprune.agent.samplers.history import History
@@ -20,6 +20,7 @@ from autoprune.agent.samplers.proposal import Proposal
 from autoprune.core.fingerprint import seed_from
 from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError
+from autoprune.storage.study import constrain
 
 _CLAIMS = 8  # policies claimed, one after the other, where other processes claim the same
 
@@ -76,7 +77,16 @@ class PolicySampler(BaseSampler, ABC):
                     break
         for name, value in proposal.attributes.items():
             study._storage.set_trial_user_attr(trial._trial_id, name, value)
-        return self.encoding.params(proposal.row)
+        params = self.encoding.params(proposal.row)
+        constrain(study, trial, self.constraints(params))
+        return params
+
+    def constraints(self, params: Params) -> dict[str, float]:
+        """Return the limits of the budget as constraints of a trial, all of them kept.
+
+        Each is the share by which a policy exceeds a limit: 0 or less.
+        """
+        return self.projection.excess(levels_of(params, self.projection.spaces))
 
     def sample_independent(
         self,

@@ -9,6 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, model_validator
 
 from autoprune.core.numbers import parse_count
+from autoprune.core.population import Populate
+from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Hire
 
 _PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@|[?&;\s](?:password|token)=[^&\s]", re.IGNORECASE)
@@ -56,10 +58,12 @@ class Place:
     Args:
         device: Of the searching process itself, as PyTorch names it.
         hire: Starts those who probe units and score policies.
+        populate: Trains finalists as a population; None where each is trained by itself.
     """
 
     device: str
     hire: Hire
+    populate: Populate | None = None
 
 
 class SearchRunner(RunnerFile):
@@ -82,6 +86,17 @@ class SearchRunner(RunnerFile):
         return self.model_copy(update={"workers": parse_count(workers, "workers")})
 
     use: ClassVar[str] = "It runs searches: autoprune search --runner, or the key 'runner'."
+
+    def check(self, recovery: Recovery | None = None, *, own_training: bool = False) -> None:
+        """Look for what cannot work, before anything is started.
+
+        Args:
+            recovery: How candidates and finalists are trained, None where nobody knows yet.
+            own_training: Whether the user's own function trains finalists.
+
+        Raises:
+            ConfigError: If something the runner says cannot be used.
+        """
 
     def applied(self) -> AbstractContextManager[Place]:
         """Set up the place for a while.

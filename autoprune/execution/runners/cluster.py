@@ -1,6 +1,9 @@
 """A Ray cluster: one that exists, or one that is started on this machine."""
 
 import logging
+import signal
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
@@ -8,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from autoprune.core.cores import usable_cores
+from autoprune.core.population import Populate
+from autoprune.core.workers import Hire
 from autoprune.errors import ConfigError, InfrastructureError
 from autoprune.execution.runners.base import Count, Place, SearchRunner
 from autoprune.execution.runners.local import Device, LocalRunner
@@ -17,12 +22,12 @@ def _mapping(given: Any) -> Any:
     return {} if given is None else given
 
 
-class RayRunner(SearchRunner):
-    """A Ray cluster whose actors score policies; this process proposes and keeps the books.
+class ClusterRunner(SearchRunner, ABC):
+    """A Ray cluster that scores policies; this process proposes and keeps the books.
 
     Args:
-        kind: ``ray``.
-        workers: Actors; ``auto`` takes as many as the cluster has room for when it begins.
+        workers: Policies scored at a time; ``auto`` takes as many as the cluster has room for
+            when it begins.
         address: Of the cluster: ``auto`` for the one that this machine is part of, ``HOST:PORT``
             or ``ray://HOST:PORT``; None starts one on this machine, for as long as the search.
         device: Where actors and this process compute: ``auto``, ``cpu`` or ``cuda``.
@@ -32,7 +37,6 @@ class RayRunner(SearchRunner):
         runtime_env: What Ray prepares on the nodes: packages, variables, a folder.
     """
 
-    kind: Literal["ray"] = "ray"
     workers: Count = "auto"
     address: str | None = None
     device: Device = "auto"
@@ -46,27 +50,47 @@ class RayRunner(SearchRunner):
         """Connect to the cluster, or start it, for a while.
 
         Raises:
-            ConfigError: If Ray is not installed, or a GPU is asked for that is not there.
+            ConfigError: If Ray is not installed, something the runner says cannot be used, or a
+                GPU is asked for that is not there.
             InfrastructureError: If the cluster cannot be reached or started.
         """
         try:
             import ray
         except ImportError:
             raise ConfigError(
-                "A runner of kind 'ray' needs Ray. Run: pip install 'autoprune[ray]'."
+                f"A runner of kind {self.kind!r} needs Ray. Run: pip install 'autoprune[ray]'."
             ) from None
-        from autoprune.execution.workers.cluster import ray_workers
-
+        self.check()
         device = LocalRunner(device=self.device).resolve_device()
         own = not ray.is_initialized()
         if own:
             self._connect()
         try:
-            needs = {"num_cpus": self.threads, "num_gpus": self.gpus, "resources": self.resources}
-            yield Place(device, ray_workers(self._count(), needs, self.threads))
+            yield Place(device, self.hire(self._count()), self.populate())
         finally:
             if own:
                 ray.shutdown()
+
+    @abstractmethod
+    def hire(self, count: int) -> Hire:
+        """Return what starts so many workers on the cluster that this process is connected to."""
+
+    def populate(self) -> Populate | None:
+        """Return what trains finalists as a population, None where nothing does."""
+        return None
+
+    def actors(self, count: int) -> Hire:
+        """Return what starts so many actors."""
+        from autoprune.execution.workers.cluster import ray_workers
+
+        needs = {"num_cpus": self.threads, "num_gpus": self.gpus, "resources": self.resources}
+        return ray_workers(count, needs, self.threads)
+
+    @property
+    def needs(self) -> dict[str, float]:
+        """What a worker needs of the cluster, by Ray's names."""
+        needs = {"CPU": float(self.threads), "GPU": self.gpus, **self.resources}
+        return {name: amount for name, amount in needs.items() if amount}
 
     def _connect(self) -> None:
         import ray
@@ -79,7 +103,8 @@ class RayRunner(SearchRunner):
         else:
             settings["address"] = self.address
         try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
+            with _same_sigterm():
+                ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
         except (ConnectionError, RuntimeError, ValueError, TimeoutError) as err:
             where = f"at {self.address!r} cannot be reached" if self.address else "cannot start"
             raise InfrastructureError(
@@ -94,5 +119,29 @@ class RayRunner(SearchRunner):
         import ray
 
         there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        needs = {"CPU": self.threads, "GPU": self.gpus, **self.resources}
-        return max(min(int(there.get(n, 0) / need) for n, need in needs.items() if need), 1)
+        return max(min(int(there.get(n, 0) / need) for n, need in self.needs.items()), 1)
+
+
+@contextmanager
+def _same_sigterm() -> Iterator[None]:
+    """Keep Ray from handling SIGTERM: it would end the process with another exit code."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+class RayRunner(ClusterRunner):
+    """Actors of a Ray cluster.
+
+    Args:
+        kind: ``ray``.
+    """
+
+    kind: Literal["ray"] = "ray"
+
+    def hire(self, count: int) -> Hire:
+        """Return what starts so many actors."""
+        return self.actors(count)

@@ -17,11 +17,13 @@ from autoprune.execution.runners.kubernetes import KubernetesRunner
 from autoprune.execution.runners.local import LocalRunner
 from autoprune.execution.runners.ray_job import RayJobRunner
 from autoprune.execution.runners.slurm import SlurmRunner
+from autoprune.execution.runners.tune import RayTuneRunner
 
 FOLDER = "runners"
 KINDS: Mapping[str, type[RunnerFile]] = {
     "local": LocalRunner,
     "ray": RayRunner,
+    "ray-tune": RayTuneRunner,
     "slurm": SlurmRunner,
     "kubernetes": KubernetesRunner,
     "ray-job": RayJobRunner,

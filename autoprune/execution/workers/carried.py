@@ -1,7 +1,6 @@
 """Functions that travel to other processes, with the users' own code that they need."""
 
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import cloudpickle
@@ -9,8 +8,8 @@ import cloudpickle
 from autoprune.core.user_modules import PREFIX
 
 
-def packed(work: Callable[[Any], Any]) -> bytes:
-    """Return a function as bytes; modules of users' files travel with it.
+def packed(work: Any) -> bytes:
+    """Return work, a function for instance, as bytes; modules of users' files travel with it.
 
     Others are imported where it is unpacked, so they must be installed there.
 

@@ -10,13 +10,18 @@ import ray
 from ray.exceptions import RayActorError, RayError
 
 from autoprune.core.workers import Done, Hire, Workers
-from autoprune.errors import InfrastructureError
 from autoprune.execution.workers.carried import packed, unpacked
 from autoprune.execution.workers.head import Head
 from autoprune.execution.workers.process import outcome
+from autoprune.execution.workers.reasons import (
+    MOST_STILLBORN,
+    blaming_ray,
+    gone,
+    reason,
+    stillborn,
+)
 
 R = TypeVar("R")
-_BROKEN = 3  # actors in a row that could not begin, before the cluster is to blame
 
 
 def ray_workers(count: int, options: Mapping[str, Any], threads: int) -> Hire:
@@ -110,7 +115,7 @@ class RayWorkers:
         comers = {one.begun: one for one in self._workers if not one.there}
         if not jobs:
             return []
-        with _blaming_ray():
+        with blaming_ray():
             ready = self._head.wait([*jobs, *comers], timeout)
             more, _ = ray.wait([*jobs, *comers], num_returns=len(jobs) + len(comers), timeout=0)
         ready = list(dict.fromkeys([*ready, *more]))
@@ -144,12 +149,8 @@ class RayWorkers:
             ray.get(worker.begun)
         except RayActorError as err:
             self._broken += 1
-            if self._broken >= _BROKEN:
-                raise InfrastructureError(
-                    f"{self._broken} Ray actors in a row could not begin: {_reason(err)} What "
-                    "was scored before is kept. Install on the cluster's nodes what this machine "
-                    "has, or let the runner's 'runtime_env' do it."
-                ) from None
+            if self._broken >= MOST_STILLBORN:
+                raise stillborn(self._broken, err) from None
             if worker.ticket is None:
                 self._workers.remove(worker)
         else:
@@ -162,28 +163,7 @@ class RayWorkers:
             result, raised = ray.get(worker.promise)
         except RayActorError as err:
             self._workers.remove(worker)
-            return Done(given, None, lost=f"ended: {_reason(err)}")
+            return Done(given, None, lost=f"ended: {reason(err)}")
         except RayError as err:
-            raise InfrastructureError(_gone(err)) from None
+            raise gone(err) from None
         return Done(given, result, raised=raised)
-
-
-@contextmanager
-def _blaming_ray() -> Iterator[None]:
-    try:
-        yield
-    except (RayError, ConnectionError) as err:
-        raise InfrastructureError(_gone(err)) from None
-
-
-def _gone(err: BaseException) -> str:
-    return (
-        f"The Ray cluster cannot be reached any more ({_reason(err)}). What was scored before is "
-        "kept: resume when it is there again."
-    )
-
-
-def _reason(err: BaseException) -> str:
-    """Return the first lines of what Ray says, without its traces."""
-    lines = [line.strip() for line in str(err).splitlines() if line.strip()]
-    return " ".join(lines[:2] if lines else [type(err).__name__])[:300]

@@ -1,0 +1,85 @@
+"""A score in the making: it pauses at each stage, and may go on in another process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from autoprune.evaluation.candidate import Candidate
+from autoprune.evaluation.fine_tune import FineTuning
+from autoprune.evaluation.measure import Measurement
+from autoprune.evaluation.score import Score
+
+
+@dataclass
+class Making:
+    """Takes a candidate from stage to stage; wherever it pauses, the score is the same.
+
+    Args:
+        candidate: The model on its way.
+        aims: Training steps and share of the search split at each stage, the end last.
+        reached: How many of them it has reached.
+    """
+
+    candidate: Candidate
+    aims: Sequence[tuple[int, float]]
+    reached: int = 0
+    _found: Measurement | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it has come to its end."""
+        return self.reached == len(self.aims)
+
+    def advance(self) -> None:
+        """Train and measure up to the next stage.
+
+        Raises:
+            CandidateError: If a loss is NaN or infinite.
+            DataError: If a loader fails.
+        """
+        self._found = self.candidate.reach(*self.aims[self.reached])
+        self.reached += 1
+
+    def score(self, stopped: str | None = None) -> Score:
+        """Return what was found so far.
+
+        Args:
+            stopped: Why it goes no further; None if it has come to its end.
+        """
+        found = self._found if stopped is None else None
+        return Score(
+            loss=found.loss if found else None,
+            quality=found.quality if found else None,
+            sample_forwards=self.candidate.sample_forwards,
+            seconds=self.candidate.seconds,
+            score=found.score if found else None,
+            stages=tuple(self.candidate.stages),
+            stopped=stopped,
+        )
+
+    def set_pace(self, pace: float) -> None:
+        """Train at so many times the schedule's learning rate from here on."""
+        self._training.set_pace(pace)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that another process needs to go on, weights included."""
+        return {
+            "reached": self.reached,
+            "training": self._training.state_dict(),
+            "stages": list(self.candidate.stages),
+            "sample_forwards": self.candidate.sample_forwards,
+            "seconds": self.candidate.seconds,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; what was measured there of the search split is measured again."""
+        self.reached = state["reached"]
+        self._training.load_state_dict(state["training"])
+        self.candidate.stages = list(state["stages"])
+        self.candidate.sample_forwards += state["sample_forwards"]
+        self.candidate.seconds += state["seconds"]
+
+    @property
+    def _training(self) -> FineTuning:
+        assert isinstance(self.candidate.training, FineTuning)  # of a score it is always ours
+        return self.candidate.training

@@ -1,0 +1,196 @@
+"""Workers that are trials of Ray Tune, which one of its schedulers may stop early."""
+
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from queue import Empty
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from ray import tune
+from ray.tune.schedulers import TrialScheduler
+
+from autoprune.core.staged import StagedWork
+from autoprune.core.workers import Done, Hire, Workers
+from autoprune.execution.workers.carried import packed
+from autoprune.execution.workers.reasons import blaming_ray, gone
+from autoprune.execution.workers.tune_events import Closing, Exchange, JobCallback, JobSearcher
+from autoprune.execution.workers.tune_hyperband import HyperBand
+from autoprune.execution.workers.tune_trial import JobTrial
+
+R = TypeVar("R")
+_PATIENCE = 2.0  # seconds that stages have to end by themselves
+_END = 15.0  # seconds that Tune has to end after that
+_SETTINGS = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # that one prints, whatever it is told
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # users' paths start where they started the search
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+
+
+def tune_workers(
+    count: int,
+    options: Mapping[str, Any],
+    threads: int,
+    scheduler: Callable[[int], TrialScheduler],
+    name: str,
+    storage: str | None,
+) -> Hire:
+    """Return what starts Ray Tune on the cluster that this process is connected to.
+
+    Args:
+        count: How many trials run at a time.
+        options: What each needs of the cluster, as Ray's actors take it.
+        threads: CPU threads of PyTorch in each.
+        scheduler: Makes the scheduler, given how many stages a job has.
+        name: What the scheduler is called in outcomes.
+        storage: Where trials that rest are kept, as all nodes see it; None for a folder of this
+            machine, for a while.
+    """
+
+    @contextmanager
+    def hire(work: Callable[[Any], R]) -> Iterator[Workers[Any, R]]:
+        stages = work.stages if isinstance(work, StagedWork) else 1
+        with settings(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            given = (count, options, threads, scheduler(stages), storage or folder)
+            workers = TuneWorkers(work, *given, Exchange(f"Ray Tune's {name}"))
+            try:
+                yield workers
+            finally:
+                workers.close()
+
+    return hire
+
+
+@dataclass
+class TuneWorkers:
+    """Trials of one run of Ray Tune, in a thread; see `autoprune.core.workers.Workers`.
+
+    Args:
+        work: What they do with a job; where it is `StagedWork`, the scheduler decides after each
+            stage.
+        count: How many run at a time.
+        options: What each needs.
+        threads: CPU threads of each.
+        scheduler: What stops trials, or lets them rest.
+        storage: Where trials that rest are kept.
+        exchange: What passes between this and Tune.
+    """
+
+    work: Callable[[Any], Any]
+    count: int
+    options: Mapping[str, Any]
+    threads: int
+    scheduler: TrialScheduler
+    storage: str
+    exchange: Exchange
+    _given: set[int] = field(default_factory=set)
+    _begun: bool = False
+
+    @property
+    def size(self) -> int:
+        """How many run at a time, and how many rest besides."""
+        return self.count + self.exchange.resting
+
+    def submit(self, ticket: int, job: Any) -> None:
+        """Let Tune have a job."""
+        self._given.add(ticket)
+        self.exchange.give(ticket, job)
+        if not self._begun:
+            with blaming_ray():
+                self._thread.start()
+            self._begun = True
+
+    def wait(self, timeout: float | None = None) -> list[Done[Any]]:
+        """Return jobs that came to an end; none where one rests, so there is room for another.
+
+        Raises:
+            InfrastructureError: If the cluster is gone, or processes cannot begin.
+        """
+        if not self._given:
+            return []
+        # there was room for others, and none was given
+        self.exchange.starving = len(self._given) == self.exchange.resting
+        found: list[Done[Any]] = []
+        with suppress(Empty):
+            one = self.exchange.news.get(timeout=timeout)
+            while not isinstance(one, BaseException):
+                found += [one] if one is not None else []
+                one = self.exchange.news.get_nowait()
+            if not found:
+                raise one
+            self.exchange.news.put(one)  # what was found comes first
+        self._given.difference_update(done.ticket for done in found)
+        return found
+
+    def close(self) -> None:
+        """End all trials, and Tune."""
+        self.exchange.closed = True
+        if not self._begun:
+            return
+        self._thread.join(_PATIENCE)
+        if self._thread.is_alive():
+            self.exchange.kill()
+            self._thread.join(_END)
+
+    @cached_property
+    def _thread(self) -> threading.Thread:
+        tuner = self._tuner(packed(self.work))
+        return threading.Thread(target=self._run, args=(tuner,), name="ray-tune", daemon=True)
+
+    def _run(self, tuner: tune.Tuner) -> None:
+        try:
+            tuner.fit()
+        except Exception as err:  # whatever it is, nobody else hears of it
+            self.exchange.news.put(gone(err))
+        if not self.exchange.closed:
+            self.exchange.news.put(gone(RuntimeError("Ray Tune has ended")))
+
+    def _tuner(self, content: bytes) -> tune.Tuner:
+        if isinstance(self.scheduler, HyperBand):
+            self.scheduler.starving = self.exchange.hungry
+        trial = tune.with_parameters(JobTrial, content=content, threads=self.threads)
+        return tune.Tuner(
+            tune.with_resources(trial, tune.PlacementGroupFactory([dict(self.options)])),
+            tune_config=tune.TuneConfig(
+                search_alg=JobSearcher(self.exchange),
+                scheduler=self.scheduler,
+                num_samples=-1,
+                max_concurrent_trials=self.count,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                name=f"autoprune-{uuid4().hex[:12]}",  # others may use the same storage
+                storage_path=self.storage,
+                stop=Closing(self.exchange),
+                callbacks=[JobCallback(self.exchange)],
+                checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
+                verbose=0,
+            ),
+        )
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Let Tune leave the working folder alone, write no logs and say nothing, for a while."""
+    before = {name: os.environ.get(name) for name in _SETTINGS}
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    os.environ.update(_SETTINGS)
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,81 @@
+"""Searches with the runner ray-tune; prints how the search came out as JSON.
+
+``ray_tune_search.py FOLDER SCHEDULER KILL``: ``SCHEDULER`` is JSON; with ``KILL`` above 0 the
+process of a trial is killed when so many policies or more are scored.
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import autoprune
+from autoprune.core.imports import load_object
+from autoprune.core.progress import Progress
+from autoprune.execution.runners.tune import RayTuneRunner
+
+
+def children(of: int) -> list[int]:
+    """Return the processes that descend from one."""
+    found: list[int] = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, parent = stat.parent.name, stat.read_text().rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        if int(parent) == of:
+            found += [int(pid), *children(int(pid))]
+    return found
+
+
+def is_trial(pid: int) -> bool:
+    """Tell whether a process is one of a trial."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"ray::JobTrial" in words or b"ray::ResourceTrainable" in words
+    except OSError:
+        return False
+
+
+def main(project: Path, scheduler: str, kill_at: int) -> None:
+    """Search."""
+    killed: list[int] = []
+
+    def kill(event: Progress) -> None:
+        if event.stage == "search" and event.done >= kill_at > 0 and not killed:
+            killed.extend(filter(is_trial, children(os.getpid())))
+            del killed[1:]
+            for pid in killed:  # none where all rest, or have just begun
+                os.kill(pid, signal.SIGKILL)
+
+    model: Any = load_object("code.py:trained", base=project)
+    found = autoprune.search(
+        model(),
+        task=autoprune.Classification(load_object("code.py:loaders", base=project)()),
+        budget="macs=50%,params=80%",
+        trials=8,
+        onnx=False,
+        out=project / "tune",
+        runner=RayTuneRunner(workers=2, device="cpu", scheduler=json.loads(scheduler)),
+        recovery=autoprune.Recovery(
+            score_steps=6, recover_steps=8, finalists=1, calibration_batches=2
+        ),
+        progress=kill,
+    )
+    cost = found.result.search
+    print(
+        json.dumps(
+            {
+                "killed": len(killed),
+                "evaluations": cost.evaluations,
+                "stopped": cost.stopped,
+                "share": found.result.pruned.macs / found.result.dense.macs,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
