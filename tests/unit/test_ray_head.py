@@ -47,29 +47,27 @@ def test_a_head_that_stays_away_is_gone_before_ray_ends_the_process() -> None:
     assert time.now < 30
 
 
-def test_a_head_is_looked_for_while_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_is_looked_for_while_nothing_happens() -> None:
     time = Time()
-
-    def wait(promises: list[object], num_returns: int, timeout: float) -> tuple[list[object], ...]:
-        time.now += timeout
-        return (promises[:num_returns] if 12 < time.now < 100 else []), []
-
-    monkeypatch.setattr("ray.wait", wait)
     looks: list[float] = []
 
     def answers() -> bool:
         looks.append(time.now)
         return time.now < 100
 
+    def look(seconds: float) -> list[str]:
+        time.now += seconds
+        return ["done"] if 12 < time.now < 100 else []
+
     one = Head(answers, time, time.sleep)
-    assert one.wait(["a", "b"], None) == ["a"]
+    assert one.watched(look, None) == ["done"]
     assert looks == [5.0, 10.0]
     time.now = 0.0
-    assert one.wait(["a"], 7.0) == []
+    assert one.watched(look, 7.0) == []
     assert time.now == 7.0
     time.now = 200.0
     with pytest.raises(InfrastructureError):
-        one.wait(["a"], None)
+        one.watched(look, None)
 
 
 def test_whether_somebody_listens_is_seen_by_a_connection() -> None:

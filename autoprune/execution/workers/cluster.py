@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import ray
@@ -116,7 +116,8 @@ class RayWorkers:
         if not jobs:
             return []
         with blaming_ray():
-            ready = self._head.wait([*jobs, *comers], timeout)
+            first = partial(_ready, [*jobs, *comers])
+            ready = self._head.watched(first, timeout)
             more, _ = ray.wait([*jobs, *comers], num_returns=len(jobs) + len(comers), timeout=0)
         ready = list(dict.fromkeys([*ready, *more]))
         for promise in ready:
@@ -167,3 +168,9 @@ class RayWorkers:
         except RayError as err:
             raise gone(err) from None
         return Done(given, result, raised=raised)
+
+
+def _ready(promises: list[Any], seconds: float) -> list[Any]:
+    """Return the first promise that is kept, none if the time is over."""
+    ready, _ = ray.wait(promises, num_returns=1, timeout=seconds)
+    return list(ready)

@@ -8,12 +8,14 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 import ray
 from ray.util.client import ray as client
 
 from autoprune.errors import InfrastructureError
 
+T = TypeVar("T")
 _LOOK = 5.0  # seconds between two looks while nothing happens
 _AGAIN = 1.0  # seconds until one that does not answer is asked again
 _PATIENCE = 15.0  # seconds for a head that is started anew; to take leave of one takes long, too
@@ -62,11 +64,11 @@ class Head:
                 )
             self._sleep(_AGAIN)
 
-    def wait(self, promises: list[object], timeout: float | None) -> list[object]:
-        """Return the first of some promises that are kept, none if the time is over.
+    def watched(self, look: Callable[[float], list[T]], timeout: float | None) -> list[T]:
+        """Return what happened, none if the time is over; the head is looked for meanwhile.
 
         Args:
-            promises: What Ray gave for a call.
+            look: Waits for so many seconds at most and returns what happened.
             timeout: Seconds; None for no limit.
 
         Raises:
@@ -75,9 +77,9 @@ class Head:
         until = None if timeout is None else self._clock() + timeout
         while True:
             left = _LOOK if until is None else min(until - self._clock(), _LOOK)
-            ready, _ = ray.wait(promises, num_returns=1, timeout=max(left, 0.0))
-            if ready or (until is not None and self._clock() >= until):
-                return list(ready)
+            found = look(max(left, 0.0))
+            if found or (until is not None and self._clock() >= until):
+                return found
             self.need()
 
 

@@ -18,6 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from autoprune.core.staged import StagedWork
 from autoprune.core.workers import Done, Hire, Workers
 from autoprune.execution.workers.carried import packed
+from autoprune.execution.workers.head import Head
 from autoprune.execution.workers.reasons import blaming_ray, gone
 from autoprune.execution.workers.tune_events import Closing, Exchange, JobCallback, JobSearcher
 from autoprune.execution.workers.tune_hyperband import HyperBand
@@ -117,27 +118,40 @@ class TuneWorkers:
             return []
         # there was room for others, and none was given
         self.exchange.starving = len(self._given) == self.exchange.resting
-        found: list[Done[Any]] = []
+        found = self._head.watched(self._news, timeout)
+        self._given.difference_update(done.ticket for done in found if done)
+        return [done for done in found if done]
+
+    def _news(self, seconds: float) -> list[Done[Any] | None]:
+        """Return what Tune has told, nothing if it tells nothing for so long.
+
+        Raises:
+            InfrastructureError: If Tune told that it cannot go on, and nothing before.
+        """
+        found: list[Done[Any] | None] = []
         with suppress(Empty):
-            one = self.exchange.news.get(timeout=timeout)
+            one = self.exchange.news.get(timeout=seconds)
             while not isinstance(one, BaseException):
-                found += [one] if one is not None else []
+                found.append(one)
                 one = self.exchange.news.get_nowait()
             if not found:
                 raise one
             self.exchange.news.put(one)  # what was found comes first
-        self._given.difference_update(done.ticket for done in found)
         return found
 
     def close(self) -> None:
         """End all trials, and Tune."""
         self.exchange.closed = True
-        if not self._begun:
+        if not self._begun or self._head.gone:
             return
         self._thread.join(_PATIENCE)
         if self._thread.is_alive():
             self.exchange.kill()
             self._thread.join(_END)
+
+    @cached_property
+    def _head(self) -> Head:
+        return Head.connected()
 
     @cached_property
     def _thread(self) -> threading.Thread:
