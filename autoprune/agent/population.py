@@ -12,6 +12,7 @@ from autoprune.agent.finalist import weights_of
 from autoprune.agent.finalists import Accepts, Recovered
 from autoprune.agent.outcomes import OUTRUN, RECOVERED, candidate_errors
 from autoprune.artifacts.weights import save_weights
+from autoprune.core.fingerprint import fingerprint
 from autoprune.core.policy import Policy
 from autoprune.core.population import Member, Populate
 from autoprune.core.progress import Progress, ProgressCallback
@@ -116,8 +117,9 @@ def recover_population(
     """
     count = evaluations.scorer.recovery.finalists
     policies = [one.policy for one in islice(ranked, count)]
-    known = _known(policies, evaluations)
-    if known is not None:
+    name = _name_of(policies)
+    known = _known(policies, evaluations, name)
+    if known is not None and accepts(known[1], known[0]):
         return known
     progress(Progress(stage="recover", done=0, total=count))
     members = populate(Training(evaluations.scorer), policies)
@@ -131,9 +133,9 @@ def recover_population(
     }
     missed = False
     for member in _ranking(members):
-        model, found = _finished(member, evaluations, costs)
+        model, found = _finished(member, evaluations, costs, name)
         if accepts(found, model):
-            return model, found, _kept(found, costs, evaluations)
+            return model, found, _kept(found, costs, evaluations, name)
         missed = True
     if missed:
         raise BudgetError(
@@ -147,9 +149,14 @@ def recover_population(
     )
 
 
-def _known(policies: Iterable[Policy], evaluations: Evaluations) -> Recovered | None:
-    """Return what an earlier session found."""
-    finalists = [evaluations.finalist(policy, _NAME) for policy in policies]
+def _name_of(policies: Iterable[Policy]) -> str:
+    """Return the name under which results of a population are kept: others have other members."""
+    return f"{_NAME}-{fingerprint(sorted(one.fingerprint for one in policies))[:8]}"
+
+
+def _known(policies: Iterable[Policy], evaluations: Evaluations, name: str) -> Recovered | None:
+    """Return what an earlier session found with the same population."""
+    finalists = [evaluations.finalist(policy, name) for policy in policies]
     found = [one.known for one in finalists if one.known is not None]
     for finalist in finalists:
         if finalist.known is not None and finalist.known.outcome == RECOVERED:
@@ -168,11 +175,14 @@ def _ranking(members: Iterable[Member[Leg]]) -> Iterator[Member[Leg]]:
 
 
 def _finished(
-    member: Member[Leg], evaluations: Evaluations, costs: dict[Policy, tuple[float, float]]
+    member: Member[Leg],
+    evaluations: Evaluations,
+    costs: dict[Policy, tuple[float, float]],
+    name: str,
 ) -> tuple[nn.Module, Evaluation]:
     last = member.results[-1]
     model = TrainingCourse(evaluations.scorer, last.policy, member.state).making.candidate.model
-    path = evaluations.folder / weights_of(last.policy, _NAME)
+    path = evaluations.folder / weights_of(last.policy, name)
     sha256, score = save_weights(model, path), last.score
     found = Evaluation(
         last.policy,
@@ -189,7 +199,10 @@ def _finished(
 
 
 def _kept(
-    winner: Evaluation, costs: dict[Policy, tuple[float, float]], evaluations: Evaluations
+    winner: Evaluation,
+    costs: dict[Policy, tuple[float, float]],
+    evaluations: Evaluations,
+    name: str,
 ) -> list[Evaluation]:
     """Keep what became of all that began, and return it."""
     gone = f"{OUTRUN}: others of its population were better"
@@ -198,5 +211,5 @@ def _kept(
         for policy, spent in costs.items()
     ]
     for one in found:
-        evaluations.finalist(one.policy, _NAME).keep(one)
+        evaluations.finalist(one.policy, name).keep(one)
     return found

@@ -12,7 +12,7 @@ from autoprune.agent.encoding import Params
 from autoprune.agent.outcomes import is_stopped
 from autoprune.agent.samplers.attributes import SCREENING, prediction_of
 from autoprune.agent.samplers.base import PolicySampler
-from autoprune.agent.samplers.history import ENDED
+from autoprune.agent.samplers.history import ENDED, when_ended
 from autoprune.artifacts.result import Predictions
 from autoprune.predictor.prequential import Prediction, Reliability, Savings, Screening
 from autoprune.storage.patience import patient
@@ -132,13 +132,14 @@ def abandon(trial: Trial) -> None:
 
 @patient
 def ended(study: optuna.Study, after: Container[int] = ()) -> list[FrozenTrial]:
-    """Return the trials that came to an end by themselves, oldest first, but those known."""
+    """Return the trials that came to an end by themselves, in that order, but those known."""
     found = study.get_trials(deepcopy=False, states=ENDED)
-    return [
+    told = (
         trial
         for trial in found
         if trial.number not in after and trial.user_attrs.get("outcome") != ABANDONED
-    ]
+    )
+    return sorted(told, key=when_ended)
 
 
 def reliability(study: optuna.Study) -> Predictions:

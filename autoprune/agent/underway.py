@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import Trial
 
 from autoprune.agent.company import Company
@@ -127,10 +127,10 @@ class Underway:
         return one.trial
 
     def abandon(self) -> None:
-        """Give back all trials; nothing of them is known."""
+        """Give back all trials; nothing of them is known. Others settle what is not given back."""
         begun = list(self._begun.values())
         for one in begun:
-            with suppress(AutopruneError, UpdateFinishedTrialError):  # others settle it later
+            with suppress(AutopruneError, StorageInternalError, UpdateFinishedTrialError):
                 abandon(one.trial)
         if begun:
             with suppress(AutopruneError):
@@ -142,12 +142,22 @@ class Underway:
         """Give to workers what nobody else does."""
         leases = [self.evaluations.lease(one.job.policy) for one in begun]
         ours = self.company.take(leases) if leases else set()
+        ours -= self._late(begun, ours)
         for one, lease in zip(begun, leases, strict=True):
             if lease in ours:
                 self._waiting.pop(one.trial.number, None)
                 self.crew.give(one.trial.number, one.job)
             else:
                 self._waiting[one.trial.number] = one
+
+    def _late(self, begun: Sequence[_Begun], ours: set[str]) -> set[str]:
+        """Return leases that came too late, for somebody else has scored meanwhile."""
+        jobs = {self.evaluations.lease(one.job.policy): one.job for one in begun}
+        known = self.evaluations.known_all([(jobs[one].policy, jobs[one].watch) for one in ours])
+        late = {one for one in ours if jobs[one].policy in known}
+        if late:
+            self.company.give_back(sorted(late))
+        return late
 
     def _blamed(self, policy: Policy, found: Evaluation | WorkersLostError) -> Evaluation:
         """Return what was found, or what a policy is said to have done to its workers."""

@@ -50,4 +50,4 @@ def _address(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
     if not port.isdecimal() or int(port) > _PORTS:
         raise ConfigError(f"--listen must be PORT or HOST:PORT, such as 9464. Got {listen!r}.")
-    return host or "127.0.0.1", int(port)
+    return host.strip("[]") or "127.0.0.1", int(port)

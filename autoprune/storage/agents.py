@@ -97,7 +97,7 @@ class Agents:
     def take(self, leases: Sequence[str], agent: str) -> dict[str, str]:
         """Take leases that nobody has, and return who has each then."""
         held = self._holders(leases)
-        free = [one for one in leases if one not in held]
+        free = sorted(one for one in leases if one not in held)  # in one order: no deadlocks
         try:
             with self._database.transaction() as session:
                 session.add_all([LeaseRow(name=one, agent_id=agent) for one in free])

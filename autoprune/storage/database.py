@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Engine, and_, delete, or_, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, or_, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from autoprune.core.fingerprint import fingerprint, seed_from
@@ -15,7 +15,7 @@ from autoprune.errors import ConfigError, RunExistsError
 from autoprune.storage.engine import make_engine, parse_url, readable_errors
 from autoprune.storage.migrate import upgrade
 from autoprune.storage.models import EvaluationRow, RunRow
-from autoprune.storage.patience import patient
+from autoprune.storage.patience import is_away, patient
 from autoprune.storage.records import Evaluation, EvaluationKey, Run
 from autoprune.storage.rows import evaluation_row, key_columns, to_evaluation, to_key, to_run
 
@@ -105,7 +105,8 @@ class Database:
         while new := {key: one for key, one in found.items() if key not in known}:
             try:
                 with self.transaction() as session:
-                    session.add_all([evaluation_row(run_id, *pair) for pair in new.items()])
+                    rows = sorted(new.items(), key=repr)  # in one order: no deadlocks
+                    session.add_all([evaluation_row(run_id, *pair) for pair in rows])
                     session.flush()
                 return {key: known.get(key, one) for key, one in found.items()}
             except IntegrityError:
@@ -174,9 +175,28 @@ class Database:
             yield
             return
         number = seed_from(what) % 2**63
-        with readable_errors(self._engine.url), self._engine.connect() as connection:
+        with readable_errors(self._engine.url):
+            connection = self._locked(number)
+            try:
+                yield
+            finally:
+                try:
+                    connection.close()
+                except DBAPIError as err:  # the server left, and the lock with it
+                    if not is_away(err):
+                        raise
+
+    @patient
+    def _locked(self, number: int) -> Connection:
+        """Return a connection whose transaction holds a lock, once nobody else does."""
+        connection = self._engine.connect()
+        try:
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
-            yield
+        except BaseException:
+            connection.invalidate()
+            connection.close()
+            raise
+        return connection
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

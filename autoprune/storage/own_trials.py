@@ -104,8 +104,7 @@ class OwnTrials(_CachedStorage):
             others = study.unfinished_trial_ids - self._own
             whole = {one for one in others if AGENT in self._cached(one).user_attrs}
             wanted = (others - whole) | self._quick.ended(whole) | (set(new) - self._own)
-            if new:
-                self._latest[study_id] = latest = new[-1]
+            latest = new[-1] if new else latest
             ids = sorted(wanted)
             for lot in (set(ids[at : at + _AT_ONCE]) for at in range(0, len(ids), _AT_ONCE)):
                 trials = self._quick._get_trials(study_id, None, lot, latest)
@@ -113,6 +112,7 @@ class OwnTrials(_CachedStorage):
                 finished = {trial._trial_id for trial in trials if trial.state.is_finished()}
                 study.unfinished_trial_ids |= {trial._trial_id for trial in trials} - finished
                 study.unfinished_trial_ids -= finished
+            self._latest[study_id] = latest  # not before: reading may be cut, and is done again
 
     def _disown(self, trial_id: int) -> None:
         """Read a trial from now on: it is changed piece by piece."""

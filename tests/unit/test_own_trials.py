@@ -182,3 +182,21 @@ def test_a_study_in_memory_takes_them_too() -> None:
     end_trials(study, [ending(one, 2.0, reports={0: 3.0}) for one in trials])
     assert [t.value for t in study.trials] == [1.0, 2.0, 2.0]
     assert [t.intermediate_values for t in study.trials] == [{}, {0: 3.0}, {0: 3.0}]
+
+
+def test_a_reading_that_was_cut_is_done_again(
+    study: optuna.Study, other: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_trials(study, [ending(trial) for trial in begin(study, 3)])
+    backend: Any = other._storage._backend  # type: ignore[attr-defined]
+    read, cut = backend._get_trials, [True]
+
+    def once_cut(*given: Any) -> Any:
+        if cut and cut.pop():
+            raise ConnectionError("The server left.")
+        return read(*given)
+
+    monkeypatch.setattr(backend, "_get_trials", once_cut)
+    with pytest.raises(ConnectionError):
+        other.get_trials()
+    assert [trial.number for trial in other.get_trials()] == [0, 1, 2]

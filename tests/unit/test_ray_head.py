@@ -70,6 +70,22 @@ def test_a_head_is_looked_for_while_nothing_happens() -> None:
         one.watched(look, None)
 
 
+def test_a_head_is_looked_for_however_short_the_looks_are() -> None:
+    time = Time()
+    one = Head(lambda: time.now < 20, time, time.sleep)
+
+    def look(seconds: float) -> list[str]:
+        time.now += seconds
+        return []
+
+    for _ in range(24):
+        one.watched(look, 1.0)
+    assert not one.gone
+    with pytest.raises(InfrastructureError):
+        one.watched(look, 1.0)
+    assert time.now < 50
+
+
 def test_whether_somebody_listens_is_seen_by_a_connection() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

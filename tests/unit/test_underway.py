@@ -191,3 +191,23 @@ def test_of_several_those_that_others_score_wait(
     found.abandon()
     assert (len(found), found.room) == (0, 1)
     assert company.given_back == [evaluations.lease(TWO), evaluations.lease(ONE)]
+
+
+def test_what_another_run_stored_just_before_its_lease_was_free_is_not_scored(
+    evaluations: Evaluations, trials: list[optuna.Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(underway, "_WAIT", 0.0)
+    scored: list[Policy] = []
+
+    def work(job: Scoring) -> Evaluation:
+        scored.append(job.policy)
+        return result(job.policy)
+
+    company = Taken()
+    found = Underway(Crew(Inline(work)), evaluations, company)
+    evaluations.keep(result(ONE))  # after it was looked up, before its lease is taken
+    found.begin([(trials[0], Scoring(ONE, no_watch)), (trials[1], Scoring(TWO, no_watch))])
+    ended = [one for _ in range(3) for lot in found.ended(None) for one in lot]
+    assert {one.policy for _, one in ended} == {ONE, TWO}
+    assert scored == [TWO]
+    assert company.given_back[0] == evaluations.lease(ONE)

@@ -69,8 +69,8 @@ class History:
                 self._running.pop(trial.number, None)
                 if self._is_policy(trial):
                     fresh.append(trial)
-        fresh.sort(key=_when)
-        if fresh and self._order and _when(fresh[0]) < self._order[-1]:
+        fresh.sort(key=when_ended)
+        if fresh and self._order and when_ended(fresh[0]) < self._order[-1]:
             self._forget(study)  # another process ended one that was not read in time
             return self.read(study, asking)
         self._add(study, fresh)
@@ -94,7 +94,7 @@ class History:
             self._reports.append(told)
             if (made := prediction_of(trial, self._final[-1])) is not None:
                 self._predictions.append(made)
-            self._order.append(_when(trial))
+            self._order.append(when_ended(trial))
         self._done += self._examined(trials)
         self._rows = np.concatenate([self._rows, rows])
         self._bytes.update(row.tobytes() for row in rows)
@@ -129,6 +129,6 @@ class History:
         return np.stack(rows) if rows else np.zeros((0, 2 * self.encoding.units), np.int64)
 
 
-def _when(trial: FrozenTrial) -> tuple[int, datetime, int]:
+def when_ended(trial: FrozenTrial) -> tuple[int, datetime, int]:
     """Return what orders trials by their end: their places; clocks, which jump, without those."""
     return place_of(trial), trial.datetime_complete or datetime.min, trial.number

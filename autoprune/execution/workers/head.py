@@ -38,6 +38,7 @@ class Head:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._answers, self._clock, self._sleep = answers, clock, sleep
+        self._looked = clock()
         self.gone = False
 
     @classmethod
@@ -55,6 +56,7 @@ class Head:
             InfrastructureError: If it does not for a while; ``gone`` is true from then on.
         """
         until = self._clock() + _PATIENCE
+        self._looked = self._clock()
         while not self._answers():
             if self._clock() >= until:
                 self.gone = True
@@ -78,9 +80,12 @@ class Head:
         while True:
             left = _LOOK if until is None else min(until - self._clock(), _LOOK)
             found = look(max(left, 0.0))
-            if found or (until is not None and self._clock() >= until):
+            if found:
                 return found
-            self.need()
+            if self._clock() - self._looked >= _LOOK:
+                self.need()
+            if until is not None and self._clock() >= until:
+                return found
 
 
 def _listens(host: str, port: int) -> bool:

@@ -163,8 +163,9 @@ class TuneWorkers:
             tuner.fit()
         except Exception as err:  # whatever it is, nobody else hears of it
             self.exchange.news.put(gone(err))
-        if not self.exchange.closed:
-            self.exchange.news.put(gone(RuntimeError("Ray Tune has ended")))
+        finally:
+            if not self.exchange.closed:
+                self.exchange.news.put(gone(RuntimeError("Ray Tune has ended")))
 
     def _tuner(self, content: bytes) -> tune.Tuner:
         if isinstance(self.scheduler, HyperBand):
