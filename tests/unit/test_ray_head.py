@@ -78,7 +78,7 @@ def test_a_head_is_looked_for_however_short_the_looks_are() -> None:
         time.now += seconds
         return []
 
-    for _ in range(24):
+    for _ in range(19):
         one.watched(look, 1.0)
     assert not one.gone
     with pytest.raises(InfrastructureError):

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from queue import Empty
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -25,6 +25,7 @@ from autoprune.execution.workers.tune_hyperband import HyperBand
 from autoprune.execution.workers.tune_trial import JobTrial
 
 R = TypeVar("R")
+_HIRED: list["TuneWorkers"] = []  # of this process, which one cluster serves
 _PATIENCE = 2.0  # seconds that stages have to end by themselves
 _END = 15.0  # seconds that Tune has to end after that
 _SETTINGS = {
@@ -59,17 +60,29 @@ def tune_workers(
     def hire(work: Callable[[Any], R]) -> Iterator[Workers[Any, R]]:
         stages = work.stages if isinstance(work, StagedWork) else 1
         with settings(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            given = (count, options, threads, scheduler(stages), storage or folder)
+            make = partial(scheduler, stages)
+            given = (count, options, threads, make, storage or folder)
             workers = TuneWorkers(work, *given, Exchange(f"Ray Tune's {name}"))
+            _HIRED.append(workers)
             try:
                 yield workers
             finally:
+                _HIRED.remove(workers)
                 workers.close()
 
     return hire
 
 
-@dataclass
+def let_idle_ones_go() -> None:
+    """End the processes that Tune keeps for jobs of this search, as long as there are none.
+
+    They hold their share of the cluster, and what else runs on it may wait for that for ever.
+    """
+    for workers in _HIRED:
+        workers.rest()
+
+
+@dataclass(eq=False)
 class TuneWorkers:
     """Trials of one run of Ray Tune, in a thread; see `autoprune.core.workers.Workers`.
 
@@ -79,7 +92,7 @@ class TuneWorkers:
         count: How many run at a time.
         options: What each needs.
         threads: CPU threads of each.
-        scheduler: What stops trials, or lets them rest.
+        scheduler: Makes what stops trials, or lets them rest.
         storage: Where trials that rest are kept.
         exchange: What passes between this and Tune.
     """
@@ -88,11 +101,12 @@ class TuneWorkers:
     count: int
     options: Mapping[str, Any]
     threads: int
-    scheduler: TrialScheduler
+    scheduler: Callable[[], TrialScheduler]
     storage: str
     exchange: Exchange
     _given: set[int] = field(default_factory=set)
     _begun: bool = False
+    _thread: Any = None
 
     @property
     def size(self) -> int:
@@ -105,6 +119,7 @@ class TuneWorkers:
         self.exchange.give(ticket, job)
         if not self._begun:
             with blaming_ray():
+                self._thread = self._made()
                 self._thread.start()
             self._begun = True
 
@@ -153,29 +168,27 @@ class TuneWorkers:
     def _head(self) -> Head:
         return Head.connected()
 
-    @cached_property
-    def _thread(self) -> threading.Thread:
-        tuner = self._tuner(packed(self.work))
-        return threading.Thread(target=self._run, args=(tuner,), name="ray-tune", daemon=True)
+    def rest(self) -> None:
+        """End Tune until there is another job, if there is none now."""
+        if self._begun and not self._given:
+            self.close()
+            self.exchange, self._begun = self.exchange.anew(), False
 
-    def _run(self, tuner: tune.Tuner) -> None:
-        try:
-            tuner.fit()
-        except Exception as err:  # whatever it is, nobody else hears of it
-            self.exchange.news.put(gone(err))
-        finally:
-            if not self.exchange.closed:
-                self.exchange.news.put(gone(RuntimeError("Ray Tune has ended")))
+    def _made(self) -> threading.Thread:
+        tuner = self._tuner(packed(self.work))
+        given = (tuner, self.exchange)
+        return threading.Thread(target=_run, args=given, name="ray-tune", daemon=True)
 
     def _tuner(self, content: bytes) -> tune.Tuner:
-        if isinstance(self.scheduler, HyperBand):
-            self.scheduler.starving = self.exchange.hungry
+        scheduler = self.scheduler()
+        if isinstance(scheduler, HyperBand):
+            scheduler.starving = self.exchange.hungry
         trial = tune.with_parameters(JobTrial, content=content, threads=self.threads)
         return tune.Tuner(
             tune.with_resources(trial, tune.PlacementGroupFactory([dict(self.options)])),
             tune_config=tune.TuneConfig(
                 search_alg=JobSearcher(self.exchange),
-                scheduler=self.scheduler,
+                scheduler=scheduler,
                 num_samples=-1,
                 max_concurrent_trials=self.count,
                 reuse_actors=True,
@@ -190,6 +203,16 @@ class TuneWorkers:
                 verbose=0,
             ),
         )
+
+
+def _run(tuner: tune.Tuner, exchange: Exchange) -> None:
+    try:
+        tuner.fit()
+    except Exception as err:  # whatever it is, nobody else hears of it
+        exchange.news.put(gone(err))
+    finally:
+        if not exchange.closed:
+            exchange.news.put(gone(RuntimeError("Ray Tune has ended")))
 
 
 @contextmanager

@@ -35,6 +35,10 @@ class Exchange:
         self._alive: dict[int, Trial] = {}
         self._found: dict[int, tuple[Any, BaseException | None]] = {}
 
+    def anew(self) -> "Exchange":
+        """Return one for other jobs."""
+        return type(self)(self._stopped)
+
     def give(self, ticket: int, job: Any) -> None:
         """Let Tune have a job."""
         self._jobs.put((ticket, cloudpickle.dumps(job)))

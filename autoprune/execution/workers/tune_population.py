@@ -16,7 +16,7 @@ from autoprune.core.population import Member, PacedCourse, PacedWork, Populate
 from autoprune.errors import CandidateError
 from autoprune.execution.workers.carried import packed
 from autoprune.execution.workers.reasons import blaming_ray
-from autoprune.execution.workers.tune import settings
+from autoprune.execution.workers.tune import let_idle_ones_go, settings
 from autoprune.execution.workers.tune_trial import FOUND, JOB, VALUE, JobTrial
 
 R = TypeVar("R")
@@ -37,6 +37,7 @@ def tune_population(options: Mapping[str, Any], threads: int, storage: str | Non
     """
 
     def populate(work: PacedWork[Any, R], jobs: Sequence[Any]) -> Sequence[Member[R]]:
+        let_idle_ones_go()
         reports = _Reports()
         trial = tune.with_parameters(PacedTrial, content=packed(work), threads=threads)
         with settings(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
