@@ -140,21 +140,21 @@ class Underway:
 
     def _give(self, begun: Sequence[_Begun]) -> None:
         """Give to workers what nobody else does."""
-        leases = [self.evaluations.lease(one.job.policy) for one in begun]
-        ours = self.company.take(leases) if leases else set()
-        ours -= self._late(begun, ours)
-        for one, lease in zip(begun, leases, strict=True):
-            if lease in ours:
+        leases = {self.evaluations.lease(one.job.policy): one for one in begun}
+        taken = self.company.take(list(leases)) if leases else set()
+        ours = {lease: one.job for lease, one in leases.items() if lease in taken}
+        late = self._late(ours) if ours else set()
+        for lease, one in leases.items():
+            if lease in ours and lease not in late:
                 self._waiting.pop(one.trial.number, None)
                 self.crew.give(one.trial.number, one.job)
             else:
                 self._waiting[one.trial.number] = one
 
-    def _late(self, begun: Sequence[_Begun], ours: set[str]) -> set[str]:
+    def _late(self, ours: Mapping[str, Scoring]) -> set[str]:
         """Return leases that came too late, for somebody else has scored meanwhile."""
-        jobs = {self.evaluations.lease(one.job.policy): one.job for one in begun}
-        known = self.evaluations.known_all([(jobs[one].policy, jobs[one].watch) for one in ours])
-        late = {one for one in ours if jobs[one].policy in known}
+        known = self.evaluations.known_all([(job.policy, job.watch) for job in ours.values()])
+        late = {lease for lease, job in ours.items() if job.policy in known}
         if late:
             self.company.give_back(sorted(late))
         return late

@@ -32,9 +32,7 @@ def servers(
         compare: Whether there is an undisturbed search to compare with.
     """
     rng = Random(seed)
-    with totals(note, trials) as facts:
-        if compare:
-            facts.undisturbed()
+    with totals(note, trials, compare) as facts:
         with postgres() as server, facts.search(server=server.url) as search:
             driver = search.under_way(rng)
             server.stop()
@@ -61,9 +59,7 @@ def disks(note: Note, seed: int, shared: bool, trials: int = TRIALS, compare: bo
         compare: Whether there is an undisturbed search to compare with.
     """
     rng = Random(seed)
-    with totals(note, trials) as facts:
-        if compare:
-            facts.undisturbed()
+    with totals(note, trials, compare) as facts:
         with small_disk() as disk, facts.search(**disk.settings(shared)) as search:
             driver = search.under_way(rng)
             code = _filled(disk, search, driver)
@@ -94,9 +90,7 @@ def clocks(note: Note, seed: int, trials: int = TRIALS, compare: bool = True) ->
         compare: Whether there is an undisturbed search to compare with.
     """
     rng = Random(seed)
-    with totals(note, trials) as facts:
-        if compare:
-            facts.undisturbed()
+    with totals(note, trials, compare) as facts:
         clock = Clock(facts.folder / "clock")
         with facts.search(environment=clock.environment) as search:
             driver, jumps = search.start(), 0

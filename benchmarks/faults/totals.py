@@ -75,8 +75,17 @@ class Totals:
 
 
 @contextmanager
-def totals(note: Note, trials: int) -> Iterator[Totals]:
-    """Yield totals of nothing yet, in a folder that is removed afterwards."""
+def totals(note: Note, trials: int, compare: bool = False) -> Iterator[Totals]:
+    """Yield totals of nothing yet, in a folder that is removed afterwards.
+
+    Args:
+        note: Told the facts.
+        trials: Policies that each search scores.
+        compare: Whether there is an undisturbed search to compare with.
+    """
     with TemporaryDirectory(prefix="faults-", ignore_cleanup_errors=True) as folder:
         note(stage="begun")
-        yield Totals(note, Path(folder), trials)
+        facts = Totals(note, Path(folder), trials)
+        if compare:
+            facts.undisturbed()
+        yield facts

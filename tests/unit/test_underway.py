@@ -66,18 +66,24 @@ def no_watch(stages: object) -> None:
     return None
 
 
+def noting(scored: list[Policy]) -> Callable[[Scoring], Evaluation]:
+    """Return what scores policies, and notes which."""
+
+    def work(job: Scoring) -> Evaluation:
+        scored.append(job.policy)
+        return result(job.policy)
+
+    return work
+
+
 def test_what_another_run_scores_is_waited_for(
     evaluations: Evaluations, trials: list[optuna.Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(underway, "_WAIT", 0.0)
     scored: list[Policy] = []
 
-    def work(job: Scoring) -> Evaluation:
-        scored.append(job.policy)
-        return result(job.policy)
-
     company = Taken(leases={evaluations.lease(ONE)})
-    found = Underway(Crew(Inline(work)), evaluations, company)
+    found = Underway(Crew(Inline(noting(scored))), evaluations, company)
     found.begin([(trials[0], Scoring(ONE, no_watch))])
     assert ONE in found
     assert found.room == 0, "it takes the place of a worker"
@@ -199,12 +205,8 @@ def test_what_another_run_stored_just_before_its_lease_was_free_is_not_scored(
     monkeypatch.setattr(underway, "_WAIT", 0.0)
     scored: list[Policy] = []
 
-    def work(job: Scoring) -> Evaluation:
-        scored.append(job.policy)
-        return result(job.policy)
-
     company = Taken()
-    found = Underway(Crew(Inline(work)), evaluations, company)
+    found = Underway(Crew(Inline(noting(scored))), evaluations, company)
     evaluations.keep(result(ONE))  # after it was looked up, before its lease is taken
     found.begin([(trials[0], Scoring(ONE, no_watch)), (trials[1], Scoring(TWO, no_watch))])
     ended = [one for _ in range(3) for lot in found.ended(None) for one in lot]
