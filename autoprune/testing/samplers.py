@@ -188,6 +188,32 @@ class SamplerContract:
         inner = self._sampler(study).needs_trial  # it may count trials in its own way
         assert inner or found == whole
 
+    def test_what_was_begun_and_given_back_comes_first_as_it_was(self) -> None:
+        study = self._scored(mixed(), 12)
+        begun = ask_all(study, self._sampler(study), 4)
+        if len(begun) < 4 and not self._sampler(study).goes_on:
+            return  # it has one policy, and that was scored
+        kept = [trial.user_attrs for trial, _ in begun]
+        study.tell(begun[1][0], 0.0)
+        for at in (0, 2, 3):
+            abandon(begun[at][0])
+        study.sampler = pickle.loads(pickle.dumps(study.sampler))
+        again = [*ask_all(study, study.sampler, 2), *ask_all(study, study.sampler, 2)]
+        assert [params for _, params in again[:3]] == [begun[at][1] for at in (0, 2, 3)]
+        assert [trial.user_attrs for trial, _ in again[:3]] == [kept[at] for at in (0, 2, 3)]
+        assert again[3][1] not in [params for _, params in begun]
+        assert all(value <= 0 for trial, _ in again for value in trial.constraints.values())
+
+    def test_what_was_given_back_is_left_out_where_limits_forbid_it_by_now(self) -> None:
+        projection = mixed()
+        study = study_of(self.make(projection))
+        trial, params = ask(study, self._sampler(study))
+        abandon(trial)
+        projection.tighten("macs", 0.6)
+        row = step(study, 0)
+        assert projection.meets(_levels(projection, row)[None])[0]
+        assert (row != self._sampler(study).encoding.row(params)).any()
+
     def test_a_limit_that_is_tightened_holds_at_once(self) -> None:
         projection = mixed()
         plain = dict.fromkeys((f"level:{u}" for u in projection.spaces), 0)

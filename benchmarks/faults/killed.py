@@ -93,20 +93,31 @@ def agents(note: Note, seed: int, kills: int, apart: bool, trials: int = 24) -> 
     """
     rng = Random(seed)
     with totals(note, trials) as facts:
+        between = _seconds_alone(facts) / 4  # two agents need half of it: some are killed twice
         while facts.kills < kills:
             with postgres() as server, facts.search(server=server.url) as search:
-                _killed_agents(facts, search, rng, kills, elsewhere(_OTHER) if apart else ())
+                within = elsewhere(_OTHER) if apart else ()
+                _killed_agents(facts, search, rng, kills, between, within)
                 facts.add(search)
 
 
+def _seconds_alone(facts: Totals) -> float:
+    """Return how long a search of one agent takes."""
+    began = time.monotonic()
+    with facts.search() as search:
+        search.finish()
+    return time.monotonic() - began
+
+
 def _killed_agents(
-    facts: Totals, search: Search, rng: Random, kills: int, within: Sequence[str]
+    facts: Totals, search: Search, rng: Random, kills: int, between: float, within: Sequence[str]
 ) -> None:
+    """Kill one of two agents again and again, ``between`` seconds apart at most, to their end."""
     first = search.start()
     wait_until(lambda: search.books.done(1) or first.poll() is not None)
     second = search.join(within=within)
     while first.poll() is None and facts.kills < kills:
-        time.sleep(rng.uniform(0.5, 12.0))
+        time.sleep(rng.uniform(0, between))
         victim = rng.choice([one for one in (first, second) if one.poll() is None] or [first])
         if victim.poll() is not None:
             break

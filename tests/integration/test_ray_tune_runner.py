@@ -85,8 +85,10 @@ def test_hyperband_lets_trials_rest_and_outlives_a_process(run_ray: Run, project
 def test_a_search_whose_driver_is_killed_goes_on(run_ray: Run, project: Path) -> None:
     found = json.loads(run_ray(HERE / "ray_tune_killed.py", project).splitlines()[-1])
     assert found["left"] == 0, "no process of a trial outlives its search"
-    checked(project / "run", ["macs"])  # what was underway is told too, as given back
+    checked(project / "run", ["macs"])
+    ended = [trial.params for trial in told(project / "run")]
     assert found["underway"]
+    assert all(params in ended for params in found["underway"]), "what was begun is scored"
 
 
 def test_finalists_are_trained_as_a_population(run_ray: Run, project: Path) -> None:

@@ -29,8 +29,9 @@ class PolicySampler(BaseSampler, ABC):
     """Proposes policies inside the budget, none twice; works in any Optuna study of one value.
 
     A proposal is a function of the seed and the trials so far, so a resumed search goes on as if
-    it had never stopped. Where nothing new is left, something that was tried is proposed. Threads
-    may share one; it can be pickled.
+    it had never stopped: what was begun and not scored is proposed again, before anything else.
+    Where nothing new is left, something that was tried is proposed. Threads may share one; it can
+    be pickled.
 
     Args:
         projection: What is feasible.
@@ -115,8 +116,9 @@ class PolicySampler(BaseSampler, ABC):
     def propose_all(self, study: Study, count: int) -> list[Proposal]:
         """Return the next policies, all different; fewer where nothing new is left.
 
-        The last one then repeats what was tried. The first one is that of `propose`; they are a
-        function of the seed, the trials so far and how many are asked for.
+        Those that were begun before and given back come first. The last one repeats what was
+        tried where nothing else is left. The first one is that of `propose`; they are a function
+        of the seed, the trials so far and how many are asked for.
 
         Args:
             study: What was tried.
@@ -127,7 +129,9 @@ class PolicySampler(BaseSampler, ABC):
         """
         with self._lock:
             self._check_objectives(study)
-            known, found = self._history.read(study), list[Proposal]()
+            known = self._history.read(study)
+            found = self._again(known)[:count]
+            known = known.joined([(one.row, one.examines) for one in found])
             while len(found) < count:
                 lot = self.proposals(study, known, known.started, count - len(found))
                 known = known.joined([(one.row, one.examines) for one in lot])
@@ -150,7 +154,18 @@ class PolicySampler(BaseSampler, ABC):
     def _proposed(self, study: Study, trial: FrozenTrial | None) -> Proposal:
         self._check_objectives(study)
         known = self._history.read(study, trial.number if trial else 0)
-        return self.proposal(study, trial, known, known.started)
+        again = self._again(known)
+        return again[0] if again else self.proposal(study, trial, known, known.started)
+
+    def _again(self, known: Known) -> list[Proposal]:
+        """Return what was begun and given back, as far as limits still allow it."""
+        given = [Proposal.again(*one, self.encoding) for one in known.given_back]
+        if not given:
+            return []
+        levels, _ = self.encoding.split(np.stack([one.row for one in given]))
+        return [
+            one for one, fits in zip(given, self.projection.meets(levels), strict=True) if fits
+        ]
 
     def _check_objectives(self, study: Study) -> None:
         count = len(study.directions)

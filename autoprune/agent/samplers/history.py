@@ -40,6 +40,7 @@ class History:
     _done: list[Examined] = field(default_factory=list)
     _bytes: set[bytes] = field(default_factory=set)
     _running: dict[int, Rows] = field(default_factory=dict)  # by trial, once all is suggested
+    _given_back: dict[bytes, FrozenTrial] = field(default_factory=dict)  # first begun first
 
     def read(self, study: Study, asking: int = 0) -> Known:
         """Return what the study knows now.
@@ -69,6 +70,8 @@ class History:
                 self._running.pop(trial.number, None)
                 if self._is_policy(trial):
                     fresh.append(trial)
+                elif self.encoding.holds(trial.params):
+                    self._given_back[self.encoding.row(trial.params).tobytes()] = trial
         fresh.sort(key=when_ended)
         if fresh and self._order and when_ended(fresh[0]) < self._order[-1]:
             self._forget(study)  # another process ended one that was not read in time
@@ -77,7 +80,19 @@ class History:
         told = (self._rows, np.array(self._final), self._reports[:], self._stopped[:])
         tried = self._bytes | {row.tobytes() for row in pending}
         examined = [*self._done, *examining]
-        return Known(*told, self._stack(pending), tried, self._predictions[:], asked, examined)
+        return Known(
+            *told,
+            pending=self._stack(pending),
+            tried=tried,
+            predictions=self._predictions[:],
+            asked=asked,
+            examined=examined,
+            given_back=[
+                (self.encoding.row(trial.params), trial.user_attrs)
+                for row, trial in self._given_back.items()
+                if row not in tried
+            ],
+        )
 
     def _add(self, study: Study, trials: list[FrozenTrial]) -> None:
         if not trials:
@@ -98,12 +113,14 @@ class History:
         self._done += self._examined(trials)
         self._rows = np.concatenate([self._rows, rows])
         self._bytes.update(row.tobytes() for row in rows)
+        for row in rows:
+            self._given_back.pop(row.tobytes(), None)
 
     def _forget(self, study: Study) -> None:
         self._study, self._rows = study, self._stack([])
         self._seen, self._bytes, self._running = set(), set(), {}
         self._order, self._final, self._reports, self._stopped = [], [], [], []
-        self._predictions, self._done = [], []
+        self._predictions, self._done, self._given_back = [], [], {}
 
     def _examined(self, trials: Sequence[FrozenTrial]) -> list[Examined]:
         found = (examined_by(trial.user_attrs, self.encoding) for trial in trials)

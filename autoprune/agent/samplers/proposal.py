@@ -1,12 +1,16 @@
 """What a sampler proposes, and what the trial keeps of it."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from autoprune.agent.encoding import Rows
-from autoprune.agent.samplers.attributes import EXAMINES, PREDICTED, SCREENING
+from autoprune.agent.encoding import Encoding, Rows
+from autoprune.agent.samplers.attributes import EXAMINES, PREDICTED, SCREENING, examined_by
 from autoprune.agent.samplers.known import Examined
 from autoprune.predictor.prequential import Reliability, Screening
+
+PREQUENTIAL = "prequential"  # what predictions before this one were worth
+_KEPT = (PREDICTED, PREQUENTIAL, SCREENING, EXAMINES)
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Proposal:
         screening: What was spared for it; None where predictions decided nothing.
         record: What predictions before this one were worth.
         examines: The decision that it is an alternative to, if it is one.
+        before: What a trial kept of it that was given back; empty if it is new.
     """
 
     row: Rows
@@ -32,15 +37,29 @@ class Proposal:
     screening: Screening | None = None
     record: Reliability | None = None
     examines: Examined | None = None
+    before: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def again(cls, row: Rows, attributes: Mapping[str, Any], encoding: Encoding) -> "Proposal":
+        """Return what a trial that was given back was to score, with what was known of it then.
+
+        Args:
+            row: The policy.
+            attributes: User attributes of the trial.
+            encoding: The form of rows.
+        """
+        kept = {name: attributes[name] for name in _KEPT if name in attributes}
+        source = str(attributes.get("source", "again"))
+        return cls(row, source, examines=examined_by(attributes, encoding), before=kept)
 
     @property
     def attributes(self) -> dict[str, Any]:
         """What a trial keeps of it: user attributes, so that dashboards show them."""
-        found: dict[str, Any] = {"source": self.source}
+        found: dict[str, Any] = {"source": self.source, **self.before}
         if self.expected is not None:
             found[PREDICTED] = {n: getattr(self, n) for n in ("expected", "low", "high")}
         if self.record is not None:
-            found["prequential"] = asdict(self.record)
+            found[PREQUENTIAL] = asdict(self.record)
         if self.screening is not None:
             found[SCREENING] = asdict(self.screening)
         if self.examines is not None:
