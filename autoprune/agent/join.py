@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from autoprune._hints import did_you_mean
+from autoprune.agent.inside import TIGHTENED, aimed_before
 from autoprune.agent.request import Request
 from autoprune.agent.run import run as run_request
 from autoprune.agent.session import Session
@@ -122,7 +123,9 @@ def _unknown(request: Request) -> int | None:
 
 
 def _help(session: Session) -> int:
-    return session.loop().help()
+    loop = session.loop()
+    loop.trials = max(loop.trials, aimed_before(loop.study, loop.projection, TIGHTENED))
+    return loop.help()
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from tempfile import TemporaryDirectory
 
 from benchmarks.isolated import Note
@@ -18,21 +19,25 @@ _RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "120"}
 
 
 def compare(note: Note, runner: str, pairs: int = 3, trials: int = 24) -> None:
-    """Search with one worker and with two, in turns.
+    """Search with one worker, with two, and twice at once with one, in turns.
 
     Args:
-        note: Told the facts: ``one`` and ``two``, evaluations per second of each search; ``load``,
+        note: Told the facts: ``one`` and ``two``, evaluations per second of each search;
+            ``apart``, those of two searches at once that share nothing but the machine; ``load``,
             how many processes wanted a core when it began, which should be none.
         runner: Its kind.
         pairs: How often.
         trials: Evaluations of each search.
     """
-    found: dict[str, list[float]] = {"one": [], "two": [], "load": []}
+    found: dict[str, list[float]] = {"one": [], "two": [], "apart": [], "load": []}
     for pair in range(pairs):
         note(stage=f"pair {pair + 1} of {pairs}")
         found["load"].append(os.getloadavg()[0])
         for name, workers in (("one", 1), ("two", 2)):
             found[name].append(rate(searched(runner, workers, trials)))
+        with ThreadPoolExecutor(2) as both:
+            runs = [both.submit(searched, runner, 1, trials) for _ in range(2)]
+        found["apart"].append(sum(rate(one.result()) for one in runs))
         note(**found)
 
 

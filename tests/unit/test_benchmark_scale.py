@@ -107,8 +107,9 @@ def test_rates_leave_out_the_beginning_and_the_end() -> None:
 
 
 def test_figures_are_medians_and_missing_ones_say_so() -> None:
-    pairs = {"one": [1.0, 2.0, 1.0], "two": [1.9, 3.0, 1.8]}
+    pairs = {"one": [1.0, 2.0, 1.0], "two": [1.9, 3.0, 1.8], "apart": [1.7, 3.9, 1.9]}
     found = figures({"doubled": {"local": pairs, "ray": {"failure": "no network"}}})
     assert found["local_2x"] == pytest.approx(1.8)
+    assert found["local_2x_apart"] == pytest.approx(1.9)
     assert found["ray_2x"] is None
     assert figures({})["sim1000_busy_share"] is None

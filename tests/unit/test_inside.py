@@ -13,6 +13,7 @@ from torch import nn
 
 from autoprune.agent.gate import Gate, Measurement, exceeded, told_misses
 from autoprune.agent.inside import Inside
+from autoprune.agent.join import _help
 from autoprune.agent.projection import Projection
 from autoprune.core.budget import Budget, Limit
 from autoprune.core.costs import EXACT, Costs
@@ -200,6 +201,9 @@ class FakeLoop:
             self.scored.setdefault(policy.fingerprint, found)
         return sorted(self.scored.values(), key=lambda e: e.loss or 0.0)
 
+    def help(self) -> int:
+        return len(self.run())
+
 
 def atoms_of(evaluation: Evaluation) -> int:
     choice = evaluation.policy.get("u")
@@ -314,6 +318,17 @@ def test_a_resumed_search_aims_where_it_did() -> None:
         assert loop.trials == 3
         assert not lowered(told)
     assert [e.policy for e in again] == [e.policy for e in first]
+
+
+def test_an_agent_that_joins_late_aims_where_the_run_does() -> None:
+    study = optuna.create_study()
+    with inside(lambda atoms: 1.21 * atoms / 100, study=study, trials=2) as (search, _, _):
+        finalists(search)
+        aimed = dict(search.loop.projection.tightened)
+    with inside(lambda atoms: atoms / 100, study=study, trials=2) as (search, _, _):
+        loop = cast(Any, search.loop)
+        assert _help(cast(Any, SimpleNamespace(loop=lambda: loop))) == 3
+        assert loop.limits == [aimed]
 
 
 def test_it_gives_up_and_says_by_how_much() -> None:
