@@ -1,28 +1,15 @@
 """Searches on a Ray cluster that it starts, whose first worker dies; tells what came of it."""
 
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 import autoprune
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress
-
-
-def children(of: int) -> list[int]:
-    """Return the processes that descend from one."""
-    found: list[int] = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            pid, parent = stat.parent.name, stat.read_text().rpartition(")")[2].split()[1]
-        except OSError:
-            continue
-        if int(parent) == of:
-            found += [int(pid), *children(int(pid))]
-    return found
 
 
 def main(project: Path) -> None:
@@ -31,13 +18,10 @@ def main(project: Path) -> None:
 
     def kill(event: Progress) -> None:
         if event.stage == "search" and event.done == 2 and not killed:
-            actors = [
-                pid
-                for pid in children(os.getpid())
-                if b"_Actor" in Path(f"/proc/{pid}/cmdline").read_bytes()
-            ]
-            killed.extend(actors[:1])
-            os.kill(killed[0], signal.SIGKILL)
+            for process in psutil.Process().children(recursive=True):
+                if not killed and "_Actor" in " ".join(process.cmdline()):
+                    killed.append(process.pid)
+                    process.kill()
 
     model: Any = load_object("code.py:trained", base=project)
     found = autoprune.search(

@@ -22,7 +22,9 @@ def main(project: Path) -> None:
         onnx=False,
         out=project / "population",
         if_exists="resume",
-        runner=RayTuneRunner(workers=2, device="cpu", recovery_scheduler="pbt"),
+        runner=RayTuneRunner(
+            workers=2, device="cpu", recovery_scheduler="pbt", storage=str(project / "storage")
+        ),
         recovery=autoprune.Recovery(
             score_steps=3, recover_steps=24, finalists=3, calibration_batches=2
         ),

@@ -5,11 +5,12 @@ process of a trial is killed when so many policies or more are scored.
 """
 
 import json
-import os
-import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 import autoprune
 from autoprune.core.imports import load_object
@@ -17,26 +18,15 @@ from autoprune.core.progress import Progress
 from autoprune.execution.runners.tune import RayTuneRunner
 
 
-def children(of: int) -> list[int]:
-    """Return the processes that descend from one."""
-    found: list[int] = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            pid, parent = stat.parent.name, stat.read_text().rpartition(")")[2].split()[1]
-        except OSError:
-            continue
-        if int(parent) == of:
-            found += [int(pid), *children(int(pid))]
+def trials() -> list[psutil.Process]:
+    """Return the processes of trials."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            words = " ".join(process.cmdline())
+            if "ray::JobTrial" in words or "ray::ResourceTrainable" in words:
+                found.append(process)
     return found
-
-
-def is_trial(pid: int) -> bool:
-    """Tell whether a process is one of a trial."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
-        return b"ray::JobTrial" in words or b"ray::ResourceTrainable" in words
-    except OSError:
-        return False
 
 
 def main(project: Path, scheduler: str, kill_at: int) -> None:
@@ -45,10 +35,9 @@ def main(project: Path, scheduler: str, kill_at: int) -> None:
 
     def kill(event: Progress) -> None:
         if event.stage == "search" and event.done >= kill_at > 0 and not killed:
-            killed.extend(filter(is_trial, children(os.getpid())))
-            del killed[1:]
-            for pid in killed:  # none where all rest, or have just begun
-                os.kill(pid, signal.SIGKILL)
+            for process in trials()[:1]:  # none where all rest, or have just begun
+                killed.append(process.pid)
+                process.kill()
 
     model: Any = load_object("code.py:trained", base=project)
     found = autoprune.search(

@@ -94,6 +94,7 @@ def test_a_search_whose_driver_is_killed_goes_on(run_ray: Run, project: Path) ->
 def test_finalists_are_trained_as_a_population(run_ray: Run, project: Path) -> None:
     found = json.loads(run_ray(HERE / "ray_tune_population.py", project).splitlines()[-1])
     assert found["share"] <= 0.5
+    assert not list((project / "storage").iterdir()), "nothing goes on from what lay there"
     with Database.open(sqlite_url(project / "population" / "autoprune.db")) as database:
         run = database.find_run(STUDY)
         assert run is not None

@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 
 import autoprune
@@ -81,8 +82,7 @@ def test_a_search_outlives_its_workers(project: Path, threads: int, tmp_path: Pa
 def children(of: int | None = None) -> list[int]:
     """Return the processes that one, this one if left out, has started and not ended."""
     multiprocessing.active_children()  # takes leave of those that ended
-    tasks = Path(f"/proc/{of or os.getpid()}/task").glob("*/children")
-    return [int(pid) for task in tasks for pid in task.read_text().split()]
+    return [one.pid for one in psutil.Process(of).children()]
 
 
 def test_a_search_whose_driver_dies_leaves_no_workers_and_goes_on(project: Path) -> None:

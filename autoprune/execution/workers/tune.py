@@ -1,8 +1,5 @@
 """Workers that are trials of Ray Tune, which one of its schedulers may stop early."""
 
-import logging
-import os
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -10,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from queue import Empty
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
@@ -21,6 +17,7 @@ from autoprune.execution.workers.carried import packed
 from autoprune.execution.workers.head import Head
 from autoprune.execution.workers.reasons import blaming_ray, gone
 from autoprune.execution.workers.tune_events import Closing, Exchange, JobCallback, JobSearcher
+from autoprune.execution.workers.tune_experiment import place, tuner
 from autoprune.execution.workers.tune_hyperband import HyperBand
 from autoprune.execution.workers.tune_trial import JobTrial
 
@@ -28,12 +25,6 @@ R = TypeVar("R")
 _HIRED: list["TuneWorkers"] = []  # of this process, which one cluster serves
 _PATIENCE = 2.0  # seconds that stages have to end by themselves
 _END = 15.0  # seconds that Tune has to end after that
-_SETTINGS = {
-    "RAY_AIR_NEW_OUTPUT": "0",  # that one prints, whatever it is told
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # users' paths start where they started the search
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-}
 
 
 def tune_workers(
@@ -59,9 +50,8 @@ def tune_workers(
     @contextmanager
     def hire(work: Callable[[Any], R]) -> Iterator[Workers[Any, R]]:
         stages = work.stages if isinstance(work, StagedWork) else 1
-        with settings(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            make = partial(scheduler, stages)
-            given = (count, options, threads, make, storage or folder)
+        with place(storage) as where:
+            given = (count, options, threads, partial(scheduler, stages), where)
             workers = TuneWorkers(work, *given, Exchange(f"Ray Tune's {name}"))
             _HIRED.append(workers)
             try:
@@ -93,7 +83,7 @@ class TuneWorkers:
         options: What each needs.
         threads: CPU threads of each.
         scheduler: Makes what stops trials, or lets them rest.
-        storage: Where trials that rest are kept.
+        where: Where trials that rest are kept.
         exchange: What passes between this and Tune.
     """
 
@@ -102,7 +92,7 @@ class TuneWorkers:
     options: Mapping[str, Any]
     threads: int
     scheduler: Callable[[], TrialScheduler]
-    storage: str
+    where: str
     exchange: Exchange
     _given: set[int] = field(default_factory=set)
     _begun: bool = False
@@ -175,60 +165,37 @@ class TuneWorkers:
             self.exchange, self._begun = self.exchange.anew(), False
 
     def _made(self) -> threading.Thread:
-        tuner = self._tuner(packed(self.work))
-        given = (tuner, self.exchange)
+        given = (self._tuner(packed(self.work)), self.exchange)
         return threading.Thread(target=_run, args=given, name="ray-tune", daemon=True)
 
     def _tuner(self, content: bytes) -> tune.Tuner:
         scheduler = self.scheduler()
         if isinstance(scheduler, HyperBand):
             scheduler.starving = self.exchange.hungry
-        trial = tune.with_parameters(JobTrial, content=content, threads=self.threads)
-        return tune.Tuner(
-            tune.with_resources(trial, tune.PlacementGroupFactory([dict(self.options)])),
-            tune_config=tune.TuneConfig(
-                search_alg=JobSearcher(self.exchange),
-                scheduler=scheduler,
-                num_samples=-1,
-                max_concurrent_trials=self.count,
-                reuse_actors=True,
-                trial_dirname_creator=lambda trial: str(trial.trial_id),
-            ),
-            run_config=tune.RunConfig(
-                name=f"autoprune-{uuid4().hex[:12]}",  # others may use the same storage
-                storage_path=self.storage,
-                stop=Closing(self.exchange),
-                callbacks=[JobCallback(self.exchange)],
-                checkpoint_config=tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
-                verbose=0,
-            ),
+        return tuner(
+            JobTrial,
+            {"content": content, "threads": self.threads},
+            self.options,
+            self.where,
+            choice={
+                "search_alg": JobSearcher(self.exchange),
+                "scheduler": scheduler,
+                "num_samples": -1,
+                "max_concurrent_trials": self.count,
+            },
+            run={
+                "stop": Closing(self.exchange),
+                "callbacks": [JobCallback(self.exchange)],
+                "checkpoint_config": tune.CheckpointConfig(num_to_keep=1, checkpoint_at_end=False),
+            },
         )
 
 
-def _run(tuner: tune.Tuner, exchange: Exchange) -> None:
+def _run(experiment: tune.Tuner, exchange: Exchange) -> None:
     try:
-        tuner.fit()
+        experiment.fit()
     except Exception as err:  # whatever it is, nobody else hears of it
         exchange.news.put(gone(err))
     finally:
         if not exchange.closed:
             exchange.news.put(gone(RuntimeError("Ray Tune has ended")))
-
-
-@contextmanager
-def settings() -> Iterator[None]:
-    """Let Tune leave the working folder alone, write no logs and say nothing, for a while."""
-    before = {name: os.environ.get(name) for name in _SETTINGS}
-    logger = logging.getLogger("ray.tune")
-    level = logger.level
-    os.environ.update(_SETTINGS)
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

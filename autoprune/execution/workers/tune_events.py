@@ -12,7 +12,7 @@ from ray.tune.search import Searcher
 
 from autoprune.core.workers import Done
 from autoprune.execution.workers.reasons import MOST_STILLBORN, reason, stillborn
-from autoprune.execution.workers.tune_trial import FOUND, JOB, STOPPED, VALUE
+from autoprune.execution.workers.tune_trial import FOUND, JOB, STOPPED, VALUE, Parcel
 
 _TICKET = "ticket"
 
@@ -49,7 +49,7 @@ class Exchange:
             ticket, job = self._jobs.get_nowait()
         except Empty:
             return None
-        return {_TICKET: ticket, JOB: job, STOPPED: self._stopped}
+        return {_TICKET: ticket, JOB: Parcel(job), STOPPED: self._stopped}
 
     def begun(self, trial: Trial) -> None:
         """Take note of a trial that has a process now."""
@@ -64,7 +64,7 @@ class Exchange:
         """Pass on what a trial has found that came to its end, or was stopped."""
         ticket = _ticket(trial)
         self._alive.pop(ticket, None)
-        trial.config[JOB] = b""  # Tune keeps every trial
+        _empty(trial)
         if ticket in self._found:
             result, raised = self._found.pop(ticket)
             self.news.put(Done(ticket, result, raised=raised))
@@ -77,7 +77,7 @@ class Exchange:
         self.stillborn += ticket not in self._alive
         self._alive.pop(ticket, None)
         self._found.pop(ticket, None)
-        trial.config[JOB] = b""
+        _empty(trial)
         why = trial.get_pickled_error() or trial.get_error() or "nobody knows how"
         if self.stillborn >= MOST_STILLBORN:
             self.news.put(stillborn(self.stillborn, why))
@@ -185,6 +185,12 @@ class Closing(tune.Stopper):
     def stop_all(self) -> bool:
         """Tell whether nobody waits any more."""
         return self._exchange.closed
+
+
+def _empty(trial: Trial) -> None:
+    """Let go of what Tune keeps of every trial that has ended, and saves again and again."""
+    trial.config[JOB].content = b""
+    trial.invalidate_json_state()  # type: ignore[no-untyped-call]
 
 
 def _ticket(trial: Trial) -> int:

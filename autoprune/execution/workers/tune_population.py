@@ -1,11 +1,9 @@
 """A population on Ray Tune: trials that take over what better ones have."""
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import cloudpickle
 from ray import tune
@@ -16,8 +14,9 @@ from autoprune.core.population import Member, PacedCourse, PacedWork, Populate
 from autoprune.errors import CandidateError
 from autoprune.execution.workers.carried import packed
 from autoprune.execution.workers.reasons import blaming_ray
-from autoprune.execution.workers.tune import let_idle_ones_go, settings
-from autoprune.execution.workers.tune_trial import FOUND, JOB, VALUE, JobTrial
+from autoprune.execution.workers.tune import let_idle_ones_go
+from autoprune.execution.workers.tune_experiment import place, tuner
+from autoprune.execution.workers.tune_trial import FOUND, JOB, VALUE, JobTrial, Parcel
 
 R = TypeVar("R")
 _NUMBER, _PACE, _STATE = "number", "pace", "state.pkl"
@@ -39,30 +38,25 @@ def tune_population(options: Mapping[str, Any], threads: int, storage: str | Non
     def populate(work: PacedWork[Any, R], jobs: Sequence[Any]) -> Sequence[Member[R]]:
         let_idle_ones_go()
         reports = _Reports()
-        trial = tune.with_parameters(PacedTrial, content=packed(work), threads=threads)
-        with settings(), tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            tuner = tune.Tuner(
-                tune.with_resources(trial, tune.PlacementGroupFactory([dict(options)])),
-                param_space={
+        with place(storage) as where:
+            experiment = tuner(
+                PacedTrial,
+                {"content": packed(work), "threads": threads},
+                options,
+                where,
+                space={
                     _PACE: 1.0,
-                    JOB: tune.grid_search([cloudpickle.dumps(job) for job in jobs]),
+                    JOB: tune.grid_search([Parcel(cloudpickle.dumps(job)) for job in jobs]),
                 },
-                tune_config=tune.TuneConfig(
-                    scheduler=_scheduler(),
-                    reuse_actors=True,
-                    trial_dirname_creator=lambda trial: str(trial.trial_id),
-                ),
-                run_config=tune.RunConfig(
-                    name=f"autoprune-{uuid4().hex[:12]}",
-                    storage_path=storage or folder,
-                    callbacks=[reports],
-                    failure_config=tune.FailureConfig(max_failures=_FAILURES),
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
-                    verbose=0,
-                ),
+                choice={"scheduler": _scheduler()},
+                run={
+                    "callbacks": [reports],
+                    "failure_config": tune.FailureConfig(max_failures=_FAILURES),
+                    "checkpoint_config": tune.CheckpointConfig(checkpoint_at_end=True),
+                },
             )
             with blaming_ray():
-                grid = tuner.fit()
+                grid = experiment.fit()
             return [reports.member(grid[at]) for at in range(len(jobs))]
 
     return populate

@@ -1,7 +1,7 @@
 """A trial of Ray Tune: one job of workers, a stage at each step; it can rest and go on."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import cloudpickle
 from ray import tune
@@ -14,10 +14,30 @@ JOB, STOPPED = "job", "stopped"  # keys of a trial's configuration
 FOUND, VALUE = "found", "value"  # keys of what it reports
 
 
+class Parcel:
+    """A job on its way; all of Tune's copies of a configuration hold the same one.
+
+    Tune keeps every configuration in several forms for as long as it runs, and saves them: the
+    content is taken out once nobody needs it.
+
+    Args:
+        content: The job, pickled.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        return "job"  # Tune names trials after what they are given
+
+
 class JobTrial(tune.Trainable):
     """Does a job; a process that is there already takes the next one.
 
-    The configuration holds the job as bytes. A report holds what the job came to and what the
+    The configuration holds the job as a `Parcel`. A report holds what the job came to and what the
     work raised, as a pair, and the value that schedulers compare, NaN where there is none.
     """
 
@@ -37,7 +57,7 @@ class JobTrial(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take another job."""
-        self._job = cloudpickle.loads(new_config[JOB])
+        self._job = cloudpickle.loads(new_config[JOB].content)
         self._stopped = new_config.get(STOPPED, "")
         self._course: Course[Any] | None = None
         self.config = {}  # it would travel with each report
