@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import optuna
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 
 from autoprune.agent.presence import Presence
 from autoprune.errors import ElsewhereError
 from autoprune.storage.database import Database
 from autoprune.storage.own_trials import AGENT
-from autoprune.storage.study import unfinished
+from autoprune.storage.study_trials import unfinished
 
 LOOK = 1.0  # seconds between two looks at what others did
 
@@ -33,7 +33,7 @@ class Company(Protocol):
 
     def running(
         self, study: optuna.Study, mine: Container[int]
-    ) -> tuple[list[Trial], list[Trial]]:
+    ) -> tuple[list[Trial], list[FrozenTrial]]:
         """Return the unfinished trials that nobody works on, and those of others that live.
 
         Args:
@@ -67,9 +67,9 @@ class Alone:
 
     def running(
         self, study: optuna.Study, mine: Container[int]
-    ) -> tuple[list[Trial], list[Trial]]:
+    ) -> tuple[list[Trial], list[FrozenTrial]]:
         """Return the unfinished trials; whoever began those of others is dead."""
-        return unfinished(study, mine), []
+        return [Trial(study, one._trial_id) for one in unfinished(study, mine)], []
 
     def finish(self) -> None:
         """Do nothing."""
@@ -115,14 +115,17 @@ class Shared:
 
     def running(
         self, study: optuna.Study, mine: Container[int]
-    ) -> tuple[list[Trial], list[Trial]]:
+    ) -> tuple[list[Trial], list[FrozenTrial]]:
         """Return the unfinished trials that nobody works on, and those of others that live."""
+        dead, at_work = list[Trial](), list[FrozenTrial]()
         left = unfinished(study, mine)
-        if self._run is None or not left:
-            return left, []
-        others = self._presence.living() - {self.name}
-        at_work = [trial for trial in left if trial.user_attrs.get(AGENT) in others]
-        return [trial for trial in left if trial not in at_work], at_work
+        others = self._presence.living() - {self.name} if self._run and left else set()
+        for one in left:
+            if one.user_attrs.get(AGENT) in others:
+                at_work.append(one)
+            else:  # it is read anew: it may have ended
+                dead.append(Trial(study, one._trial_id))
+        return dead, at_work
 
     def finish(self) -> None:
         """Be the one who finishes the run; wait while another one does."""

@@ -18,7 +18,8 @@ from autoprune.predictor.prequential import Prediction, Reliability, Savings, Sc
 from autoprune.storage.patience import patient
 from autoprune.storage.quick import Ending
 from autoprune.storage.records import Evaluation
-from autoprune.storage.study import ABANDONED, begin_trials, costs_of, end_trials, stages_told
+from autoprune.storage.study import costs_of
+from autoprune.storage.study_trials import ABANDONED, begin_trials, end_trials, stages_told
 
 
 @patient

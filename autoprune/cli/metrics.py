@@ -40,7 +40,8 @@ def metrics(
         return
     host, port = _address(listen)
     with stoppable(None), suppress(KeyboardInterrupt, Stop), served(read, host, port) as taken:
-        typer.echo(f"autoprune: metrics at http://{host}:{taken}/metrics", err=True)
+        shown = f"[{host}]" if ":" in host else host
+        typer.echo(f"autoprune: metrics at http://{shown}:{taken}/metrics", err=True)
         threading.Event().wait()
 
 

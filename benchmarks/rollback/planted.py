@@ -16,7 +16,7 @@ from autoprune.agent.trials import Told, tell_all
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
-from autoprune.storage.study import begin_trials
+from autoprune.storage.study_trials import begin_trials
 from benchmarks.evaluations import evaluations_of
 from benchmarks.isolated import Note
 from benchmarks.search.tabled import errors_of, opened

@@ -108,6 +108,18 @@ def test_connections_that_are_cut_are_made_anew(server: Server) -> None:
         assert len(database.evaluations(run)) == 3
 
 
+def test_a_turn_in_which_the_server_restarts_ends_as_any_other(server: Server) -> None:
+    """The lock is gone with the server; what was done in the turn is kept."""
+    with Database.open(server.url) as database:
+        with database.alone_in("propose r"):
+            run = database.start_run("r", {}, "m", "d")
+            server.stop()
+            server.start()
+            database.record_evaluation(run, *evaluation(1))
+        with database.alone_in("propose r"):
+            assert len(database.evaluations(run)) == 1
+
+
 def test_a_server_that_stays_away_is_a_failure_of_what_it_runs_on(server: Server) -> None:
     connect = Connect(parse_url(server.url), patience=0.5)
     connect().close()

@@ -16,7 +16,8 @@ from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
-from autoprune.storage.study import begin_trials, close_study, open_study
+from autoprune.storage.study import close_study, open_study
+from autoprune.storage.study_trials import begin_trials
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -13,7 +13,7 @@ from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.known import Known
 from autoprune.predictor.prequential import Prediction
 from autoprune.space.schema import UnitSpace
-from autoprune.storage.study import ABANDONED
+from autoprune.storage.study_trials import ABANDONED
 
 pytestmark = pytest.mark.usefixtures("quiet_optuna")
 

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -120,6 +121,25 @@ def test_the_command_serves_until_it_is_stopped(folder: Path) -> None:
         assert got(int(at[1]))["stopped", str(folder)] == 1
         begun.send_signal(signal.SIGTERM)
         assert begun.wait(30) == 0
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not _has_ipv6() or os.name != "posix", reason="no IPv6 on this machine")
+def test_the_command_serves_at_an_address_of_ipv6(folder: Path) -> None:
+    with command("--listen", "[::1]:0") as begun:
+        assert begun.stderr is not None
+        said = begun.stderr.readline()
+        at = re.search(r"(http://\[::1\]:\d+/metrics)", said)
+        assert at, said
+        with urllib.request.urlopen(at[1], timeout=30) as answer:
+            assert b"autoprune" in answer.read()
 
 
 @pytest.mark.parametrize("given", ["ninety", "host:", "1:70000", ""])

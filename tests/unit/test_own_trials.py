@@ -3,7 +3,8 @@
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import optuna
 import pytest
@@ -11,10 +12,12 @@ import sqlalchemy
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
+from autoprune.agent.company import Shared
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.own_trials import AGENT
 from autoprune.storage.quick import Ending
-from autoprune.storage.study import begin_trials, close_study, end_trials, open_study
+from autoprune.storage.study import close_study, open_study
+from autoprune.storage.study_trials import begin_trials, end_trials
 
 SPACE = {"level": IntDistribution(0, 9), "method": CategoricalDistribution(("a", "b"))}
 
@@ -126,6 +129,23 @@ def test_of_running_trials_of_other_agents_only_the_end_is_looked_at(
     end_trials(other, [ending(named[2], 4.0)])
     assert [t.value for t in study.trials] == [None, None, None, 4.0, None, None]
     assert study.trials == other.trials
+
+
+def test_trials_that_other_agents_score_cost_no_reading_of_each(
+    study: optuna.Study, other: optuna.Study
+) -> None:
+    presence = SimpleNamespace(id="me", living=lambda: {"me", "other"})
+    company = Shared(cast(Any, presence), cast(Any, None), "run")
+    told = [{AGENT: "other"}] * 20 + [{AGENT: "dead"}]
+    begin_trials(other, [{"level": 1, "method": "a"}] * 21, SPACE, told)
+    mine = begin(study, 1)
+    company.running(study, {mine[0].number})
+    sent = statements(study)
+    dead, living = company.running(study, {mine[0].number})
+    assert [one.number for one in dead] == [20]
+    assert [one.number for one in living] == list(range(20))
+    read = [one for one in sent if "FROM trial_params" in one]
+    assert len(read) == 1, "only the one that is taken over"
 
 
 def test_many_are_read_a_few_at_a_time(

@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy
 
 from autoprune.agent import presence
 from autoprune.agent.heart import BEAT, Heart
@@ -114,6 +116,21 @@ def test_of_several_leases_those_that_are_free_are_taken(agents: Agents, tmp_pat
         assert one.take(["b", "c", "e"]) == {"b", "e"}
         one.give_back(["a", "b", "c"])
         assert two.take(["a", "b", "e"]) == {"a", "b"}
+
+
+def test_leases_are_taken_in_one_order_by_all(agents: Agents, tmp_path: Path) -> None:
+    """Two who insert the same in two orders would wait for each other."""
+    written: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, values: Any, *___: Any) -> None:
+        if statement.startswith("INSERT INTO ap_lease"):
+            rows = values if isinstance(values, list) else [values]
+            written.extend(str(name) for row in rows for name in row)
+
+    with present(agents, tmp_path) as one:
+        sqlalchemy.event.listen(agents._database._engine, "before_cursor_execute", note)
+        assert one.take(["c", "a", "d", "b"]) == set("abcd")
+    assert [name for name in written if name in "abcd"] == list("abcd")
 
 
 def test_leases_that_another_takes_at_the_same_moment_are_not_ours(

@@ -23,7 +23,8 @@ from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.engine import sqlite_url
-from autoprune.storage.study import ABANDONED, close_study, open_study, unfinished
+from autoprune.storage.study import close_study, open_study
+from autoprune.storage.study_trials import ABANDONED, unfinished
 from autoprune.surgery.plan import Plan
 from autoprune.testing.chains import chain
 
@@ -120,7 +121,7 @@ def test_abandoned_trials_change_nothing(projection: Projection, tmp_path: Path)
         if number % 3 == 0:
             lost = ask(study, projection)
             (left,) = unfinished(study)
-            abandon(left)
+            abandon(Trial(study, left._trial_id))
             assert study.trials[lost.number].user_attrs["outcome"] == ABANDONED
         found.append(step(study, projection))
     close_study(study)

@@ -27,7 +27,8 @@ from autoprune.errors import (
 from autoprune.storage.database import Database
 from autoprune.storage.engine import explain, redact, sqlite_url
 from autoprune.storage.records import Evaluation, EvaluationKey
-from autoprune.storage.study import close_study, open_study, readable_study, unfinished
+from autoprune.storage.study import close_study, open_study, readable_study
+from autoprune.storage.study_trials import unfinished
 
 KEY = EvaluationKey("model", "data", "policy", "evaluator")
 SCORED = Evaluation(
@@ -322,7 +323,7 @@ def test_a_killed_process_leaves_a_study_that_goes_on(url: str) -> None:
     study.enqueue_trial({"x": 0.5})
     (left,) = unfinished(study)
     assert left.number == 1
-    study.tell(left, state=TrialState.FAIL)
+    study.tell(left.number, state=TrialState.FAIL)
     assert not unfinished(study)
     states = [t.state for t in study.trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.WAITING]

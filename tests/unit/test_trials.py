@@ -21,7 +21,8 @@ from autoprune.agent.samplers.pool import Pool
 from autoprune.agent.trials import Told, abandon, ask, ended, reliability, tell, tell_all
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
-from autoprune.storage.study import ABANDONED, close_study, open_study
+from autoprune.storage.study import close_study, open_study
+from autoprune.storage.study_trials import ABANDONED
 from autoprune.testing.chains import chain
 
 PROJECTION = chain(

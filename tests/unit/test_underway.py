@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 from torch import nn
 
 from autoprune.agent import underway
@@ -197,6 +198,23 @@ def test_of_several_those_that_others_score_wait(
     found.abandon()
     assert (len(found), found.room) == (0, 1)
     assert company.given_back == [evaluations.lease(TWO), evaluations.lease(ONE)]
+
+
+def test_a_storage_that_fails_when_trials_are_given_back_hides_no_problem(
+    evaluations: Evaluations, trials: list[optuna.Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(trial: optuna.Trial) -> None:
+        asked.append(trial.number)
+        raise StorageInternalError("the disk is full")
+
+    asked: list[int] = []
+    company = Taken()
+    found = Underway(Crew(Inline(lambda job: result(job.policy))), evaluations, company)
+    found.begin([(trials[0], Scoring(ONE, no_watch)), (trials[1], Scoring(TWO, no_watch))])
+    monkeypatch.setattr(underway, "abandon", away)
+    found.abandon()
+    assert asked == [0, 1]
+    assert len(company.given_back) == 2, "others may score them now"
 
 
 def test_what_another_run_stored_just_before_its_lease_was_free_is_not_scored(

@@ -20,7 +20,7 @@ from autoprune.agent.samplers.proposal import Proposal
 from autoprune.core.fingerprint import seed_from
 from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError
-from autoprune.storage.study import constrain
+from autoprune.storage.study_trials import constrain
 
 _CLAIMS = 8  # policies claimed, one after the other, where other processes claim the same
 

@@ -15,7 +15,7 @@ from autoprune.agent.samplers.attributes import examined_by, place_of, predictio
 from autoprune.agent.samplers.claims import claimed
 from autoprune.agent.samplers.known import Examined, Known
 from autoprune.predictor.prequential import Prediction
-from autoprune.storage.study import ABANDONED, reported
+from autoprune.storage.study_trials import ABANDONED, reported
 
 ENDED = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
 
