@@ -12,7 +12,7 @@ from autoprune.agent.presence import Presence
 from autoprune.errors import ElsewhereError
 from autoprune.storage.database import Database
 from autoprune.storage.own_trials import AGENT
-from autoprune.storage.study import unfinished
+from autoprune.storage.study import taken_over, unfinished
 
 LOOK = 1.0  # seconds between two looks at what others did
 
@@ -31,10 +31,8 @@ class Company(Protocol):
     def turn(self) -> AbstractContextManager[None]:
         """Keep other agents of the run from proposing until the block ends."""
 
-    def running(
-        self, study: optuna.Study, mine: Container[int]
-    ) -> tuple[list[Trial], list[Trial]]:
-        """Return the unfinished trials that nobody works on, and those of others that live.
+    def running(self, study: optuna.Study, mine: Container[int]) -> tuple[list[Trial], int]:
+        """Return the unfinished trials that nobody works on, and how many others work on.
 
         Args:
             study: The study.
@@ -65,11 +63,9 @@ class Alone:
         """Do nothing."""
         return nullcontext()
 
-    def running(
-        self, study: optuna.Study, mine: Container[int]
-    ) -> tuple[list[Trial], list[Trial]]:
+    def running(self, study: optuna.Study, mine: Container[int]) -> tuple[list[Trial], int]:
         """Return the unfinished trials; whoever began those of others is dead."""
-        return unfinished(study, mine), []
+        return taken_over(study, unfinished(study, mine)), 0
 
     def finish(self) -> None:
         """Do nothing."""
@@ -113,16 +109,14 @@ class Shared:
         with self._database.alone_in(f"propose {self._run}"):
             yield
 
-    def running(
-        self, study: optuna.Study, mine: Container[int]
-    ) -> tuple[list[Trial], list[Trial]]:
-        """Return the unfinished trials that nobody works on, and those of others that live."""
-        left = unfinished(study, mine)
-        if self._run is None or not left:
-            return left, []
+    def running(self, study: optuna.Study, mine: Container[int]) -> tuple[list[Trial], int]:
+        """Return the unfinished trials that nobody works on, and how many others work on."""
+        found = unfinished(study, mine)
+        if self._run is None or not found:
+            return taken_over(study, found), 0
         others = self._presence.living() - {self.name}
-        at_work = [trial for trial in left if trial.user_attrs.get(AGENT) in others]
-        return [trial for trial in left if trial not in at_work], at_work
+        left = [trial for trial in found if trial.user_attrs.get(AGENT) not in others]
+        return taken_over(study, left), len(found) - len(left)
 
     def finish(self) -> None:
         """Be the one who finishes the run; wait while another one does."""

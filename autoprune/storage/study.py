@@ -252,7 +252,7 @@ def close_study(study: optuna.Study) -> None:
 
 
 @patient
-def unfinished(study: optuna.Study, but: Container[int] = ()) -> list[Trial]:
+def unfinished(study: optuna.Study, but: Container[int] = ()) -> list[FrozenTrial]:
     """Return the trials that are running, or whose process died, oldest first.
 
     Args:
@@ -260,7 +260,13 @@ def unfinished(study: optuna.Study, but: Container[int] = ()) -> list[Trial]:
         but: Numbers of those that are left out.
     """
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return [Trial(study, trial._trial_id) for trial in running if trial.number not in but]
+    return [trial for trial in running if trial.number not in but]
+
+
+@patient
+def taken_over(study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[Trial]:
+    """Return trials of other processes as ones that this process ends; each is read again."""
+    return [Trial(study, trial._trial_id) for trial in trials]
 
 
 def _open_storage(url: str, options: dict[str, Any]) -> OwnTrials:

@@ -23,7 +23,7 @@ from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.engine import sqlite_url
-from autoprune.storage.study import ABANDONED, close_study, open_study, unfinished
+from autoprune.storage.study import ABANDONED, close_study, open_study, taken_over, unfinished
 from autoprune.surgery.plan import Plan
 from autoprune.testing.chains import chain
 
@@ -119,7 +119,7 @@ def test_abandoned_trials_change_nothing(projection: Projection, tmp_path: Path)
     for number in range(TRIALS):
         if number % 3 == 0:
             lost = ask(study, projection)
-            (left,) = unfinished(study)
+            (left,) = taken_over(study, unfinished(study))
             abandon(left)
             assert study.trials[lost.number].user_attrs["outcome"] == ABANDONED
         found.append(step(study, projection))

@@ -322,7 +322,7 @@ def test_a_killed_process_leaves_a_study_that_goes_on(url: str) -> None:
     study.enqueue_trial({"x": 0.5})
     (left,) = unfinished(study)
     assert left.number == 1
-    study.tell(left, state=TrialState.FAIL)
+    study.tell(left.number, state=TrialState.FAIL)
     assert not unfinished(study)
     states = [t.state for t in study.trials]
     assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.WAITING]
