@@ -8,8 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy
 
 from autoprune.agent import presence
 from autoprune.agent.heart import BEAT, Heart
@@ -131,6 +133,23 @@ def test_leases_that_another_takes_at_the_same_moment_are_not_ours(
     with present(agents, tmp_path) as one, present(agents, tmp_path / "other") as two:
         monkeypatch.setattr(Agents, "_holders", late)
         assert one.take(["a", "b"]) == {"a"}
+
+
+def test_leases_are_taken_in_one_order_so_that_no_two_agents_wait_for_each_other(
+    agents: Agents, tmp_path: Path
+) -> None:
+    taken: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, given: Any, *___: Any) -> None:
+        if statement.startswith("INSERT INTO ap_lease"):
+            rows = given if isinstance(given, list) else [given]
+            taken.extend(one for row in rows for one in row if one in "abc")
+
+    with present(agents, tmp_path) as one:
+        engine = agents._database._engine
+        sqlalchemy.event.listen(engine, "before_cursor_execute", note)
+        assert one.take(["b", "c", "a"]) == {"a", "b", "c"}
+    assert taken == ["a", "b", "c"]
 
 
 def _until(true: object, seconds: float = 20.0) -> None:
