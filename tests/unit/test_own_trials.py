@@ -100,6 +100,14 @@ def test_its_own_running_trials_are_not_read(study: optuna.Study) -> None:
     assert len(inserted) == 1, "two values at once"
 
 
+def test_trials_are_locked_in_one_order_however_they_are_ended(study: optuna.Study) -> None:
+    trials = begin(study, 3)
+    sent = statements(study)
+    end_trials(study, [ending(trials[at]) for at in (2, 0, 1)])
+    (locked,) = [one for one in sent if one.startswith("SELECT trials.")]
+    assert locked.endswith("ORDER BY trials.trial_id")
+
+
 def test_what_others_do_is_seen(study: optuna.Study, other: optuna.Study) -> None:
     mine = begin(study, 3)
     theirs = begin(other, 2)
@@ -189,14 +197,14 @@ def test_a_reading_that_was_cut_is_done_again(
 ) -> None:
     end_trials(study, [ending(trial) for trial in begin(study, 3)])
     backend: Any = other._storage._backend  # type: ignore[attr-defined]
-    read, cut = backend._get_trials, [True]
+    read, cut = backend.read, [True]
 
     def once_cut(*given: Any) -> Any:
         if cut and cut.pop():
             raise ConnectionError("The server left.")
         return read(*given)
 
-    monkeypatch.setattr(backend, "_get_trials", once_cut)
+    monkeypatch.setattr(backend, "read", once_cut)
     with pytest.raises(ConnectionError):
         other.get_trials()
     assert [trial.number for trial in other.get_trials()] == [0, 1, 2]
