@@ -6,13 +6,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import optuna
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import Trial
 
 from autoprune.agent.presence import Presence
 from autoprune.errors import ElsewhereError
 from autoprune.storage.database import Database
 from autoprune.storage.own_trials import AGENT
-from autoprune.storage.study_trials import unfinished
+from autoprune.storage.study_trials import taken_over, unfinished
 
 LOOK = 1.0  # seconds between two looks at what others did
 
@@ -31,10 +31,8 @@ class Company(Protocol):
     def turn(self) -> AbstractContextManager[None]:
         """Keep other agents of the run from proposing until the block ends."""
 
-    def running(
-        self, study: optuna.Study, mine: Container[int]
-    ) -> tuple[list[Trial], list[FrozenTrial]]:
-        """Return the unfinished trials that nobody works on, and those of others that live.
+    def running(self, study: optuna.Study, mine: Container[int]) -> tuple[list[Trial], int]:
+        """Return the unfinished trials that nobody works on, and how many others work on.
 
         Args:
             study: The study.
@@ -65,11 +63,9 @@ class Alone:
         """Do nothing."""
         return nullcontext()
 
-    def running(
-        self, study: optuna.Study, mine: Container[int]
-    ) -> tuple[list[Trial], list[FrozenTrial]]:
+    def running(self, study: optuna.Study, mine: Container[int]) -> tuple[list[Trial], int]:
         """Return the unfinished trials; whoever began those of others is dead."""
-        return [Trial(study, one._trial_id) for one in unfinished(study, mine)], []
+        return taken_over(study, unfinished(study, mine)), 0
 
     def finish(self) -> None:
         """Do nothing."""
@@ -113,19 +109,14 @@ class Shared:
         with self._database.alone_in(f"propose {self._run}"):
             yield
 
-    def running(
-        self, study: optuna.Study, mine: Container[int]
-    ) -> tuple[list[Trial], list[FrozenTrial]]:
-        """Return the unfinished trials that nobody works on, and those of others that live."""
-        dead, at_work = list[Trial](), list[FrozenTrial]()
-        left = unfinished(study, mine)
-        others = self._presence.living() - {self.name} if self._run and left else set()
-        for one in left:
-            if one.user_attrs.get(AGENT) in others:
-                at_work.append(one)
-            else:  # it is read anew: it may have ended
-                dead.append(Trial(study, one._trial_id))
-        return dead, at_work
+    def running(self, study: optuna.Study, mine: Container[int]) -> tuple[list[Trial], int]:
+        """Return the unfinished trials that nobody works on, and how many others work on."""
+        found = unfinished(study, mine)
+        if self._run is None or not found:
+            return taken_over(study, found), 0
+        others = self._presence.living() - {self.name}
+        left = [trial for trial in found if trial.user_attrs.get(AGENT) not in others]
+        return taken_over(study, left), len(found) - len(left)
 
     def finish(self) -> None:
         """Be the one who finishes the run; wait while another one does."""

@@ -116,10 +116,10 @@ class Loop:
             policy = self._policy(trial.params)
             if policy.fingerprint not in self.scored:
                 self._keep(self.evaluations.score(policy))
-        dead, living = self.company.running(self.study, self._underway.numbers)
+        dead, others = self.company.running(self.study, self._underway.numbers)
         for left in dead:
             self._settle(left)
-        return len(living)
+        return others
 
     def _settle(self, trial: Trial) -> None:
         """End a trial whose process died: by its score, if that was stored in time."""

@@ -1,5 +1,6 @@
 """``autoprune runs metrics``: all runs of a database, for Prometheus."""
 
+import re
 import threading
 from contextlib import suppress
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ from autoprune.cli.database import Database, opened
 from autoprune.cli.stopping import Stop, stoppable
 
 _PORTS = 65535  # the last one
+_ADDRESS = re.compile(r"(?:(?:\[(?P<six>[^][]+)\]|(?P<host>[^][:]*)):)?(?P<port>[0-9]{1,5})")
 
 
 def metrics(
@@ -48,7 +50,10 @@ def metrics(
 def _address(listen: str) -> tuple[str, int]:
     from autoprune.errors import ConfigError
 
-    host, _, port = listen.rpartition(":")
-    if not port.isdecimal() or int(port) > _PORTS:
-        raise ConfigError(f"--listen must be PORT or HOST:PORT, such as 9464. Got {listen!r}.")
-    return host.strip("[]") or "127.0.0.1", int(port)
+    found = _ADDRESS.fullmatch(listen)
+    if not found or int(found["port"]) > _PORTS:
+        raise ConfigError(
+            "--listen must be PORT or HOST:PORT, such as 9464, or [::1]:9464 for an address of "
+            f"IPv6. Got {listen!r}."
+        )
+    return found["six"] or found["host"] or "127.0.0.1", int(found["port"])

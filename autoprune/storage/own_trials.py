@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.storage.quick import Ending, QuickStorage
 
-_AT_ONCE = 250  # trials that are read: each is hundreds of rows, and objects for each
+_AT_ONCE = 250  # trials that are read: each is hundreds of rows
 AGENT = "agent"  # user attribute of a trial: who scores it; all its parameters are there then
 
 
@@ -106,8 +106,8 @@ class OwnTrials(_CachedStorage):
             wanted = (others - whole) | self._quick.ended(whole) | (set(new) - self._own)
             latest = new[-1] if new else latest
             ids = sorted(wanted)
-            for lot in (set(ids[at : at + _AT_ONCE]) for at in range(0, len(ids), _AT_ONCE)):
-                trials = self._quick._get_trials(study_id, None, lot, latest)
+            for lot in (ids[at : at + _AT_ONCE] for at in range(0, len(ids), _AT_ONCE)):
+                trials = self._quick.read(lot)
                 self._add_trials_to_cache(study_id, trials)
                 finished = {trial._trial_id for trial in trials if trial.state.is_finished()}
                 study.unfinished_trial_ids |= {trial._trial_id for trial in trials} - finished

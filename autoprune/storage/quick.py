@@ -4,11 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
-from types import SimpleNamespace
 from typing import Any
 
-from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
+from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import (
     StudyModel,
@@ -25,6 +23,7 @@ from sqlalchemy import delete, func, insert, select
 from sqlalchemy.orm import Session
 
 from autoprune.storage.attributes import attribute_rows, report_rows, value_rows
+from autoprune.storage.reading import read_trials
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +46,7 @@ class Ending:
 
 
 class QuickStorage(RDBStorage):
-    """Begins and ends trials many at once, and reads each distribution once.
+    """Begins, ends and reads trials many at once.
 
     Optuna asks twice per parameter whether it is there already and whether other trials drew it
     from the same distribution. The trial is new, and the second is asked here once per process
@@ -107,7 +106,9 @@ class QuickStorage(RDBStorage):
             Numbers, in the database, of those that ended, and when they did.
         """
         now = datetime.now()
-        running = select(TrialModel).where(TrialModel.trial_id.in_([e.trial_id for e in endings]))
+        given = [one.trial_id for one in endings]
+        running = select(TrialModel).where(TrialModel.trial_id.in_(given))
+        running = running.order_by(TrialModel.trial_id)  # locked in one order: no deadlocks
         with _create_scoped_session(self.scoped_session) as session:
             found: dict[Any, TrialModel] = {
                 model.trial_id: model
@@ -138,6 +139,21 @@ class QuickStorage(RDBStorage):
             (TrialValueModel, [r for e in endings for r in value_rows(e.trial_id, e.values)]),
         ):
             _insert(session, model, rows)
+
+    def read(self, trial_ids: Collection[int]) -> list[FrozenTrial]:
+        """Return trials by their numbers in the database, in that order; missing ones not."""
+        with _create_scoped_session(self.scoped_session) as session:
+            return read_trials(session, trial_ids)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        """Return a trial by its number in the database.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        for found in self.read([trial_id]):
+            return found
+        raise KeyError(f"No trial has the number {trial_id} in the database.")
 
     def ended(self, trial_ids: Collection[int]) -> set[int]:
         """Return those of some trials that run no more."""
@@ -182,20 +198,6 @@ class QuickStorage(RDBStorage):
         self._checked |= {(study_id, name): one for name, one in slow.distributions.items()}
         return trial
 
-    def _build_frozen_trial_from_trial_model(self, trial: TrialModel) -> FrozenTrial:
-        parts = ("number", "state", "datetime_start", "datetime_complete", "trial_id", "values")
-        more = ("user_attributes", "system_attributes", "intermediate_values")
-        bare: Any = SimpleNamespace(params=[], **{n: getattr(trial, n) for n in parts + more})
-        found = super()._build_frozen_trial_from_trial_model(bare)
-        params = sorted(trial.params, key=lambda one: one.param_id)
-        drawn = {one.param_name: _distribution(one.distribution_json) for one in params}
-        found.distributions = drawn
-        found.params = {
-            one.param_name: drawn[one.param_name].to_external_repr(one.param_value)
-            for one in params
-        }
-        return found
-
 
 def _as_begun(model: Any, template: FrozenTrial) -> FrozenTrial:
     return FrozenTrial(
@@ -232,8 +234,3 @@ def _param_rows(trials: Sequence[FrozenTrial]) -> list[dict[str, Any]]:
 def _insert(session: Session, model: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         session.execute(insert(model.__table__), rows)
-
-
-@lru_cache(maxsize=4096)
-def _distribution(written: str) -> BaseDistribution:
-    return json_to_distribution(written)

@@ -123,3 +123,9 @@ def unfinished(study: optuna.Study, but: Container[int] = ()) -> list[FrozenTria
     """
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     return [trial for trial in running if trial.number not in but]
+
+
+@patient
+def taken_over(study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[Trial]:
+    """Return trials of other processes as ones that this process ends; each is read again."""
+    return [Trial(study, trial._trial_id) for trial in trials]

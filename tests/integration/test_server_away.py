@@ -72,6 +72,17 @@ def away_while(server: Server, work: Callable[[int], object]) -> int:
     return count
 
 
+def cut_all(server: Server) -> None:
+    """End every connection, as the server does when it is restarted quickly."""
+    other = make_engine(parse_url(server.url))
+    with other.connect() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        )
+    other.dispose()
+
+
 def test_what_is_stored_meanwhile_is_stored_once(server: Server) -> None:
     with Database.open(server.url) as database:
         run = database.start_run("r", {}, "m", "d")
@@ -93,31 +104,60 @@ def test_a_study_goes_on(server: Server) -> None:
 
 
 def test_connections_that_are_cut_are_made_anew(server: Server) -> None:
-    """The server ends every connection, as it does when it is restarted quickly."""
     with Database.open(server.url) as database:
         run = database.start_run("r", {}, "m", "d")
         for at in range(3):
-            other = make_engine(parse_url(server.url))
-            with other.connect() as connection:
-                connection.exec_driver_sql(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE pid <> pg_backend_pid() AND datname = current_database()"
-                )
-            other.dispose()
+            cut_all(server)
             database.record_evaluation(run, *evaluation(at))
         assert len(database.evaluations(run)) == 3
 
 
-def test_a_turn_in_which_the_server_restarts_ends_as_any_other(server: Server) -> None:
-    """The lock is gone with the server; what was done in the turn is kept."""
+def test_who_is_alone_in_something_goes_on_where_the_server_is_restarted(server: Server) -> None:
     with Database.open(server.url) as database:
+        run = database.start_run("r", {}, "m", "d")
         with database.alone_in("propose r"):
-            run = database.start_run("r", {}, "m", "d")
-            server.stop()
-            server.start()
+            cut_all(server)
             database.record_evaluation(run, *evaluation(1))
         with database.alone_in("propose r"):
-            assert len(database.evaluations(run)) == 1
+            database.record_evaluation(run, *evaluation(2))
+        assert len(database.evaluations(run)) == 2
+        with pytest.raises(ValueError, match="its own"):
+            _cut_and_failing(server, database)
+
+
+def _cut_and_failing(server: Server, database: Database) -> None:
+    with database.alone_in("propose r"):
+        cut_all(server)
+        raise ValueError("its own")
+
+
+def test_who_waits_for_another_to_be_done_waits_on_where_the_server_is_restarted(
+    server: Server,
+) -> None:
+    entered: list[bool] = []
+    with Database.open(server.url) as one, Database.open(server.url) as two:
+
+        def wait() -> None:
+            with two.alone_in("propose r"):
+                entered.append(True)
+
+        with one.alone_in("propose r"):
+            waiting = threading.Thread(target=wait)
+            waiting.start()
+            while not _waits(server):
+                time.sleep(0.05)
+            cut_all(server)  # the lock is gone, too: whoever waits gets it
+            waiting.join(60)
+        assert entered == [True]
+
+
+def _waits(server: Server) -> bool:
+    engine = make_engine(parse_url(server.url))
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        waiting = int(found.scalar_one()) > 0
+    engine.dispose()
+    return waiting
 
 
 def test_a_server_that_stays_away_is_a_failure_of_what_it_runs_on(server: Server) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from autoprune.cli.metrics import _address
 from autoprune.errors import ConfigError, OutputError
 from autoprune.reporting.metrics import served, text_of
 from autoprune.storage.runs import Runs
@@ -68,8 +69,8 @@ def test_metrics_are_read_anew_for_each_request() -> None:
     assert counts == [7, 8]
 
 
-def got(port: int) -> dict[tuple[str, str], float]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+def got(port: int, host: str = "127.0.0.1") -> dict[tuple[str, str], float]:
+    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=30) as answer:
         return samples(answer.read().decode())
 
 
@@ -123,7 +124,8 @@ def test_the_command_serves_until_it_is_stopped(folder: Path) -> None:
         assert begun.wait(30) == 0
 
 
-def _has_ipv6() -> bool:
+def six() -> bool:
+    """Tell whether this machine has IPv6."""
     try:
         with socket.create_server(("::1", 0), family=socket.AF_INET6):
             return True
@@ -131,18 +133,34 @@ def _has_ipv6() -> bool:
         return False
 
 
-@pytest.mark.skipif(not _has_ipv6() or os.name != "posix", reason="no IPv6 on this machine")
+@pytest.mark.skipif(os.name != "posix" or not six(), reason="needs IPv6, stops by a signal")
 def test_the_command_serves_at_an_address_of_ipv6(folder: Path) -> None:
     with command("--listen", "[::1]:0") as begun:
         assert begun.stderr is not None
         said = begun.stderr.readline()
-        at = re.search(r"(http://\[::1\]:\d+/metrics)", said)
+        at = re.search(r"http://\[::1\]:(\d+)/metrics", said)
         assert at, said
-        with urllib.request.urlopen(at[1], timeout=30) as answer:
-            assert b"autoprune" in answer.read()
+        assert got(int(at[1]), "[::1]")["stopped", str(folder)] == 1
 
 
-@pytest.mark.parametrize("given", ["ninety", "host:", "1:70000", ""])
+@pytest.mark.parametrize(
+    ("given", "address"),
+    [
+        ("9464", ("127.0.0.1", 9464)),
+        (":9464", ("127.0.0.1", 9464)),
+        ("0.0.0.0:80", ("0.0.0.0", 80)),
+        ("node-3:1", ("node-3", 1)),
+        ("[::1]:9464", ("::1", 9464)),
+        ("[fe80::1%eth0]:9464", ("fe80::1%eth0", 9464)),
+    ],
+)
+def test_addresses_are_told_from_their_ports(given: str, address: tuple[str, int]) -> None:
+    assert _address(given) == address
+
+
+@pytest.mark.parametrize(
+    "given", ["ninety", "host:", "1:70000", "", "::1", "::1:9464", "[::1]", "[::1:9464", "[]:9464"]
+)
 def test_an_address_that_is_none_is_refused(run_autoprune: Run, given: str) -> None:
     code, _, err = run_autoprune("runs", "metrics", "--listen", given)
     assert code == 2

@@ -3,8 +3,7 @@
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import optuna
 import pytest
@@ -12,7 +11,6 @@ import sqlalchemy
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import Trial, TrialState
 
-from autoprune.agent.company import Shared
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.own_trials import AGENT
 from autoprune.storage.quick import Ending
@@ -103,6 +101,14 @@ def test_its_own_running_trials_are_not_read(study: optuna.Study) -> None:
     assert len(inserted) == 1, "two values at once"
 
 
+def test_trials_are_locked_in_one_order_however_they_are_ended(study: optuna.Study) -> None:
+    trials = begin(study, 3)
+    sent = statements(study)
+    end_trials(study, [ending(trials[at]) for at in (2, 0, 1)])
+    (locked,) = [one for one in sent if one.startswith("SELECT trials.")]
+    assert locked.endswith("ORDER BY trials.trial_id")
+
+
 def test_what_others_do_is_seen(study: optuna.Study, other: optuna.Study) -> None:
     mine = begin(study, 3)
     theirs = begin(other, 2)
@@ -129,23 +135,6 @@ def test_of_running_trials_of_other_agents_only_the_end_is_looked_at(
     end_trials(other, [ending(named[2], 4.0)])
     assert [t.value for t in study.trials] == [None, None, None, 4.0, None, None]
     assert study.trials == other.trials
-
-
-def test_trials_that_other_agents_score_cost_no_reading_of_each(
-    study: optuna.Study, other: optuna.Study
-) -> None:
-    presence = SimpleNamespace(id="me", living=lambda: {"me", "other"})
-    company = Shared(cast(Any, presence), cast(Any, None), "run")
-    told = [{AGENT: "other"}] * 20 + [{AGENT: "dead"}]
-    begin_trials(other, [{"level": 1, "method": "a"}] * 21, SPACE, told)
-    mine = begin(study, 1)
-    company.running(study, {mine[0].number})
-    sent = statements(study)
-    dead, living = company.running(study, {mine[0].number})
-    assert [one.number for one in dead] == [20]
-    assert [one.number for one in living] == list(range(20))
-    read = [one for one in sent if "FROM trial_params" in one]
-    assert len(read) == 1, "only the one that is taken over"
 
 
 def test_many_are_read_a_few_at_a_time(
@@ -209,14 +198,14 @@ def test_a_reading_that_was_cut_is_done_again(
 ) -> None:
     end_trials(study, [ending(trial) for trial in begin(study, 3)])
     backend: Any = other._storage._backend  # type: ignore[attr-defined]
-    read, cut = backend._get_trials, [True]
+    read, cut = backend.read, [True]
 
     def once_cut(*given: Any) -> Any:
         if cut and cut.pop():
             raise ConnectionError("The server left.")
         return read(*given)
 
-    monkeypatch.setattr(backend, "_get_trials", once_cut)
+    monkeypatch.setattr(backend, "read", once_cut)
     with pytest.raises(ConnectionError):
         other.get_trials()
     assert [trial.number for trial in other.get_trials()] == [0, 1, 2]

@@ -119,6 +119,33 @@ def test_where_none_is_accepted_nothing_is_returned(evaluations: Evaluations) ->
         )
 
 
+def test_a_winner_is_known_to_the_population_that_it_won_in_alone(
+    evaluations: Evaluations,
+) -> None:
+    populate = Populating()
+    winner = recover_population(RANKED, evaluations, told, yes, populate=populate)[1]
+    late = Policy({"stem": Choice("channel.l1", 0.625)})
+    others = [one for one in RANKED if one.policy != winner.policy][1:]
+    changed = [replace(winner, outcome="scored"), *others, replace(RANKED[0], policy=late)]
+    all_found = recover_population(changed, evaluations, told, yes, populate=populate)[2]
+    assert populate.calls == 2, "it has another member"
+    assert {one.policy for one in all_found} == {one.policy for one in changed}
+    again = recover_population(RANKED[::-1], evaluations, told, yes, populate=populate)[1]
+    assert (again, populate.calls) == (winner, 2), "the same members, whatever their order"
+
+
+def test_a_winner_that_is_not_accepted_any_more_is_not_taken(evaluations: Evaluations) -> None:
+    populate = Populating()
+    winner = recover_population(RANKED, evaluations, told, yes, populate=populate)[1]
+
+    def other(found: Evaluation, model: nn.Module) -> bool:
+        return found.policy != winner.policy
+
+    found = recover_population(RANKED, evaluations, told, other, populate=populate)[1]
+    assert found.policy != winner.policy
+    assert populate.calls == 2
+
+
 def test_members_that_fail_are_left_out(evaluations: Evaluations) -> None:
     _, found, others = recover_population(
         RANKED, evaluations, told, yes, populate=Populating({0, 2})

@@ -24,7 +24,7 @@ from autoprune.errors import ConfigError
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.study import close_study, open_study
-from autoprune.storage.study_trials import ABANDONED, unfinished
+from autoprune.storage.study_trials import ABANDONED, taken_over, unfinished
 from autoprune.surgery.plan import Plan
 from autoprune.testing.chains import chain
 
@@ -120,8 +120,8 @@ def test_abandoned_trials_change_nothing(projection: Projection, tmp_path: Path)
     for number in range(TRIALS):
         if number % 3 == 0:
             lost = ask(study, projection)
-            (left,) = unfinished(study)
-            abandon(Trial(study, left._trial_id))
+            (left,) = taken_over(study, unfinished(study))
+            abandon(left)
             assert study.trials[lost.number].user_attrs["outcome"] == ABANDONED
         found.append(step(study, projection))
     close_study(study)

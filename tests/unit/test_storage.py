@@ -114,6 +114,21 @@ def test_many_writers_of_one_key_agree(database: Database) -> None:
     assert results == {database.find_evaluation(KEY)}
 
 
+def test_evaluations_are_stored_in_one_order_so_that_no_two_agents_wait_for_each_other(
+    database: Database,
+) -> None:
+    stored: list[list[str]] = []
+
+    def note(_: Any, __: Any, statement: str, given: Any, *___: Any) -> None:
+        if statement.startswith("INSERT INTO ap_evaluation"):
+            rows = given if isinstance(given, list) else [given]
+            stored.append([one for row in rows for one in row if one in ("a", "b", "c")])
+
+    event.listen(database._engine, "before_cursor_execute", note)
+    database.record_evaluations(None, {replace(KEY, policy_fp=one): SCORED for one in "bca"})
+    assert [one for lot in stored for one in lot] == ["a", "b", "c"]
+
+
 def test_an_evaluation_of_an_unknown_run_is_refused(database: Database) -> None:
     with pytest.raises(IntegrityError):
         database.record_evaluation(7, KEY, SCORED)

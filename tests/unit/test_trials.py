@@ -131,6 +131,21 @@ def test_what_failed_was_stopped_or_abandoned_says_so(
     assert [trial.number for trial in ended(study)] == [0, 1]
 
 
+@pytest.mark.parametrize("placed", [True, False])
+def test_trials_are_recalled_in_the_order_in_which_they_ended(
+    url: str, study: optuna.Study, sampler: BudgetedSampler, placed: bool
+) -> None:
+    asked = [ask(study, sampler) for _ in range(4)]
+    for place, at in enumerate((2, 0, 3, 1), 1):
+        trial, params = asked[at]
+        found = scored(sampler, params, 1.0, "scored")
+        tell_all([Told(trial, found, {"macs": 3.0}, {PLACE: place} if placed else {})])
+    resumed = open_study(url, "s")
+    assert [trial.number for trial in ended(resumed)] == [2, 0, 3, 1]
+    assert [trial.number for trial in ended(resumed, after={0, 3})] == [2, 1]
+    close_study(resumed)
+
+
 def test_what_was_stored_reads_the_same_in_a_fresh_process(
     url: str, study: optuna.Study, sampler: BudgetedSampler
 ) -> None:

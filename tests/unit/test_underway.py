@@ -200,23 +200,6 @@ def test_of_several_those_that_others_score_wait(
     assert company.given_back == [evaluations.lease(TWO), evaluations.lease(ONE)]
 
 
-def test_a_storage_that_fails_when_trials_are_given_back_hides_no_problem(
-    evaluations: Evaluations, trials: list[optuna.Trial], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def away(trial: optuna.Trial) -> None:
-        asked.append(trial.number)
-        raise StorageInternalError("the disk is full")
-
-    asked: list[int] = []
-    company = Taken()
-    found = Underway(Crew(Inline(lambda job: result(job.policy))), evaluations, company)
-    found.begin([(trials[0], Scoring(ONE, no_watch)), (trials[1], Scoring(TWO, no_watch))])
-    monkeypatch.setattr(underway, "abandon", away)
-    found.abandon()
-    assert asked == [0, 1]
-    assert len(company.given_back) == 2, "others may score them now"
-
-
 def test_what_another_run_stored_just_before_its_lease_was_free_is_not_scored(
     evaluations: Evaluations, trials: list[optuna.Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,3 +214,29 @@ def test_what_another_run_stored_just_before_its_lease_was_free_is_not_scored(
     assert {one.policy for _, one in ended} == {ONE, TWO}
     assert scored == [TWO]
     assert company.given_back[0] == evaluations.lease(ONE)
+
+
+def test_giving_trials_back_to_a_server_that_is_gone_hides_no_error(
+    evaluations: Evaluations, trials: list[optuna.Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[int] = []
+
+    def gone(trial: optuna.Trial) -> None:
+        tried.append(trial.number)
+        raise StorageInternalError("The server left.")
+
+    monkeypatch.setattr(underway, "abandon", gone)
+    company = Taken()
+    found = Underway(Crew(Inline(lambda job: result(job.policy))), evaluations, company)
+    found.begin([(trials[0], Scoring(ONE, no_watch)), (trials[1], Scoring(TWO, no_watch))])
+    with pytest.raises(DataError, match="no images"):
+        _leave(found, DataError("no images"))
+    assert (tried, len(found)) == ([0, 1], 0)
+    assert company.given_back == [evaluations.lease(ONE), evaluations.lease(TWO)]
+
+
+def _leave(found: Underway, problem: Exception) -> None:
+    try:
+        raise problem
+    finally:
+        found.abandon()
