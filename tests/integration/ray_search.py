@@ -1,4 +1,4 @@
-"""Searches on a Ray cluster that it starts, whose first worker dies; tells what came of it."""
+"""Searches on a Ray cluster that it starts, two of whose workers die; tells what came of it."""
 
 import json
 import os
@@ -30,14 +30,14 @@ def main(project: Path) -> None:
     killed: list[int] = []
 
     def kill(event: Progress) -> None:
-        if event.stage == "search" and event.done == 2 and not killed:
+        if (event.stage, event.done) in (("search", 2), ("recover", 1)):
             actors = [
                 pid
                 for pid in children(os.getpid())
-                if b"_Actor" in Path(f"/proc/{pid}/cmdline").read_bytes()
+                if b"_Actor" in Path(f"/proc/{pid}/cmdline").read_bytes() and pid not in killed
             ]
-            killed.extend(actors[:1])
-            os.kill(killed[0], signal.SIGKILL)
+            killed.append(actors[0])
+            os.kill(killed[-1], signal.SIGKILL)
 
     model: Any = load_object("code.py:trained", base=project)
     found = autoprune.search(
@@ -50,7 +50,7 @@ def main(project: Path) -> None:
         runner="ray",
         workers=2,
         recovery=autoprune.Recovery(
-            score_steps=4, recover_steps=8, finalists=1, calibration_batches=2
+            score_steps=4, recover_steps=8, finalists=3, calibration_batches=2
         ),
         progress=kill,
     )
