@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import autoprune
+from autoprune.agent.result import SearchResult
+from autoprune.artifacts.files import WEIGHTS
 from autoprune.core.imports import load_object
-from autoprune.core.progress import Progress
+from autoprune.core.progress import Progress, ProgressCallback, silent
 
 
 def children(of: int) -> list[int]:
@@ -39,30 +41,41 @@ def main(project: Path) -> None:
             killed.append(actors[0])
             os.kill(killed[-1], signal.SIGKILL)
 
-    model: Any = load_object("code.py:trained", base=project)
-    found = autoprune.search(
-        model(),
-        task=autoprune.Classification(load_object("code.py:loaders", base=project)()),
-        budget="macs=50%",
-        trials=8,
-        onnx=False,
-        out=project / "ray",
-        runner="ray",
-        workers=2,
-        recovery=autoprune.Recovery(
-            score_steps=4, recover_steps=8, finalists=3, calibration_batches=2
-        ),
-        progress=kill,
-    )
+    found = search(project, kill, runner="ray", workers=2)
+    run = project / "ray"
+    by_workers = (run / WEIGHTS).read_bytes()
+    for file in (run / "result.json", *run.glob("finalist-*.safetensors")):
+        file.unlink()
+    search(project, silent, runner=f"file:{project / 'runner.yaml'}", if_exists="resume")
     print(
         json.dumps(
             {
                 "killed": len(killed),
                 "evaluations": found.result.search.evaluations,
                 "share": found.result.pruned.macs / found.result.dense.macs,
+                "as one process": (run / WEIGHTS).read_bytes() == by_workers,
             }
         )
     )
+
+
+def search(project: Path, progress: ProgressCallback, **more: Any) -> SearchResult:
+    """Search, or train the winner again where its weights are gone."""
+    model: Any = load_object("code.py:trained", base=project)
+    found: SearchResult = autoprune.search(
+        model(),
+        task=autoprune.Classification(load_object("code.py:loaders", base=project)()),
+        budget="macs=50%",
+        trials=8,
+        onnx=False,
+        out=project / "ray",
+        recovery=autoprune.Recovery(
+            score_steps=4, recover_steps=8, finalists=3, calibration_batches=2
+        ),
+        progress=progress,
+        **more,
+    )
+    return found
 
 
 if __name__ == "__main__":
