@@ -7,11 +7,12 @@ from pathlib import Path
 from torch import nn
 
 from autoprune.agent.outcomes import OUTRUN, RECOVERED, candidate_errors
+from autoprune.agent.stretch import Standing, Stretch, Trained, begun
 from autoprune.artifacts.files import sha256_of
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.core.policy import Policy
 from autoprune.core.stages import Stage
-from autoprune.errors import ArtifactError
+from autoprune.errors import ArtifactError, CandidateError
 from autoprune.evaluation.candidate import Candidate
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.records import Evaluation
@@ -31,7 +32,8 @@ class Finalist:
         folder: Where weights are kept.
         keep: Stores an evaluation in place of an older one.
         known: What an earlier session stored.
-        candidate: Its model in training; None if that has not begun.
+        candidate: Its model in training; None if that has not begun in this process.
+        standing: Where a worker left its training; None if none has, or it went on here.
         run: Name of the progressive run that made it; empty where none did.
     """
 
@@ -42,7 +44,31 @@ class Finalist:
     keep: Callable[[Evaluation], None]
     known: Evaluation | None
     candidate: Candidate | None = None
+    standing: Standing | None = None
     run: str = ""
+
+    def stage(self, steps: int) -> Stage | None:
+        """Return what an earlier session found after ``steps``; None if it has to be trained."""
+        if self.candidate is None and self.standing is None and self.known is not None:
+            return next((stage for stage in self.known.stages if stage.steps == steps), None)
+        return None
+
+    def stretch(self, steps: int) -> Stretch:
+        """Return what a worker has to do until ``steps`` are done."""
+        state = self.standing.state if self.standing else None
+        return Stretch(self.policy, self.steps, steps, state)
+
+    def take(self, found: Trained) -> Stage:
+        """Take in where a worker left the training, and return what it is worth there.
+
+        Raises:
+            CandidateError: If the worker could not get there.
+        """
+        self.standing = found.standing or self.standing
+        if found.problem:
+            raise CandidateError(found.problem)
+        assert self.standing is not None
+        return self.standing.stages[-1]
 
     def reach(self, steps: int) -> Stage:
         """Train until ``steps`` are done, and return what it is worth there.
@@ -50,10 +76,9 @@ class Finalist:
         Raises:
             CandidateError: If it raises, or a loss becomes NaN or infinite.
         """
-        if self.candidate is None and self.known is not None:
-            for stage in self.known.stages:
-                if stage.steps == steps:
-                    return stage
+        known = self.stage(steps)
+        if known is not None:
+            return known
         with candidate_errors():
             candidate = self.candidate = self.candidate or self._begun()
             candidate.reach(steps)
@@ -91,16 +116,17 @@ class Finalist:
 
     def leave(self) -> Evaluation:
         """Keep how far it got, and return that."""
-        candidate, known = self.candidate, self.known
-        if candidate is not None and (known is None or not _covers(known, candidate)):
+        known = self.known
+        standing = Standing.of(self.candidate) if self.candidate else self.standing
+        if standing is not None and (known is None or not _covers(known, standing)):
             self.known = Evaluation(
                 self.policy,
-                f"{OUTRUN}: early stop after {candidate.training.done} of {self.steps} steps",
+                f"{OUTRUN}: early stop after {standing.done} of {self.steps} steps",
                 None,
                 None,
-                candidate.sample_forwards,
-                candidate.seconds,
-                stages=tuple(candidate.stages),
+                standing.sample_forwards,
+                standing.seconds,
+                stages=standing.stages,
             )
             self.keep(self.known)
         assert self.known is not None
@@ -113,7 +139,8 @@ class Finalist:
                 "progressive run made, are missing or were altered. Put the file back, or start "
                 "afresh."
             )
-        return self.scorer.candidate(self.policy, self.steps, final=True)
+        left, self.standing = self.standing, None
+        return begun(self.scorer, self.policy, self.steps, None if left is None else left.state)
 
     def _stored(self) -> nn.Module | None:
         """Return the model of an earlier session, if its weights are still as recorded."""
@@ -137,5 +164,5 @@ def run_of(weights: str) -> str:
     return weights.removesuffix(".safetensors").partition("-")[2].partition("-")[2]
 
 
-def _covers(known: Evaluation, candidate: Candidate) -> bool:
-    return known.outcome == RECOVERED or known.stages == tuple(candidate.stages)
+def _covers(known: Evaluation, standing: Standing) -> bool:
+    return known.outcome == RECOVERED or known.stages == standing.stages

@@ -1,14 +1,16 @@
 """The best few by score are fine-tuned, fewer and fewer of them for longer; the best one wins."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from math import ceil
 
 from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalist import Finalist
+from autoprune.agent.side_by_side import Advance, in_turn
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.stages import Stage
 from autoprune.errors import BudgetError, CandidateError, ModelError
@@ -25,6 +27,8 @@ def recover_finalists(
     evaluations: Evaluations,
     progress: ProgressCallback,
     accepts: Accepts = lambda evaluation, model: True,
+    *,
+    advance: Advance = in_turn,
 ) -> Recovered:
     """Fine-tune the best few by successive halving; return the best model and what was found.
 
@@ -36,6 +40,14 @@ def recover_finalists(
     A finalist that diverges at the start is replaced by the next in line. Where the winner is not
     accepted, those that got furthest follow, then the next in line.
 
+    Args:
+        ranked: Candidates, best first.
+        evaluations: What trains them, and keeps what is found.
+        progress: Told of each that reaches a rung.
+        accepts: Tells whether a fine-tuned model may win.
+        advance: Trains finalists to a rung; a user's own training function runs here all the
+            same.
+
     Returns:
         The model, its evaluation, and the evaluations of all finalists, those that were stopped
         early included.
@@ -44,7 +56,8 @@ def recover_finalists(
         ModelError: If none could be fine-tuned.
         BudgetError: If all that could be were not accepted.
     """
-    race = _Race(iter(ranked), evaluations, progress)
+    own = evaluations.scorer.recover is not None
+    race = _Race(iter(ranked), evaluations, progress, in_turn if own else advance)
     missed = False
     for finalist in race.order():
         try:
@@ -81,6 +94,7 @@ class _Race:
         line: Candidates, best first.
         evaluations: What trains them.
         progress: Told of each who reaches a rung.
+        advance: Trains some to a rung.
         started: Everybody who got somewhere.
         tried: How many were taken from the line.
         problem: Why the last one who could not be trained could not.
@@ -89,6 +103,7 @@ class _Race:
     line: Iterator[Evaluation]
     evaluations: Evaluations
     progress: ProgressCallback
+    advance: Advance
     started: list[Finalist] = field(default_factory=list)
     tried: int = 0
     problem: str = ""
@@ -106,8 +121,7 @@ class _Race:
             out = [one for one, _ in running[half:]] + out
             for one, _ in running[half:]:
                 one.leave()
-            able = ((one, self._reach(one, rung)) for one, _ in running[:half])
-            running = sorted(((one, at) for one, at in able if at is not None), key=_rank)
+            running = sorted(self._reach([one for one, _ in running[:half]], rung), key=_rank)
         yield from (one for one, _ in running)
         yield from out
         for one, _ in self._entrants(first, None):
@@ -121,27 +135,26 @@ class _Race:
 
     def _entrants(self, rung: int, count: int | None) -> Iterator[tuple[Finalist, Stage]]:
         """Yield those in line who get to the first rung, ``count`` at most."""
-        if count == 0:
-            return
-        for candidate in self.line:
-            self.tried += 1
-            finalist = self.evaluations.finalist(candidate.policy)
-            stage = self._reach(finalist, rung)
-            if stage is not None:
+        while wanted := 1 if count is None else count - len(self.started):
+            wave = [self.evaluations.finalist(one.policy) for one in islice(self.line, wanted)]
+            if not wave:
+                return
+            self.tried += len(wave)
+            for finalist, stage in self._reach(wave, rung):
                 self.started.append(finalist)
                 yield finalist, stage
-                if count is not None and len(self.started) == count:
-                    return
 
-    def _reach(self, finalist: Finalist, rung: int) -> Stage | None:
-        try:
-            stage = finalist.reach(rung)
-        except CandidateError as err:
-            self.problem = str(err)
-            return None
-        self._reached.append(stage)
-        self._tell()
-        return stage
+    def _reach(self, finalists: Sequence[Finalist], rung: int) -> list[tuple[Finalist, Stage]]:
+        """Train finalists to a rung; return those that got there, in their order."""
+        there: dict[int, Stage] = {}
+        for at, found in self.advance(finalists, rung):
+            if isinstance(found, CandidateError):
+                self.problem = str(found)
+            else:
+                there[at] = found
+                self._reached.append(found)
+                self._tell()
+        return [(finalists[at], there[at]) for at in sorted(there)]
 
     def _tell(self) -> None:
         finalists = self.evaluations.scorer.recovery.finalists

@@ -2,9 +2,10 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from autoprune.agent.outcomes import FAILED, SCORED, STOPPED, candidate_errors
+from autoprune.agent.stretch import Stretch, Trained, trained
 from autoprune.core.policy import Policy
 from autoprune.core.staged import Interim
 from autoprune.core.user_code import blame
@@ -49,7 +50,7 @@ def scored(scorer: Scorer, job: Scoring) -> Evaluation:
 
 @dataclass(frozen=True)
 class ScoreWork:
-    """What workers of a search do: score policies, in one go or stage by stage.
+    """What workers of a search do: score policies, in one go or stage by stage; train finalists.
 
     Args:
         scorer: What scores.
@@ -62,9 +63,15 @@ class ScoreWork:
         """How many stages a score has, at least 1."""
         return len(self.scorer.aims(self.scorer.recovery.score_steps))
 
-    def __call__(self, job: Scoring) -> Evaluation:
-        """Return the score of a policy, as `scored` does."""
-        return scored(self.scorer, job)
+    @overload
+    def __call__(self, job: Scoring) -> Evaluation: ...
+
+    @overload
+    def __call__(self, job: Stretch) -> Trained: ...
+
+    def __call__(self, job: Scoring | Stretch) -> Evaluation | Trained:
+        """Return what `scored` finds of a policy, or `trained` makes of a finalist."""
+        return trained(self.scorer, job) if isinstance(job, Stretch) else scored(self.scorer, job)
 
     def begin(
         self, job: Scoring, stopped: str, state: dict[str, Any] | None = None

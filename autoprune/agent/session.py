@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import optuna
 
@@ -21,12 +22,12 @@ from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.base import PolicySampler
-from autoprune.agent.scoring import Scoring
 from autoprune.agent.sensed import Sensed
+from autoprune.agent.side_by_side import Advance, SideBySide, in_turn
 from autoprune.agent.trials import reliability
 from autoprune.artifacts.result import Rolledback, SearchCost
 from autoprune.core.progressive import Step
-from autoprune.core.workers import Crew, Workers
+from autoprune.core.workers import Crew, Inline, Workers
 from autoprune.storage.checkpoints import Checkpoints
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
@@ -42,7 +43,7 @@ class Session:
         study: The Optuna study.
         sampler: What proposes policies at first.
         proposers: What makes samplers for other limits.
-        workers: Who scores policies.
+        workers: Who scores policies, and trains finalists; see `ScoreWork`.
         company: Others who work at the same time.
     """
 
@@ -51,7 +52,7 @@ class Session:
     study: optuna.Study
     sampler: PolicySampler
     proposers: Proposers
-    workers: Workers[Scoring, Evaluation]
+    workers: Workers[Any, Any]
     company: Company
 
     @property
@@ -78,9 +79,16 @@ class Session:
         if self.request.populate is not None:
             return partial(recover_population, populate=self.request.populate)
         if not self._progressive:
-            return recover_finalists
+            return partial(recover_finalists, advance=self._advance)
         quality = self.prepared.dense_quality
         return partial(recover_progressively, projection=projection, quality=quality)
+
+    @property
+    def _advance(self) -> Advance:
+        """What trains finalists: the workers, but for those whose jobs a scheduler compares."""
+        if isinstance(self.workers, Inline) or self.workers.staged:
+            return in_turn
+        return SideBySide(Crew(self.workers))
 
     @property
     def _progressive(self) -> bool:

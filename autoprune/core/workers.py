@@ -36,6 +36,10 @@ class Workers(Protocol[J_contra, R]):
     def size(self) -> int:
         """How many jobs they can do at the same time, at least 1; it may change."""
 
+    @property
+    def staged(self) -> bool:
+        """Whether others may end a job after a stage: then all jobs have to be of one kind."""
+
     def submit(self, ticket: int, job: J_contra) -> None:
         """Give a job; no more than `size` are given at once."""
 
@@ -66,6 +70,7 @@ class Inline(Generic[J, R]):
     """
 
     size = 1
+    staged = False
 
     def __init__(self, work: Callable[[J], R]) -> None:
         self._work = work

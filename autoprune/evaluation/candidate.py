@@ -1,13 +1,15 @@
 """A pruned model on its way from the cut to its last training step."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
 from autoprune.core.stages import Stage
-from autoprune.evaluation.early_stop import EarlyStop
+from autoprune.evaluation.early_stop import EarlyStop, Look
+from autoprune.evaluation.fine_tune import FineTuning
 from autoprune.evaluation.measure import Measurement, Reading
 from autoprune.evaluation.search_split import SearchSplit
 
@@ -62,6 +64,7 @@ class Candidate:
     early_stop: EarlyStop | None = None
     stages: list[Stage] = field(default_factory=list)
     _reading: Reading | None = None
+    _found: Measurement | None = None  # where it stands, on the whole split
 
     @property
     def model(self) -> nn.Module:
@@ -80,8 +83,11 @@ class Candidate:
             CandidateError: If a loss is NaN or infinite.
             DataError: If a loader fails.
         """
+        if self._found is not None and steps <= self.training.done:
+            return self._found
         start = time.perf_counter()
         try:
+            reading: Reading | Look
             if self.early_stop is None:
                 reading = self._measured(steps, share)
             else:
@@ -91,11 +97,40 @@ class Candidate:
         stage = reading.stage(max(steps, self.training.done))
         if not self.stages or self.stages[-1].place != stage.place:
             self.stages.append(stage)
-        return reading.found()
+        found = reading.found()
+        self._found = found if share == 1.0 else None
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that another process needs to go on, weights included."""
+        return {
+            "training": self.tuning.state_dict(),
+            "early_stop": self.early_stop and self.early_stop.state_dict(),
+            "found": self._found,
+            "stages": list(self.stages),
+            "sample_forwards": self.sample_forwards,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; what this one has cost so far is added to what the state had."""
+        self.tuning.load_state_dict(state["training"])
+        if self.early_stop is not None:
+            self.early_stop.load_state_dict(state["early_stop"])
+        self._reading, self._found = None, state["found"]
+        self.stages = list(state["stages"])
+        self.sample_forwards += state["sample_forwards"]
+        self.seconds += state["seconds"]
+
+    @property
+    def tuning(self) -> FineTuning:
+        """Its training, where that is ours and not a function of the user's."""
+        assert isinstance(self.training, FineTuning)
+        return self.training
 
     def _train(self, steps: int) -> None:
         if steps > self.training.done:
-            self._reading, before = None, self.training.samples
+            self._reading, self._found, before = None, None, self.training.samples
             try:
                 self.training.advance(steps)
             finally:  # what fails costs too
@@ -109,7 +144,7 @@ class Candidate:
         self.sample_forwards += self.split.forwards * self.share * measured
         return self._reading
 
-    def _best(self, early_stop: EarlyStop, steps: int, share: float) -> Reading:
+    def _best(self, early_stop: EarlyStop, steps: int, share: float) -> Reading | Look:
         """Return what it was worth at its best, looking every so many steps."""
         for aim in early_stop.aims(steps):
             if not early_stop.over:

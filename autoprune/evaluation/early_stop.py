@@ -1,10 +1,36 @@
 """When a finalist's training ends early, and the best weights it had."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
 import torch
 from torch import nn
 
+from autoprune.core.stages import Stage
 from autoprune.evaluation.measure import Measurement, Reading
 from autoprune.surgery.tensors import copied
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a finalist was worth at a look; unlike a reading, it can be pickled.
+
+    Args:
+        measurement: What was found.
+        at: The same as a stage.
+    """
+
+    measurement: Measurement
+    at: Stage
+
+    def found(self) -> Measurement:
+        """Return what was found."""
+        return self.measurement
+
+    def stage(self, steps: int) -> Stage:
+        """Return what was found as a stage after ``steps`` training steps."""
+        return replace(self.at, steps=steps)
 
 
 class EarlyStop:
@@ -21,7 +47,7 @@ class EarlyStop:
 
     def __init__(self, every: int, patience: int, steps: int) -> None:
         self._every, self._patience, self._steps = every, patience, steps
-        self.best: Reading | None = None  # of the best weights; None before the first look
+        self.best: Look | None = None  # of the best weights; None before the first look
         self._worth: tuple[float, float] | None = None
         self._weights: dict[str, torch.Tensor] = {}
         self._in_vain, self._looked = 0, -1
@@ -40,12 +66,13 @@ class EarlyStop:
     def look(self, steps: int, reading: Reading, model: nn.Module) -> None:
         """Take in what was measured of a model after so many steps."""
         self._looked = steps
-        found: Measurement = reading.found()
+        found = reading.found()
         worth = (-found.quality, found.loss)
         if self._worth is not None and worth >= self._worth:
             self._in_vain += 1
             return
-        self._worth, self.best, self._in_vain = worth, reading, 0
+        self._worth, self._in_vain = worth, 0
+        self.best = Look(found, reading.stage(steps))
         self._weights = {name: t.clone() for name, t in model.state_dict().items()}
 
     def of_best(self, model: nn.Module) -> nn.Module:
@@ -55,3 +82,18 @@ class EarlyStop:
         twin = copied(model)
         twin.load_state_dict(self._weights)
         return twin.eval()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that another process needs to go on."""
+        return {
+            "best": self.best,
+            "worth": self._worth,
+            "weights": self._weights,
+            "in_vain": self._in_vain,
+            "looked": self._looked,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.best, self._worth, self._weights = state["best"], state["worth"], state["weights"]
+        self._in_vain, self._looked = state["in_vain"], state["looked"]

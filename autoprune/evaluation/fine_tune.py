@@ -65,7 +65,7 @@ class FineTuning:
             self._distillation = Distillation(teacher, task, recovery)
         self.done = self.halvings = self.samples = 0
         self._pace = 1.0
-        self._good = GoodStates()
+        self.good = GoodStates()
         self._parts: dict[str, Any] = {"model": model}
         self._average: nn.Module | None = None
         if steps:  # nothing may be trainable otherwise
@@ -96,14 +96,14 @@ class FineTuning:
         self._model.train()
         with self._running():
             while self.done < steps:
-                if self._good.due(self.done):
-                    self._good.offer(self._state())
+                if self.good.due(self.done):
+                    self.good.offer(self._state())
                 batch = to_device(next(self._batches), self._device)
                 self.samples += self._task.samples(batch)
                 self._step(batch)
         self._model.eval()
         if self.done >= self._steps:
-            self._good.clear()
+            self.good.clear()
         return self.samples - before
 
     def state_dict(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class FineTuning:
             )
         with self._running():
             self._load(state)
-        self._good.only(_copied(state))
+        self.good.only(_copied(state))
 
     def take_over(self, state: Mapping[str, Any]) -> None:
         """Go on where the training of another model stopped: its batches, rate and randomness.
@@ -163,7 +163,7 @@ class FineTuning:
         if not math.isfinite(value):
             self._get_up(value)
             return
-        self._good.confirm()
+        self.good.confirm()
         rate = self._updates.rate
         stepped = self._updates.step(loss)
         self._after(self.done, rate)
@@ -182,7 +182,7 @@ class FineTuning:
 
     def _get_up(self, value: float) -> None:
         """Go back to a good state, with half the learning rate."""
-        halvings, pace, good = self.halvings + 1, self._pace, self._good.back()
+        halvings, pace, good = self.halvings + 1, self._pace, self.good.back()
         if good is None or halvings > MOST_HALVINGS:
             again = (
                 "" if good is None else f", the learning rate being halved {self.halvings} times"

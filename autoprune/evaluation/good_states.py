@@ -1,5 +1,6 @@
 """States of a training that can be gone back to."""
 
+from collections.abc import Mapping
 from typing import Any
 
 GOOD_EVERY = 10  # steps from one state that is kept to the next
@@ -33,6 +34,15 @@ class GoodStates:
         if len(self._kept) > 1:
             return self._kept.pop()
         return self._kept[0] if self._kept else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is kept, for another process."""
+        return {"kept": list(self._kept), "fresh": self._fresh, "furthest": self._furthest}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Keep what another one kept, in place of what is kept here."""
+        self._kept, self._fresh = list(state["kept"]), state["fresh"]
+        self._furthest = state["furthest"]
 
     def only(self, state: dict[str, Any]) -> None:
         """Forget all but a state that is good."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.fine_tune import FineTuning
 from autoprune.evaluation.measure import Measurement
 from autoprune.evaluation.score import Score
 
@@ -59,27 +58,13 @@ class Making:
 
     def set_pace(self, pace: float) -> None:
         """Train at so many times the schedule's learning rate from here on."""
-        self._training.set_pace(pace)
+        self.candidate.tuning.set_pace(pace)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that another process needs to go on, weights included."""
-        return {
-            "reached": self.reached,
-            "training": self._training.state_dict(),
-            "stages": list(self.candidate.stages),
-            "sample_forwards": self.candidate.sample_forwards,
-            "seconds": self.candidate.seconds,
-        }
+        return {"reached": self.reached, **self.candidate.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state; what was measured there of the search split is measured again."""
         self.reached = state["reached"]
-        self._training.load_state_dict(state["training"])
-        self.candidate.stages = list(state["stages"])
-        self.candidate.sample_forwards += state["sample_forwards"]
-        self.candidate.seconds += state["seconds"]
-
-    @property
-    def _training(self) -> FineTuning:
-        assert isinstance(self.candidate.training, FineTuning)  # of a score it is always ours
-        return self.candidate.training
+        self.candidate.load_state_dict(state)

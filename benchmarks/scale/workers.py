@@ -86,6 +86,8 @@ class VirtualWorkers:
     _jobs: list[_Job] = field(default_factory=list)
     _died: dict[int, float] = field(default_factory=dict)  # when who had a job is replaced
 
+    staged = False
+
     def submit(self, ticket: int, job: Scoring) -> None:
         """Begin with a job."""
         self.sent += len(pickle.dumps(job, pickle.HIGHEST_PROTOCOL))

@@ -1,4 +1,4 @@
-"""Searches on a Ray cluster that it starts, whose first worker dies; tells what came of it."""
+"""Searches on a Ray cluster that it starts, two of whose workers die; tells what came of it."""
 
 import json
 import sys
@@ -8,8 +8,10 @@ from typing import Any
 import psutil
 
 import autoprune
+from autoprune.agent.result import SearchResult
+from autoprune.artifacts.files import WEIGHTS
 from autoprune.core.imports import load_object
-from autoprune.core.progress import Progress
+from autoprune.core.progress import Progress, ProgressCallback, silent
 
 
 def main(project: Path) -> None:
@@ -17,36 +19,48 @@ def main(project: Path) -> None:
     killed: list[int] = []
 
     def kill(event: Progress) -> None:
-        if event.stage == "search" and event.done == 2 and not killed:
-            for process in psutil.Process().children(recursive=True):
-                if not killed and "_Actor" in " ".join(process.cmdline()):
-                    killed.append(process.pid)
-                    process.kill()
+        if (event.stage, event.done) in (("search", 2), ("recover", 1)):
+            every = psutil.Process().children(recursive=True)
+            actors = [one for one in every if "_Actor" in " ".join(one.cmdline())]
+            victim = next(one for one in actors if one.pid not in killed)
+            killed.append(victim.pid)
+            victim.kill()
 
-    model: Any = load_object("code.py:trained", base=project)
-    found = autoprune.search(
-        model(),
-        task=autoprune.Classification(load_object("code.py:loaders", base=project)()),
-        budget="macs=50%",
-        trials=8,
-        onnx=False,
-        out=project / "ray",
-        runner="ray",
-        workers=2,
-        recovery=autoprune.Recovery(
-            score_steps=4, recover_steps=8, finalists=1, calibration_batches=2
-        ),
-        progress=kill,
-    )
+    found = search(project, kill, runner="ray", workers=2)
+    run = project / "ray"
+    by_workers = (run / WEIGHTS).read_bytes()
+    for file in (run / "result.json", *run.glob("finalist-*.safetensors")):
+        file.unlink()
+    search(project, silent, runner=f"file:{project / 'runner.yaml'}", if_exists="resume")
     print(
         json.dumps(
             {
                 "killed": len(killed),
                 "evaluations": found.result.search.evaluations,
                 "share": found.result.pruned.macs / found.result.dense.macs,
+                "as one process": (run / WEIGHTS).read_bytes() == by_workers,
             }
         )
     )
+
+
+def search(project: Path, progress: ProgressCallback, **more: Any) -> SearchResult:
+    """Search, or train the winner again where its weights are gone."""
+    model: Any = load_object("code.py:trained", base=project)
+    found: SearchResult = autoprune.search(
+        model(),
+        task=autoprune.Classification(load_object("code.py:loaders", base=project)()),
+        budget="macs=50%",
+        trials=8,
+        onnx=False,
+        out=project / "ray",
+        recovery=autoprune.Recovery(
+            score_steps=4, recover_steps=8, finalists=3, calibration_batches=2
+        ),
+        progress=progress,
+        **more,
+    )
+    return found
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ import pytest
 import autoprune
 from autoprune.agent.result import SearchResult
 from autoprune.agent.run import kept_evaluations
-from autoprune.agent.workspace import STUDY
+from autoprune.agent.workspace import STUDY, IfExists
+from autoprune.artifacts.files import WEIGHTS
 from autoprune.core.imports import load_object
-from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.core.progress import Progress, ProgressCallback, silent
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 
@@ -41,7 +42,9 @@ def checked(out: Path, trials: int = TRIALS) -> None:
     assert sum(outcome != "abandoned" for outcome in ended) == trials
 
 
-def search(project: Path, progress: ProgressCallback, runner: str) -> SearchResult:
+def search(
+    project: Path, progress: ProgressCallback, runner: str, if_exists: IfExists = "fail"
+) -> SearchResult:
     return autoprune.search(
         load_object("code.py:trained", base=project)(),
         task=autoprune.Classification(load_object("code.py:loaders", base=project)()),
@@ -50,11 +53,22 @@ def search(project: Path, progress: ProgressCallback, runner: str) -> SearchResu
         onnx=False,
         out=project / "run",
         recovery=autoprune.Recovery(
-            score_steps=4, recover_steps=8, finalists=1, calibration_batches=2
+            score_steps=4, recover_steps=8, finalists=3, calibration_batches=2
         ),
         progress=progress,
         runner=runner,
+        if_exists=if_exists,
     )
+
+
+def trained_again(project: Path, threads: int) -> bytes:
+    """Return the winner's weights as this process alone trains it, from its start."""
+    run, runner = project / "run", project / "alone.yaml"
+    runner.write_text(f"kind: local\nworkers: 1\ndevice: cpu\nthreads: {threads}\n")
+    for file in (run / "result.json", *run.glob("finalist-*.safetensors")):
+        file.unlink()
+    search(project, silent, f"file:{runner}", if_exists="resume")
+    return (run / WEIGHTS).read_bytes()
 
 
 @pytest.mark.parametrize("threads", [1, 2], ids=["forked", "spawned"])
@@ -66,17 +80,19 @@ def test_a_search_outlives_its_workers(project: Path, threads: int, tmp_path: Pa
     before = set(children())  # torch keeps a process to compile in, once a test has compiled
 
     def kill(event: Progress) -> None:
-        if event.stage == "search" and event.done in (2, 5):
+        if (event.stage, event.done) in (("search", 2), ("search", 5), ("recover", 1)):
             found = [pid for pid in children() if pid not in before.union(killed)]
             killed.extend(found[:1])
             os.kill(found[0], signal.SIGKILL)
 
     found = search(project, kill, f"file:{tmp_path / 'runner.yaml'}")
-    assert len(killed) == 2
+    assert len(killed) == 3
     assert found.result.pruned.macs <= 0.5 * found.result.dense.macs
     assert found.result.search.evaluations == TRIALS
     checked(project / "run")
     assert not set(children()) - before
+    by_workers = (project / "run" / WEIGHTS).read_bytes()
+    assert trained_again(project, threads) == by_workers
 
 
 def children(of: int | None = None) -> list[int]:

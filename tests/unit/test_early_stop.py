@@ -8,6 +8,7 @@ from torch import nn
 
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
+from autoprune.core.stages import Stage
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.candidate import Candidate
 from autoprune.evaluation.early_stop import EarlyStop
@@ -44,6 +45,9 @@ class Worth:
 
     def found(self) -> Measurement:
         return self._found
+
+    def stage(self, steps: int) -> Stage:
+        return Stage(steps, 1, self._found.loss, (), self._found.quality)
 
 
 def test_quality_decides_then_loss_and_ties_are_in_vain() -> None:

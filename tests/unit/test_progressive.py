@@ -319,7 +319,7 @@ def test_a_lower_pace_outlasts_a_fall_and_ends_where_it_is_said(
     rate = training._updates.rate
     training.set_pace(0.5)
     assert training._updates.rate == pytest.approx(rate / 2)
-    training._good.confirm()
+    training.good.confirm()
     training._get_up(float("nan"))
     training.advance(4)
     assert training._updates.rate == pytest.approx(rate / 4)

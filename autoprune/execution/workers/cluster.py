@@ -98,6 +98,11 @@ class RayWorkers:
         """How many are there, at least 1."""
         return max(sum(one.there for one in self._workers), 1)
 
+    @property
+    def staged(self) -> bool:
+        """Whether others may end a job after a stage."""
+        return False
+
     def submit(self, ticket: int, job: Any) -> None:
         """Give a job to an actor that has none, one that is there if possible."""
         self._fill()

@@ -84,6 +84,11 @@ class LocalWorkers:
     gpus: Sequence[str] = ()
     _workers: list[_Worker] = field(default_factory=list)
 
+    @property
+    def staged(self) -> bool:
+        """Whether others may end a job after a stage."""
+        return False
+
     def submit(self, ticket: int, job: Any) -> None:
         """Give a job to a process that has none; start one if there is none."""
         while True:

@@ -103,6 +103,11 @@ class TuneWorkers:
         """How many run at a time, and how many rest besides."""
         return self.count + self.exchange.resting
 
+    @property
+    def staged(self) -> bool:
+        """Whether a scheduler may end a job after a stage."""
+        return isinstance(self.work, StagedWork)
+
     def submit(self, ticket: int, job: Any) -> None:
         """Let Tune have a job."""
         self._given.add(ticket)
