@@ -1,7 +1,7 @@
 """What the results of the search benchmark come to."""
 
 from collections.abc import Callable, Mapping, Sequence
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from benchmarks.work import Results
@@ -9,6 +9,8 @@ from benchmarks.work import Results
 Facts = Mapping[str, Any]
 Row = Sequence[float]
 Worth = Callable[[Row], float]
+_OURS = ".budgeted."
+CLOSE = 0.001  # of a quality: what judging it anew with three seeds may change
 
 
 def by_quality(row: Row) -> float:
@@ -25,8 +27,10 @@ def figures(results: Results) -> dict[str, Any]:
     """Return the benchmark's figures; None stands for what was not measured.
 
     ``cost_ratio_tpe``: what TPE's search cost, by what ours cost to find a policy of at least
-    the quality that TPE's ends with; 0 where ours never did. ``cost_ratio_tpe_loss``: by the loss.
-    ``cost_ratio_tpe_score``: by the score that the searches themselves saw.
+    the quality that TPE's ends with; 0 where ours never did. ``_loss``: by the loss. ``_score``:
+    by the score that the searches themselves saw. ``_close``: within 0.1 points of the quality,
+    for a judged quality is no more exact. ``_mean``: of the mean quality over seeds.
+    ``ahead_points``: how much better ours ends than TPE's, mean over searches.
     """
     live = results.get("live", {})
     gaps = {n: median(f["gap"]) for n, f in _ours(results).items() if f.get("gap")}
@@ -36,6 +40,9 @@ def figures(results: Results) -> dict[str, Any]:
         "cost_ratio_tpe_all": ratios,
         "cost_ratio_tpe_loss": _median(_ratios(live, "judged", by_loss)),
         "cost_ratio_tpe_score": _median(_ratios(live, "trace", by_loss)),
+        "cost_ratio_tpe_close": _median(_ratios(live, "judged", by_quality, CLOSE)),
+        "cost_ratio_tpe_mean": _ratios(over_seeds(live), "judged", by_quality),
+        "ahead_points": _ahead(live),
         "table_gap_points": max(gaps.values(), default=None),
         "table_evaluations": {name: _needed(facts) for name, facts in _tables(results).items()},
         "warm_start": {n: _warm(f) for n, f in results.get("warm", {}).items() if "needed" in f},
@@ -52,19 +59,55 @@ def _median(ratios: Mapping[str, float]) -> float | None:
     return median(ratios.values()) if ratios else None
 
 
-def _ratios(live: Mapping[str, Facts], kind: str, worth: Worth) -> dict[str, float]:
+def over_seeds(live: Mapping[str, Facts]) -> dict[str, Facts]:
+    """Return searches that differ by their seeds alone as one each: means of what was judged.
+
+    Seeds that one of both samplers was not judged with are left out.
+    """
+    groups: dict[str, list[Facts]] = {}
+    for name, facts in live.items():
+        both = (name.replace(a, b) for a, b in ((".tpe.", _OURS), (_OURS, ".tpe.")))
+        if all(live.get(one, {}).get("judged") for one in (name, *both)):
+            groups.setdefault(name.rpartition(".")[0], []).append(facts)
+    return {
+        f"{name}.mean": {
+            "judged": [
+                [mean(column) for column in zip(*rows, strict=True)]
+                for rows in zip(*(one["judged"] for one in alike), strict=False)
+            ]
+        }
+        for name, alike in groups.items()
+    }
+
+
+def _ahead(live: Mapping[str, Facts]) -> float | None:
+    """Return by how many points the quality that ours end with is above TPE's."""
+    pairs = [
+        (ours["judged"][-1], theirs["judged"][-1])
+        for name, theirs in live.items()
+        if ".tpe." in name and theirs.get("judged")
+        if (ours := live.get(name.replace(".tpe.", _OURS), {})).get("judged")
+    ]
+    ahead = [100 * (by_quality(ours) - by_quality(theirs)) for ours, theirs in pairs]
+    return round(mean(ahead), 3) if ahead else None
+
+
+def _ratios(
+    live: Mapping[str, Facts], kind: str, worth: Worth, close: float = 0.0
+) -> dict[str, float]:
     """Return TPE's cost by ours for the same worth, by name; 0 if ours never came so far.
 
     Args:
         live: Facts of the searches by name.
         kind: ``judged`` or ``trace``: rows of evaluations, sample forwards, and worth.
         worth: Returns the worth of a row, higher is better.
+        close: How much less is enough.
     """
     found = {}
     for name, theirs in live.items():
-        ours = live.get(name.replace(".tpe.", ".budgeted."), {})
+        ours = live.get(name.replace(".tpe.", _OURS), {})
         if ".tpe." in name and theirs.get(kind) and ours.get(kind):
-            aim = worth(theirs[kind][-1])
+            aim = worth(theirs[kind][-1]) - close
             costs = [row[1] for row in ours[kind] if worth(row) >= aim]
             theirs_cost = theirs[kind][-1][1] if kind == "judged" else theirs["sample_forwards"]
             found[name.replace(".tpe", "")] = theirs_cost / min(costs, default=1e99)

@@ -28,6 +28,21 @@ def test_costs_are_compared_at_the_first_policy_that_is_worth_as_much() -> None:
     assert found["cost_ratio_tpe_all"] == {"net.50%.0": 4}
 
 
+def test_what_comes_close_and_means_over_seeds_count_too() -> None:
+    near: dict[str, Any] = {**OURS, "judged": [[10, 200.0, 0.4, 0.80], [40, 500.0, 0.3, 0.8995]]}
+    live = {"net.50%.tpe.0": TPE, "net.50%.budgeted.0": near}
+    found = figures({"live": live})
+    assert (found["cost_ratio_tpe"], found["cost_ratio_tpe_close"]) == (0, 8)
+    assert found["ahead_points"] == pytest.approx(-0.05)
+    more = {"net.50%.tpe.1": TPE, "net.50%.budgeted.1": OURS, "net.50%.budgeted.2": OURS}
+    worse = {**live, **more, "net.50%.tpe.3": TPE}
+    # ours, first and second row: means of 0.80 and 0.85, of 0.8995 and 0.89; theirs 0.90
+    assert figures({"live": worse})["cost_ratio_tpe_mean"] == {"net.50%.mean": 0}
+    better = {**OURS, "judged": [[10, 100.0, 0.4, 0.80], [40, 1500.0, 0.3, 0.91]]}
+    even = {**live, "net.50%.tpe.1": TPE, "net.50%.budgeted.1": better}
+    assert figures({"live": even})["cost_ratio_tpe_mean"] == {"net.50%.mean": 4}
+
+
 def test_a_search_without_its_counterpart_gives_no_figure() -> None:
     assert figures({"live": {"net.50%.tpe.0": TPE}})["cost_ratio_tpe"] is None
     failed = {"failure": "took longer"}
