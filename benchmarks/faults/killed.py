@@ -3,15 +3,17 @@
 import subprocess
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from random import Random
 
 from benchmarks.faults.postgres import postgres
-from benchmarks.faults.processes import elsewhere, kill, wait_until, workers
+from benchmarks.faults.processes import elsewhere, kill, workers
 from benchmarks.faults.search import TRIALS, Search
 from benchmarks.faults.totals import Totals, totals
 from benchmarks.isolated import Note
 
 _OTHER = "other-machine"
+_WAIT = "20m"  # what an agent is started with that may come before the run
 
 
 def drivers(note: Note, seed: int, kills: int, trials: int = TRIALS) -> None:
@@ -80,7 +82,7 @@ def _kill_one(facts: Totals, search: Search, rng: Random, found: Sequence[int]) 
     time.sleep(rng.uniform(0.5, 6.0))
 
 
-def agents(note: Note, seed: int, kills: int, apart: bool, trials: int = 24) -> None:
+def agents(note: Note, seed: int, kills: int, apart: bool, trials: int = 60) -> None:
     """Kill agents of a run on PostgreSQL at random moments, and start others in their place.
 
     Args:
@@ -89,15 +91,15 @@ def agents(note: Note, seed: int, kills: int, apart: bool, trials: int = 24) -> 
         kills: How many.
         apart: Whether those that join have another host name, so that only missing beats tell
             that one is dead.
-        trials: Policies that each search scores.
+        trials: Policies that each search scores; starting takes as long as scoring some dozens.
     """
     rng = Random(seed)
     with totals(note, trials) as facts:
-        between = _seconds_alone(facts) / 4  # two agents need half of it: some are killed twice
+        whole = _seconds_alone(facts)
         while facts.kills < kills:
             with postgres() as server, facts.search(server=server.url) as search:
                 within = elsewhere(_OTHER) if apart else ()
-                _killed_agents(facts, search, rng, kills, between, within)
+                _killed_agents(facts, search, rng, kills, whole, within)
                 facts.add(search)
 
 
@@ -110,14 +112,13 @@ def _seconds_alone(facts: Totals) -> float:
 
 
 def _killed_agents(
-    facts: Totals, search: Search, rng: Random, kills: int, between: float, within: Sequence[str]
+    facts: Totals, search: Search, rng: Random, kills: int, whole: float, within: Sequence[str]
 ) -> None:
-    """Kill one of two agents again and again, ``between`` seconds apart at most, to their end."""
-    first = search.start()
-    wait_until(lambda: search.books.done(1) or first.poll() is not None)
-    second = search.join(within=within)
+    """Kill one of two agents at a moment of ``whole`` seconds, again and again, to their end."""
+    first, second = search.start(), search.join("--wait", _WAIT, within=within)
     while first.poll() is None and facts.kills < kills:
-        time.sleep(rng.uniform(0, between))
+        with suppress(subprocess.TimeoutExpired):
+            first.wait(rng.uniform(0, whole))
         victim = rng.choice([one for one in (first, second) if one.poll() is None] or [first])
         if victim.poll() is not None:
             break
@@ -126,6 +127,6 @@ def _killed_agents(
         if victim is first:
             first = search.start()
         else:
-            second = search.join(within=within)
+            second = search.join("--wait", _WAIT, within=within)
     search.check(search.ended(first))
     search.ended(second)
