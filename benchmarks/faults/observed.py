@@ -27,7 +27,7 @@ def observe() -> None:
     from autoprune.evaluation.scorer import Scorer
 
     _wrap(Scorer, "score", _scored)
-    _wrap(Evaluations, "keep", _kept)
+    _wrap(Evaluations, "keep_all", _kept)
     _wrap(Presence, "noting", _noting)
 
 
@@ -57,9 +57,10 @@ def _scored(score: Callable[..., Any], scorer: Any, policy: Any, *words: Any) ->
     return found
 
 
-def _kept(keep: Callable[..., Any], evaluations: Any, found: Any) -> Any:
-    stored = keep(evaluations, found)
-    _write("stored", stored.policy.fingerprint)
+def _kept(keep_all: Callable[..., Any], evaluations: Any, found: Any) -> Any:
+    stored = keep_all(evaluations, found)
+    for one in stored:
+        _write("stored", one.policy.fingerprint)
     return stored
 
 

@@ -141,9 +141,15 @@ class Search:
             raise Failed(f"exit code {code}: {self.said()}")
 
     def tally(self) -> dict[str, int]:
-        """Return what the search, which has ended, lost, did twice and left running."""
+        """Return what the search, which has ended, lost, did twice and left running.
+
+        Raises:
+            Failed: If its journal is empty, which would tell of no loss either.
+        """
         gone = wait_until(lambda: not self.processes, _PATIENCE)
         counts = self.books.counts()
+        if not counts["evaluations"]:
+            raise Failed("its journal tells of no evaluation: what is observed has other names")
         counts["left_running"] += 0 if gone else len(self.processes)
         return counts
 
