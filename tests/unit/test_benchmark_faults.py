@@ -4,21 +4,32 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from torch import nn
 
+from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.presence import Presence
 from autoprune.core.policy import Choice, Policy
+from autoprune.core.recovery import Recovery
+from autoprune.cost.model import CostModel
+from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation, EvaluationKey
 from autoprune.storage.study import close_study, open_study
+from autoprune.surgery.plan import Plan
+from autoprune.tasks import Classification
 from benchmarks.faults import journal, stored
 from benchmarks.faults.__main__ import tasks
 from benchmarks.faults.books import Books
 from benchmarks.faults.figures import figures
 from benchmarks.faults.journal import Line, Row
+from benchmarks.faults.observed import JOURNAL, observe
 from benchmarks.faults.processes import kill, marked, wait_until, workers
 
 DRIVER, WORKER, OTHER = 10, 11, 12
@@ -146,3 +157,31 @@ def test_the_full_run_kills_fifty_and_a_quick_one_has_one_of_each() -> None:
     kinds = {task.kind for task in full}
     assert kinds == {"driver", "worker", "agent", "server", "disk", "clock", "ray", "twice"}
     assert sorted(task.kind for task in quick) == sorted(kinds)
+
+
+def test_what_is_stored_is_noted_one_by_one_or_in_lots(
+    evaluations_by: Callable[[Scorer], Evaluations],
+    net: nn.Module,
+    plan: Plan,
+    cost: CostModel,
+    task: Classification,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for kind, name in ((Scorer, "score"), (Evaluations, "keep_all"), (Presence, "noting")):
+        monkeypatch.setattr(kind, name, getattr(kind, name))  # as they were, afterwards
+    monkeypatch.setenv(JOURNAL, str(tmp_path / "journal.jsonl"))
+    observe()
+    importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
+    scorer = Scorer(net, plan, importance, cost, task, Recovery(), 0, "cpu")
+    evaluations = evaluations_by(scorer)
+    one, two, three = (
+        Evaluation(Policy({"stem": Choice("channel.l1", at)}), "scored", 1.0, 0.5, 1.0, 1.0)
+        for at in (0.25, 0.5, 0.75)
+    )
+    evaluations.keep(one)
+    evaluations.keep_all([two, three])
+    told = [
+        line.policy for line in journal.read(tmp_path / "journal.jsonl") if line.what == "stored"
+    ]
+    assert told == [found.policy.fingerprint for found in (one, two, three)]
