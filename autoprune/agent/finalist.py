@@ -139,8 +139,10 @@ class Finalist:
                 "progressive run made, are missing or were altered. Put the file back, or start "
                 "afresh."
             )
-        left, self.standing = self.standing, None
-        return begun(self.scorer, self.policy, self.steps, None if left is None else left.state)
+        state = None if self.standing is None else self.standing.state
+        found = begun(self.scorer, self.policy, self.steps, state)
+        self.standing = None
+        return found
 
     def _stored(self) -> nn.Module | None:
         """Return the model of an earlier session, if its weights are still as recorded."""

@@ -20,7 +20,7 @@ from autoprune.agent.rollback import Rollback, told
 from autoprune.agent.samplers.attributes import PLACE
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.scoring import Scoring
-from autoprune.agent.trials import Told, abandon, ask_all, ended, tell_all
+from autoprune.agent.trials import Told, abandon, ask_all, ended, tell_all, was_given_back
 from autoprune.agent.underway import Underway
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress, ProgressCallback
@@ -161,30 +161,43 @@ class Loop:
                     break
                 count = min(room, left, _AT_ONCE)
                 asked = ask_all(self.study, self.sampler, count, self._signature)
-            self._score(asked)
+            if not self._score(asked):
+                break
         return others
 
-    def _score(self, asked: Sequence[tuple[Trial, Params]]) -> None:
-        """Have trials scored, or end those whose policies were scored elsewhere."""
-        new = dict[str, tuple[Trial, Policy]]()
+    def _score(self, asked: Sequence[tuple[Trial, Params]]) -> bool:
+        """Have trials scored, or end those whose policies were scored elsewhere.
+
+        Returns:
+            Whether all were of use. Others repeat what was tried, for nothing else is left; or
+            what is being scored here, given back by an agent that took this one for dead.
+        """
+        useful = True
+        new, known_here = dict[str, tuple[Trial, Policy]](), list[tuple[Trial, Evaluation]]()
         for trial, params in asked:
             policy = self._policy(params)
             name = policy.fingerprint
-            if name in new or policy in self._underway or name in self.scored:
-                abandon(trial)
-                self._exhausted = True
-            else:
+            if not (name in new or policy in self._underway or name in self.scored):
                 new[name] = trial, policy
+            elif not was_given_back(trial):
+                abandon(trial)
+                useful, self._exhausted = False, True
+            elif name in self.scored:  # by another agent, but it was scored here after all
+                known_here.append((trial, self.scored[name]))
+            else:
+                abandon(trial)
+                useful = False
         watches = self._watches([policy for _, policy in new.values()])
         known = self.evaluations.known_all(list(watches.items()))
         jobs = [(trial, Scoring(policy, watches[policy])) for trial, policy in new.values()]
         self._underway.begin([one for one in jobs if one[1].policy not in known])
-        ended = [(trial, known[job.policy]) for trial, job in jobs if job.policy in known]
-        if ended:
-            self._end(ended)
+        found = [(trial, known[job.policy]) for trial, job in jobs if job.policy in known]
+        if known_here + found:
+            self._end(known_here + found)
             self._report(None)
         if self._exhausted:
             self._report(None, note="the sampler has no policy left that was not tried")
+        return useful
 
     @property
     def _signature(self) -> dict[str, str]:

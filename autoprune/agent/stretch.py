@@ -86,9 +86,10 @@ def trained(scorer: Scorer, job: Stretch) -> Trained:
         with candidate_errors():
             candidate = begun(scorer, job.policy, job.end, job.state)
             candidate.reach(job.steps)
+            state = _packed(candidate)
     except CandidateError as err:
         return Trained(None if candidate is None else Standing.of(candidate), str(err))
-    return Trained(Standing.of(candidate, _packed(candidate)))
+    return Trained(Standing.of(candidate, state))
 
 
 def begun(scorer: Scorer, policy: Policy, end: int, state: bytes | None) -> Candidate:

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoprune.agent.encoding import Params
 from autoprune.agent.outcomes import is_stopped
-from autoprune.agent.samplers.attributes import SCREENING, prediction_of
+from autoprune.agent.samplers.attributes import AGAIN, SCREENING, prediction_of
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.history import ENDED, when_ended
 from autoprune.artifacts.result import Predictions
@@ -129,6 +129,15 @@ def abandon(trial: Trial) -> None:
     """End a trial that tells nothing."""
     trial.set_user_attr("outcome", ABANDONED)
     trial.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+
+
+@patient
+def was_given_back(trial: Trial) -> bool:
+    """Tell whether another trial was begun with the policy of this one, and given back."""
+    stored = trial.study._storage.get_trial(
+        trial._trial_id
+    )  # a sampler has told it, not the trial
+    return AGAIN in stored.user_attrs
 
 
 @patient

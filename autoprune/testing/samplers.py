@@ -12,6 +12,7 @@ from optuna.trial import Trial, TrialState, create_trial
 
 from autoprune.agent.encoding import Rows
 from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.attributes import AGAIN
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.names import Kind, Start
 from autoprune.agent.trials import abandon, ask, ask_all
@@ -193,14 +194,16 @@ class SamplerContract:
         begun = ask_all(study, self._sampler(study), 4)
         if len(begun) < 4 and not self._sampler(study).goes_on:
             return  # it has one policy, and that was scored
-        kept = [trial.user_attrs for trial, _ in begun]
+        kept = [study.trials[trial.number].user_attrs for trial, _ in begun]
         study.tell(begun[1][0], 0.0)
         for at in (0, 2, 3):
             abandon(begun[at][0])
         study.sampler = pickle.loads(pickle.dumps(study.sampler))
         again = [*ask_all(study, study.sampler, 2), *ask_all(study, study.sampler, 2)]
         assert [params for _, params in again[:3]] == [begun[at][1] for at in (0, 2, 3)]
-        assert [trial.user_attrs for trial, _ in again[:3]] == [kept[at] for at in (0, 2, 3)]
+        assert [study.trials[trial.number].user_attrs for trial, _ in again[:3]] == [
+            {**kept[at], AGAIN: True} for at in (0, 2, 3)
+        ]
         assert again[3][1] not in [params for _, params in begun]
         assert all(value <= 0 for trial, _ in again for value in trial.constraints.values())
 

@@ -43,7 +43,7 @@ USED: dict[str, tuple[str, ...]] = {
         "_trial_id_to_study_id_and_number",
     ),
     "optuna cache of a study": ("trials", "unfinished_trial_ids"),
-    "optuna database": ("_create_new_trial", "_get_trials", "engine", "scoped_session"),
+    "optuna database": ("_create_new_trial", "engine", "scoped_session"),
     "ray search": ("_completed_trials", "_ot_trials"),
     "ray hyperband": ("_hyperbands", "_process_bracket"),
     "ray bracket": ("_all_trials", "_n0", "cur_iter_done", "current_trials"),
@@ -53,7 +53,6 @@ USED: dict[str, tuple[str, ...]] = {
 REPLACED = [
     (OwnTrials, "_read_trials_from_remote_storage"),
     (QuickStorage, "_get_prepared_new_trial"),
-    (QuickStorage, "_build_frozen_trial_from_trial_model"),
     (HyperBand, "_create_bracket"),
     (HyperBand, "choose_trial_to_run"),
     (_WholeBracket, "filled"),

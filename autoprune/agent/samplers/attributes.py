@@ -16,6 +16,7 @@ EXAMINES = "examines"  # the decision that it is an alternative to
 REGRET = "regret"  # what came of such an alternative
 SCREENING = "screening"  # what was spared for it
 PLACE = "ended as"  # how many trials had ended when it had, itself included
+AGAIN = "again"  # set where a trial has a policy that another one was begun with and gave back
 _EXPECTED = {"expected", "low", "high"}
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from autoprune.agent.encoding import Encoding, Rows
-from autoprune.agent.samplers.attributes import EXAMINES, PREDICTED, SCREENING, examined_by
+from autoprune.agent.samplers.attributes import AGAIN, EXAMINES, PREDICTED, SCREENING, examined_by
 from autoprune.agent.samplers.known import Examined
 from autoprune.predictor.prequential import Reliability, Screening
 
@@ -49,8 +49,8 @@ class Proposal:
             encoding: The form of rows.
         """
         kept = {name: attributes[name] for name in _KEPT if name in attributes}
-        source = str(attributes.get("source", "again"))
-        return cls(row, source, examines=examined_by(attributes, encoding), before=kept)
+        source, examines = str(attributes.get("source", AGAIN)), examined_by(attributes, encoding)
+        return cls(row, source, examines=examines, before={**kept, AGAIN: True})
 
     @property
     def attributes(self) -> dict[str, Any]:
