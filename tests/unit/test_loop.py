@@ -11,6 +11,7 @@ import torch
 from optuna.trial import TrialState
 from torch import nn
 
+from autoprune.agent.encoding import policy_of
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import recover_finalists
 from autoprune.agent.loop import Loop
@@ -19,6 +20,7 @@ from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.attributes import place_of
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.agent.scoring import Scoring, scored
+from autoprune.agent.trials import abandon, ask
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Progress, silent
@@ -330,6 +332,23 @@ def test_trials_are_told_their_places_whatever_died_in_between(
     loop.run()
     assert [place_of(trial) for trial in loop.study.trials] == [1, 2, 0, 3, 4]
     assert loop.study.trials[2].user_attrs["outcome"] == "abandoned"
+
+
+def test_what_an_agent_gave_back_that_took_us_for_dead_does_not_end_the_loop(
+    make_loop: Callable[..., Loop],
+) -> None:
+    loop = make_loop(trials=3)
+    loop.run()
+    trial, params = ask(loop.study, loop.sampler)
+    policy = policy_of(params, loop.projection.spaces)
+    abandon(trial)  # by the other agent
+    found = loop.evaluations.score(policy)  # by us, after all
+    loop.scored[policy.fingerprint] = found
+    loop.trials = 6
+    assert len(loop.run()) == 6
+    again = loop.study.trials[trial.number + 1]
+    assert (again.params, again.state) == (trial.params, TrialState.COMPLETE)
+    assert again.value == found.score
 
 
 def test_failed_candidates_count_and_the_loop_goes_on(
