@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 from autoprune._resources import cache_dir
+from benchmarks.faults.observed import FAKED
 
 _LIBRARY = "libfaketimeMT.so.1"
 _DAY = 86_400
@@ -27,7 +28,7 @@ class Clock:
         """Variables of the processes that see it."""
         return {
             "LD_PRELOAD": str(self._library),
-            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            FAKED: str(self._file),
             "FAKETIME_NO_CACHE": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
