@@ -9,7 +9,6 @@ from benchmarks.work import Results
 Facts = Mapping[str, Any]
 Row = Sequence[float]
 Worth = Callable[[Row], float]
-_OURS = ".budgeted."
 CLOSE = 0.001  # of a quality: what judging it anew with three seeds may change
 
 
@@ -59,18 +58,28 @@ def _median(ratios: Mapping[str, float]) -> float | None:
     return median(ratios.values()) if ratios else None
 
 
+def _pairs(live: Mapping[str, Facts], kind: str) -> dict[str, tuple[Facts, Facts]]:
+    """Return TPE's searches and ours, by what they have in common, where both tell of a kind."""
+    found = {}
+    for name, theirs in live.items():
+        ours = live.get(name.replace(".tpe.", ".budgeted."), {})
+        if ".tpe." in name and theirs.get(kind) and ours.get(kind):
+            found[name.replace(".tpe", "")] = theirs, ours
+    return found
+
+
 def over_seeds(live: Mapping[str, Facts]) -> dict[str, Facts]:
     """Return searches that differ by their seeds alone as one each: means of what was judged.
 
     Seeds that one of both samplers was not judged with are left out.
     """
     groups: dict[str, list[Facts]] = {}
-    for name, facts in live.items():
-        both = (name.replace(a, b) for a, b in ((".tpe.", _OURS), (_OURS, ".tpe.")))
-        if all(live.get(one, {}).get("judged") for one in (name, *both)):
-            groups.setdefault(name.rpartition(".")[0], []).append(facts)
+    for name, both in _pairs(live, "judged").items():
+        setting = name.rpartition(".")[0]
+        for sampler, facts in zip(("tpe", "budgeted"), both, strict=True):
+            groups.setdefault(f"{setting}.{sampler}.mean", []).append(facts)
     return {
-        f"{name}.mean": {
+        name: {
             "judged": [
                 [mean(column) for column in zip(*rows, strict=True)]
                 for rows in zip(*(one["judged"] for one in alike), strict=False)
@@ -82,13 +91,10 @@ def over_seeds(live: Mapping[str, Facts]) -> dict[str, Facts]:
 
 def _ahead(live: Mapping[str, Facts]) -> float | None:
     """Return by how many points the quality that ours end with is above TPE's."""
-    pairs = [
-        (ours["judged"][-1], theirs["judged"][-1])
-        for name, theirs in live.items()
-        if ".tpe." in name and theirs.get("judged")
-        if (ours := live.get(name.replace(".tpe.", _OURS), {})).get("judged")
+    ahead = [
+        100 * (by_quality(ours["judged"][-1]) - by_quality(theirs["judged"][-1]))
+        for theirs, ours in _pairs(live, "judged").values()
     ]
-    ahead = [100 * (by_quality(ours) - by_quality(theirs)) for ours, theirs in pairs]
     return round(mean(ahead), 3) if ahead else None
 
 
@@ -104,13 +110,11 @@ def _ratios(
         close: How much less is enough.
     """
     found = {}
-    for name, theirs in live.items():
-        ours = live.get(name.replace(".tpe.", _OURS), {})
-        if ".tpe." in name and theirs.get(kind) and ours.get(kind):
-            aim = worth(theirs[kind][-1]) - close
-            costs = [row[1] for row in ours[kind] if worth(row) >= aim]
-            theirs_cost = theirs[kind][-1][1] if kind == "judged" else theirs["sample_forwards"]
-            found[name.replace(".tpe", "")] = theirs_cost / min(costs, default=1e99)
+    for name, (theirs, ours) in _pairs(live, kind).items():
+        aim = worth(theirs[kind][-1]) - close
+        costs = [row[1] for row in ours[kind] if worth(row) >= aim]
+        theirs_cost = theirs[kind][-1][1] if kind == "judged" else theirs["sample_forwards"]
+        found[name] = theirs_cost / min(costs, default=1e99)
     return {name: round(ratio, 2) for name, ratio in found.items()}
 
 

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from autoprune.agent.encoding import Encoding, Rows
 from autoprune.agent.samplers.attributes import examined_by, place_of, prediction_of
 from autoprune.agent.samplers.claims import claimed
-from autoprune.agent.samplers.known import Examined, Known
+from autoprune.agent.samplers.known import Examined, GivenBack, Known
 from autoprune.predictor.prequential import Prediction
 from autoprune.storage.study_trials import ABANDONED, reported
 
@@ -40,7 +40,7 @@ class History:
     _done: list[Examined] = field(default_factory=list)
     _bytes: set[bytes] = field(default_factory=set)
     _running: dict[int, Rows] = field(default_factory=dict)  # by trial, once all is suggested
-    _given_back: dict[bytes, FrozenTrial] = field(default_factory=dict)  # first begun first
+    _given_back: dict[bytes, GivenBack] = field(default_factory=dict)  # first begun first
 
     def read(self, study: Study, asking: int = 0) -> Known:
         """Return what the study knows now.
@@ -71,7 +71,8 @@ class History:
                 if self._is_policy(trial):
                     fresh.append(trial)
                 elif self.encoding.holds(trial.params):
-                    self._given_back[self.encoding.row(trial.params).tobytes()] = trial
+                    row = self.encoding.row(trial.params)
+                    self._given_back[row.tobytes()] = row, trial.user_attrs
         fresh.sort(key=when_ended)
         if fresh and self._order and when_ended(fresh[0]) < self._order[-1]:
             self._forget(study)  # another process ended one that was not read in time
@@ -87,11 +88,7 @@ class History:
             predictions=self._predictions[:],
             asked=asked,
             examined=examined,
-            given_back=[
-                (self.encoding.row(trial.params), trial.user_attrs)
-                for row, trial in self._given_back.items()
-                if row not in tried
-            ],
+            given_back=[one for row, one in self._given_back.items() if row not in tried],
         )
 
     def _add(self, study: Study, trials: list[FrozenTrial]) -> None:

@@ -15,7 +15,7 @@ from autoprune.predictor.prequential import Prediction
 _ENOUGH = 8  # trials that went on to the end, before early stops tell what they would have come to
 
 Reports = Sequence[Mapping[int, float]]
-GivenBack = Sequence[tuple[Rows, Mapping[str, Any]]]
+GivenBack = tuple[Rows, Mapping[str, Any]]  # a policy, and what its trial held
 Bools = npt.NDArray[np.bool_]
 
 
@@ -62,7 +62,7 @@ class Known:
     predictions: Sequence[Prediction] = ()
     asked: int = 0
     examined: Sequence[Examined] = ()
-    given_back: GivenBack = ()
+    given_back: Sequence[GivenBack] = ()
 
     @property
     def started(self) -> int:

@@ -10,7 +10,7 @@ from autoprune.agent.samplers.known import Examined
 from autoprune.predictor.prequential import Reliability, Screening
 
 PREQUENTIAL = "prequential"  # what predictions before this one were worth
-_KEPT = (PREDICTED, PREQUENTIAL, SCREENING, EXAMINES)
+_KEPT = (PREDICTED, PREQUENTIAL, SCREENING)
 
 
 @dataclass(frozen=True)
