@@ -63,6 +63,7 @@ class Reading:
         self._loss = 0.0
         self._counts: list[int] = []  # of samples, by part
         self._means: list[float] = []  # of the score, by part
+        self._found: Measurement | None = None  # a metric may take long
         self.batches = 0  # taken in
 
     def add(self, outputs: Any, batch: Any, dense: torch.Tensor | None = None) -> None:
@@ -77,6 +78,7 @@ class Reading:
         self._means += means or [mean]
         self._counts += [self._task.samples(one[1]) for one in parts] if means else [count]
         self.batches += 1
+        self._found = None
 
     @property
     def divides(self) -> bool:
@@ -110,6 +112,11 @@ class Reading:
         Raises:
             CandidateError: If the loss, the metric or the score is NaN or infinite.
         """
+        if self._found is None:
+            self._found = self._measured()
+        return self._found
+
+    def _measured(self) -> Measurement:
         samples = sum(self._counts)
         loss = self._loss / samples
         if not math.isfinite(loss):

@@ -112,14 +112,19 @@ def command(*words: str) -> Iterator[subprocess.Popen[str]]:
         begun.communicate()
 
 
+def port_of(begun: subprocess.Popen[str], host: str) -> int:
+    """Return the port that the command says it serves at."""
+    assert begun.stderr is not None
+    said = begun.stderr.readline()
+    at = re.search(rf"http://{re.escape(host)}:(\d+)/metrics", said)
+    assert at, said
+    return int(at[1])
+
+
 @pytest.mark.skipif(os.name != "posix", reason="stops by a signal")
 def test_the_command_serves_until_it_is_stopped(folder: Path) -> None:
     with command("--listen", "0") as begun:
-        assert begun.stderr is not None
-        said = begun.stderr.readline()
-        at = re.search(r"http://127\.0\.0\.1:(\d+)/metrics", said)
-        assert at, said
-        assert got(int(at[1]))["stopped", str(folder)] == 1
+        assert got(port_of(begun, "127.0.0.1"))["stopped", str(folder)] == 1
         begun.send_signal(signal.SIGTERM)
         assert begun.wait(30) == 0
 
@@ -136,11 +141,7 @@ def six() -> bool:
 @pytest.mark.skipif(os.name != "posix" or not six(), reason="needs IPv6, stops by a signal")
 def test_the_command_serves_at_an_address_of_ipv6(folder: Path) -> None:
     with command("--listen", "[::1]:0") as begun:
-        assert begun.stderr is not None
-        said = begun.stderr.readline()
-        at = re.search(r"http://\[::1\]:(\d+)/metrics", said)
-        assert at, said
-        assert got(int(at[1]), "[::1]")["stopped", str(folder)] == 1
+        assert got(port_of(begun, "[::1]"), "[::1]")["stopped", str(folder)] == 1
 
 
 @pytest.mark.parametrize(
