@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from autoprune.agent.evaluations import Evaluations
+from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
+from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import SearchSpace, UnitSpace
 from autoprune.storage.database import Database
@@ -90,6 +92,15 @@ def seeded() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
+
+
+@pytest.fixture
+def scorer_of(
+    net: nn.Module, plan: Plan, cost: CostModel, task: Classification
+) -> Callable[[Recovery], Scorer]:
+    """Return what makes a scorer of the network by the L1 norm of its channels."""
+    importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
+    return lambda recovery: Scorer(net, plan, importance, cost, task, recovery, 0, "cpu")
 
 
 @pytest.fixture

@@ -9,21 +9,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from torch import nn
 
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.presence import Presence
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
-from autoprune.cost.model import CostModel
-from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation, EvaluationKey
 from autoprune.storage.study import close_study, open_study
-from autoprune.surgery.plan import Plan
-from autoprune.tasks import Classification
 from benchmarks.faults import journal, stored
 from benchmarks.faults.__main__ import tasks
 from benchmarks.faults.books import Books
@@ -161,10 +156,7 @@ def test_the_full_run_kills_fifty_and_a_quick_one_has_one_of_each() -> None:
 
 def test_what_is_stored_is_noted_one_by_one_or_in_lots(
     evaluations_by: Callable[[Scorer], Evaluations],
-    net: nn.Module,
-    plan: Plan,
-    cost: CostModel,
-    task: Classification,
+    scorer_of: Callable[[Recovery], Scorer],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -172,9 +164,7 @@ def test_what_is_stored_is_noted_one_by_one_or_in_lots(
         monkeypatch.setattr(kind, name, getattr(kind, name))  # as they were, afterwards
     monkeypatch.setenv(JOURNAL, str(tmp_path / "journal.jsonl"))
     observe()
-    importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
-    scorer = Scorer(net, plan, importance, cost, task, Recovery(), 0, "cpu")
-    evaluations = evaluations_by(scorer)
+    evaluations = evaluations_by(scorer_of(Recovery()))
     one, two, three = (
         Evaluation(Policy({"stem": Choice("channel.l1", at)}), "scored", 1.0, 0.5, 1.0, 1.0)
         for at in (0.25, 0.5, 0.75)

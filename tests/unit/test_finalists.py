@@ -15,13 +15,10 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import silent
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
-from autoprune.cost.model import CostModel
 from autoprune.errors import CandidateError, ConfigError
 from autoprune.evaluation.fine_tune import FineTuning, fine_tune
-from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.records import Evaluation
-from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
 POLICIES = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in range(1, 6)]
@@ -30,15 +27,9 @@ RECOVERY = Recovery(score_steps=0, recover_steps=8, finalists=4, calibration_bat
 
 @pytest.fixture
 def evaluations(
-    net: nn.Module,
-    plan: Plan,
-    cost: CostModel,
-    task: Classification,
-    evaluations_by: Callable[[Scorer], Evaluations],
+    scorer_of: Callable[[Recovery], Scorer], evaluations_by: Callable[[Scorer], Evaluations]
 ) -> Evaluations:
-    importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
-    scorer = Scorer(net, plan, importance, cost, task, RECOVERY, seed=0, device="cpu")
-    return evaluations_by(scorer)
+    return evaluations_by(scorer_of(RECOVERY))
 
 
 @pytest.fixture

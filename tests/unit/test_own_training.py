@@ -19,14 +19,11 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Progress
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
-from autoprune.cost.model import CostModel
 from autoprune.errors import CandidateError, ConfigError
 from autoprune.evaluation.fine_tune import fine_tune
-from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.own_training import OwnTraining, size_of
 from autoprune.evaluation.randomness import Randomness
 from autoprune.evaluation.scorer import Scorer
-from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
 POLICIES = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in range(1, 5)]
@@ -275,15 +272,9 @@ def test_what_is_no_such_function_is_refused(given: Any, told: str) -> None:
 
 @pytest.fixture
 def evaluations(
-    net: nn.Module,
-    plan: Plan,
-    cost: CostModel,
-    task: Classification,
-    evaluations_by: Callable[[Scorer], Evaluations],
+    scorer_of: Callable[[Recovery], Scorer], evaluations_by: Callable[[Scorer], Evaluations]
 ) -> Evaluations:
-    importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
-    scorer = Scorer(net, plan, importance, cost, task, RECOVERY, seed=0, device="cpu")
-    return evaluations_by(scorer)
+    return evaluations_by(scorer_of(RECOVERY))
 
 
 def using(evaluations: Evaluations, function: Train) -> Evaluations:

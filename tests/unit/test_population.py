@@ -15,14 +15,10 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.population import Member, PacedWork
 from autoprune.core.progress import Progress
 from autoprune.core.recovery import Recovery
-from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, CandidateError, ModelError
-from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.records import Evaluation
-from autoprune.surgery.plan import Plan
-from autoprune.tasks import Classification
 
 R = TypeVar("R")
 POLICIES = [Policy({"stem": Choice("channel.l1", at)}) for at in (0.25, 0.5, 0.75)]
@@ -54,15 +50,9 @@ class Populating:
 
 @pytest.fixture
 def evaluations(
-    net: nn.Module,
-    plan: Plan,
-    cost: CostModel,
-    task: Classification,
-    evaluations_by: Callable[[Scorer], Evaluations],
+    scorer_of: Callable[[Recovery], Scorer], evaluations_by: Callable[[Scorer], Evaluations]
 ) -> Evaluations:
-    importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
-    recovery = Recovery(recover_steps=8, finalists=3, calibration_batches=2)
-    return evaluations_by(Scorer(net, plan, importance, cost, task, recovery, 0, "cpu"))
+    return evaluations_by(scorer_of(Recovery(recover_steps=8, finalists=3, calibration_batches=2)))
 
 
 def told(event: Progress) -> None:

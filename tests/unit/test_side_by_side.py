@@ -19,14 +19,10 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Progress, silent
 from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Done
-from autoprune.cost.model import CostModel
 from autoprune.errors import CandidateError, InfrastructureError, OutOfMemoryError
 from autoprune.evaluation.fine_tune import FineTuning
-from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.records import Evaluation
-from autoprune.surgery.plan import Plan
-from autoprune.tasks import Classification
 
 POLICIES = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in range(1, 6)]
 RANKED = [Evaluation(policy, "scored", 1.0, 0.5, 0.0, 0.0) for policy in POLICIES]
@@ -60,14 +56,9 @@ class Backwards:
 
 @pytest.fixture
 def evaluations(
-    net: nn.Module,
-    plan: Plan,
-    cost: CostModel,
-    task: Classification,
-    evaluations_by: Callable[[Scorer], Evaluations],
+    scorer_of: Callable[[Recovery], Scorer], evaluations_by: Callable[[Scorer], Evaluations]
 ) -> Evaluations:
-    importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
-    return evaluations_by(Scorer(net, plan, importance, cost, task, RECOVERY, 0, "cpu"))
+    return evaluations_by(scorer_of(RECOVERY))
 
 
 def recovered(

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 import optuna
 import pytest
 from optuna.exceptions import StorageInternalError
-from torch import nn
 
 from autoprune.agent import underway
 from autoprune.agent.company import Alone
@@ -16,13 +15,9 @@ from autoprune.agent.underway import Underway
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Done, Inline
-from autoprune.cost.model import CostModel
 from autoprune.errors import DataError, InfrastructureError
-from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.records import Evaluation
-from autoprune.surgery.plan import Plan
-from autoprune.tasks import Classification
 
 ONE, TWO = (Policy({"stem": Choice("channel.l1", at)}) for at in (0.25, 0.5))
 
@@ -47,14 +42,9 @@ def result(policy: Policy) -> Evaluation:
 
 @pytest.fixture
 def evaluations(
-    net: nn.Module,
-    plan: Plan,
-    cost: CostModel,
-    task: Classification,
-    evaluations_by: Callable[[Scorer], Evaluations],
+    scorer_of: Callable[[Recovery], Scorer], evaluations_by: Callable[[Scorer], Evaluations]
 ) -> Evaluations:
-    importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
-    return evaluations_by(Scorer(net, plan, importance, cost, task, Recovery(), 0, "cpu"))
+    return evaluations_by(scorer_of(Recovery()))
 
 
 @pytest.fixture
