@@ -1,5 +1,6 @@
 """Early stop: the best weights come back, and training is not touched by looking."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,23 +10,18 @@ from torch import nn
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
-from autoprune.cost.model import CostModel
 from autoprune.evaluation.candidate import Candidate
 from autoprune.evaluation.early_stop import EarlyStop
-from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import Measurement, measure
 from autoprune.evaluation.scorer import Scorer
-from autoprune.surgery.plan import Plan
-from autoprune.tasks import Classification
 
 POLICY = Policy({"stem": Choice("channel.l1", 0.75)})
 RECOVERY = Recovery(calibration_batches=2, learning_rate=0.05, patience=99, look_every=4)
 
 
 @pytest.fixture
-def scorer(net: nn.Module, plan: Plan, cost: CostModel, task: Classification) -> Scorer:
-    importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
-    return Scorer(net, plan, importance, cost, task, RECOVERY, seed=0, device="cpu")
+def scorer(scorer_of: Callable[[Recovery], Scorer]) -> Scorer:
+    return scorer_of(RECOVERY)
 
 
 def looking(scorer: Scorer, steps: int = 30, **change: float) -> Candidate:

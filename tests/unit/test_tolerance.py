@@ -1,5 +1,6 @@
 """What may be given up: points of a metric, for a low cost; and how sure a drop is."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,12 +12,9 @@ from autoprune.agent.drop import drop_error
 from autoprune.core.budget import Budget, Limit
 from autoprune.core.recovery import Recovery
 from autoprune.core.tolerance import Tolerance, points
-from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, ConfigError
-from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.scorer import Scorer
-from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
 
@@ -76,9 +74,8 @@ def test_the_highest_limit_is_that_of_the_budget() -> None:
 
 
 @pytest.fixture
-def scorer(net: nn.Module, plan: Plan, cost: CostModel, task: Classification) -> Scorer:
-    importance = rank_atoms(net, plan, task, ["channel.l1"], 1, "cpu")
-    return Scorer(net, plan, importance, cost, task, Recovery(), seed=0, device="cpu")
+def scorer(scorer_of: Callable[[Recovery], Scorer]) -> Scorer:
+    return scorer_of(Recovery())
 
 
 class Biased(nn.Module):
