@@ -89,6 +89,7 @@ class FineTuning:
 
         Raises:
             CandidateError: If the loss becomes NaN or infinite, again and again.
+            DataError: If the train loader fails, or yields less than it did before a state.
         """
         if steps <= self.done:
             return 0
@@ -118,7 +119,6 @@ class FineTuning:
 
         Raises:
             ConfigError: If it comes from a training with other settings.
-            DataError: If the train loader yields less than it did.
         """
         parts = sorted(state["parts"])
         if (state["steps"], parts) != (self._steps, sorted(self._parts)):
@@ -135,9 +135,6 @@ class FineTuning:
         """Go on where the training of another model stopped: its batches, rate and randomness.
 
         Momentum and averages of weights begin anew, for weights may be gone or new.
-
-        Raises:
-            DataError: If the train loader yields less than it did.
         """
         with self._running():
             parts = _copied(state["parts"])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import autoprune.evaluation.updates as updates_room
 from autoprune.core.recovery import Recovery
@@ -446,8 +446,35 @@ def test_other_data_that_ends_early_is_told() -> None:
     long, short = (TrainBatches(task_of(data[:count])) for count in (3, 2))
     for _ in range(3):
         next(long)
+    short.load_state_dict(long.state_dict())
     with pytest.raises(DataError, match="ended after 2 batches, and 3 had been taken"):
-        short.load_state_dict(long.state_dict())
+        next(short)
+
+
+def test_what_was_taken_is_read_again_only_where_more_is_needed() -> None:
+    class Counting(Dataset[Any]):
+        reads = 0
+
+        def __len__(self) -> int:
+            return 6
+
+        def __getitem__(self, at: int) -> Any:
+            self.reads += 1
+            return torch.zeros(3), at
+
+    data = Counting()
+    there = TrainBatches(task_of(DataLoader(data, batch_size=2, shuffle=True)))
+    next(there), next(there)
+    state = there.state_dict()
+    here = TrainBatches(task_of(DataLoader(data, batch_size=2, shuffle=True)))
+    data.reads = 0
+    here.load_state_dict(state)
+    assert here.state_dict() == state
+    assert data.reads == 0
+    random_state = torch.get_rng_state()
+    assert torch.equal(next(here)[1], next(there)[1])
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert data.reads == 8  # six here, two there
 
 
 def test_where_all_sources_stand_survives_a_file() -> None:
