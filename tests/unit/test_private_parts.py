@@ -24,6 +24,7 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import HyperBandScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from autoprune.agent.samplers.cmaes import CmaEs
 from autoprune.execution.workers.tune_hyperband import HyperBand, _WholeBracket
 from autoprune.ray_tune import StagedOptunaSearch
 from autoprune.storage.own_trials import OwnTrials
@@ -51,6 +52,7 @@ USED: dict[str, tuple[str, ...]] = {
 }
 # ours, and what of Optuna or Ray it replaces
 REPLACED = [
+    (CmaEs, "_restore_optimizer"),
     (OwnTrials, "_read_trials_from_remote_storage"),
     (QuickStorage, "_get_prepared_new_trial"),
     (HyperBand, "_create_bracket"),

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, NSGAIISampler, RandomSampler
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
 
 from autoprune.agent.encoding import Floats, Params
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.allocated import AllocationSampler, Rule, SpdySampler
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.budgeted import BudgetedSampler
+from autoprune.agent.samplers.cmaes import CmaEs
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.projected import ProjectedSampler, tpe
 from autoprune.core.ledger import ROLLBACK
@@ -112,7 +113,7 @@ def _random(seed: int) -> BaseSampler:
 def _cmaes(seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return CmaEsSampler(seed=seed, warn_independent_sampling=False)
+        return CmaEs(seed=seed, warn_independent_sampling=False)
 
 
 def check_along_fronts(name: str) -> None:
