@@ -78,6 +78,8 @@ class PolicySampler(BaseSampler, ABC):
                     break
         for name, value in proposal.attributes.items():
             study._storage.set_trial_user_attr(trial._trial_id, name, value)
+        for name, value in proposal.noted.items():
+            study._storage.set_trial_system_attr(trial._trial_id, name, value)
         params = self.encoding.params(proposal.row)
         constrain(study, trial, self.constraints(params))
         return params

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.agent.encoding import Rows
 
-_CLAIM = "autoprune:policy"  # system attribute: the row that a trial was given
+CLAIM = "autoprune:policy"  # system attribute: the row that a trial was given
 _HELD = "held"  # last in the list of a claim that was looked at once
 _TAKEN = (TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -40,11 +40,11 @@ def claimed(trial: FrozenTrial) -> Rows:
 
 
 def _claim(trial: FrozenTrial) -> list[int | str]:
-    return list(trial.system_attrs.get(_CLAIM, ()))
+    return list(trial.system_attrs.get(CLAIM, ()))
 
 
 def _write(study: Study, trial: FrozenTrial, value: list[int | str]) -> None:
-    study._storage.set_trial_system_attr(trial._trial_id, _CLAIM, value)
+    study._storage.set_trial_system_attr(trial._trial_id, CLAIM, value)
 
 
 def _rivals(study: Study, trial: FrozenTrial, row: Rows) -> Iterator[tuple[int, bool]]:

@@ -72,7 +72,7 @@ class History:
                     fresh.append(trial)
                 elif self.encoding.holds(trial.params):
                     row = self.encoding.row(trial.params)
-                    self._given_back[row.tobytes()] = row, trial.user_attrs
+                    self._given_back[row.tobytes()] = row, trial
         fresh.sort(key=when_ended)
         if fresh and self._order and when_ended(fresh[0]) < self._order[-1]:
             self._forget(study)  # another process ended one that was not read in time

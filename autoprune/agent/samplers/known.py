@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from optuna.trial import FrozenTrial
 
 from autoprune.agent.encoding import Floats, Rows
 from autoprune.predictor.prequential import Prediction
@@ -15,7 +15,7 @@ from autoprune.predictor.prequential import Prediction
 _ENOUGH = 8  # trials that went on to the end, before early stops tell what they would have come to
 
 Reports = Sequence[Mapping[int, float]]
-GivenBack = tuple[Rows, Mapping[str, Any]]  # a policy, and what its trial held
+GivenBack = tuple[Rows, FrozenTrial]  # a policy, and the trial that was begun with it
 Bools = npt.NDArray[np.bool_]
 
 
@@ -49,8 +49,8 @@ class Known:
         predictions: What was expected of those that were scored to the end, if anything was.
         asked: How many others ask at this moment, before the trial that is asked for.
         examined: Decisions to which an alternative was proposed.
-        given_back: Policies that were begun and not scored, first begun first, each with the user
-            attributes of its trial: their process was killed, or its time was over.
+        given_back: Policies that were begun and not scored, first begun first, each with its
+            trial: their process was killed, or its time was over.
     """
 
     rows: Rows

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from copy import copy
 
 import numpy as np
 from optuna import Study
@@ -16,6 +17,7 @@ from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.proposal import Proposal
 
 _TRIES = 64
+_FAR = 10**9  # from here on no trial has a number, or TPE would take it for the one asked for
 
 
 def tpe(seed: int) -> BaseSampler:
@@ -55,7 +57,9 @@ class ProjectedSampler(PolicySampler):
         assert trial is not None
         inner = self._inner(int(rng.integers(2**31)))
         drawn = self.encoding.params(self.encoding.random(rng, 1)[0])
-        wish = self.encoding.wish(drawn | inner.sample_relative(study, trial, self.space))
+        counted = copy(trial)  # CMA-ES draws by numbers, and what was given back is no draw
+        counted.number = _FAR + known.started
+        wish = self.encoding.wish(drawn | inner.sample_relative(study, counted, self.space))
         tried = known.tried
         for _ in range(_TRIES):
             row = self._projected(wish)

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
 from autoprune.agent.encoding import Encoding, Rows
 from autoprune.agent.samplers.attributes import AGAIN, EXAMINES, PREDICTED, SCREENING, examined_by
+from autoprune.agent.samplers.claims import CLAIM
 from autoprune.agent.samplers.known import Examined
 from autoprune.predictor.prequential import Reliability, Screening
 
@@ -27,6 +30,7 @@ class Proposal:
         record: What predictions before this one were worth.
         examines: The decision that it is an alternative to, if it is one.
         before: What a trial kept of it that was given back; empty if it is new.
+        noted: What Optuna's sampler noted there, its generation for one: system attributes.
     """
 
     row: Rows
@@ -38,19 +42,23 @@ class Proposal:
     record: Reliability | None = None
     examines: Examined | None = None
     before: Mapping[str, Any] = field(default_factory=dict)
+    noted: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def again(cls, row: Rows, attributes: Mapping[str, Any], encoding: Encoding) -> "Proposal":
+    def again(cls, row: Rows, trial: FrozenTrial, encoding: Encoding) -> "Proposal":
         """Return what a trial that was given back was to score, with what was known of it then.
 
         Args:
             row: The policy.
-            attributes: User attributes of the trial.
+            trial: The trial.
             encoding: The form of rows.
         """
+        attributes = trial.user_attrs
+        noted = {name: value for name, value in trial.system_attrs.items() if name != CLAIM}
         kept = {name: attributes[name] for name in _KEPT if name in attributes}
         source, examines = str(attributes.get("source", AGAIN)), examined_by(attributes, encoding)
-        return cls(row, source, examines=examines, before={**kept, AGAIN: True})
+        before = {**kept, AGAIN: True}
+        return cls(row, source, examines=examines, before=before, noted=noted)
 
     @property
     def attributes(self) -> dict[str, Any]:
