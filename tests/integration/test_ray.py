@@ -27,3 +27,9 @@ def test_a_search_on_ray_outlives_a_worker(run_ray: Callable[..., str], project:
     outcomes = [trial.user_attrs["outcome"].split(":")[0] for trial in study.trials]
     assert len(outcomes) == 8
     assert set(outcomes) <= {"scored", "stopped"}
+
+
+def test_what_is_lost_with_a_node_is_done_again(run_ray: Callable[..., str]) -> None:
+    found = json.loads(run_ray(HERE / "ray_lost_node.py").splitlines()[-1])
+    assert found["lost"] == "lost with its node, and what it had given was not fetched yet"
+    assert found["found"] == 400_000

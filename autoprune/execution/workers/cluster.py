@@ -7,7 +7,13 @@ from functools import cached_property, partial
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    RayActorError,
+    RayError,
+    WorkerCrashedError,
+)
 
 from autoprune.core.workers import Done, Hire, Workers
 from autoprune.execution.workers.carried import packed, unpacked
@@ -16,12 +22,14 @@ from autoprune.execution.workers.process import outcome
 from autoprune.execution.workers.reasons import (
     MOST_STILLBORN,
     blaming_ray,
+    end_of,
     gone,
-    reason,
     stillborn,
 )
 
 R = TypeVar("R")
+# an actor that ended, or whose node did with what the actor had given and nobody had fetched
+_LOST = (RayActorError, NodeDiedError, ObjectLostError, WorkerCrashedError)
 
 
 def ray_workers(count: int, options: Mapping[str, Any], threads: int) -> Hire:
@@ -153,7 +161,7 @@ class RayWorkers:
     def _welcome(self, worker: _Worker) -> None:
         try:
             ray.get(worker.begun)
-        except RayActorError as err:
+        except _LOST as err:
             self._broken += 1
             if self._broken >= MOST_STILLBORN:
                 raise stillborn(self._broken, err) from None
@@ -167,9 +175,11 @@ class RayWorkers:
         given, worker.ticket = worker.ticket, None
         try:
             result, raised = ray.get(worker.promise)
-        except RayActorError as err:
+        except _LOST as err:
             self._workers.remove(worker)
-            return Done(given, None, lost=f"ended: {reason(err)}")
+            if not isinstance(err, RayActorError):  # it may be there still
+                ray.kill(worker.actor)
+            return Done(given, None, lost=end_of(err))
         except RayError as err:
             raise gone(err) from None
         return Done(given, result, raised=raised)

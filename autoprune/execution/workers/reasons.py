@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ray.exceptions import RayError
+from ray.exceptions import ObjectLostError, RayError
 
 from autoprune.errors import InfrastructureError
 
@@ -38,6 +38,13 @@ def stillborn(count: int, err: BaseException | str) -> InfrastructureError:
         "kept. Install on the cluster's nodes what this machine has, or let the runner's "
         "'runtime_env' do it."
     )
+
+
+def end_of(err: RayError) -> str:
+    """Return how an actor came to its end."""
+    if isinstance(err, ObjectLostError):
+        return "lost with its node, and what it had given was not fetched yet"
+    return f"ended: {reason(err)}"
 
 
 def reason(err: BaseException | str) -> str:
