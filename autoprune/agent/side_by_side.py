@@ -1,7 +1,6 @@
 """Finalists that are trained to the same rung: one after the other here, or side by side."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from autoprune.agent.finalist import Finalist
@@ -55,9 +54,7 @@ class SideBySide:
         try:
             yield from self._arrivals(finalists, steps)
         except ModelError:  # whoever catches it may give these workers other jobs
-            while self.crew.busy:
-                with suppress(ModelError):
-                    list(self.crew.done())
+            self.crew.drain()
             raise
 
     def _arrivals(self, finalists: Sequence[Finalist], steps: int) -> Iterator[Arrival]:

@@ -145,6 +145,12 @@ class Crew(Generic[J, R]):
                 self._forget(one.ticket)
                 raise one.raised
 
+    def drain(self) -> None:
+        """Wait until nobody has a job any more, whatever they come to."""
+        while self._jobs:
+            for one in self.workers.wait():
+                self._forget(one.ticket)
+
     def _lost(self, one: Done[R]) -> Iterator[tuple[int, WorkersLostError]]:
         """Give a job to another worker, or give it up."""
         self._losses[one.ticket] = self._losses.get(one.ticket, 0) + 1
