@@ -11,6 +11,7 @@ from torch import nn
 
 from autoprune._hints import did_you_mean
 from autoprune.agent.inside import TIGHTENED, aimed_before
+from autoprune.agent.members import helping
 from autoprune.agent.request import Request
 from autoprune.agent.run import run as run_request
 from autoprune.agent.session import Session
@@ -124,6 +125,8 @@ def _unknown(request: Request) -> int | None:
 
 def _help(session: Session) -> int:
     loop = session.loop()
+    if session.request.pareto:
+        return helping(session, loop).help()
     loop.trials = max(loop.trials, aimed_before(loop.study, loop.projection, TIGHTENED))
     return loop.help()
 

@@ -51,11 +51,26 @@ class Member:
         return self.evaluation.quality
 
 
-def aim_as_before(session: Session) -> None:
-    """Aim at each limit where an earlier session did in the end: above it all was missed."""
-    for sampler in _samplers(session):
-        projection = sampler.projection
-        aimed_before(session.study, projection, _remembered(_limit(session, projection)))
+def aim_as_before(session: Session) -> list[int]:
+    """Aim at each limit where an earlier session did in the end: above it all was missed.
+
+    Returns:
+        How many trials there were to be in the end then, by limit; 0 where nothing was lowered.
+    """
+    projections = [sampler.projection for sampler in _samplers(session)]
+    return [
+        aimed_before(session.study, one, _remembered(_limit(session, one))) for one in projections
+    ]
+
+
+def helping(session: Session, loop: Loop) -> Loop:
+    """Return what helps a front: where its agent lowered a limit, at the one lowered last."""
+    trials = aim_as_before(session)
+    latest = max(range(len(trials)), key=trials.__getitem__)
+    if trials[latest] <= loop.trials:
+        return loop
+    session.study.sampler = own = FrontSampler([_samplers(session)[latest]], session.request.seed)
+    return replace(loop, sampler=own, trials=trials[latest])
 
 
 def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], list[LeftOut]]:
@@ -88,6 +103,7 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
             found.append(best_at(session, aimed, gate, number, own_trials))
         except (BudgetError, ModelError) as err:
             problem = err
+            loop.crew.drain()  # of one that ran out of memory, others were under way
             left_out.append(LeftOut(limit=limit, reason=str(err)))
     if not found and problem is not None:
         raise problem

@@ -12,9 +12,11 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from autoprune.agent import members
 from autoprune.agent.encoding import Rows
 from autoprune.agent.front import non_dominated
-from autoprune.agent.members import Member, aim_as_before
+from autoprune.agent.loop import Loop
+from autoprune.agent.members import Member, aim_as_before, helping, members_of
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.front import FrontSampler
@@ -23,8 +25,10 @@ from autoprune.agent.samplers.names import Start, check_along_fronts, make_sampl
 from autoprune.agent.session import Session
 from autoprune.agent.trials import ask, tell
 from autoprune.core.policy import Policy
+from autoprune.core.progress import silent
 from autoprune.core.stages import Stage
-from autoprune.errors import ConfigError
+from autoprune.core.workers import Crew, Inline
+from autoprune.errors import ConfigError, OutOfMemoryError
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import close_study, open_study
@@ -226,6 +230,48 @@ def test_a_resumed_front_aims_where_it_did() -> None:
     request = SimpleNamespace(traded="macs")
     aim_as_before(cast(Session, SimpleNamespace(request=request, sampler=front, study=study)))
     assert [one.projection.tightened for one in front.samplers] == [{}, {"macs": 0.9}, {}]
+
+
+def test_who_joins_late_helps_at_the_limit_that_was_lowered_last() -> None:
+    front, study = sampler(), optuna.create_study(directions=["minimize"] * 2)
+    request = SimpleNamespace(traded="macs", seed=0)
+    session = cast(Session, SimpleNamespace(request=request, sampler=front, study=study))
+    parts: Any = {"evaluations": None, "crew": None, "rollback": None, "timeout": None}
+    loop = Loop(study=study, sampler=front, trials=20, progress=silent, **parts)
+    assert helping(session, loop) is loop
+    for limit, factor, trials in (("50%", 0.9, 25), ("70%", 0.8, 30)):
+        lowered = {"limits": {"macs": factor}, "trials": trials}
+        study.set_user_attr(f"tightened at macs={limit}", lowered)
+    found = helping(session, loop)
+    assert found.trials == 30
+    assert found.sampler is study.sampler
+    assert found.projection is front.samplers[2].projection
+    assert found.projection.tightened == {"macs": 0.8}
+    assert front.samplers[1].projection.tightened == {"macs": 0.9}
+
+
+def test_where_one_limit_fails_no_worker_keeps_a_job_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    front, crew = sampler(), Crew[Any, Any](Inline(str))
+    request = SimpleNamespace(traded="macs", seed=0, progress=silent)
+    session = cast(Session, SimpleNamespace(request=request, sampler=front))
+    parts: Any = {"study": None, "evaluations": None, "rollback": None, "timeout": None}
+    loop = Loop(sampler=front, crew=crew, trials=20, progress=silent, **parts)
+    gate: Any = SimpleNamespace(under=lambda budget: gate)
+
+    def fails_first(session: Session, loop: Loop, gate: Any, number: int, trials: int) -> Member:
+        assert crew.busy == 0
+        crew.give(7, "a policy")
+        if number == 1:
+            raise OutOfMemoryError("Memory ran out.")
+        crew.drain()
+        return member(number, 0.5, 0.5)
+
+    monkeypatch.setattr(members, "best_at", fails_first)
+    found, left_out = members_of(session, loop, gate)
+    assert [one.number for one in found] == [2, 3]
+    assert [(one.limit, one.reason) for one in left_out] == [("macs=30%", "Memory ran out.")]
 
 
 def member(number: int, quality: float, share: float) -> Member:
