@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from uuid import uuid4
 
@@ -18,6 +19,8 @@ _SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
+
+_PATIENCE = 10.0  # seconds that a storage has to remove what was written there
 
 
 @contextmanager
@@ -38,9 +41,9 @@ def place(storage: str | None) -> Iterator[str]:
         try:
             yield own
         finally:
-            with suppress(OSError, ValueError):  # it was never written to, or is out of reach
-                files, path = FileSystem.from_uri(own)
-                files.delete_dir(path)
+            remover = Thread(target=_remove, args=(own,), daemon=True)
+            remover.start()
+            remover.join(_PATIENCE)
 
 
 def tuner(
@@ -73,6 +76,12 @@ def tuner(
         ),
         run_config=tune.RunConfig(name=uuid4().hex[:12], storage_path=where, verbose=0, **run),
     )
+
+
+def _remove(where: str) -> None:
+    with suppress(OSError, ValueError):  # it was never written to, or is out of reach
+        files, path = FileSystem.from_uri(where)
+        files.delete_dir(path)
 
 
 @contextmanager
