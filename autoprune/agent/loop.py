@@ -8,7 +8,7 @@ from functools import partial
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 
 from autoprune.agent.company import Alone, Company
 from autoprune.agent.encoding import Params, levels_of, policy_of
@@ -20,6 +20,7 @@ from autoprune.agent.rollback import Rollback, told
 from autoprune.agent.samplers.attributes import PLACE
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.scoring import Scoring
+from autoprune.agent.tally import Tally
 from autoprune.agent.trials import Told, abandon, ask_all, ended, tell_all, was_given_back
 from autoprune.agent.underway import Underway
 from autoprune.core.policy import Policy
@@ -62,6 +63,7 @@ class Loop:
     progress: ProgressCallback
     company: Company = field(default_factory=Alone)
     scored: Scored = field(default_factory=Scored)
+    _tally: Tally = field(default_factory=Tally)
     _seen: set[int] = field(default_factory=set)  # numbers of trials that ended
     _exhausted: bool = False  # whether the sampler has no policy left
     _start: float = 0.0
@@ -107,7 +109,9 @@ class Loop:
     def recall(self) -> None:
         """Take in what was scored before, and start the clock if it does not run yet."""
         self._catch_up()
-        self._start = self._start or time.monotonic()
+        if not self._start:
+            self._start = time.monotonic()
+            self._tally.fresh(self.evaluations.scorer.task)  # of earlier sessions
 
     def _catch_up(self) -> int:
         """Take in what others did, and what they left; return how many trials they have."""
@@ -115,7 +119,7 @@ class Loop:
             self._seen.add(trial.number)
             policy = self._policy(trial.params)
             if policy.fingerprint not in self.scored:
-                self._keep(self.evaluations.score(policy))
+                self._keep(trial, self.evaluations.score(policy))
         dead, others = self.company.running(self.study, self._underway.numbers)
         for left in dead:
             self._settle(left)
@@ -220,12 +224,16 @@ class Loop:
 
     def _end(self, ended: Sequence[tuple[Trial, Evaluation]]) -> None:
         """Tell what became of trials."""
-        places = []
+        places, new = [], []
         for trial, found in ended:
-            self._keep(found)
+            new.append(found.policy.fingerprint not in self.scored)
+            self.scored[found.policy.fingerprint] = found
             self._seen.add(trial.number)
             places.append(self._place)
         judged = self.rollback.judge_all(ended, self.scored)
+        for (trial, found), entry, first in zip(ended, judged, new, strict=True):
+            if first:
+                self._tally.add(trial.number, found, trial.user_attrs | told(entry))
         tell_all(
             [
                 Told(trial, found, self._costs(trial), told(entry) | place)
@@ -260,8 +268,9 @@ class Loop:
         """Return the best evaluation inside some limits."""
         return next((one for one in self.scored.best_first() if aim.aims_at(one.policy)), None)
 
-    def _keep(self, evaluation: Evaluation) -> None:
+    def _keep(self, trial: FrozenTrial, evaluation: Evaluation) -> None:
         self.scored[evaluation.policy.fingerprint] = evaluation
+        self._tally.add(trial.number, evaluation, trial.user_attrs)
 
     def _report(self, pace: float | None, note: str | None = None) -> None:
         best = self._best(self.projection)
@@ -281,5 +290,7 @@ class Loop:
                 feasible_macs=share,
                 seconds_left=None if pace is None else pace * left,
                 note=note,
+                state=self._tally.state(self.projection, len(self._underway)),
+                ended=self._tally.fresh(self.evaluations.scorer.task),
             )
         )

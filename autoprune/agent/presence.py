@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -71,7 +71,7 @@ class Presence:
         """Return what tells ``progress``, and others by the next beat."""
 
         def told(event: Progress) -> None:
-            self._heart.status = asdict(event)
+            self._heart.status = asdict(replace(event, ended=()))
             progress(event)
 
         return told

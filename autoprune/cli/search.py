@@ -154,12 +154,17 @@ def search(
     quiet: Annotated[
         bool, typer.Option("--quiet", help="No progress and no report, only the folder.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Tell of each evaluation that ends.")
+    ] = False,
 ) -> None:
     """Search the best pruned model inside a budget and write it with its evidence.
 
     Options given here win over the same keys in FILE. The report goes to standard output,
     progress to standard error.
     """
+    if quiet and verbose:
+        raise typer.BadParameter("--quiet shows nothing, --verbose more than usual: give one.")
     given: dict[str, Any] = {"budget": budget, "trials": trials, "timeout": timeout}
     given |= {"seed": seed, "out": out, "database": here(database)}
     given |= {"runner": runner, "workers": workers, "name": name}
@@ -170,14 +175,16 @@ def search(
         settings = settings_of(file, given)
         try:
             with stoppable(seconds_of(deadline, "--deadline")):
-                found = _run(settings, if_exists, quiet)
+                found = _run(settings, if_exists, quiet=quiet, verbose=verbose)
         except (KeyboardInterrupt, Stop) as stop:
             typer.echo(_how_to_resume(settings, str(stop)), err=True)
             raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else 3) from None
     _show(found, as_json, quiet)
 
 
-def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchResult | FrontResult":
+def _run(
+    settings: "SearchFile", if_exists: IfExists, *, quiet: bool, verbose: bool
+) -> "SearchResult | FrontResult":
     from autoprune import api
     from autoprune.execution.build import build_model, build_task, constructor_of, load_recover
     from autoprune.reporting.progress import progress_for
@@ -185,7 +192,7 @@ def _run(settings: "SearchFile", if_exists: IfExists, quiet: bool) -> "SearchRes
     model, recover = build_model(settings), load_recover(settings)
     limits = limits_of(settings)
     key = next((name for name in ("pareto", "max_drop") if name in limits), "budget")
-    with naming_keys(settings.path, key), progress_for(quiet=quiet) as progress:
+    with naming_keys(settings.path, key), progress_for(quiet=quiet, verbose=verbose) as progress:
         task = build_task(settings)
         found: SearchResult | FrontResult = api.search(
             model,

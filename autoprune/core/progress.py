@@ -10,6 +10,60 @@ Stage = Literal[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SearchState:
+    """How a search stands, beside what is best.
+
+    Args:
+        working: Policies that are being scored at this moment.
+        stopped: Evaluations that were stopped early.
+        failed: Evaluations that failed.
+        reused: Evaluations that somebody else had paid for.
+        inside: Policies, of those scored, that keep what limits are aimed at now.
+        predictions: Predictions that could be compared with scores.
+        rank_correlation: Of predicted and measured scores, Spearman; None if it says nothing.
+        coverage: Share of scores inside their 90% interval; None without predictions.
+        decides: Whether predictions decide what is scored.
+        examined: Decisions to which an alternative was scored.
+        reverted: Of them, those that were taken back.
+    """
+
+    working: int = 0
+    stopped: int = 0
+    failed: int = 0
+    reused: int = 0
+    inside: int = 0
+    predictions: int = 0
+    rank_correlation: float | None = None
+    coverage: float | None = None
+    decides: bool = False
+    examined: int = 0
+    reverted: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """An evaluation that came to its end.
+
+    Args:
+        number: Number of its trial.
+        source: What proposed its policy.
+        outcome: How it ended: ``scored``, or why it did not get there.
+        quality: The task's metric, as it is shown, if it was reached.
+        score: What policies are compared by, lower is better, if it was reached.
+        expected: The score that was predicted, if one was.
+        seconds: How long it took.
+    """
+
+    number: int
+    source: str
+    outcome: str
+    quality: float | None
+    score: float | None
+    expected: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """One moment of a run.
 
@@ -26,6 +80,8 @@ class Progress:
         seconds_left: Estimated seconds until this stage ends, if it can be told.
         target: What is measured with, where the stage is about one target.
         note: One short sentence for a person, if there is something to say.
+        state: How the search stands, of stage ``search``.
+        ended: Evaluations that came to their end since the last report.
     """
 
     stage: Stage
@@ -37,6 +93,8 @@ class Progress:
     seconds_left: float | None = None
     target: str | None = None
     note: str | None = None
+    state: SearchState | None = None
+    ended: tuple[Ended, ...] = ()
 
 
 ProgressCallback = Callable[[Progress], None]

@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from autoprune.artifacts.result import (
     UnitChoice,
     UnitCut,
 )
-from autoprune.core.progress import Progress
+from autoprune.core.progress import Ended, Progress, SearchState
 from autoprune.core.progressive import Step, StepOutcome
 from autoprune.reporting.goal import goal_rows
 from autoprune.reporting.markdown import escape_markdown, render_markdown
 from autoprune.reporting.progress import PlainProgress, progress_for
+from autoprune.reporting.progress_text import ended_text, state_text
 from autoprune.reporting.rows import bar, budget_rows, effort_line
 from autoprune.reporting.terminal import print_report
 from autoprune.reporting.text import (
@@ -172,8 +174,8 @@ def test_figures() -> None:
     assert [duration_text(s) for s in (0, 61, 3661, -1)] == ["0:00", "1:01", "1:01:01", "0:00"]
 
 
-def event(done: int, **known: float | str) -> Progress:
-    return Progress(stage="search", done=done, total=40, **known)  # type: ignore[arg-type]
+def event(done: int, **known: Any) -> Progress:
+    return Progress(stage="search", done=done, total=40, **known)
 
 
 def test_plain_lines_are_rare_and_complete() -> None:
@@ -196,6 +198,53 @@ def test_a_note_is_shown_once() -> None:
     assert stream.getvalue().count("Unit 'x' stays whole.") == 1
 
 
+STATE = SearchState(
+    working=2,
+    stopped=3,
+    failed=1,
+    reused=4,
+    inside=15,
+    predictions=12,
+    rank_correlation=0.651,
+    coverage=0.9,
+    decides=True,
+    examined=5,
+    reverted=2,
+)
+ENDED = Ended(
+    number=7,
+    source="switch",
+    outcome="scored",
+    quality=0.97,
+    score=0.1234,
+    expected=0.2,
+    seconds=3.21,
+)
+
+
+def test_how_a_search_stands_is_told() -> None:
+    assert state_text(event(20, state=STATE)) == (
+        "2 being scored, 3 stopped early, 1 failed, 4 known before, 75% inside the limits, "
+        "predictor decides (rank correlation 0.65 over 12), 2 of 5 decisions taken back"
+    )
+    assert state_text(event(20, state=SearchState(working=1, inside=20))) == ""
+    recorded = SearchState(inside=20, predictions=9, rank_correlation=0.1)
+    told = "predictor only recorded (rank correlation 0.10 over 9)"
+    assert state_text(event(20, state=recorded)) == told
+    assert state_text(event(20)) == ""
+
+
+def test_each_evaluation_is_told_where_that_is_wanted() -> None:
+    failed = replace(ENDED, outcome="failed: it raised", score=None, quality=None, source="")
+    assert ended_text(ENDED) == "trial 7: switch, score 0.1234 (0.2 expected), 97.00%, 3.2 s"
+    assert ended_text(failed) == "trial 7, failed: it raised, 3.2 s"
+    for verbose, lines in ((True, 3), (False, 1)):
+        stream = io.StringIO()
+        with progress_for(stream, verbose=verbose) as progress:
+            progress(event(2, ended=(ENDED, failed)))
+        assert len(stream.getvalue().splitlines()) == lines
+
+
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
@@ -206,10 +255,11 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     stream = Terminal()
     with progress_for(stream) as progress:
-        progress(event(3, best_quality=0.97, note="[odd] note", seconds_left=5))
-        progress(Progress(stage="verify", done=0, total=4))
-    assert "scoring policies" in stream.getvalue() or "checking the result" in stream.getvalue()
+        progress(Progress(stage="trace", done=4, total=4))
+        progress(event(20, best_quality=0.97, note="[odd] note", seconds_left=5, state=STATE))
+    assert "scoring policies" in stream.getvalue()
     assert "[odd] note" in stream.getvalue()
+    assert "2 of 5 decisions taken back" in stream.getvalue()
 
 
 def test_elsewhere_there_are_lines_and_quiet_is_silent() -> None:

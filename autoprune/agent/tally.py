@@ -1,0 +1,99 @@
+"""How a search stands, counted as evaluations come to their end."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from autoprune.agent.outcomes import FAILED, is_stopped, was_free
+from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.attributes import PREDICTED, REGRET, SCREENING
+from autoprune.agent.samplers.proposal import PREQUENTIAL
+from autoprune.core.policy import Policy
+from autoprune.core.progress import Ended, SearchState
+from autoprune.predictor.prequential import Reliability
+from autoprune.storage.records import Evaluation
+from autoprune.tasks.base import Task, shown
+
+
+@dataclass
+class Tally:
+    """Counts what ended; each evaluation once, however many there are by then."""
+
+    _counts: dict[str, int] = field(default_factory=dict)
+    _record: Reliability = field(default_factory=lambda: Reliability(0, None, None))
+    _decides: bool = False
+    _policies: list[Policy] = field(default_factory=list)
+    _aim: dict[str, float] = field(default_factory=dict)
+    _inside: int = 0
+    _looked: int = 0  # policies that were compared with the aim
+    _fresh: list[tuple[int, Evaluation, Mapping[str, Any]]] = field(default_factory=list)
+
+    def add(self, number: int, found: Evaluation, attributes: Mapping[str, Any]) -> None:
+        """Count an evaluation.
+
+        Args:
+            number: Number of its trial.
+            found: The evaluation.
+            attributes: User attributes of its trial.
+        """
+        came = attributes.get(REGRET)
+        counted = {
+            "stopped": is_stopped(found),
+            "failed": found.outcome.startswith(FAILED),
+            "reused": was_free(found),
+            "examined": isinstance(came, dict),
+            "reverted": isinstance(came, dict) and bool(came.get("reverted")),
+        }
+        for name, counts in counted.items():
+            self._counts[name] = self._counts.get(name, 0) + counts
+        with suppress(KeyError, TypeError):  # users may call an attribute of theirs the same
+            self._record = Reliability(**attributes[PREQUENTIAL])
+        if PREDICTED in attributes:
+            self._decides = SCREENING in attributes
+        self._policies.append(found.policy)
+        self._fresh.append((number, found, attributes))
+
+    def state(self, projection: Projection, working: int) -> SearchState:
+        """Return how the search stands.
+
+        Args:
+            projection: What it aims at.
+            working: Policies that are being scored.
+        """
+        if self._aim != projection.tightened:
+            self._aim, self._inside, self._looked = dict(projection.tightened), 0, 0
+        fresh = self._policies[self._looked :]
+        self._inside += sum(map(projection.aims_at, fresh))
+        self._looked = len(self._policies)
+        return SearchState(
+            working=working,
+            inside=self._inside,
+            predictions=self._record.count,
+            rank_correlation=self._record.spearman,
+            coverage=self._record.coverage,
+            decides=self._decides,
+            **self._counts,
+        )
+
+    def fresh(self, task: Task) -> tuple[Ended, ...]:
+        """Return what ended since this was asked last.
+
+        Args:
+            task: Tells how its metric is shown.
+        """
+        fresh, self._fresh = self._fresh, []
+        return tuple(_ended(task, *one) for one in fresh)
+
+
+def _ended(task: Task, number: int, found: Evaluation, attributes: Mapping[str, Any]) -> Ended:
+    said = attributes.get(PREDICTED)
+    return Ended(
+        number=number,
+        source=str(attributes.get("source", "")),
+        outcome=found.outcome,
+        quality=shown(task, found.quality),
+        score=found.score,
+        expected=said.get("expected") if isinstance(said, dict) else None,
+        seconds=found.seconds,
+    )

@@ -1,0 +1,76 @@
+"""What is said of a running search, in words."""
+
+from autoprune.core.progress import Ended, Progress, SearchState
+from autoprune.reporting.text import duration_text, quality_text, share_text
+
+_LABELS = {
+    "trace": "tracing units",
+    "latency": "measuring latency",
+    "importance": "ranking atoms",
+    "sensitivity": "probing units",
+    "search": "scoring policies",
+    "measure": "measuring candidates",
+    "recover": "fine-tuning finalists",
+    "verify": "checking the result",
+}
+
+
+def label(event: Progress) -> str:
+    """Return what the run is doing, and with which target if it is one."""
+    return _LABELS[event.stage] + (f" on {event.target}" if event.target else "")
+
+
+def summary(event: Progress) -> str:
+    """Return what is known besides the count: best quality, its share of MACs, time left."""
+    parts = []
+    if event.best_quality is not None:
+        parts.append(f"best {quality_text(event.best_quality)}")
+    if event.feasible_macs is not None:
+        parts.append(f"{share_text(event.feasible_macs, 1.0)} of MACs")
+    if event.seconds_left is not None:
+        parts.append(f"{duration_text(event.seconds_left)} left")
+    return ", ".join(parts)
+
+
+def state_text(event: Progress) -> str:
+    """Return how the search stands: what ended early, what is predicted, what was taken back."""
+    state = event.state
+    if state is None:
+        return ""
+    parts = [
+        f"{count} {what}"
+        for count, what in (
+            (state.working if state.working > 1 else 0, "being scored"),
+            (state.stopped, "stopped early"),
+            (state.failed, "failed"),
+            (state.reused, "known before"),
+        )
+        if count
+    ]
+    if state.inside < event.done:
+        parts.append(f"{state.inside / event.done:.0%} inside the limits")
+    parts += _predictor(state)
+    if state.examined:
+        parts.append(f"{state.reverted} of {state.examined} decisions taken back")
+    return ", ".join(parts)
+
+
+def ended_text(one: Ended) -> str:
+    """Return what came of an evaluation, as a line."""
+    parts = [f"trial {one.number}: {one.source}".rstrip(": ")]
+    if one.score is None:
+        parts.append(one.outcome)
+    else:
+        expected = "" if one.expected is None else f" ({one.expected:.4g} expected)"
+        parts.append(f"score {one.score:.4g}{expected}")
+    if one.quality is not None:
+        parts.append(quality_text(one.quality))
+    return ", ".join([*parts, f"{one.seconds:.1f} s"])
+
+
+def _predictor(state: SearchState) -> list[str]:
+    if state.rank_correlation is None:
+        return []
+    role = "decides" if state.decides else "only recorded"
+    worth = f"rank correlation {state.rank_correlation:.2f} over {state.predictions}"
+    return [f"predictor {role} ({worth})"]

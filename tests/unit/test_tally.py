@@ -1,0 +1,79 @@
+"""How a search stands is counted as evaluations end, each once, under whatever is aimed at."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+from autoprune.agent.samplers.attributes import PREDICTED, REGRET, SCREENING
+from autoprune.agent.samplers.proposal import PREQUENTIAL
+from autoprune.agent.tally import Tally
+from autoprune.core.policy import Choice, Policy
+from autoprune.core.progress import Ended, SearchState
+from autoprune.storage.records import Evaluation
+from autoprune.tasks import Task
+from autoprune.testing.chains import chain
+
+PROJECTION = chain({"a": range(12, 0, -1), "b": range(16, 0, -2)}, "macs=99%", ("channel.l1",))
+TASK = cast(Task, SimpleNamespace(higher_is_better=False))
+
+
+def evaluation(cut: float = 0.25, outcome: str = "scored", **changes: Any) -> Evaluation:
+    policy = Policy({"a": Choice("channel.l1", cut)})
+    known = {"loss": 0.1, "quality": 0.9, "sample_forwards": 5.0, "seconds": 2.0, "score": 0.1}
+    return Evaluation(policy, outcome, **(known | changes))
+
+
+def test_each_end_is_counted() -> None:
+    tally = Tally()
+    unknown: dict[str, Any] = {"loss": None, "quality": None, "score": None}
+    tally.add(0, evaluation(), {})
+    tally.add(1, evaluation(sample_forwards=0.0), {})
+    tally.add(
+        2, evaluation(outcome="stopped: early stop", **unknown), {REGRET: {"reverted": True}}
+    )
+    tally.add(3, evaluation(outcome="failed: it raised", **unknown), {REGRET: {"reverted": False}})
+    assert tally.state(PROJECTION, 3) == SearchState(
+        working=3, stopped=1, failed=1, reused=1, inside=4, examined=2, reverted=1
+    )
+
+
+def test_the_last_record_of_the_predictor_counts() -> None:
+    tally, made = Tally(), {"expected": 0.2, "low": 0.1, "high": 0.3}
+    record = {"count": 8, "spearman": 0.7, "coverage": 0.9}
+    tally.add(0, evaluation(), {PREDICTED: made, PREQUENTIAL: record, SCREENING: {"audit": False}})
+    tally.add(1, evaluation(), {PREQUENTIAL: "a user's own"})
+    state = tally.state(PROJECTION, 0)
+    assert (state.predictions, state.rank_correlation, state.coverage) == (8, 0.7, 0.9)
+    assert state.decides
+    tally.add(2, evaluation(), {PREDICTED: made, PREQUENTIAL: record | {"spearman": None}})
+    state = tally.state(PROJECTION, 0)
+    assert state.rank_correlation is None
+    assert not state.decides
+
+
+def test_a_lower_aim_is_compared_with_all_that_was_scored() -> None:
+    projection = chain({"a": range(12, 0, -1)}, "macs=99%", ("channel.l1",))
+    tally = Tally()
+    for cut in (0.1, 0.25, 0.5):
+        tally.add(0, evaluation(cut), {})
+    assert tally.state(projection, 0).inside == 3
+    projection.tighten("macs", 0.6)
+    assert tally.state(projection, 0).inside == 1
+    tally.add(1, evaluation(0.75), {})
+    assert tally.state(projection, 0).inside == 2
+
+
+def test_what_ended_is_told_once() -> None:
+    tally = Tally()
+    tally.add(4, evaluation(), {"source": "switch", PREDICTED: {"expected": 0.2}})
+    assert tally.fresh(TASK) == (
+        Ended(
+            number=4,
+            source="switch",
+            outcome="scored",
+            quality=-0.9,
+            score=0.1,
+            expected=0.2,
+            seconds=2.0,
+        ),
+    )
+    assert tally.fresh(TASK) == ()
