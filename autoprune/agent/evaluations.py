@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autoprune.agent.finalist import Finalist
 from autoprune.agent.outcomes import FAILED, is_stopped
-from autoprune.agent.scoring import Scoring, scored
+from autoprune.agent.scoring import Scoring
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.policy import Policy
 from autoprune.evaluation.scorer import Scorer, Watch
@@ -48,7 +48,7 @@ class Evaluations:
                 taken as it is, and a new one is not stopped.
         """
         known = self.known(policy, watch)
-        return known or self.keep(scored(self.scorer, Scoring(policy, watch)))
+        return known or self.keep(Scoring(policy, watch).do(self.scorer))
 
     def known(self, policy: Policy, watch: Watch | None = None) -> Evaluation | None:
         """Return what is stored of a policy, None if it is to be scored; see `known_all`."""

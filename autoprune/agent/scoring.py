@@ -2,10 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Protocol, TypeVar
 
 from autoprune.agent.outcomes import FAILED, SCORED, STOPPED, candidate_errors
-from autoprune.agent.stretch import Stretch, Trained, trained
 from autoprune.core.policy import Policy
 from autoprune.core.staged import Interim
 from autoprune.core.user_code import blame
@@ -14,6 +13,16 @@ from autoprune.evaluation.making import Making
 from autoprune.evaluation.score import Score
 from autoprune.evaluation.scorer import Scorer, Watch
 from autoprune.storage.records import Evaluation
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Job(Protocol[R_co]):
+    """What a worker of a search may be given; it can be pickled."""
+
+    def do(self, scorer: Scorer) -> R_co:
+        """Do it, and return what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +38,18 @@ class Scoring:
     policy: Policy
     watch: Watch | None = None
 
+    def do(self, scorer: Scorer) -> Evaluation:
+        """Return the score; ``outcome`` tells if the policy failed or was stopped early.
 
-def scored(scorer: Scorer, job: Scoring) -> Evaluation:
-    """Return the score of a policy; ``outcome`` tells if it failed or was stopped early.
-
-    Args:
-        scorer: What scores it.
-        job: The policy.
-
-    Raises:
-        InputError: If it is not the policy's fault, and the user can mend it.
-    """
-    try:
-        with candidate_errors():
-            _, score = scorer.score(job.policy, scorer.recovery.score_steps, job.watch)
-    except CandidateError as err:
-        return failed(job.policy, blame(err.__cause__ or err))
-    return _evaluation(job.policy, score)
+        Raises:
+            InputError: If it is not the policy's fault, and the user can mend it.
+        """
+        try:
+            with candidate_errors():
+                _, score = scorer.score(self.policy, scorer.recovery.score_steps, self.watch)
+        except CandidateError as err:
+            return failed(self.policy, blame(err.__cause__ or err))
+        return _evaluation(self.policy, score)
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class ScoreWork:
     """What workers of a search do: score policies, in one go or stage by stage; train finalists.
 
     Args:
-        scorer: What scores.
+        scorer: What scores and trains.
     """
 
     scorer: Scorer
@@ -63,15 +67,9 @@ class ScoreWork:
         """How many stages a score has, at least 1."""
         return len(self.scorer.aims(self.scorer.recovery.score_steps))
 
-    @overload
-    def __call__(self, job: Scoring) -> Evaluation: ...
-
-    @overload
-    def __call__(self, job: Stretch) -> Trained: ...
-
-    def __call__(self, job: Scoring | Stretch) -> Evaluation | Trained:
-        """Return what `scored` finds of a policy, or `trained` makes of a finalist."""
-        return trained(self.scorer, job) if isinstance(job, Stretch) else scored(self.scorer, job)
+    def __call__(self, job: Job[R]) -> R:
+        """Do a job in one go."""
+        return job.do(self.scorer)
 
     def begin(
         self, job: Scoring, stopped: str, state: dict[str, Any] | None = None

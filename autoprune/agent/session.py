@@ -22,6 +22,7 @@ from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.base import PolicySampler
+from autoprune.agent.scoring import Job
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.side_by_side import Advance, SideBySide, in_turn
 from autoprune.agent.trials import reliability
@@ -52,7 +53,7 @@ class Session:
     study: optuna.Study
     sampler: PolicySampler
     proposers: Proposers
-    workers: Workers[Any, Any]
+    workers: Workers[Job[Any], Any]
     company: Company
 
     @property

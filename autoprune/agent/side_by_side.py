@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from autoprune.agent.finalist import Finalist
+from autoprune.agent.lost_workers import LostWorkers
 from autoprune.agent.stretch import Stretch, Trained
 from autoprune.core.stages import Stage
 from autoprune.core.workers import Crew, WorkersLostError
-from autoprune.errors import CandidateError, InfrastructureError, ModelError
+from autoprune.errors import CandidateError, ModelError
 
 Worth = Stage | CandidateError
 Arrival = tuple[int, Worth]
 Advance = Callable[[Sequence[Finalist], int], Iterator[Arrival]]
-_MOST_LOST = 3  # finalists in a row that cost their workers, before the workers are to blame
 
 
 def in_turn(finalists: Sequence[Finalist], steps: int) -> Iterator[Arrival]:
@@ -42,7 +42,9 @@ class SideBySide:
     """
 
     crew: Crew[Stretch, Trained]
-    _lost: int = 0  # finalists in a row that took their workers with them
+
+    def __post_init__(self) -> None:
+        self._lost = LostWorkers("finalists")
 
     def __call__(self, finalists: Sequence[Finalist], steps: int) -> Iterator[Arrival]:
         """Yield each as it comes.
@@ -74,20 +76,9 @@ class SideBySide:
 
     def _taken(self, finalist: Finalist, found: Trained | WorkersLostError) -> Worth:
         if isinstance(found, WorkersLostError):
-            return self._blamed(found)
-        self._lost = 0
+            return CandidateError(f"In fine-tuning {self._lost.blame(found)}.")
+        self._lost.came_back()
         try:
             return finalist.take(found)
         except CandidateError as err:
             return err
-
-    def _blamed(self, lost: WorkersLostError) -> CandidateError:
-        """Blame a finalist for its workers; if all do so, the workers are to blame."""
-        self._lost += 1
-        if self._lost >= _MOST_LOST:
-            raise InfrastructureError(
-                "Workers do not live long enough to fine-tune anything: "
-                f"{self._lost} finalists in a row cost {lost}. What was scored is kept. Look for "
-                "what ends them, memory that runs out for one; the same command goes on."
-            )
-        return CandidateError(f"To fine-tune it cost {lost}.")

@@ -31,6 +31,22 @@ class Stretch:
     steps: int
     state: bytes | None
 
+    def do(self, scorer: Scorer) -> "Trained":
+        """Train to the end of the stretch, and return where the finalist stands then.
+
+        Raises:
+            InputError: If it is not the policy's fault, and the user can mend it.
+        """
+        candidate = None
+        try:
+            with candidate_errors():
+                candidate = begun(scorer, self.policy, self.end, self.state)
+                candidate.reach(self.steps)
+                state = _packed(candidate)
+        except CandidateError as err:
+            return Trained(None if candidate is None else Standing.of(candidate), str(err))
+        return Trained(Standing.of(candidate, state))
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -73,23 +89,6 @@ class Trained:
 
     standing: Standing | None
     problem: str = ""
-
-
-def trained(scorer: Scorer, job: Stretch) -> Trained:
-    """Train a finalist to the end of a stretch, and return where it stands then.
-
-    Raises:
-        InputError: If it is not the policy's fault, and the user can mend it.
-    """
-    candidate = None
-    try:
-        with candidate_errors():
-            candidate = begun(scorer, job.policy, job.end, job.state)
-            candidate.reach(job.steps)
-            state = _packed(candidate)
-    except CandidateError as err:
-        return Trained(None if candidate is None else Standing.of(candidate), str(err))
-    return Trained(Standing.of(candidate, state))
 
 
 def begun(scorer: Scorer, policy: Policy, end: int, state: bytes | None) -> Candidate:

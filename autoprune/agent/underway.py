@@ -10,14 +10,14 @@ from optuna.trial import Trial
 
 from autoprune.agent.company import Company
 from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.lost_workers import LostWorkers
 from autoprune.agent.scoring import Scoring, failed
 from autoprune.agent.trials import abandon
 from autoprune.core.policy import Policy
 from autoprune.core.workers import Crew, WorkersLostError
-from autoprune.errors import AutopruneError, InfrastructureError
+from autoprune.errors import AutopruneError
 from autoprune.storage.records import Evaluation
 
-_MOST_LOST = 3  # policies in a row that cost their workers, before the workers are to blame
 _WAIT = 1.0  # seconds between two looks at what another run scores
 
 
@@ -43,7 +43,7 @@ class Underway:
     _begun: dict[int, _Begun] = field(default_factory=dict)
     _waiting: dict[int, _Begun] = field(default_factory=dict)  # for others who score the same
     _policies: set[str] = field(default_factory=set)  # fingerprints of those begun
-    _lost: int = 0  # policies in a row that took their workers with them
+    _lost: LostWorkers = field(default_factory=lambda: LostWorkers("policies"))
 
     def __len__(self) -> int:
         return len(self._begun)
@@ -161,13 +161,7 @@ class Underway:
 
     def _blamed(self, policy: Policy, found: Evaluation | WorkersLostError) -> Evaluation:
         """Return what was found, or what a policy is said to have done to its workers."""
-        if not isinstance(found, WorkersLostError):
-            self._lost = 0
-            return found
-        self._lost += 1
-        if self._lost >= _MOST_LOST:
-            raise InfrastructureError(
-                f"The last {self._lost} policies each cost {found}. What was scored before is "
-                "kept. Look for what ends them, memory that runs out for one, and resume."
-            )
-        return failed(policy, f"it cost {found}")
+        if isinstance(found, WorkersLostError):
+            return failed(policy, self._lost.blame(found))
+        self._lost.came_back()
+        return found

@@ -65,6 +65,11 @@ class Making:
         return {"reached": self.reached, **self.candidate.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state; what was measured there of the search split is measured again."""
+        """Go on from a state, as if there had been no pause, but for some of the cost.
+
+        A part of the search split that was measured there is measured again if the next stage
+        takes more of it after the same training steps. Nothing is if the next stage trains first,
+        or if the whole split was measured.
+        """
         self.reached = state["reached"]
         self.candidate.load_state_dict(state)

@@ -6,10 +6,12 @@ Subclass `WorkersContract` in a test file of your own and return from `make` wha
 import os
 import time
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from autoprune.core.staged import Interim
 from autoprune.core.workers import Crew, Hire, WorkersLostError
 from autoprune.errors import DataError
 
@@ -88,6 +90,50 @@ class WorkersContract:
         """Functions made on the way are work too."""
         with self.make()(partial(lambda more, job: job + more, 3)) as workers:
             assert dict(_all(Crew(workers), [1, 2])) == {0: 4, 1: 5}
+
+    def test_whether_others_may_end_a_job_after_a_stage_is_told(self) -> None:
+        """`staged` says how jobs are done; work without stages is always done in one go."""
+        with self.make()(_squared) as workers:
+            assert workers.staged is False, "this work has no stages that others could end"
+        with self.make()(_InStages()) as workers:
+            found = dict(_all(Crew(workers), ["a", "b", "c"]))
+            staged = workers.staged
+        assert [found[at][0] for at in range(3)] == ["a", "b", "c"]
+        whole = [by == "" for _, by in found.values()]
+        if staged:
+            assert not any(whole), "`staged` is true, and jobs were done in one go"
+        else:
+            assert all(whole), "`staged` is false, and jobs were done stage by stage"
+
+
+class _InStages:
+    """Work with two stages; a result holds the job, and who might have ended it after the first.
+
+    That is empty where the job was done in one go.
+    """
+
+    stages = 2
+
+    def __call__(self, job: str) -> tuple[str, str]:
+        """Do a job in one go."""
+        return job, ""
+
+    def begin(self, job: str, stopped: str, state: dict[str, Any] | None = None) -> "_Walk":
+        """Return a job on its way."""
+        return _Walk((job, stopped), **(state or {}))
+
+
+@dataclass
+class _Walk:
+    result: tuple[str, str]
+    reached: int = 0
+
+    def advance(self) -> Interim[tuple[str, str]]:
+        self.reached += 1
+        return Interim(self.result, float(self.reached), self.reached == _InStages.stages)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"reached": self.reached}
 
 
 def _all(crew: Crew[Any, Any], jobs: Any) -> list[tuple[int, Any]]:

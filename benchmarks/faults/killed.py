@@ -27,9 +27,7 @@ def drivers(note: Note, seed: int, kills: int, trials: int = TRIALS) -> None:
     """
     rng = Random(seed)
     with totals(note, trials) as facts:
-        began = time.monotonic()
-        facts.undisturbed()
-        whole = time.monotonic() - began
+        facts.policy, whole = facts.alone()
         while facts.kills < kills:
             with facts.search() as search:
                 _kill_driver(facts, search, rng, whole, kills)
@@ -95,20 +93,12 @@ def agents(note: Note, seed: int, kills: int, apart: bool, trials: int = 60) -> 
     """
     rng = Random(seed)
     with totals(note, trials) as facts:
-        whole = _seconds_alone(facts)
+        _, whole = facts.alone()  # agents of one run do not repeat themselves
         while facts.kills < kills:
             with postgres() as server, facts.search(server=server.url) as search:
                 within = elsewhere(_OTHER) if apart else ()
                 _killed_agents(facts, search, rng, kills, whole, within)
                 facts.add(search)
-
-
-def _seconds_alone(facts: Totals) -> float:
-    """Return how long a search of one agent takes."""
-    began = time.monotonic()
-    with facts.search() as search:
-        search.finish()
-    return time.monotonic() - began
 
 
 def _killed_agents(

@@ -1,5 +1,6 @@
 """What the searches of one task add up to."""
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ class Totals:
     note: Note
     folder: Path
     trials: int
-    policy: str = ""  # of the undisturbed search
+    policy: str = ""  # of an undisturbed search, which others are compared with if it is given
     moments: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -49,11 +50,12 @@ class Totals:
         finally:
             search.close()
 
-    def undisturbed(self) -> None:
-        """Search without any fault; later searches are compared with this one."""
+    def alone(self) -> tuple[str, float]:
+        """Search in one process without any fault; return its policy and the seconds it takes."""
         with self.search() as search:
+            began = time.monotonic()
             search.finish()
-            self.policy = search.policy
+            return search.policy, time.monotonic() - began
 
     def killed(self, moment: str) -> None:
         """Count a process that was killed."""
@@ -87,5 +89,5 @@ def totals(note: Note, trials: int, compare: bool = False) -> Iterator[Totals]:
         note(stage="begun")
         facts = Totals(note, Path(folder), trials)
         if compare:
-            facts.undisturbed()
+            facts.policy, _ = facts.alone()
         yield facts

@@ -28,10 +28,12 @@ def figures(results: Results) -> dict[str, Any]:
     ``cost_ratio_tpe``: what TPE's search cost, by what ours cost to find a policy of at least
     the quality that TPE's ends with; 0 where ours never did. ``_loss``: by the loss. ``_score``:
     by the score that the searches themselves saw. ``_close``: within 0.1 points of the quality,
-    for a judged quality is no more exact. ``_mean``: of the mean quality over seeds.
+    for a judged quality is no more exact. ``_mean``: of the mean quality over seeds;
+    ``_mean_seeds``: over how many, fewer where searches are not done yet or failed.
     ``ahead_points``: how much better ours ends than TPE's, mean over searches.
     """
     live = results.get("live", {})
+    means = over_seeds(live)
     gaps = {n: median(f["gap"]) for n, f in _ours(results).items() if f.get("gap")}
     ratios = _ratios(live, "judged", by_quality)
     return {
@@ -40,7 +42,10 @@ def figures(results: Results) -> dict[str, Any]:
         "cost_ratio_tpe_loss": _median(_ratios(live, "judged", by_loss)),
         "cost_ratio_tpe_score": _median(_ratios(live, "trace", by_loss)),
         "cost_ratio_tpe_close": _median(_ratios(live, "judged", by_quality, CLOSE)),
-        "cost_ratio_tpe_mean": _ratios(over_seeds(live), "judged", by_quality),
+        "cost_ratio_tpe_mean": _ratios(means, "judged", by_quality),
+        "cost_ratio_tpe_mean_seeds": {
+            name: ours["seeds"] for name, (_, ours) in _pairs(means, "judged").items()
+        },
         "ahead_points": _ahead(live),
         "table_gap_points": max(gaps.values(), default=None),
         "table_evaluations": {name: _needed(facts) for name, facts in _tables(results).items()},
@@ -59,10 +64,14 @@ def _median(ratios: Mapping[str, float]) -> float | None:
 
 
 def _pairs(live: Mapping[str, Facts], kind: str) -> dict[str, tuple[Facts, Facts]]:
-    """Return TPE's searches and ours, by what they have in common, where both tell of a kind."""
+    """Return TPE's searches and ours, by what they have in common, where both tell of a kind.
+
+    Those that failed are left out, for what they told before is a part of it.
+    """
+    whole = {name: facts for name, facts in live.items() if "failure" not in facts}
     found = {}
-    for name, theirs in live.items():
-        ours = live.get(name.replace(".tpe.", ".budgeted."), {})
+    for name, theirs in whole.items():
+        ours = whole.get(name.replace(".tpe.", ".budgeted."), {})
         if ".tpe." in name and theirs.get(kind) and ours.get(kind):
             found[name.replace(".tpe", "")] = theirs, ours
     return found
@@ -71,22 +80,33 @@ def _pairs(live: Mapping[str, Facts], kind: str) -> dict[str, tuple[Facts, Facts
 def over_seeds(live: Mapping[str, Facts]) -> dict[str, Facts]:
     """Return searches that differ by their seeds alone as one each: means of what was judged.
 
-    Seeds that one of both samplers was not judged with are left out.
+    Seeds that one of both samplers was not judged with are left out; ``seeds`` counts the others.
+
+    Raises:
+        ValueError: If searches that differ by their seeds were judged after other evaluations.
     """
-    groups: dict[str, list[Facts]] = {}
+    groups: dict[str, list[list[Row]]] = {}
     for name, both in _pairs(live, "judged").items():
         setting = name.rpartition(".")[0]
         for sampler, facts in zip(("tpe", "budgeted"), both, strict=True):
-            groups.setdefault(f"{setting}.{sampler}.mean", []).append(facts)
+            groups.setdefault(f"{setting}.{sampler}.mean", []).append(facts["judged"])
     return {
-        name: {
-            "judged": [
-                [mean(column) for column in zip(*rows, strict=True)]
-                for rows in zip(*(one["judged"] for one in alike), strict=False)
-            ]
-        }
-        for name, alike in groups.items()
+        name: {"judged": _means(name, judged), "seeds": len(judged)}
+        for name, judged in groups.items()
     }
+
+
+def _means(name: str, judged: Sequence[Sequence[Row]]) -> list[list[float]]:
+    """Return the mean over searches of each row, of which all must have the same."""
+    after = [[row[0] for row in rows] for rows in judged]
+    if any(counts != after[0] for counts in after):
+        raise ValueError(
+            f"{name}: the seeds were judged after different numbers of evaluations, {after}, so "
+            "they have no mean. Look for a search that ended early, and do it again."
+        )
+    return [
+        [mean(column) for column in zip(*rows, strict=True)] for rows in zip(*judged, strict=True)
+    ]
 
 
 def _ahead(live: Mapping[str, Facts]) -> float | None:

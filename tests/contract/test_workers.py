@@ -1,6 +1,13 @@
 """Every kind of workers does what the search expects of them."""
 
-from autoprune.core.workers import Hire
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from autoprune.core.staged import StagedWork
+from autoprune.core.workers import Hire, Inline, Workers
 from autoprune.execution.workers.local import can_fork, local_workers
 from autoprune.testing.workers import WorkersContract
 
@@ -15,3 +22,81 @@ class TestSpawned(WorkersContract):
     def make(self) -> Hire:
         assert not can_fork("cpu", 2)
         return local_workers(2, "cpu", 2)
+
+
+class Mute:
+    """They do not say whether others may end a job after a stage."""
+
+    size = 1
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        inline: Inline[Any, Any] = Inline(work)
+        self.submit, self.wait = inline.submit, inline.wait
+
+
+class Staging(Inline[Any, Any]):
+    """They do jobs stage by stage, end them after the first one, and say as much."""
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        def begun(job: Any) -> Any:
+            return work.begin(job, "mine").advance().result  # type: ignore[attr-defined]
+
+        self.staged = isinstance(work, StagedWork)
+        super().__init__(begun if self.staged else work)
+
+
+class Secret(Staging):
+    """They do jobs stage by stage and do not say so."""
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        super().__init__(work)
+        self.staged = False
+
+
+class Boastful(Inline[Any, Any]):
+    """They do jobs in one go and say that others may end them."""
+
+    def __init__(self, work: Callable[[Any], Any]) -> None:
+        super().__init__(work)
+        self.staged = isinstance(work, StagedWork)
+
+
+class Stubborn(Inline[Any, Any]):
+    """They say that others may end jobs, whatever the work is."""
+
+    staged = True
+
+
+def held(kind: Callable[[Callable[[Any], Any]], Workers[Any, Any]]) -> WorkersContract:
+    """Return the contract for workers of one kind."""
+
+    @contextmanager
+    def hire(work: Callable[[Any], Any]) -> Iterator[Workers[Any, Any]]:
+        yield kind(work)
+
+    class Held(WorkersContract):
+        def make(self) -> Hire:
+            return hire
+
+    return Held()
+
+
+@pytest.mark.parametrize("kind", [Inline, Staging])
+def test_workers_that_say_how_they_do_jobs_pass(
+    kind: Callable[[Callable[[Any], Any]], Workers[Any, Any]],
+) -> None:
+    held(kind).test_whether_others_may_end_a_job_after_a_stage_is_told()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Mute, "'Mute' object has no attribute 'staged'"),
+        (Secret, "`staged` is false, and jobs were done stage by stage"),
+        (Boastful, "`staged` is true, and jobs were done in one go"),
+        (Stubborn, "this work has no stages"),
+    ],
+)
+def test_workers_that_say_otherwise_are_caught(kind: Any, message: str) -> None:
+    with pytest.raises((AssertionError, AttributeError), match=message):
+        held(kind).test_whether_others_may_end_a_job_after_a_stage_is_told()

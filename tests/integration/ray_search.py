@@ -5,8 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 import autoprune
 from autoprune.agent.result import SearchResult
 from autoprune.artifacts.files import WEIGHTS
@@ -16,17 +14,14 @@ from autoprune.core.progress import Progress, ProgressCallback, silent
 
 def main(project: Path) -> None:
     """Search."""
-    killed: list[int] = []
+    left = [("search", 2), ("recover", 1)]
 
-    def kill(event: Progress) -> None:
-        if (event.stage, event.done) in (("search", 2), ("recover", 1)):
-            every = psutil.Process().children(recursive=True)
-            actors = [one for one in every if "_Actor" in " ".join(one.cmdline())]
-            victim = next(one for one in actors if one.pid not in killed)
-            killed.append(victim.pid)
-            victim.kill()
+    def wish(event: Progress) -> None:
+        """Let a worker die that trains from now on."""
+        if left and event.stage == left[0][0] and event.done >= left[0][1]:
+            (project / "die-{}-{}".format(*left.pop(0))).touch()
 
-    found = search(project, kill, runner="ray", workers=2)
+    found = search(project, wish, runner="ray", workers=2)
     run = project / "ray"
     by_workers = (run / WEIGHTS).read_bytes()
     for file in (run / "result.json", *run.glob("finalist-*.safetensors")):
@@ -35,7 +30,7 @@ def main(project: Path) -> None:
     print(
         json.dumps(
             {
-                "killed": len(killed),
+                "died": sorted(file.name for file in project.glob("die*")),
                 "evaluations": found.result.search.evaluations,
                 "share": found.result.pruned.macs / found.result.dense.macs,
                 "as one process": (run / WEIGHTS).read_bytes() == by_workers,
@@ -47,9 +42,11 @@ def main(project: Path) -> None:
 def search(project: Path, progress: ProgressCallback, **more: Any) -> SearchResult:
     """Search, or train the winner again where its weights are gone."""
     model: Any = load_object("code.py:trained", base=project)
+    loaders: Any = load_object("code.py:loaders", base=project)
+    task: Any = load_object("mortal.py:Mortal", base=project)
     found: SearchResult = autoprune.search(
         model(),
-        task=autoprune.Classification(load_object("code.py:loaders", base=project)()),
+        task=task(loaders(), project),
         budget="macs=50%",
         trials=8,
         onnx=False,

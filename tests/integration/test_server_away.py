@@ -18,6 +18,7 @@ from autoprune.storage.records import Evaluation, EvaluationKey
 from autoprune.storage.study import close_study, open_study
 
 AWAY = 3.0
+PATIENCE = 60.0  # seconds that another thread has to get somewhere
 
 
 class Server:
@@ -144,20 +145,22 @@ def test_who_waits_for_another_to_be_done_waits_on_where_the_server_is_restarted
         with one.alone_in("propose r"):
             waiting = threading.Thread(target=wait)
             waiting.start()
-            while not _waits(server):
-                time.sleep(0.05)
+            wait_until_asked_for(server)
             cut_all(server)  # the lock is gone, too: whoever waits gets it
-            waiting.join(60)
+            waiting.join(PATIENCE)
         assert entered == [True]
 
 
-def _waits(server: Server) -> bool:
+def wait_until_asked_for(server: Server) -> None:
+    """Return once somebody waits for a lock."""
     engine = make_engine(parse_url(server.url))
-    with engine.connect() as connection:
-        found = connection.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        waiting = int(found.scalar_one()) > 0
+    until = time.monotonic() + PATIENCE
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        sql = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        while not connection.exec_driver_sql(sql).scalar_one():
+            assert time.monotonic() < until, f"nobody waits for a lock after {PATIENCE:g} s"
+            time.sleep(0.05)
     engine.dispose()
-    return waiting
 
 
 def test_a_server_that_stays_away_is_a_failure_of_what_it_runs_on(server: Server) -> None:

@@ -34,13 +34,35 @@ def test_what_comes_close_and_means_over_seeds_count_too() -> None:
     found = figures({"live": live})
     assert (found["cost_ratio_tpe"], found["cost_ratio_tpe_close"]) == (0, 8)
     assert found["ahead_points"] == pytest.approx(-0.05)
-    more = {"net.50%.tpe.1": TPE, "net.50%.budgeted.1": OURS, "net.50%.budgeted.2": OURS}
+    fewer = {**OURS, "judged": OURS["judged"][:2]}
+    more = {"net.50%.tpe.1": TPE, "net.50%.budgeted.1": fewer, "net.50%.budgeted.2": OURS}
     worse = {**live, **more, "net.50%.tpe.3": TPE}
     # ours, first and second row: means of 0.80 and 0.85, of 0.8995 and 0.89; theirs 0.90
     assert figures({"live": worse})["cost_ratio_tpe_mean"] == {"net.50%.mean": 0}
     better = {**OURS, "judged": [[10, 100.0, 0.4, 0.80], [40, 1500.0, 0.3, 0.91]]}
     even = {**live, "net.50%.tpe.1": TPE, "net.50%.budgeted.1": better}
-    assert figures({"live": even})["cost_ratio_tpe_mean"] == {"net.50%.mean": 4}
+    found = figures({"live": even})
+    assert found["cost_ratio_tpe_mean"] == {"net.50%.mean": 4}
+    assert found["cost_ratio_tpe_mean_seeds"] == {"net.50%.mean": 2}
+
+
+def test_seeds_that_are_not_done_are_left_out_and_it_shows() -> None:
+    live = {f"net.50%.tpe.{seed}": TPE for seed in range(3)}
+    live |= {"net.50%.budgeted.0": OURS, "net.50%.budgeted.1": {}}
+    cut = {**OURS, "judged": OURS["judged"][:1], "failure": "took longer than 9 s"}
+    found = figures({"live": {**live, "net.50%.budgeted.2": cut}})
+    assert found["cost_ratio_tpe_mean_seeds"] == {"net.50%.mean": 1}
+    assert found["cost_ratio_tpe_all"] == {"net.50%.0": 4}, "what was cut off is not compared"
+
+
+@pytest.mark.parametrize(
+    "judged", [OURS["judged"][:2], [*OURS["judged"][:2], [70, 9.0, 0.3, 0.9]]]
+)
+def test_seeds_that_were_judged_after_other_evaluations_have_no_mean(judged: list[Any]) -> None:
+    live = {f"net.50%.tpe.{seed}": TPE for seed in range(2)}
+    live |= {"net.50%.budgeted.0": OURS, "net.50%.budgeted.1": {**OURS, "judged": judged}}
+    with pytest.raises(ValueError, match=r"net.50%.budgeted.mean: .* \[\[10, 40, 80\], \[10, 40"):
+        figures({"live": live})
 
 
 def test_a_search_without_its_counterpart_gives_no_figure() -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.projected import ProjectedSampler
-from autoprune.agent.scoring import scored
+from autoprune.agent.scoring import ScoreWork, Scoring
 from autoprune.agent.trials import ended as finished_trials
 from autoprune.agent.trials import tell_all
 from autoprune.core.budget import Budget
@@ -201,7 +200,7 @@ def make(
         study = open_study(url, "s", sampler=sampler)
         given: dict[str, Any] = {"trials": 10, "timeout": None, "progress": silent} | more
         rollback = Rollback(Ledger(database, run), projection)
-        crew = Crew(Inline(partial(scored, scorer)))
+        crew: Crew[Scoring, Evaluation] = Crew(Inline(ScoreWork(scorer)))
         work: dict[str, Any] = {"evaluations": evaluations, "crew": crew, "rollback": rollback}
         return Loop(study=study, sampler=sampler, **work, **given)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import optuna
@@ -19,7 +18,7 @@ from autoprune.agent.projection import Projection
 from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.attributes import place_of
 from autoprune.agent.samplers.projected import ProjectedSampler
-from autoprune.agent.scoring import Scoring, scored
+from autoprune.agent.scoring import ScoreWork, Scoring
 from autoprune.agent.trials import abandon, ask
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
@@ -287,7 +286,7 @@ def make_loop(
             study=study,
             sampler=sampler,
             evaluations=evaluations,
-            crew=Crew(Inline(partial(scored, evaluations.scorer))),
+            crew=Crew(Inline(ScoreWork(evaluations.scorer))),
             rollback=Rollback(Ledger(evaluations.database, evaluations.run_id), projection),
             trials=trials,
             **given,  # type: ignore[arg-type]
@@ -398,7 +397,7 @@ class Many(Inline[Scoring, Evaluation]):
 def test_several_workers_score_each_policy_once(make_loop: Callable[..., Loop]) -> None:
     events: list[Progress] = []
     loop = make_loop(trials=7, progress=events.append)
-    loop = replace(loop, crew=Crew(Many(partial(scored, loop.evaluations.scorer))))
+    loop = replace(loop, crew=Crew(Many(ScoreWork(loop.evaluations.scorer))))
     assert len(loop.run()) == 7
     assert len({name for name, _ in asked(loop.evaluations)}) == len(asked(loop.evaluations)) == 7
     assert [trial.state for trial in loop.study.trials] == [TrialState.COMPLETE] * 7

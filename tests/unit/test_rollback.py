@@ -1,7 +1,6 @@
 """Rollback in the loop: what is examined is judged, kept in the ledger, and learnt from."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from autoprune.agent.rollback import Rollback
 from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.names import check_rollback
-from autoprune.agent.scoring import scored
+from autoprune.agent.scoring import ScoreWork
 from autoprune.agent.trials import Told, tell_all
 from autoprune.core.budget import Budget
 from autoprune.core.ledger import LedgerEntry, Outcome
@@ -67,7 +66,7 @@ def make(
             study=study,
             sampler=sampler,
             evaluations=Evaluations(database=database, run_id=number, scorer=scorer, **keys),
-            crew=Crew(Inline(partial(scored, scorer))),
+            crew=Crew(Inline(ScoreWork(scorer))),
             rollback=Rollback(Ledger(database, number), projection),
             trials=trials,
             timeout=None,

@@ -171,7 +171,7 @@ def test_one_that_costs_three_workers_is_replaced_by_the_next(evaluations: Evalu
 
 
 def test_workers_that_never_live_end_the_search(evaluations: Evaluations) -> None:
-    with pytest.raises(InfrastructureError, match=r"3 finalists in a row cost 3 workers"):
+    with pytest.raises(InfrastructureError, match=r"last 3 finalists each cost 3 workers"):
         recovered(evaluations, loses=losing(99))
 
 

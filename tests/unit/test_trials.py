@@ -1,6 +1,7 @@
 """Trials of a study: one transaction to begin them, and all that is known of them visible."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,15 @@ def scored(sampler: BudgetedSampler, params: Any, score: float | None, outcome: 
 def step(study: optuna.Study, sampler: BudgetedSampler, score: float) -> None:
     trial, params = ask(study, sampler)
     tell(trial, scored(sampler, params, score, "scored"), {"macs": 3.0})
+
+
+def clock_at_end(study: optuna.Study, number: int, time: str) -> None:
+    """Let a trial of a database have ended at some time, as if a clock had said so."""
+    with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
+        connection.execute(
+            sqlalchemy.text("UPDATE trials SET datetime_complete = :at WHERE number = :n"),
+            {"at": time, "n": number},
+        )
 
 
 def test_a_trial_begins_in_one_transaction(study: optuna.Study, sampler: BudgetedSampler) -> None:
@@ -128,7 +138,7 @@ def test_what_failed_was_stopped_or_abandoned_says_so(
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.FAIL, TrialState.PRUNED, TrialState.FAIL]
     assert study.trials[2].user_attrs["outcome"] == ABANDONED
-    assert [trial.number for trial in ended(study)] == [0, 1]
+    assert {trial.number for trial in ended(study)} == {0, 1}
 
 
 @pytest.mark.parametrize("placed", [True, False])
@@ -140,6 +150,7 @@ def test_trials_are_recalled_in_the_order_in_which_they_ended(
         trial, params = asked[at]
         found = scored(sampler, params, 1.0, "scored")
         tell_all([Told(trial, found, {"macs": 3.0}, {PLACE: place} if placed else {})])
+        clock_at_end(study, at, f"2030-01-01 00:00:{9 - place if placed else place:02}")
     resumed = open_study(url, "s")
     assert [trial.number for trial in ended(resumed)] == [2, 0, 3, 1]
     assert [trial.number for trial in ended(resumed, after={0, 3})] == [2, 1]
@@ -222,18 +233,23 @@ def test_a_trial_that_ended_elsewhere_before_the_last_read_is_put_in_order(
     study = optuna.create_study(sampler=sampler)
     history = History(sampler.encoding)
     trials = [ask(study, sampler) for _ in range(3)]
-    for at, score in ((2, 5.0), (0, 6.0)):
+
+    def end(at: int, score: float, year: int) -> None:
         study.tell(trials[at][0], score)
+        stored = study._storage._studies[0].trials[at]  # type: ignore[attr-defined]
+        stored.datetime_complete = datetime(year, 1, 1)
+
+    end(2, 5.0, year=2031)
+    end(0, 6.0, year=2032)
     known = history.read(study)
     assert known.values.tolist() == [5.0, 6.0], "in the order in which they ended"
     assert len(known.pending) == 1
-    study.tell(trials[1][0], 7.0)
+    end(1, 7.0, year=2033)
     fresh = History(sampler.encoding).read(study)
     assert history.read(study).rows.tolist() == fresh.rows.tolist()
-    early = study.trials[0].datetime_complete
-    assert early is not None
-    study.add_trial(create_trial(value=8.0, params=trials[0][1], distributions=sampler.space))
-    study._storage._studies[0].trials[3].datetime_complete = early.replace(year=2000)  # type: ignore[attr-defined]
+    early = create_trial(value=8.0, params=trials[0][1], distributions=sampler.space)
+    early.datetime_complete = datetime(2030, 1, 1)
+    study.add_trial(early)
     assert history.read(study).values.tolist() == [8.0, 5.0, 6.0, 7.0]
 
 
@@ -244,12 +260,7 @@ def test_no_jump_of_a_clock_changes_the_order_of_trials_that_were_told_their_pla
         trial, params = ask(study, sampler)
         found = scored(sampler, params, score, "scored")
         tell_all([Told(trial, found, {"macs": 3.0}, {PLACE: place})])
-        with study._storage._backend.engine.begin() as connection:  # type: ignore[attr-defined]
-            ended = f"{2030 - place}-01-01 00:00:00"  # a day earlier each time
-            connection.execute(
-                sqlalchemy.text("UPDATE trials SET datetime_complete = :at WHERE number = :n"),
-                {"at": ended, "n": trial.number},
-            )
+        clock_at_end(study, trial.number, f"{2030 - place}-01-01 00:00:00")
     again = optuna.load_study(study_name="s", storage=study._storage)
     assert History(sampler.encoding).read(again).values.tolist() == [5.0, 6.0, 7.0]
 
