@@ -81,9 +81,7 @@ def over_seeds(live: Mapping[str, Facts]) -> dict[str, Facts]:
     """Return searches that differ by their seeds alone as one each: means of what was judged.
 
     Seeds that one of both samplers was not judged with are left out; ``seeds`` counts the others.
-
-    Raises:
-        ValueError: If searches that differ by their seeds were judged after other evaluations.
+    Where a search ended early its row of evaluations is another one: there is no mean then.
     """
     groups: dict[str, list[list[Row]]] = {}
     for name, both in _pairs(live, "judged").items():
@@ -91,19 +89,15 @@ def over_seeds(live: Mapping[str, Facts]) -> dict[str, Facts]:
         for sampler, facts in zip(("tpe", "budgeted"), both, strict=True):
             groups.setdefault(f"{setting}.{sampler}.mean", []).append(facts["judged"])
     return {
-        name: {"judged": _means(name, judged), "seeds": len(judged)}
-        for name, judged in groups.items()
+        name: {"judged": _means(judged), "seeds": len(judged)} for name, judged in groups.items()
     }
 
 
-def _means(name: str, judged: Sequence[Sequence[Row]]) -> list[list[float]]:
-    """Return the mean over searches of each row, of which all must have the same."""
-    after = [[row[0] for row in rows] for rows in judged]
-    if any(counts != after[0] for counts in after):
-        raise ValueError(
-            f"{name}: the seeds were judged after different numbers of evaluations, {after}, so "
-            "they have no mean. Look for a search that ended early, and do it again."
-        )
+def _means(judged: Sequence[Sequence[Row]]) -> list[list[float]]:
+    """Return the mean over searches of each row; none where they differ in their rows."""
+    counts = {tuple(row[0] for row in rows) for rows in judged}
+    if len(counts) > 1:
+        return []
     return [
         [mean(column) for column in zip(*rows, strict=True)] for rows in zip(*judged, strict=True)
     ]
