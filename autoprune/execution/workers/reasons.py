@@ -36,7 +36,7 @@ def stillborn(count: int, err: BaseException | str) -> InfrastructureError:
     return InfrastructureError(
         f"{count} Ray actors in a row could not begin: {reason(err)} What was scored before is "
         "kept. Install on the cluster's nodes what this machine has, or let the runner's "
-        "'runtime_env' do it."
+        "'runtime_env' do it; where memory ran out, have fewer workers or larger nodes."
     )
 
 
