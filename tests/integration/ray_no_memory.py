@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import ray
 
@@ -13,7 +14,10 @@ NO_MEMORY = {"memory_usage_threshold": 0.01, "memory_monitor_refresh_ms": 500}
 
 def main() -> None:
     """Give a job again and again; tell how it was lost, and what is said in the end."""
-    more = {"log_to_driver": False, "_system_config": NO_MEMORY | {"min_memory_free_bytes": -1}}
+    more: dict[str, Any] = {
+        "log_to_driver": False,
+        "_system_config": NO_MEMORY | {"min_memory_free_bytes": -1},
+    }
     ray.init(num_cpus=1, include_dashboard=False, **more)
     workers = RayWorkers(time.sleep, 1, {"num_cpus": 1}, 1)
     workers.submit(1, 3600.0)
