@@ -9,7 +9,11 @@ import ray
 from autoprune.errors import InfrastructureError
 from autoprune.execution.workers.cluster import RayWorkers
 
-NO_MEMORY = {"memory_usage_threshold": 0.01, "memory_monitor_refresh_ms": 500}
+NO_MEMORY = {
+    "memory_usage_threshold": 0.01,
+    "memory_monitor_refresh_ms": 500,
+    "min_memory_free_bytes": -1,
+}
 
 
 def main() -> None:
