@@ -15,6 +15,8 @@ class SearchState:
 
     Args:
         working: Policies that are being scored at this moment.
+        lost: Workers that were lost and replaced in this session.
+        why_lost: How the last of them came to its end; empty if none did.
         stopped: Evaluations that were stopped early.
         failed: Evaluations that failed.
         reused: Evaluations that somebody else had paid for.
@@ -28,6 +30,8 @@ class SearchState:
     """
 
     working: int = 0
+    lost: int = 0
+    why_lost: str = ""
     stopped: int = 0
     failed: int = 0
     reused: int = 0

@@ -47,6 +47,10 @@ def state_text(event: Progress) -> str:
         )
         if count
     ]
+    if state.lost:
+        parts.append(
+            f"{state.lost} lost worker{'s' * (state.lost > 1)}, the last {state.why_lost}"
+        )
     if state.inside < event.done:
         parts.append(f"{state.inside / event.done:.0%} inside the limits")
     parts += _predictor(state)
