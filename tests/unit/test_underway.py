@@ -162,11 +162,12 @@ def test_where_workers_never_live_no_policy_has_failed(
 ) -> None:
     found = Underway(Crew(Mortal(set())), evaluations, Alone())
     policies = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in (1, 2, 3)]
+    for trial, policy in zip(trials, policies[:2], strict=False):
+        found.begin([(trial, Scoring(policy, no_watch))])
+        assert [list(found.ended(None)) for _ in range(3)] == [[], [], []]
+    found.begin([(trials[2], Scoring(policies[2], no_watch))])
     with pytest.raises(InfrastructureError, match=r"last 3 policies each cost 3 workers"):
-        for trial, policy in zip(trials, policies, strict=False):
-            found.begin([(trial, Scoring(policy, no_watch))])
-            for _ in range(3):
-                assert list(found.ended(None)) == []
+        _ended(found)
     found.abandon()
     assert evaluations.known_all([(policy, None) for policy in policies]) == {}
     outcomes = [trial.user_attrs.get("outcome") for trial in trials[0].study.trials[:3]]
