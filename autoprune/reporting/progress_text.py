@@ -4,6 +4,7 @@ from autoprune.core.progress import Ended, Progress, SearchState
 from autoprune.reporting.text import duration_text, quality_text, share_text
 
 _LABELS = {
+    "wait": "waiting for others",
     "trace": "tracing units",
     "latency": "measuring latency",
     "importance": "ranking atoms",
