@@ -255,6 +255,14 @@ def test_what_cannot_be_written_is_said(
     assert (tmp_path / "foreign.html").read_text() == "<p>mine</p>"
 
 
+def test_runs_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        make_run(tmp_path / place / "run", 4, ("u",))
+    both = [tmp_path / "a" / "run", tmp_path / "b" / "run"]
+    page = report(both, tmp_path / "both.html").read_text()
+    assert all(f"<h1>{one} " in page for one in both)
+
+
 def test_a_report_replaces_an_older_one(tmp_path: Path) -> None:
     make_run(tmp_path / "a", 4, ("u",))
     file = report(tmp_path / "a")
