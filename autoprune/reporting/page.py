@@ -181,7 +181,8 @@ def _tiles(run: RunEvidence) -> list[Tile]:
         found = [Tile(label="evaluations", value=str(len(run.trials)))]
         best = min((one.score for one in run.trials if one.score is not None), default=None)
         if best is not None:
-            found.append(Tile(label="best score so far", value=f"{best:.4g}"))
+            label = "best score" if run.told else "best score so far"
+            found.append(Tile(label=label, value=f"{best:.4g}"))
         if run.front is not None:
             found.append(Tile(label="models on the front", value=str(len(run.front.points))))
         return found
