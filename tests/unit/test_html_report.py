@@ -202,9 +202,11 @@ def test_what_speaks_against_a_result_is_said(run: RunEvidence) -> None:
 def test_how_to_do_it_again_names_every_setting(run: RunEvidence, source: str) -> None:
     settings = {**run.settings, "tolerance": "lowest macs within 1 point", "warm_start": ["/r 1"]}
     settings |= {"recovery": {"finalists": 5, "distill": 0.0}}
+    settings["budget"] = {"macs": "50%", "latency@onnxruntime/threads=1": "75%"}
     text = command(replace(run, source=source, settings=settings))
     if source:
         assert text.startswith("autoprune search 'my dir/search.yaml' --budget macs=50%")
+        assert "--budget latency=75%@onnxruntime/threads=1 " in text
         assert "--max-drop 1.0 --minimise macs --trials 40 --seed 0 --sampler budgeted" in text
         assert "--warm-start '/r 1'" in text
     else:
