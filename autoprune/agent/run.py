@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from autoprune.agent.described import describe
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finished import finished
 from autoprune.agent.gate import Gate
@@ -137,6 +138,7 @@ def _searched(
         costs = [request.traded] if request.traded else []
         work = ScoreWork(prepared.scorer)
         with lodging.opened(sampler, costs) as study, request.hire(work) as workers:
+            describe(study, prepared.projection)
             found = search(
                 Session(
                     request=request,
