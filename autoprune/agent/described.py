@@ -1,19 +1,23 @@
 """What a study says of itself, so that people and dashboards can read its parameters."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from autoprune.agent.projection import Projection
 from autoprune.space.schema import UnitSpace
 
+if TYPE_CHECKING:
+    from autoprune.agent.projection import Projection
+
+TIGHTENED = "tightened"  # user attribute of a study: limits that are aimed at, see `Inside`
+MEASURED = "measured"  # user attribute of a study: what was measured of policies, see `Inside`
 UNITS = "units"  # user attribute of a study: what may be chosen for each unit
 DENSE = "dense"  # user attribute of a study: costs of the dense model, by name
 _FACTS = {"atoms", "methods", "kept"}
 
 
-def describe(study: optuna.Study, projection: Projection) -> None:
+def describe(study: optuna.Study, projection: "Projection") -> None:
     """Keep in the study what its levels stand for and what the dense model costs, once."""
     known = study.user_attrs
     if UNITS in known and DENSE in known:

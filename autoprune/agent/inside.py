@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from optuna import Study
 from torch import nn
 
+from autoprune.agent.described import MEASURED, TIGHTENED
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import Recover, Recovered, recover_finalists
 from autoprune.agent.gate import Gate, Measurement, exceeded, told, told_misses
@@ -15,8 +16,6 @@ from autoprune.core.progress import Progress
 from autoprune.errors import BudgetError, ModelError
 from autoprune.storage.records import Evaluation
 
-TIGHTENED = "tightened"  # what a study remembers, so that a resumed run aims alike
-MEASURED = "measured"  # what it tells of each policy that was measured: see `Inside`
 _ROUNDS = 6  # times the limit is aimed at anew before the search gives up
 _MORE = 0.25  # of the trials of a limit, scored anew after the limit was aimed at anew
 _MARGIN = 0.99
@@ -28,8 +27,9 @@ class Inside:
     """Measures candidates, best first; where too few are inside it tightens and goes on.
 
     Latency depends on shapes alone, so it is measured before a finalist is fine-tuned. The study
-    tells for people what was measured: by fingerprint of the policy and by cost whether it is
-    ``over`` the limit, the share ``by`` which its interval ends above it, and a ``text``.
+    remembers lowered limits, so that a resumed run aims alike, and tells people what was measured:
+    by fingerprint of the policy and by cost whether it is ``over`` the limit, the share ``by``
+    which its interval ends above it, and a ``text``.
 
     Args:
         gate: What measures.

@@ -8,6 +8,7 @@ import typer
 
 from autoprune import __version__
 from autoprune.cli.agent import agent
+from autoprune.cli.dashboard import dashboard
 from autoprune.cli.db import db
 from autoprune.cli.export import export
 from autoprune.cli.jobs import jobs
@@ -40,6 +41,7 @@ app.command()(profile)
 app.command()(units)
 app.command()(ledger)
 app.command()(export)
+app.command()(dashboard)
 runs.command()(metrics)
 app.add_typer(agent, name="agent")
 app.add_typer(spaces, name="spaces")

@@ -11,8 +11,9 @@ import optuna
 import pytest
 from torch import nn
 
+from autoprune.agent.described import MEASURED
 from autoprune.agent.gate import Gate, Measurement, exceeded, told_misses
-from autoprune.agent.inside import MEASURED, Inside
+from autoprune.agent.inside import Inside
 from autoprune.agent.join import _help
 from autoprune.agent.projection import Projection
 from autoprune.core.budget import Budget, Limit
