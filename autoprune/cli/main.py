@@ -9,6 +9,7 @@ import typer
 from autoprune import __version__
 from autoprune.cli.agent import agent
 from autoprune.cli.dashboard import dashboard
+from autoprune.cli.dashboards import dashboards
 from autoprune.cli.db import db
 from autoprune.cli.export import export
 from autoprune.cli.jobs import jobs
@@ -50,6 +51,7 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(runs, name="runs")
 app.add_typer(runners, name="runners")
 app.add_typer(db, name="db")
+app.add_typer(dashboards, name="dashboards")
 
 
 def _print_version(wanted: bool) -> None:
