@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from time import perf_counter
+from typing import Literal, TypeVar
 
 import onnxruntime
 from torch import nn
@@ -87,6 +88,7 @@ def finish(
     """
     task, device, dense = request.task, request.device, request.model.to(request.device)
     assert winner.quality is not None
+    began = perf_counter()
     request.progress(Progress(stage="verify", done=0, total=1))
     with isolated(request.seed, task.loader("test")):
         if dense_tested is None:
@@ -127,7 +129,9 @@ def finish(
         cuts=[*_cuts(prepared, winner.policy, atoms), *_zeroed(prepared, winner.policy, model)],
         budget=request.budget.to_dict(),
         search=cost,
-        checks=checks.model_copy(update={"latency": _checked(measured)}),
+        checks=checks.model_copy(
+            update={"latency": _checked(measured), "seconds": perf_counter() - began}
+        ),
         versions=_versions(request),
         uncounted=list(prepared.plan.uncounted),
         goal=goal_of and goal_of(before, after),
@@ -189,6 +193,7 @@ def _cuts(prepared: Prepared, policy: Policy, atoms: Mapping[str, Ids]) -> list[
             atoms=unit.atoms,
             kept=unit.atoms - len(atoms.get(name, ())),
             method=policy[name].method if name in policy else None,
+            macs_saved=_saved(prepared, policy, name, "macs"),
         )
         for name, unit in prepared.plan.units.items()
     ]
@@ -203,10 +208,22 @@ def _zeroed(prepared: Prepared, policy: Policy, model: nn.Module) -> list[UnitCu
             atoms=sum(left[n].numel() for n in unit.members if n in left),
             kept=sum(int((left[n] != 0).sum()) for n in unit.members if n in left),
             method=policy[name].method,
+            macs_saved=_saved(prepared, policy, name, "sparse_macs"),
         )
         for name, unit in prepared.plan.weights.items()
         if name in policy
     ]
+
+
+def _saved(
+    prepared: Prepared, policy: Policy, unit: str, cost: Literal["macs", "sparse_macs"]
+) -> int:
+    """Return what a policy would cost more if one unit alone were whole."""
+    if unit not in policy:
+        return 0
+    whole = Policy({name: choice for name, choice in policy.items() if name != unit})
+    before, after = (prepared.projection.costs_of(one) for one in (policy, whole))
+    return int(getattr(after, cost) - getattr(before, cost))
 
 
 def _versions(request: Request) -> dict[str, str]:

@@ -59,12 +59,17 @@ class UnitChoice(Record):
 
 
 class UnitCut(Record):
-    """What was really cut from one unit; ``method`` is null where nothing was."""
+    """What was really cut from one unit; ``method`` is null where nothing was.
+
+    ``macs_saved``: multiply-adds that the pruned model would have more if this unit alone were
+    whole, of weights set to zero those that multiply with them; null where that is not known.
+    """
 
     unit: str
     atoms: int
     kept: int
     method: str | None
+    macs_saved: int | None = None
 
 
 class Predictions(Record):
@@ -171,13 +176,17 @@ class ProgressiveStep(Record):
 
 
 class Checks(Record):
-    """Largest differences between outputs, relative to the largest one; null: not exported."""
+    """Largest differences between outputs, relative to the largest one; null: not exported.
+
+    ``seconds``: what checks and the test split took; null where that was not written down.
+    """
 
     sliced_equals_masked: bool
     reload_max_diff: float
     onnx_max_diff: float | None
     budget_met: bool
     latency: dict[str, "LatencyCheck"] = Field(default={})
+    seconds: float | None = None
 
 
 class LatencyCheck(Record):

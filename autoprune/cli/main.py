@@ -17,6 +17,7 @@ from autoprune.cli.latency import latency
 from autoprune.cli.ledger import ledger
 from autoprune.cli.metrics import metrics
 from autoprune.cli.profile import profile
+from autoprune.cli.report import report
 from autoprune.cli.runners import runners
 from autoprune.cli.runs import runs
 from autoprune.cli.search import search
@@ -41,6 +42,7 @@ app.command()(search)
 app.command()(profile)
 app.command()(units)
 app.command()(ledger)
+app.command()(report)
 app.command()(export)
 app.command()(dashboard)
 runs.command()(metrics)

@@ -73,6 +73,7 @@ def scored(folder: Path) -> list[Evaluation]:
 def timeless(result: Result) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(result.to_json())
     assert content["search"].pop("seconds") > 0
+    assert content["checks"].pop("seconds") > 0
     return content
 
 
@@ -101,7 +102,7 @@ def test_the_folder_is_complete_and_holds_nothing_half_done(first: SearchResult)
     names = {path.name for path in first.folder.iterdir() if not path.name.startswith("finalist-")}
     assert names - {"run.lock"} == {
         *("run.json", "autoprune.db", "result.json", "policy.json", "plan.json"),
-        *("weights.safetensors", "model.onnx", "report.md"),
+        *("weights.safetensors", "model.onnx", "report.md", "report.html"),
     }
     assert len(list(first.folder.glob("finalist-*.safetensors"))) == 1, "the other was outrun"
 

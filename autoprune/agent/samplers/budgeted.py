@@ -19,6 +19,7 @@ from autoprune.agent.samplers.proposal import Proposal
 from autoprune.core.ledger import ROLLBACK
 from autoprune.predictor.prequential import Reliability, Screening
 
+GATE = 0.3  # rank correlation of predictions, below which they decide nothing
 _INCUMBENTS = 5
 _AT_ONCE = 32  # proposals of one pool, by one fit of the predictor
 _ALLOCATED, _SWITCHED, _CROSSED, _RANDOM = 6, 128, 32, 32
@@ -61,7 +62,7 @@ class BudgetedSampler(PolicySampler):
         *,
         earlier: Sequence[Known] = (),
         exploration: float = 0.1,
-        gate: float = 0.3,
+        gate: float = GATE,
         predicts: bool = True,
         coefficients: bool = True,
         rollback: float = ROLLBACK,
