@@ -93,7 +93,7 @@ def test_answers_may_be_read_by_nobody_else_and_shown_in_no_frame() -> None:
 
 def test_scripts_of_an_artifact_are_shut_off_from_the_dashboard() -> None:
     policy = ask("/artifacts/1/ab")[1]["Content-Security-Policy"]
-    assert policy.startswith("sandbox allow-scripts; default-src 'none'")
+    assert policy.startswith("sandbox allow-scripts allow-downloads; default-src 'none'")
     assert "allow-same-origin" not in policy
     assert "Content-Security-Policy" not in ask("/dashboard")[1], "the dashboard has its own"
 

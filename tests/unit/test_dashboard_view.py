@@ -13,7 +13,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoprune.agent.described import DENSE, MEASURED, TIGHTENED, UNITS
-from autoprune.agent.workspace import CONFIG, DATABASE, POLICY, STUDY
+from autoprune.agent.workspace import CONFIG, DATABASE, PAGE, POLICY, STUDY
 from autoprune.core.policy import Choice, Policy
 from autoprune.reporting.dashboard.read_only import ReadOnlyError
 from autoprune.reporting.dashboard.view import View
@@ -206,9 +206,11 @@ def test_files_of_the_result_and_policies_are_artifacts(run: Run, tmp_path: Path
     with viewed(run.url, None) as (view, store):
         told = view.get_study_system_attrs(1)
         found = [json.loads(v) for k, v in told.items() if k.startswith("artifacts:")]
-        assert [one["filename"] for one in found] == [POLICY]
-        with store.open_reader(found[0]["artifact_id"]) as content:
+        assert [one["filename"] for one in found] == [PAGE, POLICY]
+        with store.open_reader(found[1]["artifact_id"]) as content:
             assert content.read() == b"{}"
+        with store.open_reader(found[0]["artifact_id"]) as content:
+            assert b"<title>" in content.read(), "there is none yet, so one is made"
         (own,) = [json.loads(v) for k, v in told.items() if k.startswith("dashboard:artifacts:1:")]
         with store.open_reader(own["artifact_id"]) as content:
             assert json.loads(content.read()) == policy(2).to_dict()
@@ -233,6 +235,19 @@ def test_notes_that_people_wrote_stay(run: Run) -> None:
     assert told["dashboard:note_str:0"].endswith("look here")
     assert told["dashboard:note_str:0"].startswith("# night")
     assert (told["dashboard:note_ver"], told["dashboard:note_str:1"]) == (4, "")
+
+
+def test_figures_are_those_of_the_report_and_are_made_once(run: Run) -> None:
+    run.add(trial(1, 0.3), trial(2, 0.1, over=0.2))
+    with viewed(run.url, None) as (view, _):
+        told = view.get_study_system_attrs(1)
+        found = {k: json.loads(v) for k, v in told.items() if k.startswith("dashboard:plot_data:")}
+        names = [key.split(":")[2] for key in found]
+        assert names == ["front", "history", "spent"]
+        shown = {trace["name"] for trace in found["dashboard:plot_data:history:0"]["data"]}
+        assert {"scored", "over the budget"} <= shown
+        again = view.get_study_system_attrs(1)
+        assert all(again[key] == told[key] for key in found)
 
 
 @pytest.fixture

@@ -4,30 +4,33 @@ It keeps them in the system attributes of a study, in pieces that a database can
 come from no database, each is one piece.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from optuna.study._frozen import FrozenStudy
-from plotly.graph_objects import Figure
 
+from autoprune.agent.workspace import PAGE
 from autoprune.reporting.dashboard.artifacts import (
+    Artifact,
     ReadOnlyArtifacts,
     files_of,
+    made,
     policy_artifact,
 )
-from autoprune.reporting.dashboard.facts import Facts
+from autoprune.reporting.dashboard.looked_at import LookedAt
 from autoprune.reporting.dashboard.notable import notable
+from autoprune.reporting.dashboard.plots import Plots, report_of
 from autoprune.reporting.dashboard.study_note import study_note
 from autoprune.reporting.dashboard.trial_note import trial_note
 from autoprune.reporting.dashboard.trials import Shown
 from autoprune.storage.study import SCORE
 
 _NAMES = "study:metric_names"  # of the objectives
-Figures = Callable[[Facts], Mapping[str, Figure]]
 
 
 def additions(
-    study: FrozenStudy, shown: Shown, name: str, store: ReadOnlyArtifacts, figures: Figures
+    study: FrozenStudy, shown: Shown, name: str, store: ReadOnlyArtifacts, plots: Plots
 ) -> dict[str, Any]:
     """Return what is added to the system attributes of a study.
 
@@ -36,11 +39,11 @@ def additions(
         shown: Its trials, and what is known of it.
         name: What it is called.
         store: Is told of the artifacts.
-        figures: Returns the figures of a run by a name of letters and hyphens.
+        plots: Makes its figures.
     """
     stored, number = study.system_attrs, study._study_id
     listed = shown.facts.listed
-    files = list(files_of(listed.folder if listed else None))
+    files = _files(listed, shown)
     found = dict(_note(stored, "", study_note(name, number, shown, files)))
     found |= {f"artifacts:{one.id}": one.to_json() for one in files}
     for trial, reasons in notable(shown).values():
@@ -53,7 +56,10 @@ def additions(
             store.known[own.id] = own
     store.known.update({one.id: one for one in files})
     if listed is not None:
-        found |= _plots(figures(shown.facts))
+        found |= {
+            f"dashboard:plot_data:{name}:0": figure.to_json()
+            for name, figure in plots.of(number, shown).items()
+        }
         found.setdefault(_NAMES, stored.get(_NAMES) or [SCORE])
     return found
 
@@ -74,5 +80,11 @@ def _note(stored: Mapping[str, Any], place: str, body: str) -> Iterator[tuple[st
     yield from ((key, "") for key in theirs if key != f"{prefix}0")
 
 
-def _plots(figures: Mapping[str, Figure]) -> dict[str, str]:
-    return {f"dashboard:plot_data:{name}:0": one.to_json() for name, one in figures.items()}
+def _files(listed: LookedAt | None, shown: Shown) -> list[Artifact]:
+    """Return the files of a run, with a report of one that has written none yet."""
+    if listed is None:
+        return []
+    found = list(files_of(listed.folder))
+    if any(one.name == PAGE for one in found) or not shown.trials:
+        return found
+    return [made(f"{listed.name} {PAGE}", PAGE, partial(report_of, listed, shown)), *found]

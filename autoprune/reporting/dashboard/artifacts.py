@@ -12,8 +12,8 @@ from optuna.artifacts.exceptions import ArtifactNotFound
 
 from autoprune.agent.workspace import (
     FRONT,
-    FRONT_PAGE,
     ONNX,
+    PAGE,
     POLICY,
     PROGRAM,
     REPORT,
@@ -23,9 +23,9 @@ from autoprune.artifacts.files import PLAN, WEIGHTS
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.policy import Policy
 
-_DOCUMENTS = (RESULT, POLICY, REPORT, "report.html", FRONT, FRONT_PAGE)
+_DOCUMENTS = (PAGE, REPORT, RESULT, POLICY, FRONT)
 _MODELS = (WEIGHTS, PLAN, ONNX, PROGRAM)
-_KINDS = {".safetensors": "application/octet-stream", ".md": "text/plain", ".j2": "text/plain"}
+_KINDS = {".html": "text/html; charset=utf-8", ".md": "text/plain; charset=utf-8"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +67,19 @@ def files_of(folder: Path | None) -> Iterator[Artifact]:
 def policy_artifact(study_id: int, number: int, policy: Policy) -> Artifact:
     """Return the policy of a trial as a file."""
     content = (policy.to_json() + "\n").encode()
-    return Artifact(
-        id=_id(f"{study_id} {number} {policy.fingerprint}"),
-        name=f"policy-of-trial-{number}.json",
-        open=lambda: io.BytesIO(content),
-    )
+    about = f"{study_id} {number} {policy.fingerprint}"
+    return made(about, f"policy-of-trial-{number}.json", lambda: io.BytesIO(content))
+
+
+def made(about: str, name: str, open: Callable[[], BinaryIO]) -> Artifact:
+    """Return something that is made when it is read.
+
+    Args:
+        about: Tells it apart from others.
+        name: Its file name.
+        open: Makes it.
+    """
+    return Artifact(id=_id(about), name=name, open=open)
 
 
 @dataclass(frozen=True)

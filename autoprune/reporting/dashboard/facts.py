@@ -12,7 +12,6 @@ from optuna.study._frozen import FrozenStudy
 from pydantic import ValidationError
 
 from autoprune.agent.described import MEASURED, TIGHTENED, dense_told, spaces_told
-from autoprune.agent.listed import ListedRun
 from autoprune.agent.outcomes import OUTRUN, RECOVERED
 from autoprune.agent.workspace import FRONT, RESULT
 from autoprune.artifacts.front import Front
@@ -21,6 +20,7 @@ from autoprune.core.budget import Budget
 from autoprune.core.ledger import LedgerEntry
 from autoprune.core.policy import Policy
 from autoprune.errors import AutopruneError
+from autoprune.reporting.dashboard.looked_at import LookedAt
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.ledger import Ledger
@@ -43,7 +43,7 @@ class Facts:
     """
 
     told: Mapping[str, Any]
-    listed: ListedRun | None = None
+    listed: LookedAt | None = None
     finalists: Sequence[Evaluation] = ()
     ledger: Sequence[LedgerEntry] = ()
     result: Result | None = None
@@ -51,22 +51,21 @@ class Facts:
     points: Sequence[Policy] = ()
 
     @classmethod
-    def of(cls, study: FrozenStudy, listed: ListedRun | None, runs: Database | None) -> "Facts":
+    def of(cls, study: FrozenStudy, listed: LookedAt | None) -> "Facts":
         """Return what is known of a study now.
 
         Args:
             study: The study.
             listed: The run it is of.
-            runs: Where the run is.
         """
-        if listed is None or runs is None:
+        if listed is None:
             return cls(told=study.user_attrs)
         front = _front(listed.folder)
         return cls(
             told=study.user_attrs,
             listed=listed,
-            finalists=evaluations_that(runs, listed.run.id, (RECOVERED, OUTRUN)),
-            ledger=_ledger(runs, listed.run.id),
+            finalists=evaluations_that(listed.database, listed.run.id, (RECOVERED, OUTRUN)),
+            ledger=_ledger(listed.database, listed.run.id),
             result=_result(listed.folder),
             front=front,
             points=_points(listed.folder, front),

@@ -28,7 +28,7 @@ _DETAIL = re.compile(r"/api/studies/(\d+)")
 _ARTIFACT = "/artifacts/"
 # An artifact may be a page with scripts of its own: it is shut off from the dashboard's origin.
 _SANDBOX = (
-    "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline'; "
+    "sandbox allow-scripts allow-downloads; default-src 'none'; script-src 'unsafe-inline'; "
     "style-src 'unsafe-inline'; img-src data: blob:"
 )
 _ALWAYS = (

@@ -8,6 +8,7 @@ from autoprune.core.ledger import LedgerEntry
 from autoprune.core.policy import Policy
 from autoprune.reporting.dashboard.trials import Shown, is_failed, is_restored
 from autoprune.reporting.ledger_terminal import change_of
+from autoprune.reporting.secrets import without_secrets
 from autoprune.reporting.text import quality_text
 from autoprune.space.schema import UnitSpace
 
@@ -32,7 +33,7 @@ def notable(shown: Shown) -> dict[int, tuple[FrozenTrial, list[str]]]:
     for trial in shown.trials:
         policy = shown.policies.get(trial.number)
         if policy is not None and policy.fingerprint in finals:
-            note(trial, f"Finalist, {finals[policy.fingerprint]}")
+            note(trial, f"Finalist, {without_secrets(finals[policy.fingerprint])}")
         if is_restored(trial):
             note(trial, "Restored by rollback")
         if trial in failed:

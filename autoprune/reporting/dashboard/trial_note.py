@@ -11,6 +11,7 @@ from autoprune.reporting.dashboard.notable import decision, policy_rows, quality
 from autoprune.reporting.dashboard.trials import Shown
 from autoprune.reporting.markdown import rendered
 from autoprune.reporting.rows import amount_text
+from autoprune.reporting.secrets import without_secrets
 
 
 def trial_note(
@@ -33,7 +34,7 @@ def trial_note(
     return rendered(
         "optuna/trial.md.j2",
         reasons=reasons,
-        outcome=str(trial.user_attrs.get("outcome", "")),
+        outcome=without_secrets(str(trial.user_attrs.get("outcome", ""))),
         figures=list(_figures(shown, trial)),
         examined=_examined(shown, policy),
         policy=policy_rows(policy, shown.facts.spaces) if policy is not None else [],

@@ -15,6 +15,7 @@ from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.core.policy import Policy
 from autoprune.reporting.dashboard.facts import Facts
 from autoprune.reporting.dashboard.names import plain, shown_params
+from autoprune.reporting.secrets import without_secrets
 from autoprune.storage.own_trials import AGENT
 from autoprune.storage.study_trials import ABANDONED
 
@@ -132,7 +133,8 @@ class Shown:
 
 def _told(trial: FrozenTrial) -> dict[str, Any]:
     """Return the user attributes of a trial, its costs one by one."""
-    told = {plain(n): v for n, v in trial.user_attrs.items() if n not in _HIDDEN}
+    shown = without_secrets(trial.user_attrs)
+    told = {plain(n): v for n, v in shown.items() if n not in _HIDDEN}
     costs = trial.user_attrs.get("costs")
     own = costs.items() if isinstance(costs, dict) else ()
     return told | {plain(cost): amount for cost, amount in own}

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from optuna.study._frozen import FrozenStudy
 
-from autoprune.agent.listed import ListedRun
 from autoprune.agent.workspace import STUDY, database_in
-from autoprune.reporting.dashboard.additions import Figures, additions
+from autoprune.reporting.dashboard.additions import additions
 from autoprune.reporting.dashboard.artifacts import ReadOnlyArtifacts
 from autoprune.reporting.dashboard.facts import Facts
+from autoprune.reporting.dashboard.looked_at import LookedAt
 from autoprune.reporting.dashboard.names import plain
+from autoprune.reporting.dashboard.plots import Plots
 from autoprune.reporting.dashboard.trials import Shown
 from autoprune.reporting.dashboard.view import Source, View
 from autoprune.storage.agents import Agents
@@ -21,27 +22,24 @@ from autoprune.storage.watched import Watched, watched
 
 
 @contextmanager
-def viewed(
-    url: str, only: str | None, figures: Figures = lambda facts: {}
-) -> Iterator[tuple[View, ReadOnlyArtifacts]]:
+def viewed(url: str, only: str | None) -> Iterator[tuple[View, ReadOnlyArtifacts]]:
     """Yield the view of a database, and its artifacts.
 
     Args:
         url: Database URL.
         only: Name of the study that is shown; None for all.
-        figures: Returns the figures of a run.
 
     Raises:
         ConfigError: If the URL cannot be used, or there are no studies of this Optuna.
         InfrastructureError: If a server cannot be reached.
         OutputError: If a SQLite file cannot be read.
     """
-    store = ReadOnlyArtifacts()
+    store, plots = ReadOnlyArtifacts(), Plots()
     with watched(url) as found:
         runs = _Runs(found, _folder(url))
 
         def added(study: FrozenStudy, shown: Shown) -> dict[str, object]:
-            return additions(study, shown, runs.name(study), store, figures)
+            return additions(study, shown, runs.name(study), store, plots)
 
         source = Source(
             studies=found.studies,
@@ -72,19 +70,20 @@ class _Runs:
 
     def facts(self, study: FrozenStudy) -> Facts:
         """Return what is known of a study now."""
-        return Facts.of(study, self._listed(study), self.found.runs)
+        return Facts.of(study, self._listed(study))
 
-    def _listed(self, study: FrozenStudy) -> ListedRun | None:
+    def _listed(self, study: FrozenStudy) -> LookedAt | None:
         runs = self.found.runs
         run = runs.find_run(study.study_name) if runs is not None else None
         if run is None or runs is None:
             return None
         if self.folder is not None:
-            return ListedRun(run=replace(run, name=str(self.folder)), shared=None)
+            own = replace(run, name=str(self.folder))
+            return LookedAt(run=own, shared=None, database=runs)
         if not runs.is_server:
             return None
         agents = tuple(one for one in Agents(runs).all() if one.run_id == run.id)
-        return ListedRun(run=run, shared=runs, agents=agents)
+        return LookedAt(run=run, shared=runs, agents=agents, database=runs)
 
 
 def _folder(url: str) -> Path | None:
