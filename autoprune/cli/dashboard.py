@@ -67,6 +67,9 @@ def _place(given: str, database: str | None) -> tuple[str, str | None]:
         return given, None
     if Path(given).is_file():
         return sqlite_url(Path(given).absolute()), None
+    file = database_in(Path(given))
+    if file is not None:
+        return sqlite_url(file.absolute()), None
     with opened(database) as shared:
         found = find_listed(given, shared)
         url, on_server, folder = shared.url if shared else "", found.on_server, found.folder

@@ -60,8 +60,9 @@ def test_it_serves_all_studies_of_a_database_until_it_is_stopped(url: str, stop:
             found = json.load(answer)["study_summaries"]
         assert [one["study_name"] for one in found] == ["one", "two"]
         change = urllib.request.Request(f"{base}/api/studies/1", method="DELETE")
-        with pytest.raises(urllib.error.HTTPError, match="405"):
+        with pytest.raises(urllib.error.HTTPError, match="405") as refused:
             urllib.request.urlopen(change, timeout=60)
+        refused.value.close()
         begun.send_signal(stop)
         assert begun.wait(60) == 0
         assert begun.stderr is not None
