@@ -250,6 +250,25 @@ def test_figures_are_those_of_the_report_and_are_made_once(run: Run) -> None:
         assert all(again[key] == told[key] for key in found)
 
 
+def test_what_changes_is_seen_and_what_does_not_is_worked_out_once(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoprune.reporting.dashboard.view._FRESH", 0.0)
+    run.add(trial(1, 0.3))
+    with viewed(run.url, None) as (view, _):
+        before = view.shown(1)
+        (first,) = view.get_all_trials(1, deepcopy=False)
+        assert view.shown(1) is before
+        run.add(trial(2, 0.2))
+        assert view.shown(1) is not before
+        assert [one.number for one in view.get_all_trials(1)] == [0, 1]
+        assert view.get_all_trials(1, deepcopy=False)[0] is first
+        assert view.get_all_trials(1, deepcopy=True)[0] is not first
+        run.tell({TIGHTENED: {"limits": {LATENCY: 0.1}, "trials": 9}})
+        (again, _) = view.get_all_trials(1, deepcopy=False)
+        assert again.user_attrs["inside the budget"].startswith("no")
+
+
 @pytest.fixture
 def view(run: Run) -> Iterator[View]:
     run.add(trial(2, 0.1))

@@ -48,12 +48,13 @@ class Guard:
     Args:
         inside: The other one.
         hosts: What the header ``Host`` may be.
-        best: Returns the best trials of a study in the form of the API, by its number.
+        best: Returns the best trials of a study in the form of the API, by its number; None where
+            what the dashboard takes for them is right.
     """
 
     inside: Application
     hosts: frozenset[str]
-    best: Callable[[int], list[dict[str, Any]]] | None = None
+    best: Callable[[int], list[dict[str, Any]] | None]
 
     def __call__(self, environ: Environ, start: Callable[..., Any]) -> Iterable[bytes]:
         """Answer a request."""
@@ -64,9 +65,11 @@ class Guard:
         answer = _Answer(path.startswith(_ARTIFACT))
         body = self.inside(environ, answer.start)
         detail = _DETAIL.fullmatch(path)
-        if detail and self.best is not None and answer.status.startswith("200"):
-            body = [self._corrected(b"".join(body), int(detail[1]))]
-            answer.replace("Content-Length", str(len(body[0])))
+        if detail and answer.status.startswith("200"):
+            best = self.best(int(detail[1]))
+            if best is not None:
+                body = [_corrected(b"".join(body), best)]
+                answer.replace("Content-Length", str(len(body[0])))
         start(answer.status, answer.headers)
         return body
 
@@ -93,15 +96,15 @@ class Guard:
         start(status, [*kind, *allow, *_ALWAYS])
         return [body]
 
-    def _corrected(self, body: bytes, study_id: int) -> bytes:
-        """Return the description of a study with its true best trials.
 
-        Of several objectives the dashboard itself takes those over the budget for best, too.
-        """
-        assert self.best is not None
-        content = json.loads(body)
-        content["best_trials"] = self.best(study_id)
-        return json.dumps(content).encode()
+def _corrected(body: bytes, best: list[dict[str, Any]]) -> bytes:
+    """Return the description of a study with its true best trials.
+
+    Of several objectives the dashboard itself takes those over the budget for best, too.
+    """
+    content = json.loads(body)
+    content["best_trials"] = best
+    return json.dumps(content).encode()
 
 
 class _Answer:

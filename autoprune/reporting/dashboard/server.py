@@ -80,7 +80,9 @@ def application(view: View, store: ReadOnlyArtifacts, hosts: frozenset[str]) -> 
     """Return the dashboard of a view as a WSGI application that only answers to ``hosts``."""
     inside: Application = create_app(view, artifact_store=store)
 
-    def best(study_id: int) -> list[dict[str, Any]]:
+    def best(study_id: int) -> list[dict[str, Any]] | None:
+        if len(view.get_study_directions(study_id)) == 1 and view.best_trials(study_id):
+            return None  # it asks the view for it
         attributes = view.get_study_system_attrs(study_id)
         trials = view.best_trials(study_id)
         return [serialize_frozen_trial(study_id, trial, attributes) for trial in trials]

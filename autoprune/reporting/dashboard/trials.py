@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -33,11 +33,28 @@ class Shown:
         facts: What is known of the study.
         directions: Its objectives.
         trials: Its trials as they are stored.
+        before: The same some moments ago: what was worked out then need not be again.
     """
 
     facts: Facts
     directions: Sequence[StudyDirection]
     trials: Sequence[FrozenTrial]
+    before: InitVar["Shown | None"] = None
+    _policies: dict[int, Policy] = field(default_factory=dict)
+    _shown: dict[int, tuple[FrozenTrial, dict[str, float], FrozenTrial]] = field(
+        default_factory=dict
+    )
+
+    def __post_init__(self, before: "Shown | None") -> None:
+        if before is not None and before.facts.spaces == self.facts.spaces:
+            self._policies.update(before._policies)
+            self._shown.update(before._shown)
+
+    def is_as(self, before: "Shown") -> bool:
+        """Tell whether nothing has changed since some moments ago."""
+        same = len(self.trials) == len(before.trials) and self.facts == before.facts
+        pairs = zip(self.trials, before.trials, strict=False)
+        return same and all(one is other for one, other in pairs)
 
     @cached_property
     def policies(self) -> dict[int, Policy]:
@@ -45,11 +62,10 @@ class Shown:
         if not self.facts.spaces:
             return {}
         encoding = Encoding(self.facts.spaces)
-        return {
-            one.number: encoding.policy(encoding.row(one.params))
-            for one in self.trials
-            if encoding.holds(one.params)
-        }
+        for trial in self.trials:
+            if trial.number not in self._policies and encoding.holds(trial.params):
+                self._policies[trial.number] = encoding.policy(encoding.row(trial.params))
+        return self._policies
 
     def excess(self, trial: FrozenTrial) -> dict[str, float]:
         """Return by how much of each limit a trial is over it; 0 or less is inside.
@@ -111,13 +127,20 @@ class Shown:
 
     def shown(self, trial: FrozenTrial) -> FrozenTrial:
         """Return a trial under readable names, with what optuna-dashboard reads constraints of."""
+        excess = self.excess(trial)
+        stored, known, found = self._shown.get(trial.number, (None, None, None))
+        if found is None or stored is not trial or known != excess:
+            found = self._made(trial, excess)
+            self._shown[trial.number] = trial, excess, found
+        return found
+
+    def _made(self, trial: FrozenTrial, excess: Mapping[str, float]) -> FrozenTrial:
         found = copy(trial)
         names = shown_params(trial.params, trial.distributions, self.facts.spaces)
         found.params, found.distributions = names
-        excess = self.excess(trial)
         found.user_attrs = {**_told(trial), **self._inside(excess)}
         kept = {n: v for n, v in trial.system_attrs.items() if not n.startswith(_NAMED)}
-        written = create_trial(state=TrialState.RUNNING, constraints=excess).system_attrs
+        written = create_trial(state=TrialState.RUNNING, constraints=dict(excess)).system_attrs
         found.system_attrs = {**kept, **written}
         if excess:
             found.system_attrs[_LEGACY] = list(excess.values())

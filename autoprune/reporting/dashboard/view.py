@@ -1,5 +1,6 @@
 """Studies as optuna-dashboard is to show them: a storage that reads and adds, and never writes."""
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Container, Iterator, Mapping
@@ -58,6 +59,7 @@ class View(ReadOnlyStorage):
         self._source = source
         self._lock = threading.RLock()
         self._known: dict[int, tuple[float, FrozenStudy, Shown]] = {}
+        self._added: dict[int, tuple[Shown, dict[str, Any]]] = {}
 
     def shown(self, study_id: int) -> Shown:
         """Return the trials of a study with what is known of it, as of some seconds ago at most.
@@ -72,12 +74,20 @@ class View(ReadOnlyStorage):
             read_at, study, shown = self._known.get(study_id, (0.0, None, None))
             if study is None or shown is None or time.monotonic() - read_at > _FRESH:
                 study = self._stored(study_id)
-                trials = self._source.studies.get_all_trials(study_id, deepcopy=False)
-                shown = Shown(
-                    facts=self._source.facts(study), directions=study.directions, trials=trials
-                )
+                shown = self._read(study, shown)
                 self._known[study_id] = (time.monotonic(), study, shown)
             return study, shown
+
+    def _read(self, study: FrozenStudy, before: Shown | None) -> Shown:
+        """Return the trials of a study; the same as before where nothing has changed."""
+        trials = self._source.studies.get_all_trials(study._study_id, deepcopy=False)
+        now = Shown(
+            facts=self._source.facts(study),
+            directions=study.directions,
+            trials=trials,
+            before=before,
+        )
+        return before if before is not None and now.is_as(before) else now
 
     def _stored(self, study_id: int) -> FrozenStudy:
         for study in self._all():
@@ -111,7 +121,13 @@ class View(ReadOnlyStorage):
 
     def _attributes(self, study: FrozenStudy) -> Any:
         def add() -> dict[str, Any]:
-            return self._source.additions(*self._looked_at(study._study_id))
+            with self._lock:
+                stored, shown = self._looked_at(study._study_id)
+                made_of, found = self._added.get(study._study_id, (None, {}))
+                if made_of is not shown:
+                    found = self._source.additions(stored, shown)
+                    self._added[study._study_id] = shown, found
+                return found
 
         return Attributes(study.system_attrs, add)
 
@@ -144,9 +160,12 @@ class View(ReadOnlyStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """Return the trials of a study under readable names; the objects are new each time."""
+        """Return the trials of a study under readable names."""
         shown = self.shown(study_id)
-        return [shown.shown(one) for one in shown.trials if states is None or one.state in states]
+        wanted = (one for one in shown.trials if states is None or one.state in states)
+        with self._lock:
+            found = [shown.shown(one) for one in wanted]
+        return copy.deepcopy(found) if deepcopy else found
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Return a trial under readable names."""
