@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from autoprune.agent.listed import ListedRun, find_listed
@@ -53,10 +54,17 @@ def _gathered(
     """Return the evidence of each run, and the folder of the only one, if it is here."""
     if missing_file(database) is not None:
         listed = [find_listed(str(one), None) for one in given]
-        return [gather(one) for one in listed], _folder(listed)
+        return _named(given, [gather(one) for one in listed]), _folder(listed)
     with closing(shared_database(database)) as shared:
         listed = [find_listed(str(one), shared) for one in given]
-        return [gather(one) for one in listed], _folder(listed)
+        return _named(given, [gather(one) for one in listed]), _folder(listed)
+
+
+def _named(given: list[str | Path], found: list[RunEvidence]) -> list[RunEvidence]:
+    """Return runs by what they were asked for by, where some have the same name."""
+    if len({one.name for one in found}) == len(found):
+        return found
+    return [replace(run, name=str(name)) for run, name in zip(found, given, strict=True)]
 
 
 def _folder(listed: list[ListedRun]) -> Path | None:

@@ -176,17 +176,13 @@ class ProgressiveStep(Record):
 
 
 class Checks(Record):
-    """Largest differences between outputs, relative to the largest one; null: not exported.
-
-    ``seconds``: what checks and the test split took; null where that was not written down.
-    """
+    """Largest differences between outputs, relative to the largest one; null: not exported."""
 
     sliced_equals_masked: bool
     reload_max_diff: float
     onnx_max_diff: float | None
     budget_met: bool
     latency: dict[str, "LatencyCheck"] = Field(default={})
-    seconds: float | None = None
 
 
 class LatencyCheck(Record):

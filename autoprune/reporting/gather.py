@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from autoprune.agent.listed import ListedRun
-from autoprune.agent.workspace import FRONT, LATENCY, RESULT, SENSITIVITY, SOURCE, STUDY
+from autoprune.agent.workspace import CHECKS, FRONT, LATENCY, RESULT, SENSITIVITY, SOURCE, STUDY
 from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
 from autoprune.core.heartbeat import Heartbeat, progress_text
@@ -69,7 +69,13 @@ def gather(listed: ListedRun) -> RunEvidence:
         ledger=ledger,
         sensed=sensed(kept.get(SENSITIVITY, {})),
         latency=latency_tables(kept.get(LATENCY, {}), result, trials),
-        spent=spent(evaluations, kept.get(SENSITIVITY, {}), progressive, result or front, points),
+        spent=spent(
+            evaluations,
+            kept.get(SENSITIVITY, {}),
+            progressive,
+            result or front,
+            kept.get(CHECKS, {}).get("seconds"),
+        ),
         progress=_progress(listed),
     )
 

@@ -131,7 +131,7 @@ def spent(
     table: Mapping[str, Any],
     progressive: Mapping[str, float],
     told: Result | Front | None,
-    points: Mapping[str, Result | None],
+    checked: float | None,
 ) -> list[Spent]:
     """Return where the time went, in the order in which it did.
 
@@ -140,7 +140,7 @@ def spent(
         table: The sensitivity table that it kept.
         progressive: What its progressive runs took, ``seconds`` and ``sample_forwards``.
         told: Its result or front, if there is one.
-        points: The results of a front.
+        checked: Seconds that the test split and the checks took; None if nobody wrote that down.
     """
     finals = [one for one in evaluations if _is_final(one)]
     scores = [one for one in evaluations if not _is_final(one)]
@@ -155,13 +155,7 @@ def spent(
         return known
     rest = told.search.sample_forwards - sum(one.sample_forwards or 0.0 for one in known)
     ranking = Spent(part="ranking atoms", seconds=None, sample_forwards=max(rest, 0.0))
-    results = [told] if isinstance(told, Result) else [one for one in points.values() if one]
-    seconds = [one.checks.seconds for one in results if one.checks.seconds is not None]
-    checks = Spent(
-        part="test split and checks",
-        seconds=sum(seconds) if seconds else None,
-        sample_forwards=None,
-    )
+    checks = Spent(part="test split and checks", seconds=checked, sample_forwards=None)
     return [ranking, *known, checks]
 
 

@@ -166,7 +166,7 @@ def run_page(run: RunEvidence, at: str) -> RunPage:
         predictions=list(_predictions(run, at)),
         effort=effort_line(told) if told else "",
         latency=_latency(run, at),
-        devices=_devices(run.latency),
+        devices=_devices(run),
         spent=_spent(run, at),
         finalists=_finalists(run),
         command=command(run),
@@ -181,7 +181,8 @@ def _tiles(run: RunEvidence) -> list[Tile]:
         found = [Tile(label="evaluations", value=str(len(run.trials)))]
         best = min((one.score for one in run.trials if one.score is not None), default=None)
         if best is not None:
-            found.append(Tile(label="best score so far", value=f"{best:.4g}"))
+            label = "best score" if run.told else "best score so far"
+            found.append(Tile(label=label, value=f"{best:.4g}"))
         if run.front is not None:
             found.append(Tile(label="models on the front", value=str(len(run.front.points))))
         return found
@@ -328,22 +329,32 @@ def _latency(run: RunEvidence, at: str) -> Chart | None:
     )
 
 
-def _devices(tables: Sequence[LatencyTable]) -> Table | None:
-    if not tables:
+def _devices(run: RunEvidence) -> Table | None:
+    if not run.latency:
         return None
-    names = ("target", "device", "fingerprint", "layers timed", "whole models", "error of the fit")
+    names = (
+        *("target", "device", "fingerprint", "by the table", "measured"),
+        *("layers timed", "whole models", "error of the fit"),
+    )
     rows = [
         (
             one.target,
             ", ".join(one.device[key] for key in ("cpu", "gpu") if one.device.get(key)),
             one.fingerprint[:12],
+            "" if one.predicted_ms is None else f"{one.predicted_ms:.3g} ms",
+            _measured(run, one),
             str(one.layers),
             str(one.models),
             f"{one.error:.1%}",
         )
-        for one in tables
+        for one in run.latency
     ]
     return Table(names, rows, names[3:])
+
+
+def _measured(run: RunEvidence, table: LatencyTable) -> str:
+    check = run.result.checks.latency.get(table.target) if run.result else None
+    return "" if check is None else f"{check.pruned_ms:.3g} ms"
 
 
 def _spent(run: RunEvidence, at: str) -> tuple[Chart, Table]:

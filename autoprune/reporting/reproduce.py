@@ -5,7 +5,9 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from autoprune.core.budget import Budget, written
 from autoprune.core.recovery import Recovery
+from autoprune.errors import InputError
 from autoprune.reporting.evidence import RunEvidence
 
 _TOLERANCE = re.compile(r"lowest (?P<cost>.+) within (?P<drop>\S+) points?")
@@ -19,8 +21,8 @@ def command(run: RunEvidence) -> str:
 def _command(run: RunEvidence) -> str:
     settings = run.settings
     words = ["autoprune", "search", run.source]
-    for cost, limit in (settings.get("budget") or {}).items():
-        words += ["--budget", f"{cost}={limit}"]
+    for limit in _limits(settings.get("budget") or {}):
+        words += ["--budget", limit]
     for name, value in _aim(settings).items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     for name in ("trials", "seed", "sampler", "rollback"):
@@ -50,6 +52,14 @@ def _call(run: RunEvidence) -> str:
         told.append(f"    recovery=autoprune.Recovery({inner}),")
     told.append(f"    out={f'runs/{run.name}-again'!r},")
     return "\n".join(["autoprune.search(", "    model,", "    task=task,", *told, ")"])
+
+
+def _limits(budget: Mapping[str, Any]) -> list[str]:
+    """Return limits as the option takes them; as they stand where a newer version wrote them."""
+    try:
+        return [written(*one) for one in Budget.parse(budget).limits.items()]
+    except InputError:
+        return [f"{cost}={limit}" for cost, limit in budget.items()]
 
 
 def _aim(settings: Mapping[str, Any]) -> dict[str, Any]:

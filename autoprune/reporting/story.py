@@ -36,7 +36,7 @@ class Story:
 def story_of(run: RunEvidence) -> Story:
     """Return the story of a run."""
     if run.told is None:
-        came = f"{len(run.trials)} evaluations were begun so far. {' '.join(run.missing)}"
+        came = f"{len(run.trials)} evaluations were begun. {' '.join(run.missing)}"
         return Story(asked=_asked(run), came=came, trust="", cautions=tuple(_of_search(run)))
     results = [run.result] if run.result else list(run.points.values())
     cautions = [*run.missing, *(text for one in results for text in _cautions(one))]
@@ -59,7 +59,7 @@ def _asked(run: RunEvidence) -> str:
 
 
 def _limit(cost: str, limit: str) -> str:
-    name = _COSTS.get(cost, cost)
+    name = _COSTS.get(cost, cost.replace("@", " on "))
     whose = "the dense model's " if limit.endswith("%") else ""
     return f"at most {limit} {'of ' if whose else ''}{whose}{name}"
 
@@ -80,17 +80,17 @@ def _came(told: Result | Front) -> str:
 
 def _front_came(front: Front) -> str:
     higher, points = front.higher_is_better, front.points
-    ends = [points[0], points[-1]] if len(points) > 1 else points
+    several = len(points) > 1
+    ends = [points[0], points[-1]] if several else points
     models = " to ".join(
         f"{quality_text(one.pruned.quality_search, higher)} at {share_text(one.share, 1.0)}"
         for one in ends
     )
-    plural = "s" if len(points) > 1 else ""
-    cost = _COSTS.get(front.cost, front.cost)
+    cost = _COSTS.get(front.cost, front.cost.replace("@", " on "))
     return (
-        f"It came to {len(points)} model{plural}: {front.metric} on the search split from "
-        f"{models} of the dense model's {cost}; the dense model has "
-        f"{quality_text(front.dense.quality_search, higher)}."
+        f"It came to {len(points)} model{'s' if several else ''}: on the search split "
+        f"{front.metric} is {'from ' if several else ''}{models} of the dense model's {cost}; "
+        f"the dense model has {quality_text(front.dense.quality_search, higher)}."
     )
 
 

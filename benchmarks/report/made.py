@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from autoprune.agent.samplers.attributes import PLACE, PREDICTED, REGRET, SCREENING
 from autoprune.agent.samplers.proposal import PREQUENTIAL
-from autoprune.agent.workspace import CONFIG, DATABASE, RESULT, SENSITIVITY, STUDY
+from autoprune.agent.workspace import CHECKS, CONFIG, DATABASE, RESULT, SENSITIVITY, STUDY
 from autoprune.artifacts.result import (
     Checks,
     Measured,
@@ -79,7 +79,7 @@ def make_run(
     made = list(_tried(trials, len(names), np.random.default_rng(seed)))
     with Database.open(sqlite_url(folder / DATABASE)) as database:
         run = database.start_run(STUDY, settings, "m" * 64, "d" * 64)
-        _keep_table(database, run, names)
+        _keep(database, run, names)
         entries = _write_evaluations(database, run, made, names)
         Ledger(database, run).add_all(entries)
     _write_study(folder / DATABASE, made, names)
@@ -136,7 +136,7 @@ def _policy(one: Tried, names: Sequence[str]) -> Policy:
     return Policy({unit: Choice(METHODS[m], LEVELS[level]) for unit, level, m in chosen})
 
 
-def _keep_table(database: Database, run: int, names: Sequence[str]) -> None:
+def _keep(database: Database, run: int, names: Sequence[str]) -> None:
     errors = {
         unit: {m: [0.01 * at * level for level in range(len(LEVELS))] for m in METHODS}
         for at, unit in enumerate(names, 1)
@@ -144,6 +144,7 @@ def _keep_table(database: Database, run: int, names: Sequence[str]) -> None:
     sparsities = {unit: list(LEVELS) for unit in names}
     content = {"errors": errors, "sample_forwards": 9_000.0, "seconds": 90.0}
     Runs(database).keep(run, SENSITIVITY, {**content, "sparsities": sparsities})
+    Runs(database).keep(run, CHECKS, {"seconds": 12.5})
 
 
 def _write_evaluations(
@@ -249,7 +250,6 @@ def _result(
             reload_max_diff=0.0,
             onnx_max_diff=1e-7,
             budget_met=True,
-            seconds=12.5,
         ),
         versions={"autoprune": "0.1.0", "torch": "2.8"},
     )

@@ -169,7 +169,6 @@ def stored(folder: Path) -> list[Evaluation]:
 def summary(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "result.json").read_text())
     content["search"].pop("seconds")
-    content["checks"].pop("seconds")
     return content
 
 

@@ -76,7 +76,6 @@ def files(folder: Path) -> dict[str, bytes]:
 def timeless(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "result.json").read_text())
     assert content["search"].pop("seconds") > 0
-    assert content["checks"].pop("seconds") > 0
     return content
 
 

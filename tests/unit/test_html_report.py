@@ -202,9 +202,11 @@ def test_what_speaks_against_a_result_is_said(run: RunEvidence) -> None:
 def test_how_to_do_it_again_names_every_setting(run: RunEvidence, source: str) -> None:
     settings = {**run.settings, "tolerance": "lowest macs within 1 point", "warm_start": ["/r 1"]}
     settings |= {"recovery": {"finalists": 5, "distill": 0.0}}
+    settings["budget"] = {"macs": "50%", "latency@onnxruntime/threads=1": "75%"}
     text = command(replace(run, source=source, settings=settings))
     if source:
         assert text.startswith("autoprune search 'my dir/search.yaml' --budget macs=50%")
+        assert "--budget latency=75%@onnxruntime/threads=1 " in text
         assert "--max-drop 1.0 --minimise macs --trials 40 --seed 0 --sampler budgeted" in text
         assert "--warm-start '/r 1'" in text
     else:
@@ -253,6 +255,14 @@ def test_what_cannot_be_written_is_said(
     assert (code, out) == (2, "")
     assert said in err
     assert (tmp_path / "foreign.html").read_text() == "<p>mine</p>"
+
+
+def test_runs_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        make_run(tmp_path / place / "run", 4, ("u",))
+    both = [tmp_path / "a" / "run", tmp_path / "b" / "run"]
+    page = report(both, tmp_path / "both.html").read_text()
+    assert all(f"<h1>{one} " in page for one in both)
 
 
 def test_a_report_replaces_an_older_one(tmp_path: Path) -> None:

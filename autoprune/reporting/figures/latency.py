@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from autoprune.artifacts.result import LatencyCheck
 from autoprune.reporting.evidence import LatencyTable
-from autoprune.reporting.figures.look import BLUE, GREEN, GREY, drawn, plain
+from autoprune.reporting.figures.look import BLUE, GREEN, GREY, ORANGE, drawn, plain
 
 
 def latency_figure(
@@ -38,6 +38,7 @@ def latency_figure(
         error_y={
             "type": "data",
             "array": [(check.high - check.ratio) * check.dense_ms for _, check in measured],
+            **{"color": ORANGE, "thickness": 2},
             "arrayminus": [(check.ratio - check.low) * check.dense_ms for _, check in measured],
         },
         **_HOVER,
