@@ -157,10 +157,10 @@ def test_the_best_trial_is_the_result_and_what_is_over_is_told_apart(
         found = re.search(r"Best Trial \(number=(\d+)\)", text)
         assert found
         assert int(found[1]) != over
-        watch.page.get_by_text("Infeasible").first.wait_for()  # in the timeline
         for width in (375, 768, 1280):
             watch.page.set_viewport_size({"width": width, "height": 900})
-            watch.page.get_by_text("Best Trial (number=").first.wait_for()
+            watch.open(url, "Best Trial (number=")
+            watch.page.get_by_text("Infeasible").first.wait_for()  # in the timeline
             watch.page.screenshot(path=tmp_path / f"study-{width}.png", full_page=True)
             assert (tmp_path / f"study-{width}.png").stat().st_size > 20_000
         text = watch.open(f"{url}/trials?numbers={found[1]}", "Returned; Finalist, recovered")
