@@ -8,6 +8,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
+from autoprune.agent.described import describe
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finished import finished
 from autoprune.agent.gate import Gate
@@ -140,6 +141,7 @@ def _searched(
         costs = [request.traded] if request.traded else []
         work = ScoreWork(prepared.scorer)
         with lodging.opened(sampler, costs) as study, request.hire(work) as workers:
+            describe(study, prepared.projection)
             found = search(
                 Session(
                     request=request,

@@ -17,9 +17,8 @@ from autoprune.agent.samplers.lots import Candidate, as_drawn, proposals_of, ran
 from autoprune.agent.samplers.pool import Pool
 from autoprune.agent.samplers.proposal import Proposal
 from autoprune.core.ledger import ROLLBACK
-from autoprune.predictor.prequential import Reliability, Screening
+from autoprune.predictor.prequential import GATE, Reliability, Screening
 
-GATE = 0.3  # rank correlation of predictions, below which they decide nothing
 _INCUMBENTS = 5
 _AT_ONCE = 32  # proposals of one pool, by one fit of the predictor
 _ALLOCATED, _SWITCHED, _CROSSED, _RANDOM = 6, 128, 32, 32

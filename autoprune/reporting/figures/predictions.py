@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from autoprune.agent.samplers.budgeted import GATE
-from autoprune.predictor.prequential import COVERAGE
+from autoprune.predictor.prequential import COVERAGE, GATE
 from autoprune.reporting.evidence import Evaluated
 from autoprune.reporting.figures.look import BLUE, GREEN, GREY, RED, drawn, lines
 
