@@ -8,16 +8,38 @@ from pathlib import Path
 import pytest
 
 import autoprune
+from docs.site.blocks import blocks
+from docs.site.commands import check, commands
 
 CHECKOUT = Path(__file__).parents[2]
 DOCS = CHECKOUT / "docs"
 TROUBLE = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+OTHERS = [CHECKOUT / "CONTRIBUTING.md", *sorted(CHECKOUT.glob("*/README.md"))]
+OTHERS += sorted(CHECKOUT.glob("examples/*/README.md"))
 QUOTED = re.findall(r"^### (.+)$", TROUBLE, flags=re.MULTILINE)
 
 
 def test_every_public_name_is_on_the_page_of_the_api() -> None:
     text = (DOCS / "api.md").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^::: autoprune\.(\w+)$", text, re.MULTILINE)) == autoprune.__all__
+
+
+@pytest.mark.parametrize("page", OTHERS, ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_commands_of_other_pages_exist(page: Path) -> None:
+    lines = [
+        line for one in blocks(page) if one.language == "sh" for line in one.text.splitlines()
+    ]
+    for line in lines:
+        check(line)
+        files = [word for words, _ in commands(line) for word in words if word.endswith(".yaml")]
+        assert [file for file in files if not (CHECKOUT / file).is_file()] == []
+    assert lines or "```sh" not in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", ["autoprune serch x.yaml", "autoprune units", "make coffee"])
+def test_commands_that_do_not_exist_are_told(line: str) -> None:
+    with pytest.raises(LookupError):
+        check(line)
 
 
 @pytest.fixture(scope="module")
