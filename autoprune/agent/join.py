@@ -125,7 +125,7 @@ def _unknown(request: Request) -> int | None:
 
 def _help(session: Session) -> int:
     loop = session.loop()
-    if session.request.pareto:
+    if session.request.pareto is not None:
         return helping(session, loop).help()
     loop.trials = max(loop.trials, aimed_before(loop.study, loop.projection, TIGHTENED))
     return loop.help()

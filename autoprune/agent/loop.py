@@ -102,6 +102,10 @@ class Loop:
         """
         try:
             self._run()
+        except ModelError:  # along a front another limit may be given the same workers
+            for found in self._underway.rest():
+                self._end(found)
+            raise
         finally:
             self._underway.abandon()
         return len(self.scored)

@@ -103,7 +103,6 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
             found.append(best_at(session, aimed, gate, number, own_trials))
         except (BudgetError, ModelError) as err:
             problem = err
-            loop.crew.drain()  # of one that ran out of memory, others were under way
             left_out.append(LeftOut(limit=limit, reason=str(err)))
     if not found and problem is not None:
         raise problem

@@ -24,7 +24,8 @@ class Tally:
     _record: Reliability = field(default_factory=lambda: Reliability(0, None, None))
     _decides: bool = False
     _policies: list[Policy] = field(default_factory=list)
-    _aim: dict[str, float] = field(default_factory=dict)
+    _projection: Projection | None = None
+    _tightened: dict[str, float] = field(default_factory=dict)
     _inside: int = 0
     _looked: int = 0  # policies that were compared with the aim
     _fresh: list[tuple[int, Evaluation, Mapping[str, Any]]] = field(default_factory=list)
@@ -61,8 +62,9 @@ class Tally:
             projection: What it aims at.
             working: Policies that are being scored.
         """
-        if self._aim != projection.tightened:
-            self._aim, self._inside, self._looked = dict(projection.tightened), 0, 0
+        if self._projection is not projection or self._tightened != projection.tightened:
+            self._projection, self._tightened = projection, dict(projection.tightened)
+            self._inside = self._looked = 0
         fresh = self._policies[self._looked :]
         self._inside += sum(map(projection.aims_at, fresh))
         self._looked = len(self._policies)

@@ -58,7 +58,8 @@ def _asked(
     trial = study.ask(sampler.space)
     for name, value in attributes.items():
         trial.set_user_attr(name, value)
-    return trial, dict(trial.params)
+    known = Trial(study, trial._trial_id)  # the sampler told the storage more than the trial
+    return known, dict(known.params)
 
 
 def ask(
@@ -131,13 +132,9 @@ def abandon(trial: Trial) -> None:
     trial.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
 
-@patient
 def was_given_back(trial: Trial) -> bool:
     """Tell whether another trial was begun with the policy of this one, and given back."""
-    stored = trial.study._storage.get_trial(
-        trial._trial_id
-    )  # a sampler has told it, not the trial
-    return AGAIN in stored.user_attrs
+    return AGAIN in trial.user_attrs
 
 
 @patient

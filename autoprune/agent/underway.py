@@ -15,7 +15,7 @@ from autoprune.agent.scoring import Scoring, failed
 from autoprune.agent.trials import abandon
 from autoprune.core.policy import Policy
 from autoprune.core.workers import Crew, WorkersLostError
-from autoprune.errors import AutopruneError
+from autoprune.errors import AutopruneError, InfrastructureError, ModelError
 from autoprune.storage.records import Evaluation
 
 _WAIT = 1.0  # seconds between two looks at what another run scores
@@ -93,15 +93,34 @@ class Underway:
             idle = max(self.crew.workers.size - self.crew.busy, 0)
             self._give(list(self._waiting.values())[:idle])
 
+    def rest(self) -> Iterator[list[tuple[Trial, Evaluation]]]:
+        """Wait for all that workers do, and yield what was found; others may be given them then.
+
+        Raises:
+            InfrastructureError: If workers do not live long enough to score anything.
+        """
+        while self.crew.busy:
+            found, problem = self._left(None)
+            if found:
+                yield self._kept(found)
+            if problem is not None and not isinstance(problem, ModelError):
+                raise problem
+
     def _left(self, timeout: float | None) -> tuple[dict[int, Evaluation], BaseException | None]:
         """Return what left the workers, by trial, and what put an end to it."""
+        came: list[tuple[int, Evaluation | WorkersLostError]] = []
         found: dict[int, Evaluation] = {}
+        problem: BaseException | None = None
         try:
-            for number, result in self.crew.done(timeout):
-                found[number] = self._blamed(self._begun[number].job.policy, result)
+            came.extend(self.crew.done(timeout))
         except BaseException as err:  # what is found already is kept first
-            return found, err
-        return found, None
+            problem = err
+        for number, result in came:
+            try:
+                found[number] = self._blamed(self._begun[number].job.policy, result)
+            except InfrastructureError as err:
+                problem = problem or err
+        return found, problem
 
     def _kept(self, found: Mapping[int, Evaluation]) -> list[tuple[Trial, Evaluation]]:
         """Store what was found, and let others know that nobody works on it any more."""

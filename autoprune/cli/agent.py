@@ -10,6 +10,7 @@ from autoprune.cli.database import Database, here
 from autoprune.cli.search_settings import seconds_of, settings_of
 from autoprune.cli.stopping import Stop, stoppable
 from autoprune.cli.streams import stdout_to_stderr
+from autoprune.core.progress import ProgressCallback
 from autoprune.errors import ConfigError
 
 agent = typer.Typer(no_args_is_help=True, help="Help a search that another process began.")
@@ -50,17 +51,23 @@ def join(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, nothing else.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Tell of each evaluation that ends, by any agent.")
+    ] = False,
 ) -> None:
     """Score policies of a run on a database server until nothing is left to be scored.
 
     Any number of agents on any machines may come and go. Whoever began the run with autoprune
     search fine-tunes the best and writes the result.
     """
+    from autoprune.reporting.progress import progress_for
+
     with stdout_to_stderr():
         try:
-            with stoppable(seconds_of(deadline, "--deadline")):
+            limit = seconds_of(deadline, "--deadline")
+            with stoppable(limit), progress_for(verbose=verbose) as progress:
                 given = {"runner": runner, "workers": workers}
-                count = _join(Path(run).name, file, here(database), given, wait)
+                count = _join(Path(run).name, file, here(database), given, wait, progress)
         except (KeyboardInterrupt, Stop) as stop:
             typer.echo(f"autoprune: stopped {stop}".rstrip() + ". Others go on.", err=True)
             raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else 3) from None
@@ -69,18 +76,21 @@ def join(
 
 
 def _join(
-    run: str, file: Path | None, database: str | None, given: dict[str, str | None], wait: str
+    run: str,
+    file: Path | None,
+    database: str | None,
+    given: dict[str, str | None],
+    wait: str,
+    progress: ProgressCallback,
 ) -> int:
     from autoprune import join_api
     from autoprune.agent.join import find_shared_run
     from autoprune.agent.workspace import SOURCE
     from autoprune.execution.build import build_model, build_task, load_recover
-    from autoprune.reporting.progress import progress_for
 
     seconds = seconds_of(wait, "--wait") or 0.0
     if file is None:
-        with progress_for() as progress:
-            found = find_shared_run(run, database, seconds, progress)
+        found = find_shared_run(run, database, seconds, progress)
         path = found.kept.get(SOURCE, {}).get("path")
         if path is None or not Path(path).is_file():
             raise ConfigError(
@@ -90,15 +100,14 @@ def _join(
             )
         file = Path(path)
     settings = settings_of(file, dict(given))
-    with progress_for() as progress:
-        return join_api.join(
-            build_model(settings),
-            task=build_task(settings),
-            run=run,
-            database=database or settings.shared_database,
-            recover=load_recover(settings),
-            runner=settings.reference(settings.runner),
-            workers=settings.workers,
-            wait=seconds,
-            progress=progress,
-        )
+    return join_api.join(
+        build_model(settings),
+        task=build_task(settings),
+        run=run,
+        database=database or settings.shared_database,
+        recover=load_recover(settings),
+        runner=settings.reference(settings.runner),
+        workers=settings.workers,
+        wait=seconds,
+        progress=progress,
+    )

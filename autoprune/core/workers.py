@@ -85,7 +85,10 @@ class Inline(Generic[J, R]):
         if not self._jobs:
             return []
         ticket, job = self._jobs.popleft()
-        return [Done(ticket, self._work(job))]
+        try:
+            return [Done(ticket, self._work(job))]
+        except Exception as err:
+            return [Done(ticket, None, raised=err)]
 
 
 @contextmanager
@@ -134,15 +137,17 @@ class Crew(Generic[J, R]):
             Exception: Whatever the work raised, after the results that are there.
         """
         left = self.workers.wait(timeout)
-        for one in left:
+        found: list[tuple[int, R | WorkersLostError]] = []
+        for one in left:  # all before any is told: who is told may end this
             if one.lost:
-                yield from self._lost(one)
-            elif one.raised is None:
-                self._forget(one.ticket)
-                yield one.ticket, one.result  # type: ignore[misc]
+                found += self._lost(one)
+                continue
+            self._forget(one.ticket)
+            if one.raised is None:
+                found.append((one.ticket, one.result))  # type: ignore[arg-type]
+        yield from found
         for one in left:
             if one.raised is not None:
-                self._forget(one.ticket)
                 raise one.raised
 
     def drain(self) -> None:

@@ -1,10 +1,12 @@
 """Whether a runner can be used here: what is missing, and how to get it."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from autoprune.core.cores import usable_cores
 from autoprune.errors import ConfigError, InfrastructureError
+from autoprune.execution.jobs import kubectl
 from autoprune.execution.runners.base import RunnerFile
 from autoprune.execution.runners.cluster import ClusterRunner
 from autoprune.execution.runners.kubernetes import KubernetesRunner
@@ -33,7 +35,7 @@ def missing(runner: RunnerFile) -> list[str]:
         case SlurmRunner():
             return list(_tools("sbatch", "squeue", "sacct", place="the login node of the cluster"))
         case KubernetesRunner():
-            return list(_tools("kubectl", place="a machine with kubectl and a context"))
+            return list(_kubernetes(runner))
         case RayJobRunner():
             return list(_ray_job(runner))
     raise ConfigError(f"Nobody knows what a runner of the kind {runner.kind!r} needs.")
@@ -78,11 +80,20 @@ def _ray(runner: ClusterRunner) -> Iterator[str]:
             )
 
 
+def _kubernetes(runner: KubernetesRunner) -> Iterator[str]:
+    lacking = list(_tools("kubectl", place="a machine with kubectl and a context"))
+    yield from lacking or _reached(partial(kubectl.reach, runner))
+
+
 def _ray_job(runner: RayJobRunner) -> Iterator[str]:
     from autoprune.execution.jobs.ray_submission import reach
 
+    yield from _reached(partial(reach, runner))
+
+
+def _reached(reach: Callable[[], None]) -> Iterator[str]:
     try:
-        reach(runner)
+        reach()
     except (ConfigError, InfrastructureError) as err:
         yield str(err)
 

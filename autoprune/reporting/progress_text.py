@@ -72,5 +72,7 @@ def _predictor(state: SearchState) -> list[str]:
     if state.rank_correlation is None:
         return []
     role = "decides" if state.decides else "only recorded"
-    worth = f"rank correlation {state.rank_correlation:.2f} over {state.predictions}"
-    return [f"predictor {role} ({worth})"]
+    worth = f"rank correlation {state.rank_correlation:.2f}"
+    if state.coverage is not None:
+        worth += f", {state.coverage:.0%} inside their intervals"
+    return [f"predictor {role} ({worth}, of {state.predictions})"]

@@ -94,7 +94,9 @@ def readable_errors(url: URL) -> Iterator[None]:
     except DBAPIError as err:
         if is_away(err):
             raise explain(url, err) from err
-        if not isinstance(err, OperationalError) and type(err) is not DatabaseError:
+        connecting = err.statement is None  # drivers refuse options of the URL as they like
+        usual = isinstance(err, OperationalError) or type(err) is DatabaseError
+        if not (usual or connecting):
             raise
         raise explain(url, err) from None
 
@@ -113,12 +115,13 @@ def explain(url: URL, err: BaseException) -> AutopruneError:
     if is_away(err):
         return InfrastructureError(
             f"The database server {redact(_text(url))!r} cannot be reached ({reason}). What was "
-            "stored is kept. Check that it runs and that the URL names the right host and port; "
-            "the same command goes on with --if-exists resume."
+            "stored is kept. Check that it runs and that the URL names the right host and port, "
+            "then give the same command again, a search with --if-exists resume."
         )
     return ConfigError(
         f"The database {redact(_text(url))!r} cannot be used ({reason}). "
-        "Check that the server runs and that the URL names the right host, user and database."
+        "Check that the server runs and that the URL names the right host, user, password, "
+        "database and options."
     )
 
 

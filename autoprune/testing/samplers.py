@@ -205,7 +205,7 @@ class SamplerContract:
         again = [*ask_all(study, study.sampler, 2), *ask_all(study, study.sampler, 2)]
         first, other = again[: len(given)], again[len(given)]
         assert [params for _, params in first] == [begun[at][1] for at in given]
-        assert [study.trials[trial.number].user_attrs for trial, _ in first] == [
+        assert [trial.user_attrs for trial, _ in first] == [
             {**kept[at], AGAIN: True} for at in given
         ]
         assert other[1] not in [params for _, params in begun] or not goes_on

@@ -33,3 +33,18 @@ def test_what_is_lost_with_a_node_is_done_again(run_ray: Callable[..., str]) -> 
     found = json.loads(run_ray(HERE / "ray_lost_node.py").splitlines()[-1])
     assert found["lost"] == "lost with its node, and what it had given was not fetched yet"
     assert found["found"] == 400_000
+
+
+def test_actors_that_are_ended_for_memory_are_lost_and_told(run_ray: Callable[..., str]) -> None:
+    found = json.loads(run_ray(HERE / "ray_no_memory.py").splitlines()[-1])
+    assert set(found["lost"]) <= {"ended by Ray, for the memory of its node ran out"}
+    assert "3 Ray actors in a row could not begin" in found["said"]
+    assert "running low on memory" in found["said"]
+
+
+def test_the_end_of_our_node_is_told_before_ray_ends_the_search(
+    run_ray: Callable[..., str],
+) -> None:
+    found = json.loads(run_ray(HERE / "ray_node_dies.py").splitlines()[-1])
+    assert "the raylet, has ended" in found["said"]
+    assert "--if-exists resume" in found["said"]

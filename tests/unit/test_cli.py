@@ -319,6 +319,21 @@ def test_ctrl_c_counts_what_is_kept(
     assert "stopped. 3 finished evaluations are kept in a b. Go on with: " in err
 
 
+@pytest.mark.parametrize("words", [["--database", "{}"], ["--database={}"]])
+def test_how_to_go_on_holds_no_password(fake: FakeSearch, run: Any, words: list[str]) -> None:
+    fake.error = KeyboardInterrupt()
+    url = "postgresql+psycopg://me:hidden@127.0.0.1:1/db?sslpassword=secret"
+    err = run("search", "search.yaml", "--out", "a", *[word.format(url) for word in words])[2]
+    assert "hidden" not in err
+    assert "secret" not in err
+    starred = "postgresql+psycopg://me:***@127.0.0.1:1/db?sslpassword=***"
+    *_, last = err.splitlines()
+    assert starred in last.partition("Go on with: ")[2]
+    assert last.endswith(
+        "(with the password in place of ***; or keep the URL in AUTOPRUNE_DATABASE)"
+    )
+
+
 def test_what_a_server_keeps_is_told_without_its_password(
     fake: FakeSearch, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -166,3 +166,11 @@ def test_a_server_that_does_not_answer_is_no_fault_of_the_database(run_autoprune
     code, out, err = run_autoprune("db", "check", "--database", url)
     assert (code, "cannot be reached" in err) == (4, True)
     assert "hidden" not in out + err
+
+
+def test_an_option_of_the_url_that_the_driver_does_not_know_is_told(run_autoprune: Run) -> None:
+    url = "postgresql+psycopg://me:hidden@127.0.0.1:1/db?sslmod=verify-full"
+    code, out, err = run_autoprune("db", "check", "--database", url)
+    assert (code, out) == (2, "")
+    assert 'invalid connection option "sslmod"' in err
+    assert "hidden" not in err

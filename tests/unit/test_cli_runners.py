@@ -102,6 +102,27 @@ def test_tools_of_schedulers_are_looked_for(
     assert lacking(run_autoprune, runner) == []
 
 
+KUBECTL = """#!/bin/sh
+for _ in 1 2 3; do
+  echo 'E1127 04:01:02.000001  77 memcache.go:265] "Unhandled Error" err="dial tcp"' >&2
+done
+echo 'The connection to the server localhost:8080 was refused - is it the right host?' >&2
+exit 1
+"""
+
+
+def test_a_cluster_of_kubernetes_that_does_not_answer_is_told(
+    run_autoprune: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (tmp_path / "kubectl").write_text(KUBECTL)
+    (tmp_path / "kubectl").chmod(0o755)
+    (told,) = lacking(run_autoprune, write(tmp_path, "kind: kubernetes\nimage: mine:1\n"))
+    assert "exit code 1: The connection to the server localhost:8080 was refused" in told
+    assert "Try 'kubectl auth can-i create jobs.batch" in told
+    assert "memcache" not in told
+
+
 def test_ray_is_looked_for(
     run_autoprune: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ from collections import deque
 
 import pytest
 
-from autoprune.core.workers import Crew, Done, WorkersLostError
+from autoprune.core.workers import Crew, Done, Inline, WorkersLostError
 from autoprune.errors import ModelError
 
 
@@ -14,7 +14,7 @@ class Scripted:
     size = 2
     staged = False
 
-    def __init__(self, *came: Done[str]) -> None:
+    def __init__(self, *came: Done[str] | tuple[Done[str], ...]) -> None:
         self.came = deque(came)
         self.given: list[tuple[int, str]] = []
 
@@ -22,7 +22,8 @@ class Scripted:
         self.given.append((ticket, job))
 
     def wait(self, timeout: float | None = None) -> list[Done[str]]:
-        return [self.came.popleft()]
+        came = self.came.popleft()
+        return list(came) if isinstance(came, tuple) else [came]
 
 
 def test_a_lost_job_is_given_again_until_it_is_to_blame() -> None:
@@ -50,3 +51,36 @@ def test_after_a_problem_it_can_be_drained_and_given_other_jobs() -> None:
     assert crew.busy == 0
     crew.give(2, "c")
     assert list(crew.done()) == [(2, "new")]
+
+
+def test_of_two_that_raise_at_once_none_is_waited_for_any_more() -> None:
+    full: list[Done[str]] = [Done(at, None, raised=ModelError(f"full {at}")) for at in (1, 2)]
+    crew = Crew(Scripted((full[0], Done(3, "fine"), full[1])))
+    for ticket in (1, 2, 3):
+        crew.give(ticket, "a")
+    found = crew.done()
+    assert next(found) == (3, "fine")
+    with pytest.raises(ModelError, match="full 1"):
+        next(found)
+    assert crew.busy == 0
+    crew.drain()
+
+
+def test_who_takes_results_may_end_that_and_nothing_is_waited_for() -> None:
+    crew = Crew(Scripted((Done(1, "a"), Done(2, "b"))))
+    crew.give(1, "a")
+    crew.give(2, "b")
+    assert next(crew.done()) == (1, "a")
+    assert crew.busy == 0
+
+
+def test_this_process_keeps_no_job_that_raised() -> None:
+    def full(job: str) -> str:
+        raise ModelError("full")
+
+    crew = Crew(Inline(full))
+    crew.give(1, "a")
+    with pytest.raises(ModelError, match="full"):
+        list(crew.done())
+    crew.drain()
+    assert crew.busy == 0

@@ -12,11 +12,10 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from autoprune.agent import members
 from autoprune.agent.encoding import Rows
 from autoprune.agent.front import non_dominated
 from autoprune.agent.loop import Loop
-from autoprune.agent.members import Member, aim_as_before, helping, members_of
+from autoprune.agent.members import Member, aim_as_before, helping
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.front import FrontSampler
@@ -27,8 +26,7 @@ from autoprune.agent.trials import ask, tell
 from autoprune.core.policy import Policy
 from autoprune.core.progress import silent
 from autoprune.core.stages import Stage
-from autoprune.core.workers import Crew, Inline
-from autoprune.errors import ConfigError, OutOfMemoryError
+from autoprune.errors import ConfigError
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import close_study, open_study
@@ -248,30 +246,6 @@ def test_who_joins_late_helps_at_the_limit_that_was_lowered_last() -> None:
     assert found.projection is front.samplers[2].projection
     assert found.projection.tightened == {"macs": 0.8}
     assert front.samplers[1].projection.tightened == {"macs": 0.9}
-
-
-def test_where_one_limit_fails_no_worker_keeps_a_job_of_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    front, crew = sampler(), Crew[Any, Any](Inline(str))
-    request = SimpleNamespace(traded="macs", seed=0, progress=silent)
-    session = cast(Session, SimpleNamespace(request=request, sampler=front))
-    parts: Any = {"study": None, "evaluations": None, "rollback": None, "timeout": None}
-    loop = Loop(sampler=front, crew=crew, trials=20, progress=silent, **parts)
-    gate: Any = SimpleNamespace(under=lambda budget: gate)
-
-    def fails_first(session: Session, loop: Loop, gate: Any, number: int, trials: int) -> Member:
-        assert crew.busy == 0
-        crew.give(7, "a policy")
-        if number == 1:
-            raise OutOfMemoryError("Memory ran out.")
-        crew.drain()
-        return member(number, 0.5, 0.5)
-
-    monkeypatch.setattr(members, "best_at", fails_first)
-    found, left_out = members_of(session, loop, gate)
-    assert [one.number for one in found] == [2, 3]
-    assert [(one.limit, one.reason) for one in left_out] == [("macs=30%", "Memory ran out.")]
 
 
 def member(number: int, quality: float, share: float) -> Member:

@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.exceptions import AuthenticationError
 
 from autoprune.errors import ConfigError, InfrastructureError
 from autoprune.execution.jobs.job import Job
-from autoprune.execution.jobs.ray_submission import ray_files, ray_status, request, submit_ray
+from autoprune.execution.jobs.ray_submission import (
+    ray_files,
+    ray_status,
+    reach,
+    request,
+    submit_ray,
+)
 from autoprune.execution.jobs.schedule import Schedule
 from autoprune.execution.runners.ray_job import RayJobRunner
 
@@ -148,6 +155,21 @@ def test_a_cluster_that_cannot_be_reached_is_told_apart_from_a_missing_package(
     monkeypatch.setattr("ray.job_submission.JobSubmissionClient", fail)
     with pytest.raises(error, match=message):
         submit_ray(runner(address="http://h:1"), job(), FOLDER)
+
+
+def test_a_cluster_that_asks_for_a_token_is_told_whatever_is_asked_of_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise AuthenticationError("Unauthorized: Missing authentication token")
+
+    monkeypatch.setattr(cluster, "list_jobs", refuse)
+    for ask in (lambda: submit_ray(runner(), job(), FOLDER), lambda: ray_status(runner(), "n")):
+        with pytest.raises(InfrastructureError, match=r"Missing .* RAY_AUTH_MODE=token"):
+            ask()
+    monkeypatch.setattr("ray.job_submission.JobSubmissionClient", refuse)
+    with pytest.raises(InfrastructureError, match=r"RAY_AUTH_MODE=token"):
+        reach(runner())
 
 
 def test_ray_has_no_schedule_but_any_crontab_has(cluster: Cluster) -> None:

@@ -26,7 +26,7 @@ from autoprune.core.progress import Progress, silent
 from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Done, Inline
 from autoprune.cost.model import CostModel
-from autoprune.errors import BudgetError, CandidateError, DataError, ModelError
+from autoprune.errors import BudgetError, CandidateError, DataError, ModelError, OutOfMemoryError
 from autoprune.evaluation.candidate import Candidate
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
@@ -402,3 +402,33 @@ def test_several_workers_score_each_policy_once(make_loop: Callable[..., Loop]) 
     assert len({name for name, _ in asked(loop.evaluations)}) == len(asked(loop.evaluations)) == 7
     assert [trial.state for trial in loop.study.trials] == [TrialState.COMPLETE] * 7
     assert [event.done for event in events] == [0, 2, 4, 6, 7]
+
+
+class Full(Many):
+    """Four workers, of whom one is out of memory, then two more while another one ends well."""
+
+    def wait(self, timeout: float | None = None) -> list[Done[Evaluation]]:
+        first, *others = self._jobs
+        full = OutOfMemoryError("Memory ran out.")
+        if len(others) == 3:
+            self._jobs.popleft()
+            return [Done(first[0], None, raised=full)]
+        self._jobs.clear()
+        failed: list[Done[Evaluation]] = [Done(one, None, raised=full) for one, _ in others]
+        return [*failed, Done(first[0], self._work(first[1]))]
+
+
+def test_where_one_is_out_of_memory_what_others_score_meanwhile_is_kept(
+    make_loop: Callable[..., Loop],
+) -> None:
+    loop = make_loop(trials=7)
+    crew = Crew[Scoring, Evaluation](Full(ScoreWork(loop.evaluations.scorer)))
+    loop = replace(loop, crew=crew)
+    with pytest.raises(OutOfMemoryError):
+        loop.run()
+    assert crew.busy == 0, "another limit may be searched by them"
+    states = [trial.state for trial in loop.study.trials]
+    assert states == [TrialState.FAIL, TrialState.COMPLETE, TrialState.FAIL, TrialState.FAIL]
+    assert len(loop.scored) == 1
+    crew = Crew[Scoring, Evaluation](Many(ScoreWork(loop.evaluations.scorer)))
+    assert len(replace(loop, crew=crew).run()) == 7

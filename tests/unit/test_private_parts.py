@@ -52,6 +52,7 @@ USED: dict[str, tuple[str, ...]] = {
 }
 # ours, and what of Optuna or Ray it replaces
 REPLACED = [
+    (CmaEs, "_init_optimizer"),
     (CmaEs, "_restore_optimizer"),
     (OwnTrials, "_read_trials_from_remote_storage"),
     (QuickStorage, "_get_prepared_new_trial"),

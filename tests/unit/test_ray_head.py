@@ -25,14 +25,14 @@ class Time:
 
 def test_a_head_that_answers_costs_no_time() -> None:
     time = Time()
-    one = Head(lambda: True, time, time.sleep)
+    one = Head(lambda: True, clock=time, sleep=time.sleep)
     one.need()
     assert (time.now, one.gone) == (0.0, False)
 
 
 def test_a_head_that_comes_back_is_waited_for() -> None:
     time = Time()
-    one = Head(lambda: time.now > 10, time, time.sleep)
+    one = Head(lambda: time.now > 10, clock=time, sleep=time.sleep)
     one.need()
     assert not one.gone
     assert 10 < time.now < 12
@@ -40,11 +40,19 @@ def test_a_head_that_comes_back_is_waited_for() -> None:
 
 def test_a_head_that_stays_away_is_gone_before_ray_ends_the_process() -> None:
     time = Time()
-    one = Head(lambda: False, time, time.sleep)
+    one = Head(lambda: False, clock=time, sleep=time.sleep)
     with pytest.raises(InfrastructureError, match=r"not answered for 15 s.*resume"):
         one.need()
     assert one.gone
     assert time.now < 30
+
+
+def test_without_our_node_nothing_is_waited_for() -> None:
+    time = Time()
+    one = Head(lambda: True, lambda: False, time, time.sleep)
+    with pytest.raises(InfrastructureError, match=r"raylet, has ended.*--if-exists resume"):
+        one.need()
+    assert (time.now, one.gone) == (0.0, True)
 
 
 def test_a_head_is_looked_for_while_nothing_happens() -> None:
@@ -59,7 +67,7 @@ def test_a_head_is_looked_for_while_nothing_happens() -> None:
         time.now += seconds
         return ["done"] if 12 < time.now < 100 else []
 
-    one = Head(answers, time, time.sleep)
+    one = Head(answers, clock=time, sleep=time.sleep)
     assert one.watched(look, None) == ["done"]
     assert looks == [5.0, 10.0]
     time.now = 0.0
@@ -72,7 +80,7 @@ def test_a_head_is_looked_for_while_nothing_happens() -> None:
 
 def test_a_head_is_looked_for_however_short_the_looks_are() -> None:
     time = Time()
-    one = Head(lambda: time.now < 20, time, time.sleep)
+    one = Head(lambda: time.now < 20, clock=time, sleep=time.sleep)
 
     def look(seconds: float) -> list[str]:
         time.now += seconds

@@ -225,11 +225,12 @@ ENDED = Ended(
 def test_how_a_search_stands_is_told() -> None:
     assert state_text(event(20, state=STATE)) == (
         "2 being scored, 3 stopped early, 1 failed, 4 known before, 75% inside the limits, "
-        "predictor decides (rank correlation 0.65 over 12), 2 of 5 decisions taken back"
+        "predictor decides (rank correlation 0.65, 90% inside their intervals, of 12), "
+        "2 of 5 decisions taken back"
     )
     assert state_text(event(20, state=SearchState(working=1, inside=20))) == ""
     recorded = SearchState(inside=20, predictions=9, rank_correlation=0.1)
-    told = "predictor only recorded (rank correlation 0.10 over 9)"
+    told = "predictor only recorded (rank correlation 0.10, of 9)"
     assert state_text(event(20, state=recorded)) == told
     assert state_text(event(20)) == ""
 

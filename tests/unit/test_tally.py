@@ -60,6 +60,8 @@ def test_a_lower_aim_is_compared_with_all_that_was_scored() -> None:
     assert tally.state(projection, 0).inside == 1
     tally.add(1, evaluation(0.75), {})
     assert tally.state(projection, 0).inside == 2
+    other = chain({"a": range(12, 0, -1)}, "macs=30%", ("channel.l1",))
+    assert tally.state(other, 0).inside == 1, "along a front each limit has its own"
 
 
 def test_what_ended_is_told_once() -> None:

@@ -1,40 +1,39 @@
-"""CMA-ES as Optuna has it, but for its state in the database: numbers only are read from it."""
+"""CMA-ES as Optuna has it, but for its state: that is made anew from the trials, not unpickled."""
 
-import io
-import pickle
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from optuna.samplers import CmaEsSampler
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
-
-from autoprune.errors import InfrastructureError
-
-_STATES = "cma:optimizer:"  # Optuna keeps the state in pieces, numbered from 0
-_ARRAYS = ("numpy._core.multiarray", "numpy.core.multiarray")  # from NumPy 2 on, and before
-_ALLOWED = {("cmaes._cma", "CMA"), ("numpy", "dtype"), ("numpy", "ndarray")} | {
-    (module, name) for module in _ARRAYS for name in ("scalar", "_reconstruct")
-}
 
 
 class CmaEs(CmaEsSampler):
-    """CMA-ES; Optuna's own would run what a stranger put in place of its state."""
+    """CMA-ES that keeps no state in the database.
 
-    def _restore_optimizer(self, completed_trials: Sequence[FrozenTrial]) -> Any:
-        for trial in reversed(completed_trials):
-            names = (f"{_STATES}{at}" for at in range(len(trial.system_attrs)))
-            pieces = [trial.system_attrs[name] for name in names if name in trial.system_attrs]
-            if pieces:
-                return _Numbers(io.BytesIO(bytes.fromhex("".join(pieces)))).load()
-        return None
+    Optuna's own unpickles it from there, which runs whatever a stranger put in its place. The
+    state follows from the trials alone: each generation is told once more.
 
+    Args:
+        seed: Seed of what it draws.
+    """
 
-class _Numbers(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise InfrastructureError(
-                f"The database holds, as the state of CMA-ES, something that asks for {module}."
-                f"{name}, which no such state does. It was not run. Find out who writes to the "
-                "database; to go on without it, begin a run of another name."
-            )
-        return super().find_class(module, name)
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed=seed, warn_independent_sampling=False)
+        self._completed: Sequence[FrozenTrial] = ()
+
+    def _restore_optimizer(self, completed_trials: Sequence[FrozenTrial]) -> None:
+        self._completed = completed_trials
+
+    def _init_optimizer(self, trans: Any, direction: StudyDirection) -> Any:
+        optimizer = super()._init_optimizer(trans, direction)
+        sign = 1.0 if direction == StudyDirection.MINIMIZE else -1.0
+        told = defaultdict[int, list[tuple[Any, float]]](list)
+        for trial in self._completed:
+            generation = trial.system_attrs.get(self._attr_key_generation)
+            if isinstance(generation, int) and trial.value is not None:
+                told[generation].append((trans.transform(trial.params), sign * trial.value))
+        while len(told[optimizer.generation]) >= optimizer.population_size:
+            optimizer.tell(told[optimizer.generation][: optimizer.population_size])
+        return optimizer

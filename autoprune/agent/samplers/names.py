@@ -113,7 +113,7 @@ def _random(seed: int) -> BaseSampler:
 def _cmaes(seed: int) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return CmaEs(seed=seed, warn_independent_sampling=False)
+        return CmaEs(seed)
 
 
 def check_along_fronts(name: str) -> None:

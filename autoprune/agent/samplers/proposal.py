@@ -30,7 +30,8 @@ class Proposal:
         record: What predictions before this one were worth.
         examines: The decision that it is an alternative to, if it is one.
         before: What a trial kept of it that was given back; empty if it is new.
-        noted: What Optuna's sampler noted there, its generation for one: system attributes.
+        noted: System attributes of that trial, such as the generation that Optuna's sampler
+            noted; not its claim.
     """
 
     row: Rows

@@ -21,6 +21,23 @@ def apply_words(runner: KubernetesRunner) -> tuple[str, ...]:
     return ("kubectl", "apply", *options, *_namespace(runner))
 
 
+def reach(runner: KubernetesRunner) -> None:
+    """Ask the cluster whether it answers, and takes jobs of this user.
+
+    Raises:
+        ConfigError: If ``kubectl`` is missing.
+        InfrastructureError: If the cluster does not answer, or takes none.
+    """
+    words = ("kubectl", "auth", "can-i", "create", "jobs.batch", *_namespace(runner))
+    try:
+        run_tool(words)
+    except InfrastructureError as err:
+        raise InfrastructureError(
+            f"The cluster of kubectl's context does not answer, or takes no jobs of yours: {err} "
+            f"Try '{' '.join(words)}', and 'kubectl config get-contexts'."
+        ) from None
+
+
 def submit_kubernetes(runner: KubernetesRunner, job: Job) -> Submitted:
     """Apply the job's manifests, unless it runs or is done; one that failed is made anew.
 

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,8 @@ def submit_ray(runner: RayJobRunner, job: Job, folder: Path) -> Submitted:
         )
     client = _client(runner)
     asked = request(runner, job, folder)
-    attempt, state = _last(client, asked["submission_id"])
+    with _answering(runner):
+        attempt, state = _last(client, asked["submission_id"])
     if state is not None and (not state.is_terminal() or state == "SUCCEEDED"):
         return _there_already(asked["submission_id"], attempt, state)
     asked["submission_id"] = key = _key(asked["submission_id"], attempt + 1)
@@ -132,10 +134,9 @@ def ray_status(runner: RayJobRunner, name: str) -> list[JobStatus]:
         ConfigError: If Ray is missing.
         InfrastructureError: If the cluster cannot be reached.
     """
-    try:
-        known = _client(runner).list_jobs()
-    except RuntimeError as err:
-        raise InfrastructureError(f"Ray does not tell its jobs: {_line(err)}") from err
+    client = _client(runner)
+    with _answering(runner):
+        known = client.list_jobs()
     ours = [one for one in known if (one.metadata or {}).get("autoprune") == name]
     return [
         JobStatus(
@@ -176,14 +177,30 @@ def _client(runner: RayJobRunner) -> "JobSubmissionClient":
         if err.name is None or err.name.partition(".")[0] != "ray":
             raise
         raise ConfigError(_INSTALL) from err
-    try:
+    with _answering(runner):
         return JobSubmissionClient(runner.address)
-    except (RuntimeError, OSError) as err:
+
+
+@contextmanager
+def _answering(runner: RayJobRunner) -> Iterator[None]:
+    """Say what is wrong with a cluster that does not answer as asked.
+
+    Raises:
+        ConfigError: If Ray's job submission is not installed.
+        InfrastructureError: If the cluster does not answer, or refuses to.
+    """
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except (RuntimeError, OSError, RayError) as err:
         if "ray[default]" in str(err):
             raise ConfigError(_INSTALL) from err
         raise InfrastructureError(
-            f"No Ray cluster answers at {runner.address}: {_line(err)} Check the key 'address', "
-            "and for a cluster with tokens RAY_AUTH_MODE=token and RAY_AUTH_TOKEN."
+            f"No Ray cluster answers at {runner.address}: {_line(err)} Check the key 'address'. A "
+            "cluster asks for a token where ~/.ray/auth_token was there when it began (Ray writes "
+            "that file as soon as it starts a cluster by itself): set RAY_AUTH_MODE=token, and "
+            "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH."
         ) from err
 
 

@@ -1,5 +1,6 @@
 """The command line tools of schedulers."""
 
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -7,6 +8,8 @@ from collections.abc import Sequence
 from autoprune.errors import ConfigError, InfrastructureError
 
 _TIMEOUT = 120  # seconds for a scheduler to answer
+_LINES, _LONGEST = 5, 500  # lines and characters of what a tool says that failed
+_LOGGED = re.compile(r"[EIW]\d{4} ")  # how lines begin that kubectl logs
 
 
 def run_tool(words: Sequence[str], given: str | None = None) -> str:
@@ -34,6 +37,13 @@ def run_tool(words: Sequence[str], given: str | None = None) -> str:
     except subprocess.TimeoutExpired as err:
         raise InfrastructureError(f"{tool!r} gave no answer within {_TIMEOUT} s.") from err
     if done.returncode != 0:
-        told = " ".join((done.stderr or done.stdout).split())[:500]
+        told = _last_words(done.stderr.strip() or done.stdout)
         raise InfrastructureError(f"{tool!r} failed with exit code {done.returncode}: {told}")
     return done.stdout
+
+
+def _last_words(text: str) -> str:
+    """Return what a tool says in the end, without what it logs on the way."""
+    lines = list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    plain = [line for line in lines if not _LOGGED.match(line)]
+    return " ".join((plain or lines)[-_LINES:])[-_LONGEST:]

@@ -10,6 +10,7 @@ import ray
 from ray.exceptions import (
     NodeDiedError,
     ObjectLostError,
+    OutOfMemoryError,
     RayActorError,
     RayError,
     WorkerCrashedError,
@@ -28,8 +29,8 @@ from autoprune.execution.workers.reasons import (
 )
 
 R = TypeVar("R")
-# an actor that ended, or whose node did with what the actor had given and nobody had fetched
-_LOST = (RayActorError, NodeDiedError, ObjectLostError, WorkerCrashedError)
+# an actor that ended or was ended, or whose node was lost with what it had given
+_LOST = (RayActorError, NodeDiedError, ObjectLostError, OutOfMemoryError, WorkerCrashedError)
 
 
 def ray_workers(count: int, options: Mapping[str, Any], threads: int) -> Hire:
@@ -161,12 +162,12 @@ class RayWorkers:
     def _welcome(self, worker: _Worker) -> None:
         try:
             ray.get(worker.begun)
-        except _LOST as err:
+        except RayError as err:
             self._broken += 1
             if self._broken >= MOST_STILLBORN:
                 raise stillborn(self._broken, err) from None
             if worker.ticket is None:
-                self._workers.remove(worker)
+                self._let_go(worker)
         else:
             worker.there, self._broken = True, 0
 
@@ -176,13 +177,16 @@ class RayWorkers:
         try:
             result, raised = ray.get(worker.promise)
         except _LOST as err:
-            self._workers.remove(worker)
-            if not isinstance(err, RayActorError):  # it may be there still
-                ray.kill(worker.actor)
+            self._let_go(worker)
             return Done(given, None, lost=end_of(err))
         except RayError as err:
             raise gone(err) from None
         return Done(given, result, raised=raised)
+
+    def _let_go(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        self._head.need()
+        ray.kill(worker.actor)  # one that could not be reached may work on, and keep its room
 
 
 def _ready(promises: list[Any], seconds: float) -> list[Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ray.exceptions import ObjectLostError, RayError
+from ray.exceptions import ObjectLostError, OutOfMemoryError, RayError
 
 from autoprune.errors import InfrastructureError
 
@@ -36,7 +36,7 @@ def stillborn(count: int, err: BaseException | str) -> InfrastructureError:
     return InfrastructureError(
         f"{count} Ray actors in a row could not begin: {reason(err)} What was scored before is "
         "kept. Install on the cluster's nodes what this machine has, or let the runner's "
-        "'runtime_env' do it."
+        "'runtime_env' do it; where memory ran out, have fewer workers or larger nodes."
     )
 
 
@@ -44,6 +44,8 @@ def end_of(err: RayError) -> str:
     """Return how an actor came to its end."""
     if isinstance(err, ObjectLostError):
         return "lost with its node, and what it had given was not fetched yet"
+    if isinstance(err, OutOfMemoryError):
+        return "ended by Ray, for the memory of its node ran out"
     return f"ended: {reason(err)}"
 
 

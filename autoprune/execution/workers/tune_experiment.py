@@ -79,7 +79,8 @@ def tuner(
 
 
 def _remove(where: str) -> None:
-    with suppress(OSError, ValueError):  # it was never written to, or is out of reach
+    # it was never written to, is out of reach, or cannot be removed
+    with suppress(OSError, ValueError, NotImplementedError):
         files, path = FileSystem.from_uri(where)
         files.delete_dir(path)
 
