@@ -88,7 +88,8 @@ class Reader:
     def run_line(self, line: str, place: str = "") -> None:
         """Run a line of a shell."""
         for words, target in commands(line):
-            if words[0] == "export":
+            if words[0] in {"export", "pip"}:
+                check(line)
                 continue
             assert words[0] == "autoprune", f"{place}: mark what cannot run: {line}"
             code, out, err = self.say(*self._for_a_test(words[1:]))
