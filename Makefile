@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test lint format clean
+.PHONY: install demo test lint format docs clean
 .DELETE_ON_ERROR:
 
 # Searches a pruned model for handwritten digits; the result lies in runs/digits.
@@ -23,6 +23,11 @@ lint: $(INSTALLED)
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+# The site, in build/site: python -m http.server --directory build/site
+docs: $(INSTALLED)
+	$(BIN)/python docs/site/references.py
+	$(BIN)/mkdocs build --quiet --strict
 
 install: $(INSTALLED)
 

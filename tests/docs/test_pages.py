@@ -1,0 +1,64 @@
+"""What pages say of the code exists in the code."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import autoprune
+from docs.site.blocks import blocks
+from docs.site.commands import check, commands
+
+CHECKOUT = Path(__file__).parents[2]
+DOCS = CHECKOUT / "docs"
+TROUBLE = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+OTHERS = [CHECKOUT / "CONTRIBUTING.md", *sorted(CHECKOUT.glob("*/README.md"))]
+OTHERS += sorted(CHECKOUT.glob("examples/*/README.md"))
+QUOTED = re.findall(r"^### (.+)$", TROUBLE, flags=re.MULTILINE)
+
+
+def test_every_public_name_is_on_the_page_of_the_api() -> None:
+    text = (DOCS / "api.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^::: autoprune\.(\w+)$", text, re.MULTILINE)) == autoprune.__all__
+
+
+@pytest.mark.parametrize("page", OTHERS, ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_commands_of_other_pages_exist(page: Path) -> None:
+    lines = [
+        line for one in blocks(page) if one.language == "sh" for line in one.text.splitlines()
+    ]
+    for line in lines:
+        check(line)
+        files = [word for words, _ in commands(line) for word in words if word.endswith(".yaml")]
+        assert [file for file in files if not (CHECKOUT / file).is_file()] == []
+    assert lines or "```sh" not in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("line", ["autoprune serch x.yaml", "autoprune units", "make coffee"])
+def test_commands_that_do_not_exist_are_told(line: str) -> None:
+    with pytest.raises(LookupError):
+        check(line)
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[str]:
+    """Return every text of the package, what is put into it being left out."""
+    modules = (CHECKOUT / "autoprune").rglob("*.py")
+    return [text for one in modules for text in _texts(ast.parse(one.read_text(encoding="utf-8")))]
+
+
+@pytest.mark.parametrize("message", QUOTED)
+def test_messages_that_are_explained_are_told_so(message: str, texts: list[str]) -> None:
+    said = re.compile(".*".join(re.escape(part.strip()) for part in message.split("…")), re.DOTALL)
+    assert [text for text in texts if said.search(text)]
+
+
+def _texts(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = (one.value if isinstance(one, ast.Constant) else "" for one in node.values)
+            yield "".join(str(part) for part in parts)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
