@@ -134,7 +134,7 @@ class ListedRun:
 
     def _beats(self) -> bool:
         beat = Heartbeat.of(Path(self.run.name))
-        return beat is not None and beat.age <= PATIENCE
+        return beat is not None and not beat.is_gone and beat.age <= PATIENCE
 
     def _result(self) -> Mapping[str, Any]:
         with suppress(OSError, ValueError):

@@ -23,7 +23,7 @@ def unsettled(database: Database, file: Path | None) -> Iterator[str]:
     """
     living = {one.id for one in Agents(database).all() if seems_alive(one)}
     beat = Heartbeat.of(file.parent) if file is not None else None
-    if beat is not None and beat.age <= PATIENCE:
+    if beat is not None and not beat.is_gone and beat.age <= PATIENCE:
         return
     for run in Runs(database).all():
         study = open_stored(database.url, run.name)

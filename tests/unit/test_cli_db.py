@@ -1,7 +1,6 @@
 """``autoprune db``: what is wrong with a database is told, and looking changes nothing."""
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -10,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from autoprune.agent import presence
 from autoprune.agent.workspace import STUDY
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
+from autoprune.core.processes import this_host, this_process
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -149,8 +148,7 @@ def test_trials_that_nobody_works_on_are_told(run_autoprune: Run, file: Path) ->
 
 def test_trials_of_agents_that_live_are_fine(run_autoprune: Run, file: Path) -> None:
     with Database.open(sqlite_url(file)) as database:
-        process = presence._process(os.getpid())
-        agent = Agents(database).join(1, presence._host(), process)
+        agent = Agents(database).join(1, this_host(), this_process())
     begin(file, agent=agent)
     assert checked(run_autoprune, file)[0] == 0
 

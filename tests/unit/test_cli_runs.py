@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from autoprune.agent import presence
+from autoprune.agent.heart import Heart
 from autoprune.agent.workspace import STUDY
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.core.policy import Choice, Policy
+from autoprune.core.processes import process_of, this_host, this_process
 from autoprune.core.progress import Progress
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
@@ -66,8 +67,8 @@ def run_id(shared: Database, folder: Path) -> int:
 
 def join(shared: Database, folder: Path) -> str:
     """Let this process be an agent of the run."""
-    own = presence._process(os.getpid())
-    return Agents(shared).join(run_id(shared, folder), presence._host(), own)
+    own = this_process()
+    return Agents(shared).join(run_id(shared, folder), this_host(), own)
 
 
 def join_elsewhere(shared: Database, folder: Path, silent: float) -> str:
@@ -265,6 +266,42 @@ def test_a_heartbeat_of_a_folder_is_young_or_not(run_autoprune: Run, tmp_path: P
     code, out, _ = run_autoprune("runs", "status", str(tmp_path), "--json", "--max-age", "10m")
     assert json.loads(out)["beats"]
     assert json.loads(out)["status"]["done"] == 4
+
+
+@pytest.fixture
+def killed() -> tuple[int, str]:
+    """Return number and identity of a process of this machine that was killed."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    identity = process_of(child.pid)
+    child.kill()
+    child.communicate()
+    return child.pid, identity
+
+
+def test_a_process_of_this_machine_that_is_gone_works_no_more(
+    run_autoprune: Run, folder: Path, shared: Database, killed: tuple[int, str]
+) -> None:
+    """Its last beat may be as young as it likes."""
+    Runs(shared).remove(run_id(shared, folder))
+    status = {"stage": "search", "done": 4, "total": 9}
+    for host, age, expected in ((this_host(), 1, 1), ("elsewhere", 1, 0), ("elsewhere", 200, 1)):
+        beat = Heartbeat(time.time() - age, killed[0], status, host, killed[1])
+        (folder / HEARTBEAT).write_text(beat.to_json())
+        code, out, _ = run_autoprune("runs", "status", str(folder))
+        assert code == expected
+        assert (f"its process {killed[0]} is gone from this machine" in out) == (age + code == 2)
+        told = json.loads(run_autoprune("runs", "status", str(folder), "--json")[1])
+        assert (told["beats"], told["process_is_gone"]) == (not code, host == this_host())
+        shown = json.loads(run_autoprune("runs", "show", str(folder), "--json")[1])
+        assert shown["state"] == ("stopped" if code else "running")
+
+
+def test_a_heart_tells_which_process_beats(run_autoprune: Run, tmp_path: Path) -> None:
+    with Heart(tmp_path):
+        assert run_autoprune("runs", "status", str(tmp_path))[0] == 0
+        beat = Heartbeat.of(tmp_path)
+    assert beat is not None
+    assert (beat.host, beat.identity) == (this_host(), this_process())
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"at": "x", "process": 1}'])
