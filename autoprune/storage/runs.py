@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 
 from autoprune.storage.database import Database
 from autoprune.storage.models import EvaluationRow, RunRow
@@ -28,13 +28,6 @@ class Runs:
         """Return the runs, oldest first."""
         with self._database.transaction() as session:
             return [to_run(row) for row in session.scalars(select(RunRow).order_by(RunRow.id))]
-
-    @patient
-    def evaluations(self) -> dict[int, int]:
-        """Return how many evaluations each run stored, by its number."""
-        query = select(EvaluationRow.run_id, func.count()).group_by(EvaluationRow.run_id)
-        with self._database.transaction() as session:
-            return {run: count for run, count in session.execute(query) if run is not None}
 
     @patient
     def keys(self, run_id: int) -> list[EvaluationKey]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import pytest
 from sqlalchemy import update
 
 from autoprune.agent.heart import Heart
+from autoprune.agent.reached import YARDSTICK, yardstick
+from autoprune.agent.run import kept_evaluations
+from autoprune.agent.trials import Told, abandon, tell_all
 from autoprune.agent.workspace import STUDY
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.core.policy import Choice, Policy
@@ -26,6 +30,8 @@ from autoprune.storage.models import AgentRow
 from autoprune.storage.records import Evaluation, EvaluationKey
 from autoprune.storage.runs import Runs
 from autoprune.storage.shared import shared_database
+from autoprune.storage.study import close_study, open_study
+from autoprune.storage.study_trials import begin_trials
 
 Run = Callable[..., tuple[int, str, str]]
 CONFIG = {"budget": {"macs": "50%"}, "trials": 9, "seed": 0}
@@ -38,6 +44,20 @@ def evaluation(number: int, outcome: str = "scored") -> tuple[EvaluationKey, Eva
     return key, Evaluation(policy, outcome, score, quality, 1.0, 1.0)
 
 
+def tell(file: Path, *found: tuple[Evaluation, float], limit: float = 0.0) -> None:
+    """End a trial for each evaluation and its MACs; they are above a limit by ``limit``."""
+    study = open_study(sqlite_url(file), STUDY)
+    many = len(found)
+    trials = begin_trials(study, [{}] * many, {}, [{}] * many, [{"macs <= 50%": limit}] * many)
+    tell_all(
+        [
+            Told(trial, one, {"macs": macs})
+            for trial, (one, macs) in zip(trials, found, strict=True)
+        ]
+    )
+    close_study(study)
+
+
 @pytest.fixture
 def shared() -> Iterator[Database]:
     with shared_database() as opened:
@@ -46,7 +66,7 @@ def shared() -> Iterator[Database]:
 
 @pytest.fixture
 def folder(tmp_path: Path, shared: Database) -> Path:
-    """Return the folder of a run with three evaluations, which others may use too."""
+    """Return the folder of a run with two evaluations and a finalist, which others may use."""
     folder = tmp_path / "runs" / "night"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(CONFIG))
@@ -55,6 +75,7 @@ def folder(tmp_path: Path, shared: Database) -> Path:
         for key, found in [*map(evaluation, (1, 2)), evaluation(1, "recovered")]:
             own.record_evaluation(run, key, found)
             shared.record_evaluation(None, key, found)
+    tell(folder / "autoprune.db", (evaluation(1)[1], 40), (evaluation(2)[1], 48))
     shared.start_run(str(folder), CONFIG, "model", "data")
     return folder
 
@@ -93,10 +114,66 @@ def test_a_run_is_listed_with_what_it_has(
     (one,) = listed(run_autoprune)
     assert one["name"] == "night"
     assert one["folder"] == str(folder)
-    assert (one["state"], one["evaluations"], one["agents"]) == ("stopped", 3, 0)
+    assert (one["state"], one["evaluations"], one["agents"]) == ("stopped", 2, 0)
     text = run_autoprune("runs", "list")[1]
     assert "night" in text
     assert str(folder) in text
+
+
+def test_evaluations_are_counted_as_in_the_report(
+    run_autoprune: Run, folder: Path, shared: Database
+) -> None:
+    """Stopped and failed ones count; finalists, and what was given back, do not."""
+    stopped, failed = (replace(evaluation(n)[1], loss=None, score=None) for n in (3, 4))
+    ends = (replace(stopped, outcome="stopped: early"), replace(failed, outcome="failed: NaN"))
+    tell(folder / "autoprune.db", *((one, 40) for one in ends))
+    study = open_study(sqlite_url(folder / "autoprune.db"), STUDY)
+    for trial in begin_trials(study, [{}, {}], {}, [{}, {}])[1:]:  # the first one still runs
+        abandon(trial)
+    close_study(study)
+    assert listed(run_autoprune)[0]["evaluations"] == 4
+    assert kept_evaluations(folder) == 4
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_stopped_run_tells_what_was_best_inside_the_limits(
+    run_autoprune: Run, folder: Path, shared: Database, sign: int
+) -> None:
+    file = folder / "autoprune.db"
+    tell(file, (evaluation(9)[1], 60), limit=0.2)
+    (before,) = listed(run_autoprune)
+    assert (before["quality"], before["macs_share"]) == (None, None), "an older run"
+    with Database.open(sqlite_url(file)) as own:
+        found = own.find_run(STUDY)
+        assert found is not None
+        Runs(own).keep(found.id, YARDSTICK, yardstick(100, higher_is_better=sign > 0))
+    (one,) = listed(run_autoprune)
+    assert (one["state"], one["quality"], one["macs_share"]) == ("stopped", sign * 0.52, 0.48)
+    agent = join(shared, folder)  # it has just begun, and told nothing yet
+    assert listed(run_autoprune)[0]["quality"] == sign * 0.52
+    Agents(shared).beat(agent, {"best_quality": 0.9, "feasible_macs": 0.5})
+    assert listed(run_autoprune)[0]["quality"] == 0.9
+
+
+def test_of_a_run_that_looks_for_the_smallest_its_last_words_are_told(
+    run_autoprune: Run, folder: Path, shared: Database
+) -> None:
+    """Its best score is the largest model's."""
+    with Database.open(sqlite_url(folder / "autoprune.db")) as own:
+        found = own.find_run(STUDY)
+        assert found is not None
+        Runs(own).configure(found.id, CONFIG | {"tolerance": "1 points"})
+        Runs(own).keep(found.id, YARDSTICK, yardstick(100, higher_is_better=True))
+    assert listed(run_autoprune)[0]["quality"] is None
+    beat = Heartbeat(1.0, 1, {"best_quality": 0.7, "feasible_macs": 0.4})
+    (folder / HEARTBEAT).write_text(beat.to_json())
+    assert listed(run_autoprune)[0]["quality"] == 0.7
+    agent = join_elsewhere(shared, folder, silent=500)
+    with shared.transaction() as session:
+        told = {"best_quality": 0.8, "feasible_macs": 0.3}
+        session.execute(update(AgentRow).filter_by(id=agent).values(status=told))
+    (one,) = listed(run_autoprune)
+    assert (one["state"], one["quality"], one["macs_share"]) == ("stopped", 0.8, 0.3)
 
 
 def test_a_run_is_running_while_an_agent_lives_and_tells_how_far_it_is(
@@ -158,7 +235,7 @@ def test_a_folder_that_no_database_knows_is_shown_but_not_removed(
 ) -> None:
     Runs(shared).remove(run_id(shared, folder))
     code, out, _ = run_autoprune("runs", "show", str(folder), "--json")
-    assert (code, json.loads(out)["evaluations"]) == (0, 3)
+    assert (code, json.loads(out)["evaluations"]) == (0, 2)
     code, _, err = run_autoprune("runs", "rm", str(folder))
     assert (code, "No database knows" in err) == (2, True)
 
