@@ -18,7 +18,7 @@ from autoprune.storage.database import Database
 from autoprune.storage.ended import count_ended
 from autoprune.storage.read_only import opened_to_read
 from autoprune.storage.records import Evaluation, Run
-from autoprune.storage.runs import Runs
+from autoprune.storage.runs import PLACE, Runs
 
 State = Literal["running", "finished", "stopped"]
 
@@ -49,10 +49,10 @@ class ListedRun:
 
     @property
     def folder(self) -> Path | None:
-        """Where its result is or will be; None for one on a server that is not finished."""
+        """Where its result is or will be; None for one on a server that does not tell."""
         if not self.on_server:
             return Path(self.run.name)
-        told = (self.run.outcome or {}).get("folder")
+        told = (self.run.outcome or self.run.kept.get(PLACE) or {}).get("folder")
         return Path(told) if told else None
 
     @property
@@ -65,7 +65,10 @@ class ListedRun:
         """Whether somebody works on it, or it has come to its end, or waits to be resumed."""
         if self.living or (self.shared is None and self._beats()):
             return "running"
-        done = self.run.outcome is not None or (self.shared is None and self._result())
+        if self.shared is None:  # one that was cut off leaves its heartbeat behind
+            done = bool(self._result()) and Heartbeat.of(Path(self.run.name)) is None
+        else:
+            done = self.run.outcome is not None
         return "finished" if done else "stopped"
 
     def evaluations(self) -> int | None:

@@ -128,7 +128,7 @@ def _searched(
     prepared = prepare(request, kept.get(LATENCY, {}))
     for earlier in warm.runs:
         earlier.check(prepared.projection.spaces)
-    with home.entered(config, **fingerprints) as lodging:
+    with home.entered(config, finishes=finishes, **fingerprints) as lodging:
         request = replace(request, progress=lodging.presence.noting(request.progress))
         lodging.keep(SOURCE, {"path": str(request.source)} if request.source else {})
         dense = prepared.projection.cost.dense

@@ -12,6 +12,8 @@ from autoprune.storage.patience import patient
 from autoprune.storage.records import EvaluationKey, Run
 from autoprune.storage.rows import key_columns, to_key, to_run
 
+PLACE = "place"  # what a run keeps of where it is worked on
+
 
 class Runs:
     """The runs of a database.
@@ -49,10 +51,18 @@ class Runs:
         return sum(map(len, gone))
 
     @patient
-    def configure(self, run_id: int, config: Mapping[str, Any]) -> None:
-        """Let a run have other settings from now on."""
+    def begin(self, run_id: int, config: Mapping[str, Any], folder: str) -> None:
+        """Let somebody work on a run, also on one that was finished, from now on.
+
+        Args:
+            run_id: Its number.
+            config: Its settings; there may be more trials now.
+            folder: Where its result will be.
+        """
         with self._database.transaction() as session:
-            session.execute(update(RunRow).filter_by(id=run_id).values(config=dict(config)))
+            row = session.get_one(RunRow, run_id, with_for_update=True)
+            row.config, row.outcome = dict(config), None
+            row.kept = row.kept | {PLACE: {"folder": folder}}
 
     @patient
     def keep(self, run_id: int, name: str, content: Mapping[str, Any]) -> None:

@@ -15,10 +15,11 @@ import pytest
 from sqlalchemy import update
 
 from autoprune.agent.heart import Heart
+from autoprune.agent.home import Home
 from autoprune.agent.reached import YARDSTICK, yardstick
 from autoprune.agent.run import kept_evaluations
 from autoprune.agent.trials import Told, abandon, tell_all
-from autoprune.agent.workspace import STUDY
+from autoprune.agent.workspace import STUDY, Workspace
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.processes import process_of, this_host, this_process
@@ -162,7 +163,7 @@ def test_of_a_run_that_looks_for_the_smallest_its_last_words_are_told(
     with Database.open(sqlite_url(folder / "autoprune.db")) as own:
         found = own.find_run(STUDY)
         assert found is not None
-        Runs(own).configure(found.id, CONFIG | {"tolerance": "1 points"})
+        Runs(own).begin(found.id, CONFIG | {"tolerance": "1 points"}, str(folder))
         Runs(own).keep(found.id, YARDSTICK, yardstick(100, higher_is_better=True))
     assert listed(run_autoprune)[0]["quality"] is None
     beat = Heartbeat(1.0, 1, {"best_quality": 0.7, "feasible_macs": 0.4})
@@ -210,6 +211,54 @@ def test_a_finished_run_tells_its_result(
     text = run_autoprune("runs", "list")[1]
     assert "75.00%" in text
     assert "30.0%" in text
+
+
+def work(shared: Database, folder: Path, *, finishes: bool = True) -> Iterator[None]:
+    """Go on with a run, up to where it would search; then finish it if that is asked for."""
+    workspace = Workspace(folder, "resume")
+    home = Home(shared=shared, workspace=workspace, name="night", if_exists="resume")
+    entered = home.entered(CONFIG, finishes=finishes, model_fp="model", data_fp="data")
+    with workspace.hold(), entered as lodging:
+        yield
+        lodging.finish({"folder": str(folder), "host": "here"})
+
+
+def test_a_finished_run_that_is_gone_on_with_and_cut_off_is_stopped(
+    run_autoprune: Run, folder: Path, shared: Database
+) -> None:
+    def states() -> list[str]:
+        known = json.loads(run_autoprune("runs", "show", "night", "--json")[1])
+        Runs(shared).remove(run_id(shared, folder))
+        alone = json.loads(run_autoprune("runs", "show", str(folder), "--json")[1])
+        shared.start_run(str(folder), CONFIG, "model", "data")
+        return [known["state"], alone["state"]]
+
+    (folder / "result.json").write_text('{"dense": {}, "pruned": {}}')
+    assert list(work(shared, folder)) == [None]
+    assert states() == ["finished", "finished"]
+    assert list(work(shared, folder)) == [None]
+    cut_off = work(shared, folder)
+    next(cut_off)
+    assert listed(run_autoprune)[0]["state"] == "running"
+    cut_off.close()
+    (folder / HEARTBEAT).write_text(Heartbeat(1.0, 1).to_json())
+    assert states() == ["stopped", "stopped"]
+
+
+def test_a_run_on_a_server_tells_its_folder_from_the_start(
+    run_autoprune: Run, folder: Path, shared: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Database, "is_server", True)
+    at_work = work(shared, folder)
+    next(at_work)
+    (one,) = [one for one in listed(run_autoprune) if one["name"] == "night"]
+    assert (one["state"], one["folder"], one["folder_is_here"]) == ("running", str(folder), True)
+    at_work.close()
+    helping = work(shared, folder.parent / "of another", finishes=False)
+    next(helping)
+    helping.close()
+    (one,) = [one for one in listed(run_autoprune) if one["name"] == "night"]
+    assert (one["state"], one["folder"]) == ("stopped", str(folder)), "an agent only helps"
 
 
 @pytest.mark.parametrize("by", ["name", "path"])
