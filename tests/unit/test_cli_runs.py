@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -213,7 +213,7 @@ def test_a_finished_run_tells_its_result(
     assert "30.0%" in text
 
 
-def work(shared: Database, folder: Path, *, finishes: bool = True) -> Iterator[None]:
+def work(shared: Database, folder: Path, *, finishes: bool = True) -> Generator[None]:
     """Go on with a run, up to where it would search; then finish it if that is asked for."""
     workspace = Workspace(folder, "resume")
     home = Home(shared=shared, workspace=workspace, name="night", if_exists="resume")
