@@ -24,6 +24,7 @@ from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.processes import process_of, this_host, this_process
 from autoprune.core.progress import Progress
+from autoprune.reporting.text import share_text
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -189,6 +190,35 @@ def test_a_run_is_running_while_an_agent_lives_and_tells_how_far_it_is(
     assert "search 3 of 9" in run_autoprune("runs", "show", "night")[1]
     Agents(shared).remove(agent)
     assert listed(run_autoprune)[0]["state"] == "stopped"
+
+
+def test_agents_are_shown_as_rows_and_living_ones_are_counted(
+    run_autoprune: Run, folder: Path, shared: Database
+) -> None:
+    dead, living = join_elsewhere(shared, folder, silent=900), join(shared, folder)
+    with shared.transaction() as session:
+        told = {"stage": "search", "done": 3, "total": 9}
+        session.execute(update(AgentRow).values(status=told))
+    text = run_autoprune("runs", "show", "night")[1]
+    (count,) = [line.split() for line in text.splitlines() if line.startswith("agents alive")]
+    assert count == ["agents", "alive", "1"]
+    rows = [line.split() for line in text.splitlines() if line.endswith("search 3 of 9")]
+    places = [(row[2], row[3]) for row in rows]
+    assert places == [(str(os.getpid()), "yes"), ("7", "no")]
+    assert not any(word in text for word in ("{'", "status", "lives", dead, living))
+    content = json.loads(run_autoprune("runs", "show", "night", "--json")[1])
+    beats = {one["id"]: one["last_beat"] for one in content["agents"]}
+    assert rows[1][-5] == beats[dead]
+
+
+@pytest.mark.parametrize("share", [0.49646, 0.5])
+def test_shares_of_macs_are_those_of_the_report(
+    run_autoprune: Run, folder: Path, shared: Database, share: float
+) -> None:
+    Agents(shared).beat(join(shared, folder), {"best_quality": 0.9, "feasible_macs": share})
+    for words in (("list",), ("show", "night")):
+        assert share_text(share, 1.0) in run_autoprune("runs", *words)[1]
+    assert share_text(0.49646, 1.0) == "49.7%", "no limit is hidden"
 
 
 @pytest.mark.parametrize(("silent", "state"), [(5, "running"), (-5, "running"), (900, "stopped")])
