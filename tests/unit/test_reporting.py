@@ -96,7 +96,8 @@ def test_a_report_says_what_the_result_says(form: str) -> None:
         "largest difference in ONNX 2.5e-07",
         "layer1.0.conv1 channel.l1 8/16 ██████████░░░░░░░░░░",
         "stem untouched 8/8 ████████████████████",
-        "40 evaluations, 1.20 M sample forwards, 61 s, sampler tpe, seed 0.",
+        "40 evaluations, 1.20 M sample forwards, 61 s of scoring and training, summed over "
+        "workers, sampler tpe, seed 0.",
     ):
         assert part in flat.replace("\\", "")
 
