@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from autoprune.cli.database import Database, here
+from autoprune.cli.database import LookedAt, here
 from autoprune.cli.model_options import AsJson
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ db = typer.Typer(
 
 
 @db.command()
-def upgrade(database: Database = None, as_json: AsJson = False) -> None:
+def upgrade(database: LookedAt = None, as_json: AsJson = False) -> None:
     """Bring the tables of autoprune up to date; what they hold is kept.
 
     A search does so by itself. Optuna's own tables are not touched.
@@ -36,7 +36,7 @@ def upgrade(database: Database = None, as_json: AsJson = False) -> None:
 
 
 @db.command()
-def check(database: Database = None, as_json: AsJson = False) -> None:
+def check(database: LookedAt = None, as_json: AsJson = False) -> None:
     """Look at a database, and change nothing: exit code 1 if something is wrong.
 
     The file of SQLite, revisions of the tables, rows that refer to nothing, and how many rows

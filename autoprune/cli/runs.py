@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoprune.cli.database import Database, opened
+from autoprune.cli.database import KnownRuns, opened
 from autoprune.cli.model_options import AsJson
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ runs = typer.Typer(
 
 
 @runs.command("list")
-def list_runs(database: Database = None, as_json: AsJson = False) -> None:
+def list_runs(database: KnownRuns = None, as_json: AsJson = False) -> None:
     """List the runs that the database knows, oldest first.
 
     A run is running while one of its agents beats, finished when its result was written, and
@@ -45,7 +45,7 @@ def list_runs(database: Database = None, as_json: AsJson = False) -> None:
 
 
 @runs.command()
-def show(run: Run, database: Database = None, as_json: AsJson = False) -> None:
+def show(run: Run, database: KnownRuns = None, as_json: AsJson = False) -> None:
     """Show a run: its settings, its agents, what it came to, and the best it found.
 
     Of scores the lower is better; finalists, which were trained for longer, come first.
@@ -65,7 +65,7 @@ def show(run: Run, database: Database = None, as_json: AsJson = False) -> None:
 @runs.command()
 def rm(
     run: Run,
-    database: Database = None,
+    database: KnownRuns = None,
     evaluations: Annotated[
         bool,
         typer.Option(
@@ -109,7 +109,7 @@ def status(
     max_age: Annotated[
         str, typer.Option(metavar="TIME", help="Age of the last beat that still counts.")
     ] = "2m",
-    database: Database = None,
+    database: KnownRuns = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell whether somebody works on a run: exit code 0 if so, 1 if not.

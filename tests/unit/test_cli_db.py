@@ -180,3 +180,21 @@ def test_a_server_that_does_not_answer_is_no_fault_of_the_database(run_autoprune
     code, out, err = run_autoprune("db", "check", "--database", url)
     assert (code, "cannot be reached" in err) == (4, True)
     assert "hidden" not in out + err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("search",), "a run lives on it if it is a PostgreSQL"),
+        (("agent", "join"), "a run lives on it if it is a PostgreSQL"),
+        (("runs", "list"), "What knows the runs"),
+        (("runs", "metrics"), "What knows the runs"),
+        (("db", "check"), "RUN/autoprune.db is that of a run"),
+        (("latency", "list"), "Where latencies and sensitivity tables are kept"),
+    ],
+)
+def test_each_command_says_what_its_database_is_for(
+    run_autoprune: Run, words: tuple[str, ...], said: str
+) -> None:
+    text = run_autoprune(*words, "--help")[1]
+    assert said in " ".join(text[text.index("--database") :].split())
