@@ -1,8 +1,6 @@
 """What shows by a file that a process works in a folder, for probes and for those who want in."""
 
-import os
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -51,6 +49,6 @@ class Heart:
             self._show()
 
     def _show(self) -> None:
-        told = Heartbeat(time.time(), os.getpid(), self.status)
+        told = Heartbeat.now(self.status)
         with suppress(OSError, AutopruneError):  # a full disk must not end the search
             write_text(self._file, told.to_json())

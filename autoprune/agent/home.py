@@ -115,16 +115,22 @@ class Home:
         return run.kept if run is not None else {}
 
     @contextmanager
-    def entered(self, config: Mapping[str, Any], **fingerprints: str) -> Iterator[Lodging]:
+    def entered(
+        self, config: Mapping[str, Any], *, finishes: bool = True, **fingerprints: str
+    ) -> Iterator[Lodging]:
         """Begin the run, or go on with it, until the block ends.
 
         Args:
             config: Its settings.
+            finishes: Whether it is brought to its end here; else somebody else is helped.
             fingerprints: Of model and data, ``model_fp`` and ``data_fp``.
         """
         self.workspace.start(config)
         shared = self.shared
         shared_id = self._registered(config, fingerprints)
+        if finishes:
+            folder = str(self.workspace.folder.resolve())
+            Runs(shared).begin(shared_id, config, folder)
         own = nullcontext(shared) if shared.is_server else closing(self._own())
         heart = self.workspace.heart
         with own as database, Presence(Agents(shared), shared_id, heart) as presence:
@@ -159,7 +165,6 @@ class Home:
                 known = self.shared.find_run(name)
                 if known is None or self.if_exists != "resume":
                     raise
-        runs.configure(known.id, config)  # there may be more trials now
         return known.id
 
     def _refuse_busy(self, run: Run) -> None:

@@ -3,20 +3,22 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from autoprune._hints import did_you_mean
 from autoprune.agent.presence import PATIENCE, seems_alive
+from autoprune.agent.reached import Reached
 from autoprune.agent.workspace import RESULT, STUDY, database_in, point_hint
 from autoprune.core.heartbeat import Heartbeat
 from autoprune.errors import AutopruneError, ConfigError
 from autoprune.storage.agents import Agent, Agents
 from autoprune.storage.database import Database
+from autoprune.storage.ended import count_ended
 from autoprune.storage.read_only import opened_to_read
 from autoprune.storage.records import Evaluation, Run
-from autoprune.storage.runs import Runs
+from autoprune.storage.runs import PLACE, Runs
 
 State = Literal["running", "finished", "stopped"]
 
@@ -47,10 +49,10 @@ class ListedRun:
 
     @property
     def folder(self) -> Path | None:
-        """Where its result is or will be; None for one on a server that is not finished."""
+        """Where its result is or will be; None for one on a server that does not tell."""
         if not self.on_server:
             return Path(self.run.name)
-        told = (self.run.outcome or {}).get("folder")
+        told = (self.run.outcome or self.run.kept.get(PLACE) or {}).get("folder")
         return Path(told) if told else None
 
     @property
@@ -63,51 +65,47 @@ class ListedRun:
         """Whether somebody works on it, or it has come to its end, or waits to be resumed."""
         if self.living or (self.shared is None and self._beats()):
             return "running"
-        done = self.run.outcome is not None or (self.shared is None and self._result())
+        if self.shared is None:  # one that was cut off leaves its heartbeat behind
+            done = bool(self._result()) and Heartbeat.of(Path(self.run.name)) is None
+        else:
+            done = self.run.outcome is not None
         return "finished" if done else "stopped"
 
     def evaluations(self) -> int | None:
-        """Return how many evaluations it stored; None if its file cannot be read."""
-        with suppress(AutopruneError), self.opened() as (database, run_id):
-            return Runs(database).evaluations().get(run_id, 0)
+        """Return how many came to their end, as its report counts; None if that is not known."""
+        with suppress(AutopruneError), self.opened() as (database, run):
+            return count_ended(database, run.name)
         return None
 
     def best(self, count: int) -> list[Evaluation]:
         """Return what was found best, finalists first, then by score; lower is better."""
-        with suppress(AutopruneError), self.opened() as (database, run_id):
-            made = [one for one in database.evaluations(run_id) if one.score is not None]
+        with suppress(AutopruneError), self.opened() as (database, run):
+            made = [one for one in database.evaluations(run.id) if one.score is not None]
             ranked = sorted(made, key=lambda one: (one.outcome != "recovered", one.score))
             return [one for one in ranked if one.outcome in ("recovered", "scored")][:count]
         return []
 
-    def reached(self) -> dict[str, Any]:
-        """Return quality on the search split, and MACs as a share of the dense model's."""
-        if self.living:
-            status = max(self.living, key=lambda one: one.beaten_at).status
-            return {
-                "quality": status.get("best_quality"),
-                "macs_share": status.get("feasible_macs"),
-            }
-        found = self._result()
-        with suppress(KeyError, TypeError, ZeroDivisionError):
-            pruned, dense = found["pruned"], found["dense"]
-            sign = 1 if found.get("higher_is_better", True) else -1
-            return {
-                "quality": sign * pruned["quality_search"],
-                "macs_share": pruned["macs"] / dense["macs"],
-            }
-        return {"quality": None, "macs_share": None}
+    def reached(self) -> Reached:
+        """Return how far it got: its result, or what was best when it was last heard of."""
+        if self.state == "finished":
+            return Reached.of_result(self._result())
+        now = max(self.living, key=lambda one: one.beaten_at, default=None)
+        if now is not None and (told := Reached.told(now.status)):
+            return told
+        return self._found() or next(
+            filter(None, map(Reached.told, self._last_words())), Reached()
+        )
 
     @contextmanager
-    def opened(self) -> Iterator[tuple[Database, int]]:
-        """Yield the database that holds its evaluations, and its number there.
+    def opened(self) -> Iterator[tuple[Database, Run]]:
+        """Yield the database that holds its evaluations, and what that says of it.
 
         Raises:
             ConfigError: If its folder is gone.
             OutputError: If its file cannot be read.
         """
         if self.shared is not None and self.shared.is_server:
-            yield self.shared, self.run.id
+            yield self.shared, self.run
             return
         file = database_in(Path(self.run.name))
         if file is None:
@@ -116,7 +114,7 @@ class ListedRun:
             run = database.find_run(STUDY)
             if run is None:
                 raise ConfigError(f"{file} holds no run.")
-            yield database, run.id
+            yield database, run
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a list of runs tells of it, plain JSON types."""
@@ -125,16 +123,29 @@ class ListedRun:
             "name": self.name,
             "state": self.state,
             "evaluations": self.evaluations(),
-            **self.reached(),
+            **asdict(self.reached()),
             "begun": self.run.created_at.isoformat(timespec="seconds"),
             "agents": len(self.living),
             "folder": None if folder is None else str(folder),
             "folder_is_here": folder is not None and folder.is_dir(),
         }
 
+    def _found(self) -> Reached:
+        with suppress(AutopruneError), self.opened() as (database, run):
+            return Reached.of_trials(database, run)
+        return Reached()
+
+    def _last_words(self) -> Iterator[Mapping[str, Any]]:
+        """Yield what agents told before they died, the last one first."""
+        for one in sorted(self.agents, key=lambda one: one.beaten_at, reverse=True):
+            yield one.status
+        beat = Heartbeat.of(self.folder) if self.folder is not None else None
+        if beat is not None:
+            yield beat.status
+
     def _beats(self) -> bool:
         beat = Heartbeat.of(Path(self.run.name))
-        return beat is not None and beat.age <= PATIENCE
+        return beat is not None and not beat.is_gone and beat.age <= PATIENCE
 
     def _result(self) -> Mapping[str, Any]:
         with suppress(OSError, ValueError):

@@ -1,24 +1,21 @@
 """This process among those that share a database: it shows that it lives, and sees who does."""
 
-import os
-import socket
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from autoprune.agent.heart import BEAT, Heart
+from autoprune.core.processes import runs_here, this_host, this_process
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.errors import AutopruneError
 from autoprune.storage.agents import Agent, Agents
 
 PATIENCE = 60.0  # seconds without one, after which an agent is taken for dead
-_PROC = Path("/proc")
 
 
 class Presence:
@@ -52,7 +49,7 @@ class Presence:
         self.id = ""
 
     def __enter__(self) -> Self:
-        self.id = self._agents.join(self._run, _host(), _process(os.getpid()))
+        self.id = self._agents.join(self._run, this_host(), this_process())
         self._thread.start()
         return self
 
@@ -101,8 +98,8 @@ class Presence:
     def _lives(self, agent: Agent) -> bool:
         if agent.id == self.id:
             return True
-        if agent.host == _host():
-            return _runs_still(agent)
+        if (runs := runs_here(agent.host, agent.process)) is not None:
+            return runs
         now = time.monotonic()
         beat, since = self._seen.get(agent.id, (-1, now))
         if beat != agent.beat:
@@ -114,13 +111,13 @@ class Presence:
         while not self._over.wait(self._every):
             with suppress(AutopruneError):  # the next beat may find the database again
                 if not self._agents.beat(self.id, self._heart.status):
-                    self._agents.join(self._run, _host(), _process(os.getpid()), self.id)
+                    self._agents.join(self._run, this_host(), this_process(), self.id)
 
 
 def seems_alive(agent: Agent) -> bool:
     """Tell at one look whether an agent lives: by its process here, elsewhere by its clock."""
-    if agent.host == _host():
-        return _runs_still(agent)
+    if (runs := runs_here(agent.host, agent.process)) is not None:
+        return runs
     return abs((datetime.now(UTC) - agent.beaten_at).total_seconds()) <= PATIENCE
 
 
@@ -131,7 +128,7 @@ def alive_at_work(agents: Agents, run_id: int) -> list[Agent]:
     """
     seen = [one for one in agents.all() if one.run_id == run_id]
     living = [one for one in seen if seems_alive(one)]
-    elsewhere = {one.id: one.beat for one in seen if one.host != _host()}
+    elsewhere = {one.id: one.beat for one in seen if one.host != this_host()}
     if living or not elsewhere:
         return living
     time.sleep(1.5 * BEAT)
@@ -141,38 +138,3 @@ def alive_at_work(agents: Agents, run_id: int) -> list[Agent]:
 def place_of(agent: Agent) -> str:
     """Return machine and process of an agent, for people."""
     return f"{agent.host.split()[0]}, process {agent.process.split('@')[0]}"
-
-
-def _runs_still(agent: Agent) -> bool:
-    return _process(int(agent.process.split("@")[0])) == agent.process
-
-
-def _host() -> str:
-    """Return what tells apart machines, their starts, and namespaces of process numbers."""
-    found = [socket.gethostname()]
-    with suppress(OSError):
-        found.append((_PROC / "sys/kernel/random/boot_id").read_text().strip())
-        found.append(os.readlink(_PROC / "self/ns/pid"))
-    return " ".join(found)
-
-
-def _process(number: int) -> str:
-    """Return what tells a process apart, for its number is given again to later ones."""
-    try:
-        stat = (_PROC / str(number) / "stat").read_text()
-    except FileNotFoundError:
-        return f"{number}@" if not _PROC.is_dir() and _runs(number) else ""
-    except OSError:
-        return f"{number}@"
-    state, *rest = stat.rpartition(")")[2].split()
-    return "" if state == "Z" else f"{number}@{rest[18]}"  # when it began
-
-
-def _runs(number: int) -> bool:
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

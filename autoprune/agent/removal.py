@@ -60,8 +60,8 @@ def remove_run(found: ListedRun, *, evaluations: bool = False, force: bool = Fal
 
 def _keys(found: ListedRun) -> list[EvaluationKey]:
     try:
-        with found.opened() as (database, run_id):
-            return Runs(database).keys(run_id)
+        with found.opened() as (database, run):
+            return Runs(database).keys(run.id)
     except AutopruneError as err:
         raise ConfigError(
             f"Which evaluations the run {found.name!r} stored cannot be told: {err} Leave out "

@@ -23,6 +23,7 @@ from autoprune.agent.prepare import (
     prepare,
 )
 from autoprune.agent.proposers import Proposers
+from autoprune.agent.reached import YARDSTICK, yardstick
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.samplers.names import check_rollback
@@ -44,6 +45,7 @@ from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.cost.latency.runtimes import check_measurable
 from autoprune.errors import AutopruneError
 from autoprune.evaluation.randomness import isolated
+from autoprune.storage.ended import count_ended
 from autoprune.storage.read_only import opened_to_read
 from autoprune.storage.shared import shared_database
 from autoprune.surgery.tensors import copied
@@ -129,10 +131,12 @@ def _searched(
     prepared = prepare(request, kept.get(LATENCY, {}))
     for earlier in warm.runs:
         earlier.check(prepared.projection.spaces)
-    with home.entered(config, **fingerprints) as lodging:
+    with home.entered(config, finishes=finishes, **fingerprints) as lodging:
         checks = _Since("verify", lodging.presence.noting(request.progress))
         request = replace(request, progress=checks)
         lodging.keep(SOURCE, {"path": str(request.source)} if request.source else {})
+        dense = prepared.projection.cost.dense
+        lodging.keep(YARDSTICK, yardstick(dense.macs, request.task.higher_is_better))
         lodging.keep(LATENCY, prepared.pricing.saved())
         sensed = Sensed.of(request, prepared, kept.get(SENSITIVITY, {}), lodging, **fingerprints)
         warm.keep(lodging, **fingerprints)
@@ -195,17 +199,16 @@ def _evaluations(
 
 
 def kept_evaluations(folder: Path) -> int:
-    """Return how many evaluations a run's folder holds; 0 if there is no run in it."""
+    """Return how many evaluations of a run's folder came to their end; 0 if no run is in it."""
     file = database_in(folder)
     if file is None:
         return 0
     with opened_to_read(file) as database:
-        run = database.find_run(STUDY)
-        return len(database.evaluations(run.id)) if run else 0
+        return count_ended(database, STUDY)
 
 
 def kept_on_server(name: str, database: str | None) -> int | None:
-    """Return how many evaluations a run on a server holds; None if it cannot be reached.
+    """Return how many evaluations of a run on a server ended; None if it cannot be reached.
 
     Args:
         name: Name of the run.
@@ -213,8 +216,7 @@ def kept_on_server(name: str, database: str | None) -> int | None:
     """
     try:
         with closing(shared_database(database)) as shared:
-            run = shared.find_run(name)
-            return len(shared.evaluations(run.id)) if run else 0
+            return count_ended(shared, name)
     except AutopruneError:
         return None
 

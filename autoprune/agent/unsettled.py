@@ -23,7 +23,7 @@ def unsettled(database: Database, file: Path | None) -> Iterator[str]:
     """
     living = {one.id for one in Agents(database).all() if seems_alive(one)}
     beat = Heartbeat.of(file.parent) if file is not None else None
-    if beat is not None and beat.age <= PATIENCE:
+    if beat is not None and not beat.is_gone and beat.age <= PATIENCE:
         return
     for run in Runs(database).all():
         study = open_stored(database.url, run.name)
@@ -35,7 +35,8 @@ def unsettled(database: Database, file: Path | None) -> Iterator[str]:
             close_study(study)
         count = sum(trial.user_attrs.get(AGENT) not in living for trial in left)
         if count:
+            trials = "1 trial is" if count == 1 else f"{count} trials are"
             yield (
-                f"{count} trials of the run {run.name!r} did not come to their end, and nobody "
-                "works on them. The run settles them when it is gone on with (--if-exists resume)."
+                f"{trials} unfinished in the run {run.name!r}, and nobody works there: the run "
+                "settles that when it is gone on with (--if-exists resume)."
             )

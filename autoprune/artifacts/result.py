@@ -133,7 +133,8 @@ class SearchCost(Record):
 
     Of them ``sensitivity_forwards`` were for the sensitivity table. ``stopped``: evaluations
     that were stopped early. ``warm_start``: evaluations of earlier runs that it started from.
-    ``reused``: evaluations that other runs had paid for.
+    ``reused``: evaluations that other runs had paid for. ``seconds``: of probes, scoring and
+    the training of finalists, summed over workers and sessions: not the time that went by.
     """
 
     evaluations: int

@@ -1,21 +1,44 @@
-"""The option that names the database that runs share."""
+"""The option that names a database, said for what each command does with it."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from autoprune.storage.database import Database as Opened
 
+_LEFT_OUT = "If left out, $AUTOPRUNE_DATABASE, else a file in your settings folder."
+
+
+def _option(what: str) -> Any:
+    return typer.Option(metavar="URL|FILE", help=f"{what} {_LEFT_OUT}")
+
+
 Database = Annotated[
     str | None,
-    typer.Option(
-        metavar="URL|FILE",
-        help="Where latencies and sensitivity tables are kept, for all runs: a database URL or a "
-        "SQLite file. If left out, $AUTOPRUNE_DATABASE, else a file in your settings folder.",
+    _option(
+        "What runs share, a database URL or a SQLite file: a run lives on it if it is a "
+        "PostgreSQL, where others can join it, else in its folder. Scores, latencies and "
+        "sensitivity tables are kept there for all runs."
+    ),
+]
+KnownRuns = Annotated[
+    str | None, _option("What knows the runs: the database URL or SQLite file of the searches.")
+]
+LookedAt = Annotated[
+    str | None,
+    _option(
+        "The database: a URL or a SQLite file; RUN/autoprune.db is that of a run in its folder."
+    ),
+]
+Tables = Annotated[
+    str | None,
+    _option(
+        "Where latencies and sensitivity tables are kept, for all runs: a database URL or a "
+        "SQLite file."
     ),
 ]
 

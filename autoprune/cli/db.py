@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from autoprune.cli.database import Database, here
+from autoprune.cli.database import LookedAt, here
 from autoprune.cli.model_options import AsJson
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ db = typer.Typer(
 
 
 @db.command()
-def upgrade(database: Database = None, as_json: AsJson = False) -> None:
+def upgrade(database: LookedAt = None, as_json: AsJson = False) -> None:
     """Bring the tables of autoprune up to date; what they hold is kept.
 
     A search does so by itself. Optuna's own tables are not touched.
@@ -36,11 +36,11 @@ def upgrade(database: Database = None, as_json: AsJson = False) -> None:
 
 
 @db.command()
-def check(database: Database = None, as_json: AsJson = False) -> None:
+def check(database: LookedAt = None, as_json: AsJson = False) -> None:
     """Look at a database, and change nothing: exit code 1 if something is wrong.
 
-    The file of SQLite, revisions of the tables, rows that refer to nothing, trials that nobody
-    works on, and how many rows there are.
+    The file of SQLite, revisions of the tables, rows that refer to nothing, and how many rows
+    there are. Trials that nobody works on are told too; they are no damage.
     """
     from autoprune.storage.health import check_health
     from autoprune.storage.shared import shared_url
@@ -64,7 +64,7 @@ def _look_at_trials(url: str, found: "Health") -> None:
     parsed = parse_url(url)
     file = Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
     with Opened.open(url) as database:
-        found.problems += unsettled(database, file)
+        found.notes += unsettled(database, file)
 
 
 def _tell(found: "Health") -> None:
@@ -74,5 +74,7 @@ def _tell(found: "Health") -> None:
         typer.echo(f"  {name:{width}}  {count}")
     for problem in found.problems:
         typer.echo(f"wrong: {problem}")
+    for note in found.notes:
+        typer.echo(f"note: {note}")
     if not found.problems:
         typer.echo("Nothing is wrong.")

@@ -64,7 +64,8 @@ def render(
 ) -> None:
     """Write the files of a job: a batch script, manifests, or a request.
 
-    Without --out they are printed. No cluster is asked, and no tool of one is needed.
+    Without --out they are printed, but a schedule of Slurm needs --out, a folder that the nodes
+    see. No cluster is asked, and no tool of one is needed.
     """
     scheduler, job = _read(file, runner, schedule, deadline, name)
     files = scheduler.files(job, _place(job, file, runner, out))

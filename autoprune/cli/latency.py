@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoprune.cli.database import Database, here
+from autoprune.cli.database import Tables, here
 from autoprune.cli.errors import naming_keys
 from autoprune.cli.model_options import AsJson
 from autoprune.cli.streams import stdout_to_stderr
@@ -47,7 +47,7 @@ def build(
     targets: Targets = None,
     error: Error = "3%",
     limit: Limit = "5m",
-    database: Database = None,
+    database: Tables = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure layers of a model on this device, over the sizes its search space allows.
@@ -76,7 +76,7 @@ def check(
     seed: Annotated[int, typer.Option(min=0, help="Chooses the policies.")] = 0,
     error: Error = "3%",
     limit: Limit = "5m",
-    database: Database = None,
+    database: Tables = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare the tables with random policies, measured end to end in pairs with the dense model.
@@ -98,7 +98,7 @@ def check(
 
 
 @latency.command("list")
-def list_stored(database: Database = None, as_json: AsJson = False) -> None:
+def list_stored(database: Tables = None, as_json: AsJson = False) -> None:
     """List the devices and targets that something is stored of, and which is this device."""
     with stdout_to_stderr():
         from autoprune import latency_api
@@ -114,7 +114,7 @@ def list_stored(database: Database = None, as_json: AsJson = False) -> None:
 @latency.command()
 def forget(
     target: Annotated[str, typer.Option(metavar="TARGET", help=TARGET_HELP)],
-    database: Database = None,
+    database: Tables = None,
     as_json: AsJson = False,
 ) -> None:
     """Delete what is stored of this device and a target, so that it is measured anew."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autoprune.cli.database import Database, opened
+from autoprune.cli.database import KnownRuns, opened
 from autoprune.cli.stopping import Stop, stoppable
 
 _PORTS = 65535  # the last one
@@ -22,7 +22,7 @@ def metrics(
             help="Serve them over HTTP until stopped, on this machine alone if HOST is left out.",
         ),
     ] = None,
-    database: Database = None,
+    database: KnownRuns = None,
 ) -> None:
     """Print metrics of all runs for Prometheus, or serve them.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoprune.cli.database import Database, here
+from autoprune.cli.database import Tables, here
 from autoprune.cli.errors import naming_keys
 from autoprune.cli.model_options import AsJson
 from autoprune.cli.streams import stdout_to_stderr
@@ -51,7 +51,7 @@ def profile(
             "'-sensitivity' added.",
         ),
     ] = None,
-    database: Database = None,
+    database: Tables = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure what each unit of a model gives up when it alone is cut, and plot it.

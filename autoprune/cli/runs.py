@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoprune.cli.database import Database, opened
+from autoprune.cli.database import KnownRuns, opened
 from autoprune.cli.model_options import AsJson
 
 if TYPE_CHECKING:
     from autoprune.agent.listed import ListedRun
+    from autoprune.core.heartbeat import Heartbeat
+    from autoprune.storage.agents import Agent
 
 _BEST = 5  # evaluations that are shown of a run
 Run = Annotated[
@@ -23,7 +25,7 @@ runs = typer.Typer(
 
 
 @runs.command("list")
-def list_runs(database: Database = None, as_json: AsJson = False) -> None:
+def list_runs(database: KnownRuns = None, as_json: AsJson = False) -> None:
     """List the runs that the database knows, oldest first.
 
     A run is running while one of its agents beats, finished when its result was written, and
@@ -43,7 +45,7 @@ def list_runs(database: Database = None, as_json: AsJson = False) -> None:
 
 
 @runs.command()
-def show(run: Run, database: Database = None, as_json: AsJson = False) -> None:
+def show(run: Run, database: KnownRuns = None, as_json: AsJson = False) -> None:
     """Show a run: its settings, its agents, what it came to, and the best it found.
 
     Of scores the lower is better; finalists, which were trained for longer, come first.
@@ -63,7 +65,7 @@ def show(run: Run, database: Database = None, as_json: AsJson = False) -> None:
 @runs.command()
 def rm(
     run: Run,
-    database: Database = None,
+    database: KnownRuns = None,
     evaluations: Annotated[
         bool,
         typer.Option(
@@ -107,15 +109,16 @@ def status(
     max_age: Annotated[
         str, typer.Option(metavar="TIME", help="Age of the last beat that still counts.")
     ] = "2m",
-    database: Database = None,
+    database: KnownRuns = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell whether somebody works on a run: exit code 0 if so, 1 if not.
 
     For probes: of a folder only its heartbeat.json is read. Whoever searches writes it each 10 s,
-    and takes it away at the end. For a name it is the beats in the database that count.
+    and takes it away at the end. For a name it is the beats in the database that count. A process
+    of this machine that is gone works no more, however young its last beat is.
     """
-    from autoprune.core.heartbeat import Heartbeat, progress_text
+    from autoprune.core.heartbeat import Heartbeat
     from autoprune.core.numbers import parse_duration
 
     most = parse_duration(max_age, "--max-age")
@@ -123,25 +126,35 @@ def status(
     beat = Heartbeat.of(folder)
     if beat is None and not folder.is_dir() and folder.name == run:
         beat = _beat_of(run, database)
-    beats = beat is not None and beat.age <= most
+    gone = beat is not None and beat.is_gone
+    beats = beat is not None and not gone and beat.age <= most
     if as_json:
         age = None if beat is None else round(beat.age, 1)
-        told = {"run": run, "beats": beats, "age": age, "status": beat and dict(beat.status)}
-        typer.echo(json.dumps(told))
-    elif beat is None:
-        typer.echo(f"Nobody works on {run}: it has no heartbeat.")
+        told = {"run": run, "beats": beats, "age": age, "process_is_gone": gone}
+        typer.echo(json.dumps(told | {"status": beat and dict(beat.status)}))
     else:
-        told_age = f"the last beat was {beat.age:.0f} s ago"
-        said = (
-            f"is at work ({progress_text(beat.status)})"
-            if beats
-            else f"is silent, {most:g} s are allowed"
-        )
-        typer.echo(f"{run} {said}; {told_age}.")
+        typer.echo(_told(run, beat, most))
     raise typer.Exit(0 if beats else 1)
 
 
-def _beat_of(name: str, database: str | None) -> Any:
+def _told(run: str, beat: "Heartbeat | None", most: float) -> str:
+    """Return whether somebody works on a run, in a sentence."""
+    from autoprune.core.heartbeat import progress_text
+
+    if beat is None:
+        return f"Nobody works on {run}: it has no heartbeat."
+    at, last = progress_text(beat.status), f"the last beat was {beat.age:.0f} s ago"
+    if beat.is_gone:
+        return (
+            f"Nobody works on {run}: its process {beat.process} is gone from this machine. It was "
+            f"at {at}; {last}."
+        )
+    if beat.age <= most:
+        return f"{run} is at work ({at}); {last}."
+    return f"{run} is silent, {most:g} s are allowed; {last}."
+
+
+def _beat_of(name: str, database: str | None) -> "Heartbeat | None":
     """Return the last beat of a run of that name, None if it is not known."""
     from autoprune.agent.listed import find_listed
     from autoprune.core.heartbeat import Heartbeat
@@ -157,8 +170,16 @@ def _beat_of(name: str, database: str | None) -> Any:
             return None
         if not found.on_server and found.folder is not None:
             return Heartbeat.of(found.folder)
-        agents = sorted(found.agents, key=lambda one: one.beaten_at)
-    return Heartbeat(agents[-1].beaten_at.timestamp(), 0, agents[-1].status) if agents else None
+        beats = sorted(map(_beat, found.living or found.agents), key=lambda one: one.at)
+    return beats[-1] if beats else None
+
+
+def _beat(agent: "Agent") -> "Heartbeat":
+    from autoprune.core.heartbeat import Heartbeat
+
+    number = int(agent.process.partition("@")[0])
+    at = agent.beaten_at.timestamp()
+    return Heartbeat(at, number, agent.status, agent.host, agent.process)
 
 
 def _content(found: "ListedRun") -> dict[str, Any]:

@@ -87,7 +87,8 @@ class Progress:
         done: Steps of this stage that are finished, those of an earlier session included.
         total: Steps this stage will have at most.
         best_quality: The task's metric, as it is shown, of the best policy on the search split so
-            far, if any.
+            far, if any: of ``search`` the one of the best score, which need not have the best
+            metric; of ``recover`` the best of those that got furthest.
         best_loss: Loss on the search split of the best policy so far, if any.
         feasible_macs: MACs of the best policy so far as a share of the dense model, if any.
         seconds_left: Estimated seconds until this stage ends, if it can be told.

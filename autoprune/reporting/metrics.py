@@ -17,7 +17,7 @@ except ImportError as err:
 
 STATES = ("running", "finished", "stopped")
 _GAUGES = {
-    "evaluations": "Evaluations that the run stored.",
+    "evaluations": "Evaluations of the run that came to their end.",
     "quality": "The task's metric of its best policy on the search split.",
     "macs_share": "MACs of its best policy as a share of the dense model's.",
     "agents": "Agents that work on it.",

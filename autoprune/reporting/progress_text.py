@@ -15,6 +15,8 @@ _LABELS = {
     "verify": "checking the result",
 }
 
+_BEST = {"search": "best by score", "recover": "best of the furthest"}  # what decides there
+
 
 def label(event: Progress) -> str:
     """Return what the run is doing, and with which target if it is one."""
@@ -22,10 +24,14 @@ def label(event: Progress) -> str:
 
 
 def summary(event: Progress) -> str:
-    """Return what is known besides the count: best quality, its share of MACs, time left."""
+    """Return what is known besides the count: quality of the best, its share of MACs, time left.
+
+    It may fall: the score decides, and of finalists the best is one of those that got furthest.
+    """
     parts = []
     if event.best_quality is not None:
-        parts.append(f"best {quality_text(event.best_quality)}")
+        best = _BEST.get(event.stage, "best")
+        parts.append(f"{best}: {quality_text(event.best_quality)}")
     if event.feasible_macs is not None:
         parts.append(f"{share_text(event.feasible_macs, 1.0)} of MACs")
     if event.seconds_left is not None:

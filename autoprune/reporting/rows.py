@@ -167,7 +167,8 @@ def effort_line(result: Result | Front) -> str:
     parts = ", ".join(f"{count} {what}" for what, count in told.items() if count)
     return (
         f"{cost.evaluations} evaluations{f' ({parts})' if parts else ''}, "
-        f"{count_text(round(cost.sample_forwards))} sample forwards, {cost.seconds:.0f} s, "
+        f"{count_text(round(cost.sample_forwards))} sample forwards, "
+        f"{cost.seconds:.0f} s of scoring and training, summed over workers, "
         f"sampler {cost.sampler}, seed {cost.seed}."
         f"{_predictions(cost.predictions)}{_rollback(cost.rollback)}"
         f"{_warm_start(cost.warm_start)}"

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from autoprune.core.heartbeat import progress_text
 from autoprune.reporting.tables import standard_output, table
-from autoprune.reporting.text import quality_text
+from autoprune.reporting.text import quality_text, share_text
 
 _LONGEST = 160  # characters of a setting; --json has all of it
 
@@ -31,7 +31,9 @@ def print_run(content: Mapping[str, Any]) -> None:
     """Print one run."""
     console = standard_output()
     facts = table(f"Run {content['name']}", "", "")
-    for name, value in zip(_FACTS, _cells(content)[1:], strict=True):
+    agents: Sequence[Mapping[str, Any]] = content["agents"]
+    counted = {**content, "agents": sum(one["lives"] for one in agents)}
+    for name, value in zip(_FACTS, _cells(counted)[1:], strict=True):
         facts.add_row(Text(name), Text(value))
     for name, value in (content["outcome"] or {}).items():
         facts.add_row(Text(f"outcome: {name}"), Text(str(value)))
@@ -42,8 +44,8 @@ def print_run(content: Mapping[str, Any]) -> None:
             Text(name), Text(shorten(json.dumps(value), _LONGEST, placeholder=" ..."))
         )
     console.print(settings)
-    if content["agents"]:
-        console.print(_agents(content["agents"]))
+    if agents:
+        console.print(_agents(agents))
     if content["best"]:
         console.print(_best(content["best"]))
 
@@ -59,7 +61,7 @@ def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
         one["state"],
         "?" if one["evaluations"] is None else str(one["evaluations"]),
         "" if quality is None else quality_text(quality),
-        "" if share is None else f"{share:.1%}",
+        "" if share is None else share_text(share, 1.0),
         str(one["agents"]),
         one["begun"],
         folder if one["folder_is_here"] or not folder else f"{folder} (not here)",
@@ -67,11 +69,12 @@ def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _agents(agents: Sequence[Mapping[str, Any]]) -> Any:
-    made = table("Agents", "place", "lives", "begun", "last beat", "at")
-    for one in agents:
+    """Return a table of those that did not leave, living ones first."""
+    made = table("Agents", "place", "alive", "begun", "last beat", "at")
+    for one in sorted(agents, key=lambda one: not one["lives"]):
         at = progress_text(one["status"])
-        lives = "yes" if one["lives"] else "no"
-        made.add_row(*map(Text, (one["place"], lives, one["begun"], one["last_beat"], at)))
+        alive = "yes" if one["lives"] else "no"
+        made.add_row(*map(Text, (one["place"], alive, one["begun"], one["last_beat"], at)))
     return made
 
 

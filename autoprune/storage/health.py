@@ -30,12 +30,14 @@ class Health:
         revision: ``current``, ``old``, ``none`` or ``unknown``.
         rows: How many rows each table has.
         problems: What is wrong and what to do, a sentence or two each.
+        notes: What is worth a word and no damage, a sentence or two each.
     """
 
     url: str
     revision: str = "none"
     rows: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def check_health(url: str) -> Health:

@@ -4,13 +4,15 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, select, update
 
 from autoprune.storage.database import Database
 from autoprune.storage.models import EvaluationRow, RunRow
 from autoprune.storage.patience import patient
 from autoprune.storage.records import EvaluationKey, Run
 from autoprune.storage.rows import key_columns, to_key, to_run
+
+PLACE = "place"  # what a run keeps of where it is worked on
 
 
 class Runs:
@@ -28,13 +30,6 @@ class Runs:
         """Return the runs, oldest first."""
         with self._database.transaction() as session:
             return [to_run(row) for row in session.scalars(select(RunRow).order_by(RunRow.id))]
-
-    @patient
-    def evaluations(self) -> dict[int, int]:
-        """Return how many evaluations each run stored, by its number."""
-        query = select(EvaluationRow.run_id, func.count()).group_by(EvaluationRow.run_id)
-        with self._database.transaction() as session:
-            return {run: count for run, count in session.execute(query) if run is not None}
 
     @patient
     def keys(self, run_id: int) -> list[EvaluationKey]:
@@ -56,10 +51,18 @@ class Runs:
         return sum(map(len, gone))
 
     @patient
-    def configure(self, run_id: int, config: Mapping[str, Any]) -> None:
-        """Let a run have other settings from now on."""
+    def begin(self, run_id: int, config: Mapping[str, Any], folder: str) -> None:
+        """Let somebody work on a run, also on one that was finished, from now on.
+
+        Args:
+            run_id: Its number.
+            config: Its settings; there may be more trials now.
+            folder: Where its result will be.
+        """
         with self._database.transaction() as session:
-            session.execute(update(RunRow).filter_by(id=run_id).values(config=dict(config)))
+            row = session.get_one(RunRow, run_id, with_for_update=True)
+            row.config, row.outcome = dict(config), None
+            row.kept = row.kept | {PLACE: {"folder": folder}}
 
     @patient
     def keep(self, run_id: int, name: str, content: Mapping[str, Any]) -> None:

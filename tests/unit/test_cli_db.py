@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from autoprune.agent import presence
 from autoprune.agent.workspace import STUDY
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
+from autoprune.core.processes import this_host, this_process
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -139,26 +139,40 @@ def test_tables_of_another_optuna_are_told(run_autoprune: Run, file: Path) -> No
     assert "Optuna's tables are of version v2.6.0.a" in problem(run_autoprune, file)
 
 
-def test_trials_that_nobody_works_on_are_told(run_autoprune: Run, file: Path) -> None:
+def test_trials_that_nobody_works_on_are_told_and_no_damage(
+    run_autoprune: Run, file: Path
+) -> None:
     begin(file, agent="gone")
     begin(file)
-    assert "2 trials of the run 'autoprune' did not come to their end" in problem(
-        run_autoprune, file
-    )
+    code, found = checked(run_autoprune, file)
+    assert (code, found["problems"]) == (0, [])
+    (note,) = found["notes"]
+    assert "2 trials are unfinished in the run 'autoprune', and nobody works there" in note
+    code, text, _ = run_autoprune("db", "check", "--database", str(file))
+    assert (code, f"note: {note}" in text, "Nothing is wrong." in text) == (0, True, True)
+
+
+def test_trials_of_a_process_that_is_gone_are_told_however_young_its_beat_is(
+    run_autoprune: Run, file: Path
+) -> None:
+    begin(file, agent="killed")
+    for host, notes in ((this_host(), 1), ("elsewhere", 0)):
+        beat = Heartbeat(time.time(), os.getpid(), {}, host, f"{os.getpid()}@another began it")
+        (file.parent / HEARTBEAT).write_text(beat.to_json())
+        assert len(checked(run_autoprune, file)[1]["notes"]) == notes
 
 
 def test_trials_of_agents_that_live_are_fine(run_autoprune: Run, file: Path) -> None:
     with Database.open(sqlite_url(file)) as database:
-        process = presence._process(os.getpid())
-        agent = Agents(database).join(1, presence._host(), process)
+        agent = Agents(database).join(1, this_host(), this_process())
     begin(file, agent=agent)
-    assert checked(run_autoprune, file)[0] == 0
+    assert checked(run_autoprune, file)[1]["notes"] == []
 
 
 def test_trials_of_a_run_that_beats_in_its_folder_are_fine(run_autoprune: Run, file: Path) -> None:
     begin(file, agent="known to the shared database")
     (file.parent / HEARTBEAT).write_text(Heartbeat(time.time(), 1).to_json())
-    assert checked(run_autoprune, file)[0] == 0
+    assert checked(run_autoprune, file)[1]["notes"] == []
 
 
 def test_a_server_that_does_not_answer_is_no_fault_of_the_database(run_autoprune: Run) -> None:
@@ -179,3 +193,21 @@ def test_an_option_of_the_url_that_the_driver_does_not_know_is_told(run_autoprun
 def test_an_empty_database_is_told(run_autoprune: Run) -> None:
     code, _, err = run_autoprune("db", "check", "--database", " ")
     assert (code, "The database that was given is empty" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("search",), "a run lives on it if it is a PostgreSQL"),
+        (("agent", "join"), "a run lives on it if it is a PostgreSQL"),
+        (("runs", "list"), "What knows the runs"),
+        (("runs", "metrics"), "What knows the runs"),
+        (("db", "check"), "RUN/autoprune.db is that of a run"),
+        (("latency", "list"), "Where latencies and sensitivity tables are kept"),
+    ],
+)
+def test_each_command_says_what_its_database_is_for(
+    run_autoprune: Run, words: tuple[str, ...], said: str
+) -> None:
+    text = run_autoprune(*words, "--help")[1]
+    assert said in " ".join(text[text.index("--database") :].split())

@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,17 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from autoprune.agent import presence
-from autoprune.agent.workspace import STUDY
+from autoprune.agent.heart import Heart
+from autoprune.agent.home import Home
+from autoprune.agent.reached import YARDSTICK, yardstick
+from autoprune.agent.run import kept_evaluations
+from autoprune.agent.trials import Told, abandon, tell_all
+from autoprune.agent.workspace import STUDY, Workspace
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.core.policy import Choice, Policy
+from autoprune.core.processes import process_of, this_host, this_process
 from autoprune.core.progress import Progress
+from autoprune.reporting.text import share_text
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -25,6 +32,8 @@ from autoprune.storage.models import AgentRow
 from autoprune.storage.records import Evaluation, EvaluationKey
 from autoprune.storage.runs import Runs
 from autoprune.storage.shared import shared_database
+from autoprune.storage.study import close_study, open_study
+from autoprune.storage.study_trials import begin_trials
 
 Run = Callable[..., tuple[int, str, str]]
 CONFIG = {"budget": {"macs": "50%"}, "trials": 9, "seed": 0}
@@ -37,6 +46,20 @@ def evaluation(number: int, outcome: str = "scored") -> tuple[EvaluationKey, Eva
     return key, Evaluation(policy, outcome, score, quality, 1.0, 1.0)
 
 
+def tell(file: Path, *found: tuple[Evaluation, float], limit: float = 0.0) -> None:
+    """End a trial for each evaluation and its MACs; they are above a limit by ``limit``."""
+    study = open_study(sqlite_url(file), STUDY)
+    many = len(found)
+    trials = begin_trials(study, [{}] * many, {}, [{}] * many, [{"macs <= 50%": limit}] * many)
+    tell_all(
+        [
+            Told(trial, one, {"macs": macs})
+            for trial, (one, macs) in zip(trials, found, strict=True)
+        ]
+    )
+    close_study(study)
+
+
 @pytest.fixture
 def shared() -> Iterator[Database]:
     with shared_database() as opened:
@@ -45,7 +68,7 @@ def shared() -> Iterator[Database]:
 
 @pytest.fixture
 def folder(tmp_path: Path, shared: Database) -> Path:
-    """Return the folder of a run with three evaluations, which others may use too."""
+    """Return the folder of a run with two evaluations and a finalist, which others may use."""
     folder = tmp_path / "runs" / "night"
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(CONFIG))
@@ -54,6 +77,7 @@ def folder(tmp_path: Path, shared: Database) -> Path:
         for key, found in [*map(evaluation, (1, 2)), evaluation(1, "recovered")]:
             own.record_evaluation(run, key, found)
             shared.record_evaluation(None, key, found)
+    tell(folder / "autoprune.db", (evaluation(1)[1], 40), (evaluation(2)[1], 48))
     shared.start_run(str(folder), CONFIG, "model", "data")
     return folder
 
@@ -66,8 +90,8 @@ def run_id(shared: Database, folder: Path) -> int:
 
 def join(shared: Database, folder: Path) -> str:
     """Let this process be an agent of the run."""
-    own = presence._process(os.getpid())
-    return Agents(shared).join(run_id(shared, folder), presence._host(), own)
+    own = this_process()
+    return Agents(shared).join(run_id(shared, folder), this_host(), own)
 
 
 def join_elsewhere(shared: Database, folder: Path, silent: float) -> str:
@@ -92,10 +116,66 @@ def test_a_run_is_listed_with_what_it_has(
     (one,) = listed(run_autoprune)
     assert one["name"] == "night"
     assert one["folder"] == str(folder)
-    assert (one["state"], one["evaluations"], one["agents"]) == ("stopped", 3, 0)
+    assert (one["state"], one["evaluations"], one["agents"]) == ("stopped", 2, 0)
     text = run_autoprune("runs", "list")[1]
     assert "night" in text
     assert str(folder) in text
+
+
+def test_evaluations_are_counted_as_in_the_report(
+    run_autoprune: Run, folder: Path, shared: Database
+) -> None:
+    """Stopped and failed ones count; finalists, and what was given back, do not."""
+    stopped, failed = (replace(evaluation(n)[1], loss=None, score=None) for n in (3, 4))
+    ends = (replace(stopped, outcome="stopped: early"), replace(failed, outcome="failed: NaN"))
+    tell(folder / "autoprune.db", *((one, 40) for one in ends))
+    study = open_study(sqlite_url(folder / "autoprune.db"), STUDY)
+    for trial in begin_trials(study, [{}, {}], {}, [{}, {}])[1:]:  # the first one still runs
+        abandon(trial)
+    close_study(study)
+    assert listed(run_autoprune)[0]["evaluations"] == 4
+    assert kept_evaluations(folder) == 4
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_stopped_run_tells_what_was_best_inside_the_limits(
+    run_autoprune: Run, folder: Path, shared: Database, sign: int
+) -> None:
+    file = folder / "autoprune.db"
+    tell(file, (evaluation(9)[1], 60), limit=0.2)
+    (before,) = listed(run_autoprune)
+    assert (before["quality"], before["macs_share"]) == (None, None), "an older run"
+    with Database.open(sqlite_url(file)) as own:
+        found = own.find_run(STUDY)
+        assert found is not None
+        Runs(own).keep(found.id, YARDSTICK, yardstick(100, higher_is_better=sign > 0))
+    (one,) = listed(run_autoprune)
+    assert (one["state"], one["quality"], one["macs_share"]) == ("stopped", sign * 0.52, 0.48)
+    agent = join(shared, folder)  # it has just begun, and told nothing yet
+    assert listed(run_autoprune)[0]["quality"] == sign * 0.52
+    Agents(shared).beat(agent, {"best_quality": 0.9, "feasible_macs": 0.5})
+    assert listed(run_autoprune)[0]["quality"] == 0.9
+
+
+def test_of_a_run_that_looks_for_the_smallest_its_last_words_are_told(
+    run_autoprune: Run, folder: Path, shared: Database
+) -> None:
+    """Its best score is the largest model's."""
+    with Database.open(sqlite_url(folder / "autoprune.db")) as own:
+        found = own.find_run(STUDY)
+        assert found is not None
+        Runs(own).begin(found.id, CONFIG | {"tolerance": "1 points"}, str(folder))
+        Runs(own).keep(found.id, YARDSTICK, yardstick(100, higher_is_better=True))
+    assert listed(run_autoprune)[0]["quality"] is None
+    beat = Heartbeat(1.0, 1, {"best_quality": 0.7, "feasible_macs": 0.4})
+    (folder / HEARTBEAT).write_text(beat.to_json())
+    assert listed(run_autoprune)[0]["quality"] == 0.7
+    agent = join_elsewhere(shared, folder, silent=500)
+    with shared.transaction() as session:
+        told = {"best_quality": 0.8, "feasible_macs": 0.3}
+        session.execute(update(AgentRow).filter_by(id=agent).values(status=told))
+    (one,) = listed(run_autoprune)
+    assert (one["state"], one["quality"], one["macs_share"]) == ("stopped", 0.8, 0.3)
 
 
 def test_a_run_is_running_while_an_agent_lives_and_tells_how_far_it_is(
@@ -110,6 +190,35 @@ def test_a_run_is_running_while_an_agent_lives_and_tells_how_far_it_is(
     assert "search 3 of 9" in run_autoprune("runs", "show", "night")[1]
     Agents(shared).remove(agent)
     assert listed(run_autoprune)[0]["state"] == "stopped"
+
+
+def test_agents_are_shown_as_rows_and_living_ones_are_counted(
+    run_autoprune: Run, folder: Path, shared: Database
+) -> None:
+    dead, living = join_elsewhere(shared, folder, silent=900), join(shared, folder)
+    with shared.transaction() as session:
+        told = {"stage": "search", "done": 3, "total": 9}
+        session.execute(update(AgentRow).values(status=told))
+    text = run_autoprune("runs", "show", "night")[1]
+    (count,) = [line.split() for line in text.splitlines() if line.startswith("agents alive")]
+    assert count == ["agents", "alive", "1"]
+    rows = [line.split() for line in text.splitlines() if line.endswith("search 3 of 9")]
+    places = [(row[2], row[3]) for row in rows]
+    assert places == [(str(os.getpid()), "yes"), ("7", "no")]
+    assert not any(word in text for word in ("{'", "status", "lives", dead, living))
+    content = json.loads(run_autoprune("runs", "show", "night", "--json")[1])
+    beats = {one["id"]: one["last_beat"] for one in content["agents"]}
+    assert rows[1][-5] == beats[dead]
+
+
+@pytest.mark.parametrize("share", [0.49646, 0.5])
+def test_shares_of_macs_are_those_of_the_report(
+    run_autoprune: Run, folder: Path, shared: Database, share: float
+) -> None:
+    Agents(shared).beat(join(shared, folder), {"best_quality": 0.9, "feasible_macs": share})
+    for words in (("list",), ("show", "night")):
+        assert share_text(share, 1.0) in run_autoprune("runs", *words)[1]
+    assert share_text(0.49646, 1.0) == "49.7%", "no limit is hidden"
 
 
 @pytest.mark.parametrize(("silent", "state"), [(5, "running"), (-5, "running"), (900, "stopped")])
@@ -132,6 +241,54 @@ def test_a_finished_run_tells_its_result(
     text = run_autoprune("runs", "list")[1]
     assert "75.00%" in text
     assert "30.0%" in text
+
+
+def work(shared: Database, folder: Path, *, finishes: bool = True) -> Generator[None]:
+    """Go on with a run, up to where it would search; then finish it if that is asked for."""
+    workspace = Workspace(folder, "resume")
+    home = Home(shared=shared, workspace=workspace, name="night", if_exists="resume")
+    entered = home.entered(CONFIG, finishes=finishes, model_fp="model", data_fp="data")
+    with workspace.hold(), entered as lodging:
+        yield
+        lodging.finish({"folder": str(folder), "host": "here"})
+
+
+def test_a_finished_run_that_is_gone_on_with_and_cut_off_is_stopped(
+    run_autoprune: Run, folder: Path, shared: Database
+) -> None:
+    def states() -> list[str]:
+        known = json.loads(run_autoprune("runs", "show", "night", "--json")[1])
+        Runs(shared).remove(run_id(shared, folder))
+        alone = json.loads(run_autoprune("runs", "show", str(folder), "--json")[1])
+        shared.start_run(str(folder), CONFIG, "model", "data")
+        return [known["state"], alone["state"]]
+
+    (folder / "result.json").write_text('{"dense": {}, "pruned": {}}')
+    assert list(work(shared, folder)) == [None]
+    assert states() == ["finished", "finished"]
+    assert list(work(shared, folder)) == [None]
+    cut_off = work(shared, folder)
+    next(cut_off)
+    assert listed(run_autoprune)[0]["state"] == "running"
+    cut_off.close()
+    (folder / HEARTBEAT).write_text(Heartbeat(1.0, 1).to_json())
+    assert states() == ["stopped", "stopped"]
+
+
+def test_a_run_on_a_server_tells_its_folder_from_the_start(
+    run_autoprune: Run, folder: Path, shared: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Database, "is_server", True)
+    at_work = work(shared, folder)
+    next(at_work)
+    (one,) = [one for one in listed(run_autoprune) if one["name"] == "night"]
+    assert (one["state"], one["folder"], one["folder_is_here"]) == ("running", str(folder), True)
+    at_work.close()
+    helping = work(shared, folder.parent / "of another", finishes=False)
+    next(helping)
+    helping.close()
+    (one,) = [one for one in listed(run_autoprune) if one["name"] == "night"]
+    assert (one["state"], one["folder"]) == ("stopped", str(folder)), "an agent only helps"
 
 
 @pytest.mark.parametrize("by", ["name", "path"])
@@ -157,7 +314,7 @@ def test_a_folder_that_no_database_knows_is_shown_but_not_removed(
 ) -> None:
     Runs(shared).remove(run_id(shared, folder))
     code, out, _ = run_autoprune("runs", "show", str(folder), "--json")
-    assert (code, json.loads(out)["evaluations"]) == (0, 3)
+    assert (code, json.loads(out)["evaluations"]) == (0, 2)
     code, _, err = run_autoprune("runs", "rm", str(folder))
     assert (code, "No database knows" in err) == (2, True)
 
@@ -265,6 +422,42 @@ def test_a_heartbeat_of_a_folder_is_young_or_not(run_autoprune: Run, tmp_path: P
     code, out, _ = run_autoprune("runs", "status", str(tmp_path), "--json", "--max-age", "10m")
     assert json.loads(out)["beats"]
     assert json.loads(out)["status"]["done"] == 4
+
+
+@pytest.fixture
+def killed() -> tuple[int, str]:
+    """Return number and identity of a process of this machine that was killed."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    identity = process_of(child.pid)
+    child.kill()
+    child.communicate()
+    return child.pid, identity
+
+
+def test_a_process_of_this_machine_that_is_gone_works_no_more(
+    run_autoprune: Run, folder: Path, shared: Database, killed: tuple[int, str]
+) -> None:
+    """Its last beat may be as young as it likes."""
+    Runs(shared).remove(run_id(shared, folder))
+    status = {"stage": "search", "done": 4, "total": 9}
+    for host, age, expected in ((this_host(), 1, 1), ("elsewhere", 1, 0), ("elsewhere", 200, 1)):
+        beat = Heartbeat(time.time() - age, killed[0], status, host, killed[1])
+        (folder / HEARTBEAT).write_text(beat.to_json())
+        code, out, _ = run_autoprune("runs", "status", str(folder))
+        assert code == expected
+        assert (f"its process {killed[0]} is gone from this machine" in out) == (age + code == 2)
+        told = json.loads(run_autoprune("runs", "status", str(folder), "--json")[1])
+        assert (told["beats"], told["process_is_gone"]) == (not code, host == this_host())
+        shown = json.loads(run_autoprune("runs", "show", str(folder), "--json")[1])
+        assert shown["state"] == ("stopped" if code else "running")
+
+
+def test_a_heart_tells_which_process_beats(run_autoprune: Run, tmp_path: Path) -> None:
+    with Heart(tmp_path):
+        assert run_autoprune("runs", "status", str(tmp_path))[0] == 0
+        beat = Heartbeat.of(tmp_path)
+    assert beat is not None
+    assert (beat.host, beat.identity) == (this_host(), this_process())
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"at": "x", "process": 1}'])

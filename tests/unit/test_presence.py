@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from autoprune.agent import presence
 from autoprune.agent.heart import BEAT, Heart
 from autoprune.agent.presence import Presence
 from autoprune.core.heartbeat import HEARTBEAT
+from autoprune.core.processes import process_of, this_host
 from autoprune.core.progress import Progress
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
@@ -67,10 +67,10 @@ def test_a_process_of_this_machine_that_is_gone_is_dead_at_once(
     agents: Agents, tmp_path: Path
 ) -> None:
     done = subprocess.Popen([sys.executable, "-c", ""])
-    process = presence._process(done.pid)
+    process = process_of(done.pid)
     done.wait()
-    gone = agents.join(None, presence._host(), process)
-    again = agents.join(None, presence._host(), f"{os.getpid()}@1")  # its number is another's now
+    gone = agents.join(None, this_host(), process)
+    again = agents.join(None, this_host(), f"{os.getpid()}@1")  # its number is another's now
     assert agents.take(["score it"], gone) == {"score it": gone}
     with present(agents, tmp_path) as own:
         assert own.dead() == {gone, again}

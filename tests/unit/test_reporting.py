@@ -26,7 +26,7 @@ from autoprune.core.progressive import Step, StepOutcome
 from autoprune.reporting.goal import goal_rows
 from autoprune.reporting.markdown import escape_markdown, render_markdown
 from autoprune.reporting.progress import PlainProgress, progress_for
-from autoprune.reporting.progress_text import ended_text, state_text
+from autoprune.reporting.progress_text import ended_text, state_text, summary
 from autoprune.reporting.rows import bar, budget_rows, effort_line
 from autoprune.reporting.terminal import print_report
 from autoprune.reporting.text import (
@@ -96,7 +96,8 @@ def test_a_report_says_what_the_result_says(form: str) -> None:
         "largest difference in ONNX 2.5e-07",
         "layer1.0.conv1 channel.l1 8/16 ██████████░░░░░░░░░░",
         "stem untouched 8/8 ████████████████████",
-        "40 evaluations, 1.20 M sample forwards, 61 s, sampler tpe, seed 0.",
+        "40 evaluations, 1.20 M sample forwards, 61 s of scoring and training, summed over "
+        "workers, sampler tpe, seed 0.",
     ):
         assert part in flat.replace("\\", "")
 
@@ -185,9 +186,15 @@ def test_plain_lines_are_rare_and_complete() -> None:
         progress(event(done, best_quality=0.97, feasible_macs=0.498, seconds_left=80 - 2 * done))
         now[0] += 2
     lines = stream.getvalue().splitlines()
-    assert lines[0] == "scoring policies 0/40, best 97.00%, 49.8% of MACs, 1:20 left"
+    assert lines[0] == "scoring policies 0/40, best by score: 97.00%, 49.8% of MACs, 1:20 left"
     assert lines[-1].startswith("scoring policies 40/40")
     assert len(lines) == 9
+
+
+def test_what_is_best_is_said_for_it_may_fall() -> None:
+    search = Progress(stage="search", done=3, total=9, best_quality=0.9889)
+    assert summary(search) == "best by score: 98.89%"
+    assert summary(replace(search, stage="recover")) == "best of the furthest: 98.89%"
 
 
 def test_a_note_is_shown_once() -> None:
