@@ -22,7 +22,6 @@ from autoprune.reporting.gather_search import (
 )
 from autoprune.reporting.secrets import without_secrets
 from autoprune.storage.checkpoints import Checkpoints
-from autoprune.storage.database import Database
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.told import told_trials
 
@@ -42,14 +41,14 @@ def gather(listed: ListedRun) -> RunEvidence:
     points = {
         one.folder: _read(folder, f"{one.folder}/{RESULT}", Result) for one in _points(front)
     }
-    with listed.opened() as (database, run_id):
-        kept = _kept(database, listed)
-        evaluations = database.evaluations(run_id)
+    with listed.opened() as (database, run):
+        kept = run.kept
+        evaluations = database.evaluations(run.id)
         study = listed.run.name if listed.on_server else STUDY
         trials = evaluated(told_trials(database, study))
-        ledger = Ledger(database, run_id).entries()
+        ledger = Ledger(database, run.id).entries()
         progressive = {
-            what: Checkpoints.spent(database, run_id, what)
+            what: Checkpoints.spent(database, run.id, what)
             for what in ("seconds", "sample_forwards")
         }
     return RunEvidence(
@@ -91,11 +90,6 @@ def _read(folder: Path | None, name: str, kind: type[F]) -> F | None:
 
 def _points(front: Front | None) -> Sequence[Any]:
     return front.points if front else ()
-
-
-def _kept(database: Database, listed: ListedRun) -> Mapping[str, Any]:
-    run = database.find_run(listed.run.name if listed.on_server else STUDY)
-    return run.kept if run else {}
 
 
 def _missing(

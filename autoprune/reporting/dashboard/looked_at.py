@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from autoprune.agent.listed import ListedRun
 from autoprune.storage.database import Database
+from autoprune.storage.records import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +20,6 @@ class LookedAt(ListedRun):
     database: Database
 
     @contextmanager
-    def opened(self) -> Iterator[tuple[Database, int]]:
-        """Yield the database, and the run's number there."""
-        yield self.database, self.run.id
+    def opened(self) -> Iterator[tuple[Database, Run]]:
+        """Yield the database, and what it says of the run."""
+        yield self.database, self.run
