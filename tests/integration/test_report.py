@@ -208,7 +208,29 @@ def test_a_report_can_be_printed(run: Path, seen: Callable[..., Seen], tmp_path:
     printed = page.pdf(path=tmp_path / "report.pdf", format="A4")
     assert printed.startswith(b"%PDF")
     page.emulate_media(media="print")
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
     assert not page.locator("#theme").is_visible()
+    page.wait_for_timeout(1_000)
+    heights = page.evaluate(_HEIGHTS)
+    assert heights
+    assert all(drawn == given for given, drawn in heights), "nothing is printed over the rest"
+
+
+def test_figures_keep_their_height_where_the_window_changes(
+    run: Path, seen: Callable[..., Seen]
+) -> None:
+    page = seen(1280).open(run / "report.html")
+    before = page.evaluate(_HEIGHTS)
+    page.set_viewport_size({"width": 500, "height": 700})
+    page.wait_for_timeout(1_000)
+    assert page.evaluate(_HEIGHTS) == before
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 500
+
+
+_HEIGHTS = """() => [...document.querySelectorAll(".js-plotly-plot")].map((one) => [
+  one.getBoundingClientRect().height,
+  one.querySelector(".svg-container").getBoundingClientRect().height,
+])"""
 
 
 def test_runs_are_compared_on_one_page(
