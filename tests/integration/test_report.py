@@ -109,6 +109,8 @@ def test_the_page_shows_what_the_result_says(run: Path, seen: Callable[..., Seen
     assert f"{100 * result.pruned.quality_test:.2f}%" in told
     assert "passed" in told
     assert page.locator(".state").inner_text() == "finished"
+    spent = page.locator("tr", has_text="test split and checks").last.inner_text()
+    assert float(spent.split()[-1]) > 0
     code = page.locator("pre.command").inner_text()
     assert "autoprune.search(" in code
     assert "trials=14" in code
@@ -205,10 +207,41 @@ def test_hostile_names_are_shown_and_do_nothing(long: Path, seen: Callable[..., 
 
 def test_a_report_can_be_printed(run: Path, seen: Callable[..., Seen], tmp_path: Path) -> None:
     page = seen(scheme="dark").open(run / "report.html")
+    wide = page.evaluate(_DRAWN)
+    assert min(wide) > 700
     printed = page.pdf(path=tmp_path / "report.pdf", format="A4")
     assert printed.startswith(b"%PDF")
     page.emulate_media(media="print")
+    page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
     assert not page.locator("#theme").is_visible()
+    page.wait_for_timeout(1_000)
+    heights = page.evaluate(_HEIGHTS)
+    assert heights
+    assert all(drawn == given for given, drawn in heights), "nothing is printed over the rest"
+    assert max(page.evaluate(_DRAWN)) <= 700, "a page of paper is no wider"
+    page.emulate_media(media="screen")
+    page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    page.wait_for_timeout(1_000)
+    assert page.evaluate(_DRAWN) == wide
+
+
+def test_figures_keep_their_height_where_the_window_changes(
+    run: Path, seen: Callable[..., Seen]
+) -> None:
+    page = seen(1280).open(run / "report.html")
+    before = page.evaluate(_HEIGHTS)
+    page.set_viewport_size({"width": 500, "height": 700})
+    page.wait_for_timeout(1_000)
+    assert page.evaluate(_HEIGHTS) == before
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 500
+
+
+_DRAWN = """() => [...document.querySelectorAll(".js-plotly-plot .main-svg:first-child")].map(
+  (one) => one.getBoundingClientRect().width)"""
+_HEIGHTS = """() => [...document.querySelectorAll(".js-plotly-plot")].map((one) => [
+  one.getBoundingClientRect().height,
+  one.querySelector(".svg-container").getBoundingClientRect().height,
+])"""
 
 
 def test_runs_are_compared_on_one_page(

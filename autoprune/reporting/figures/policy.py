@@ -57,5 +57,7 @@ def policy_figure(units: Sequence[UnitFacts], title: str = "Policy by unit") -> 
 
 
 def _hover(units: Sequence[UnitFacts]) -> dict[str, object]:
-    texts = [lines(one.unit, *(f"{name}: {text}" for name, text in one.told)) for one in units]
+    texts = [
+        lines(one.unit, *(f"{name}: {text}" for name, text in one.told if text)) for one in units
+    ]
     return {"orientation": "h", "hovertext": texts, "hovertemplate": "%{hovertext}<extra></extra>"}
