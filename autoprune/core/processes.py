@@ -21,14 +21,13 @@ def process_of(number: int) -> str:
     """Return what tells a process of this host apart: its number is given again to later ones.
 
     Returns:
-        The number and when it began; empty if no process of that number runs.
+        The number and when it began, which is left out where that is hidden from us; empty if no
+        process of that number runs.
     """
     try:
         stat = (_PROC / str(number) / "stat").read_text()
-    except FileNotFoundError:
-        return f"{number}@" if not _PROC.is_dir() and _runs(number) else ""
-    except OSError:
-        return f"{number}@"
+    except OSError:  # there may be no such folder, or it hides what others run
+        return f"{number}@" if _runs(number) else ""
     state, *rest = stat.rpartition(")")[2].split()
     return "" if state == "Z" else f"{number}@{rest[18]}"  # when it began
 
@@ -39,7 +38,7 @@ def this_process() -> str:
 
 
 def runs_here(host: str, process: str) -> bool | None:
-    """Tell whether a process still runs; None if it is not of this host, so that nobody can tell.
+    """Tell whether a process still runs; None where that cannot be told from here.
 
     Args:
         host: What `this_host` was there; empty if that is not known.
@@ -48,7 +47,8 @@ def runs_here(host: str, process: str) -> bool | None:
     number = process.partition("@")[0]
     if host != this_host() or not number.isdecimal():
         return None
-    return process_of(int(number)) == process
+    found = process_of(int(number))
+    return None if found == f"{number}@" != process else found == process
 
 
 def _runs(number: int) -> bool:

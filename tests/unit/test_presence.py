@@ -15,8 +15,9 @@ import sqlalchemy
 
 from autoprune.agent.heart import BEAT, Heart
 from autoprune.agent.presence import Presence
+from autoprune.core import processes
 from autoprune.core.heartbeat import HEARTBEAT
-from autoprune.core.processes import process_of, this_host
+from autoprune.core.processes import process_of, runs_here, this_host
 from autoprune.core.progress import Progress
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
@@ -76,6 +77,20 @@ def test_a_process_of_this_machine_that_is_gone_is_dead_at_once(
         assert own.dead() == {gone, again}
         assert own.take(["score it"]), "a lease of the dead is free"
         assert gone not in {one.id for one in agents.all()}
+
+
+def test_a_process_that_is_hidden_from_us_may_live(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mounted with ``hidepid``, /proc shows nothing of what other users run."""
+    began, done = process_of(os.getpid()), subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    monkeypatch.setattr(processes, "_PROC", tmp_path)
+    assert process_of(os.getpid()) == f"{os.getpid()}@"
+    assert runs_here(this_host(), began) is None
+    assert runs_here(this_host(), f"{os.getpid()}@") is True
+    assert runs_here(this_host(), f"{done.pid}@1") is False
+    assert runs_here("elsewhere", began) is None
 
 
 def test_an_agent_elsewhere_is_dead_if_it_is_not_seen_to_beat(
