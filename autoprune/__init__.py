@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from autoprune.ledger_api import ledger as ledger
     from autoprune.profile_api import profile as profile
     from autoprune.prunable_api import prunable as prunable
+    from autoprune.report_api import report as report
     from autoprune.reporting.inventory import Inventory as Inventory
     from autoprune.tasks.classification import Classification as Classification
     from autoprune.tasks.contrastive import Contrastive as Contrastive
@@ -67,6 +68,7 @@ _HOMES = {
     "load": "autoprune.api",
     "profile": "autoprune.profile_api",
     "prunable": "autoprune.prunable_api",
+    "report": "autoprune.report_api",
     "search": "autoprune.api",
     "stored_latencies": "autoprune.latency_api",
     "units": "autoprune.api",

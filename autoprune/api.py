@@ -1,5 +1,6 @@
 """The public functions: everything else is wired together here."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,7 +16,7 @@ from autoprune.agent.run import run_search
 from autoprune.agent.samplers.names import DEFAULT
 from autoprune.agent.task_space import space_for
 from autoprune.agent.tolerance import run_tolerance
-from autoprune.agent.workspace import FRONT_PAGE, REPORT, IfExists
+from autoprune.agent.workspace import PAGE, REPORT, IfExists
 from autoprune.artifacts.architecture import load as load_folder
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.export import Exported
@@ -32,17 +33,18 @@ from autoprune.core.progress import ProgressCallback
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
 from autoprune.core.tolerance import Tolerance
-from autoprune.errors import ConfigError
+from autoprune.errors import AutopruneError, ConfigError
 from autoprune.execution.runners import SearchRunner, load_runner
 from autoprune.methods import find_method
+from autoprune.report_api import report
 from autoprune.reporting.front import front_markdown
-from autoprune.reporting.front_plot import render_front
 from autoprune.reporting.inventory import Inventory, inventory
 from autoprune.reporting.markdown import render_markdown
 from autoprune.reporting.progress import progress_for
 from autoprune.reporting.space_check import SpaceCheck, space_check
 from autoprune.space.loader import load_space
 from autoprune.space.schema import SearchSpace
+from autoprune.storage.shared import server_of
 from autoprune.surgery.accept import taken_out
 from autoprune.surgery.discover import discover
 from autoprune.surgery.nested import Inputs
@@ -256,8 +258,11 @@ def search(
             warm_start=_folders(warm_start),
         )
         if front is not None:
-            return _front_reported(run_front(request))
-        return _reported((run_tolerance if tolerance else run_search)(request))
+            return _front_reported(run_front(request), request)
+        found = (run_tolerance if tolerance else run_search)(request)
+        if not (found.folder / REPORT).exists():
+            _write_page(request)
+        return _reported(found)
 
 
 def _tolerance(
@@ -291,14 +296,28 @@ def _reported(found: SearchResult) -> SearchResult:
     return found
 
 
-def _front_reported(found: FrontResult) -> FrontResult:
-    """Write the reports of a front and of its points, and its plot."""
+def _front_reported(found: FrontResult, request: Request) -> FrontResult:
+    """Write the reports of a front and of its points; the page shows all of them."""
     for point in found.points:
         _reported(point)
     if not (found.folder / REPORT).exists():
-        write_text(found.folder / FRONT_PAGE, render_front(found.front))
+        _write_page(request)
         write_text(found.folder / REPORT, front_markdown(found.front))
     return found
+
+
+def _write_page(request: Request) -> None:
+    """Write the page of a run; the result, which is there already, does not depend on it."""
+    server = server_of(request.database) is not None
+    run = request.name or request.out.resolve().name
+    try:
+        report(run if server else request.out, request.out / PAGE, database=request.database)
+    except AutopruneError as err:
+        warnings.warn(
+            f"The result is whole, but its {PAGE} could not be written: {err} Make it again with "
+            "autoprune report.",
+            stacklevel=3,
+        )
 
 
 def units(model: nn.Module, inputs: Inputs, *, seed: int = 0) -> Inventory:

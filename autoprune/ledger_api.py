@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from autoprune.agent.workspace import CONFIG, DATABASE, STUDY, database_in
+from autoprune.agent.workspace import CONFIG, DATABASE, STUDY, database_in, point_hint
 from autoprune.core.ledger import LedgerEntry
 from autoprune.errors import ArtifactError
 from autoprune.storage.ledger import Ledger
@@ -22,8 +22,7 @@ def ledger(folder: str | Path) -> list[LedgerEntry]:
     """
     file = database_in(Path(folder))
     if file is None:
-        above = Path(folder).resolve().parent
-        point = f" It may be a point of the run in {above}." if database_in(above) else ""
+        point = point_hint(Path(folder))
         raise ArtifactError(
             f"There is no run in {folder}: it holds no {DATABASE} and {CONFIG}.{point} "
             "Give the folder that a search wrote (--out)."

@@ -15,7 +15,7 @@ from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.run import run
 from autoprune.agent.samplers.names import check_along_fronts
 from autoprune.agent.session import Session
-from autoprune.agent.workspace import FRONT, FRONT_PAGE, POINTS, REPORT
+from autoprune.agent.workspace import FRONT, PAGE, POINTS, REPORT
 from autoprune.artifacts.files import write_text
 from autoprune.artifacts.front import Front, FrontPoint, LeftOut
 from autoprune.artifacts.result import SearchCost
@@ -151,7 +151,7 @@ def _folder(member: Member) -> str:
 
 def _clear(folder: Path, chosen: Sequence[Member]) -> None:
     """Take away what an earlier front left, but for points that may be points again."""
-    for name in (FRONT, FRONT_PAGE, REPORT):
+    for name in (FRONT, PAGE, REPORT):
         (folder / name).unlink(missing_ok=True)
     again = set(map(_folder, chosen))
     for path in folder.glob(POINTS):

@@ -1,11 +1,12 @@
 """From the ranked policies to those whose latency was measured to be inside the budget."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from optuna import Study
 from torch import nn
 
+from autoprune.agent.described import MEASURED, TIGHTENED
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalists import Recover, Recovered, recover_finalists
 from autoprune.agent.gate import Gate, Measurement, exceeded, told, told_misses
@@ -15,7 +16,6 @@ from autoprune.core.progress import Progress
 from autoprune.errors import BudgetError, ModelError
 from autoprune.storage.records import Evaluation
 
-TIGHTENED = "tightened"  # what a study remembers, so that a resumed run aims alike
 _ROUNDS = 6  # times the limit is aimed at anew before the search gives up
 _MORE = 0.25  # of the trials of a limit, scored anew after the limit was aimed at anew
 _MARGIN = 0.99
@@ -26,7 +26,10 @@ _MOST_MISSES = 12  # models measured in vain before the aim is lowered
 class Inside:
     """Measures candidates, best first; where too few are inside it tightens and goes on.
 
-    Latency depends on shapes alone, so it is measured before a finalist is fine-tuned.
+    Latency depends on shapes alone, so it is measured before a finalist is fine-tuned. The study
+    remembers lowered limits, so that a resumed run aims alike, and tells people what was measured:
+    by fingerprint of the policy and by cost whether it is ``over`` the limit, the share ``by``
+    which its interval ends above it, and a ``text``.
 
     Args:
         gate: What measures.
@@ -127,6 +130,7 @@ class Inside:
         """Measure a fine-tuned model: now the median counts, for its shapes were inside before."""
         found = self._measured(evaluation.policy.fingerprint, model)
         missed = {cost: one for cost, one in found.items() if one.missed}
+        self._note(evaluation.policy.fingerprint, found, missed)
         if missed:
             self._misses.append(missed)
         return not missed
@@ -140,8 +144,21 @@ class Inside:
     def _excess(self, candidate: Evaluation) -> dict[str, Measurement]:
         name = candidate.policy.fingerprint
         if name not in self.gate.seen:
-            self._measured(name, self.evaluations.scorer.build(candidate.policy))
+            found = self._measured(name, self.evaluations.scorer.build(candidate.policy))
+            self._note(name, found, exceeded(found))
         return exceeded(self.gate.seen[name])
+
+    def _note(self, name: str, found: Mapping[str, Measurement], over: Container[str]) -> None:
+        """Let the study tell what was measured of a policy."""
+        if not found:
+            return
+        key = self.name.replace(TIGHTENED, MEASURED, 1)
+        told_of = {
+            cost: {"over": cost in over, "by": one.excess - 1, "text": one.text}
+            for cost, one in found.items()
+        }
+        study = self.loop.study
+        study.set_user_attr(key, {**study.user_attrs.get(key, {}), name: told_of})
 
     def _measured(self, name: str, model: nn.Module) -> dict[str, Measurement]:
         """Measure a model, and tell that it begins and what was found."""

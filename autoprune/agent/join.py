@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from autoprune._hints import did_you_mean
-from autoprune.agent.inside import TIGHTENED, aimed_before
+from autoprune.agent.described import TIGHTENED
+from autoprune.agent.inside import aimed_before
 from autoprune.agent.members import helping
 from autoprune.agent.request import Request
 from autoprune.agent.run import run as run_request

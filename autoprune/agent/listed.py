@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from autoprune._hints import did_you_mean
 from autoprune.agent.presence import PATIENCE, seems_alive
-from autoprune.agent.workspace import RESULT, STUDY, database_in
+from autoprune.agent.workspace import RESULT, STUDY, database_in, point_hint
 from autoprune.core.heartbeat import Heartbeat
 from autoprune.errors import AutopruneError, ConfigError
 from autoprune.storage.agents import Agent, Agents
@@ -178,8 +178,9 @@ def find_listed(given: str, shared: Database | None) -> ListedRun:
             return ListedRun(run=replace(run, name=path), shared=None)
     names = sorted({one.name for one in known})
     raise ConfigError(
-        f"There is no run {given!r}.{did_you_mean(given, names)} Give the name of one that "
-        "autoprune runs list shows, or the folder that a search writes (--out)."
+        f"There is no run {given!r}.{did_you_mean(given, names)}{point_hint(Path(given))} Give "
+        "the name of one that autoprune runs list shows, or the folder that a search writes "
+        "(--out)."
     )
 
 

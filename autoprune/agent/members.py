@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
+from autoprune.agent.described import TIGHTENED
 from autoprune.agent.gate import Gate, Measurement
-from autoprune.agent.inside import TIGHTENED, Inside, aimed_before
+from autoprune.agent.inside import Inside, aimed_before
 from autoprune.agent.loop import Loop
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 from autoprune.core.user_code import blame
 from autoprune.errors import CandidateError, InputError, OutOfMemoryError
 from autoprune.storage.records import Evaluation
@@ -31,6 +29,8 @@ def candidate_errors() -> Iterator[None]:
         CandidateError: If the user's forward, which may raise anything, did so.
         OutOfMemoryError: If memory ran out, which is not the candidate's fault.
     """
+    import torch  # here: who only reads what became of evaluations does without it
+
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as err:

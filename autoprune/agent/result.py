@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import onnxruntime
 from torch import nn
@@ -189,6 +189,7 @@ def _cuts(prepared: Prepared, policy: Policy, atoms: Mapping[str, Ids]) -> list[
             atoms=unit.atoms,
             kept=unit.atoms - len(atoms.get(name, ())),
             method=policy[name].method if name in policy else None,
+            macs_saved=_saved(prepared, policy, name, "macs"),
         )
         for name, unit in prepared.plan.units.items()
     ]
@@ -203,10 +204,22 @@ def _zeroed(prepared: Prepared, policy: Policy, model: nn.Module) -> list[UnitCu
             atoms=sum(left[n].numel() for n in unit.members if n in left),
             kept=sum(int((left[n] != 0).sum()) for n in unit.members if n in left),
             method=policy[name].method,
+            macs_saved=_saved(prepared, policy, name, "sparse_macs"),
         )
         for name, unit in prepared.plan.weights.items()
         if name in policy
     ]
+
+
+def _saved(
+    prepared: Prepared, policy: Policy, unit: str, cost: Literal["macs", "sparse_macs"]
+) -> int:
+    """Return what a policy would cost more if one unit alone were whole."""
+    if unit not in policy:
+        return 0
+    whole = Policy({name: choice for name, choice in policy.items() if name != unit})
+    before, after = (prepared.projection.costs_of(one) for one in (policy, whole))
+    return int(getattr(after, cost) - getattr(before, cost))
 
 
 def _versions(request: Request) -> dict[str, str]:

@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
+from autoprune.agent.described import describe
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finished import finished
 from autoprune.agent.gate import Gate
@@ -29,6 +31,7 @@ from autoprune.agent.sensed import Sensed
 from autoprune.agent.session import Session
 from autoprune.agent.warm_start import WarmStart
 from autoprune.agent.workspace import (
+    CHECKS,
     LATENCY,
     SENSITIVITY,
     SOURCE,
@@ -37,7 +40,7 @@ from autoprune.agent.workspace import (
     Workspace,
     database_in,
 )
-from autoprune.core.progress import Progress
+from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.cost.latency.runtimes import check_measurable
 from autoprune.errors import AutopruneError
 from autoprune.evaluation.randomness import isolated
@@ -127,7 +130,8 @@ def _searched(
     for earlier in warm.runs:
         earlier.check(prepared.projection.spaces)
     with home.entered(config, **fingerprints) as lodging:
-        request = replace(request, progress=lodging.presence.noting(request.progress))
+        checks = _Since("verify", lodging.presence.noting(request.progress))
+        request = replace(request, progress=checks)
         lodging.keep(SOURCE, {"path": str(request.source)} if request.source else {})
         lodging.keep(LATENCY, prepared.pricing.saved())
         sensed = Sensed.of(request, prepared, kept.get(SENSITIVITY, {}), lodging, **fingerprints)
@@ -137,6 +141,7 @@ def _searched(
         costs = [request.traded] if request.traded else []
         work = ScoreWork(prepared.scorer)
         with lodging.opened(sampler, costs) as study, request.hire(work) as workers:
+            describe(study, prepared.projection)
             found = search(
                 Session(
                     request=request,
@@ -148,10 +153,31 @@ def _searched(
                     company=lodging.company,
                 )
             )
+        if checks.began is not None:
+            lodging.keep(CHECKS, {"seconds": monotonic() - checks.began})
         if finishes:
             folder = str(request.out.resolve())
             lodging.finish({"folder": folder, "host": socket.gethostname()})
         return found
+
+
+class _Since:
+    """Passes progress on, and knows when a stage began: no other one comes after the last.
+
+    Args:
+        stage: The stage.
+        told: Who is told.
+    """
+
+    def __init__(self, stage: str, told: ProgressCallback) -> None:
+        self._stage, self._told = stage, told
+        self.began: float | None = None
+
+    def __call__(self, event: Progress) -> None:
+        """Pass an event on."""
+        if event.stage == self._stage and self.began is None:
+            self.began = monotonic()
+        self._told(event)
 
 
 def _evaluations(

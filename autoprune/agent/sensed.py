@@ -1,7 +1,7 @@
 """The sensitivity table of a search: measured once, kept with the run."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 import numpy as np
@@ -24,11 +24,13 @@ class Sensed:
         errors: Loss given up by unit, method and level; empty where nothing was measured.
         sample_forwards: Cost, in forwards of one sample by the dense model.
         seconds: Cost, in seconds.
+        sparsities: Share of its atoms that each level removes, by unit, for reports.
     """
 
     errors: Mapping[str, Mapping[str, list[float]]]
     sample_forwards: float = 0.0
     seconds: float = 0.0
+    sparsities: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
     def padded(self, encoding: Encoding) -> Floats | None:
         """Return the errors as samplers take them, None where nothing was measured."""
@@ -75,6 +77,8 @@ class Sensed:
                 hire=request.hire,
                 progress=request.progress,
             )
-            found = cls(table.to_dict()["errors"], table.sample_forwards, table.seconds)
+            told = table.to_dict()
+            costs = table.sample_forwards, table.seconds
+            found = cls(told["errors"], *costs, told["sparsities"])
         lodging.keep(SENSITIVITY, found.to_dict())
         return found

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import nn
 
-from autoprune.agent.workspace import ONNX, POLICY, PROGRAM, REPORT, RESULT
+from autoprune.agent.workspace import ONNX, PAGE, POLICY, PROGRAM, REPORT, RESULT
 from autoprune.artifacts.architecture import Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import specs_of
@@ -82,7 +82,7 @@ def judge(
             budget_met=budget.met_by(costs, dense),
         )
         _require(checks, costs, budget)
-        for name in (RESULT, POLICY, REPORT, ONNX, PROGRAM):  # what an earlier winner left
+        for name in (RESULT, POLICY, REPORT, PAGE, ONNX, PROGRAM):  # what an earlier winner left
             (folder / name).unlink(missing_ok=True)
         for name in (WEIGHTS, PLAN, *([ONNX] if onnx else [])):
             os.replace(Path(aside) / name, folder / name)

@@ -18,15 +18,17 @@ IfExists = Literal["fail", "resume", "overwrite"]
 CONFIG, DATABASE, RESULT, POLICY, ONNX = (
     *("run.json", "autoprune.db", "result.json", "policy.json", "model.onnx"),
 )
-REPORT, PROGRAM = "report.md", "model.pt2"
+REPORT, PAGE, PROGRAM = "report.md", "report.html", "model.pt2"
 LATENCY, SENSITIVITY, WARM_START, SOURCE = "latency", "sensitivity", "warm_start", "source"
-FRONT, FRONT_PAGE, POINTS = "front.json", "front.html", "point-*"  # of a front
+CHECKS = "checks"  # what a run keeps of the time they took, for reports
+FRONT, POINTS = "front.json", "point-*"  # of a front
+_OLD = "front.html"  # what a front left before it had a page
 CHECKPOINTS = "checkpoints"  # folder of a progressive run's states
 STUDY = "autoprune"  # name of the run and of its study in the database
 _HALF_DONE = ".*.partial"
 # In the order they are deleted: until its settings are gone, what is left is still the old run's.
 _OURS = (
-    *(RESULT, POLICY, ONNX, PROGRAM, REPORT, PLAN, WEIGHTS, FRONT, FRONT_PAGE, POINTS),
+    *(RESULT, POLICY, ONNX, PROGRAM, REPORT, PAGE, PLAN, WEIGHTS, FRONT, _OLD, POINTS),
     *(f"{DATABASE}*", "finalist-*.safetensors", _HALF_DONE),
     CHECKPOINTS,
     CONFIG,
@@ -40,6 +42,12 @@ def database_in(folder: Path) -> Path | None:
     """Return the database of the run in a folder, begun or finished; None if there is no run."""
     file = folder / DATABASE
     return file if file.is_file() and (folder / CONFIG).is_file() else None
+
+
+def point_hint(folder: Path) -> str:
+    """Return a sentence on what a folder may be that holds no run; empty if nothing is known."""
+    above = folder.resolve().parent
+    return f" It may be a point of the run in {above}." if database_in(above) else ""
 
 
 class Workspace:

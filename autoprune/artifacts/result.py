@@ -59,12 +59,17 @@ class UnitChoice(Record):
 
 
 class UnitCut(Record):
-    """What was really cut from one unit; ``method`` is null where nothing was."""
+    """What was really cut from one unit; ``method`` is null where nothing was.
+
+    ``macs_saved``: multiply-adds that the pruned model would have more if this unit alone were
+    whole, of weights set to zero those that multiply with them; null where that is not known.
+    """
 
     unit: str
     atoms: int
     kept: int
     method: str | None
+    macs_saved: int | None = None
 
 
 class Predictions(Record):

@@ -8,6 +8,8 @@ import typer
 
 from autoprune import __version__
 from autoprune.cli.agent import agent
+from autoprune.cli.dashboard import dashboard
+from autoprune.cli.dashboards import dashboards
 from autoprune.cli.db import db
 from autoprune.cli.export import export
 from autoprune.cli.jobs import jobs
@@ -15,6 +17,7 @@ from autoprune.cli.latency import latency
 from autoprune.cli.ledger import ledger
 from autoprune.cli.metrics import metrics
 from autoprune.cli.profile import profile
+from autoprune.cli.report import report
 from autoprune.cli.runners import runners
 from autoprune.cli.runs import runs
 from autoprune.cli.search import search
@@ -39,7 +42,9 @@ app.command()(search)
 app.command()(profile)
 app.command()(units)
 app.command()(ledger)
+app.command()(report)
 app.command()(export)
+app.command()(dashboard)
 runs.command()(metrics)
 app.add_typer(agent, name="agent")
 app.add_typer(spaces, name="spaces")
@@ -48,6 +53,7 @@ app.add_typer(jobs, name="jobs")
 app.add_typer(runs, name="runs")
 app.add_typer(runners, name="runners")
 app.add_typer(db, name="db")
+app.add_typer(dashboards, name="dashboards")
 
 
 def _print_version(wanted: bool) -> None:

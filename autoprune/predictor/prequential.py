@@ -9,6 +9,7 @@ from scipy.stats import beta, spearmanr
 
 COVERAGE = 0.9  # of intervals
 CONFIDENCE = 0.95  # of the bound on what is spared wrongly
+GATE = 0.3  # rank correlation of predictions, below which they decide nothing
 _STEP = 0.15  # by which the logarithm of a width follows a miss
 _WIDEST = 2.0  # logarithm: a predictor this wrong rules nothing out anyway
 _LEAST = 3  # ranks of fewer tell nothing

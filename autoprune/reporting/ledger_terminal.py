@@ -26,8 +26,8 @@ def print_ledger(entries: Sequence[LedgerEntry], console: Console | None = None)
     console.print(Text(_LEGEND, style="dim"))
     for outcome in Outcome:
         if any(one.outcome is outcome for one in entries):
-            said = outcome.value.removeprefix(f"{_word(outcome)}: ")
-            console.print(Text(f"{_word(outcome)}: {said}", style="dim"), soft_wrap=True)
+            said = outcome.value.removeprefix(f"{word_of(outcome)}: ")
+            console.print(Text(f"{word_of(outcome)}: {said}", style="dim"), soft_wrap=True)
     far = sum(one.outcome is Outcome.TOO_FAR for one in entries)
     steps = f" Steps of progressive runs that went too far: {far}." if far else ""
     console.print(Text(totals_line(Rolledback.of(entries)) + steps), soft_wrap=True)
@@ -54,20 +54,21 @@ def _rows(entries: Sequence[LedgerEntry]) -> Table:
         good = entry.outcome is Outcome.REVERTED
         rows.add_row(
             *(str(entry.step or "") for _ in steps),
-            Text("\n".join(_changes(entry))),
+            Text("\n".join(changes_of(entry))),
             _number(entry.regret),
             _number(entry.expected_regret),
             _points(entry),
-            Text(_word(entry.outcome), style="green" if good else ""),
+            Text(word_of(entry.outcome), style="green" if good else ""),
         )
     return rows
 
 
-def _word(outcome: Outcome) -> str:
+def word_of(outcome: Outcome) -> str:
+    """Return an outcome in a word or two."""
     return outcome.name.lower().replace("_", " ")
 
 
-def _changes(entry: LedgerEntry) -> list[str]:
+def changes_of(entry: LedgerEntry) -> list[str]:
     """Return what the alternative does in another way, a line for each unit."""
     before, after = entry.policy, entry.alternative
     own = [change_of(unit, before, after) for unit in entry.units]

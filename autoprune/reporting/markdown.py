@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 
 from autoprune._resources import resource
 from autoprune.artifacts.result import Result
@@ -49,6 +50,11 @@ def versions_text(versions: Mapping[str, str]) -> str:
 
 def rendered(template: str, **content: Any) -> str:
     """Return a template of `dashboards/` with its content filled in."""
+    return _template(template).render(content)
+
+
+@lru_cache
+def _template(name: str) -> Template:
     environment = Environment(
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -57,8 +63,8 @@ def rendered(template: str, **content: Any) -> str:
         autoescape=False,  # Markdown, not HTML: names go through `escape_markdown`
     )
     environment.filters["md"] = escape_markdown
-    text = resource("dashboards", template).read_text(encoding="utf-8")
-    return environment.from_string(text).render(content)
+    text = resource("dashboards", name).read_text(encoding="utf-8")
+    return environment.from_string(text)
 
 
 def escape_markdown(text: str) -> str:

@@ -24,7 +24,9 @@ _Row = Any  # the trial as numbered in the database, and columns of the table th
 _Rows = dict[int, list[_Row]]  # by trial
 
 
-def read_trials(session: Session, trial_ids: Collection[int]) -> list[FrozenTrial]:
+def read_trials(
+    session: Session, trial_ids: Collection[int], *, with_params: bool = True
+) -> list[FrozenTrial]:
     """Return trials as Optuna itself reads them, in the order of their ids; missing ones not.
 
     A trial of 100 parameters is 100 rows: Optuna makes an object that SQLAlchemy watches of each.
@@ -32,6 +34,7 @@ def read_trials(session: Session, trial_ids: Collection[int]) -> list[FrozenTria
     Args:
         session: Where they are.
         trial_ids: Which, as numbered in the database; few enough for one ``IN``.
+        with_params: Whether their parameters are read too, which are most of their rows.
     """
     query = select(TrialModel).where(TrialModel.trial_id.in_(trial_ids))
     found: Sequence[Any] = session.scalars(query.order_by(TrialModel.trial_id)).all()
@@ -42,9 +45,8 @@ def read_trials(session: Session, trial_ids: Collection[int]) -> list[FrozenTria
         own = select(model.trial_id, *columns).where(model.trial_id.in_(trial_ids))
         return _by_trial(session.execute(own.order_by(model.trial_id, order)))
 
-    params = rows(
-        param, param.param_id, param.param_name, param.param_value, param.distribution_json
-    )
+    drawn = (param.param_name, param.param_value, param.distribution_json)
+    params = rows(param, param.param_id, *drawn) if with_params else {}
     values = rows(value, value.objective, value.value, value.value_type)
     reports = rows(
         step, step.step, step.step, step.intermediate_value, step.intermediate_value_type

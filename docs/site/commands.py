@@ -2,8 +2,8 @@
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
-from importlib.metadata import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,10 @@ def check(line: str) -> None:
             _require(find_spec(rest[1]) if module else (ROOT / rest[0]).is_file(), line)
         elif program == "pip":
             extra = rest[1].removeprefix("autoprune[").removesuffix("]")
-            _require(extra in (metadata("autoprune").get_all("Provides-Extra") or ()), line)
+            project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))[
+                "project"
+            ]
+            _require(extra in project["optional-dependencies"], line)
         elif program not in KNOWN:
             raise LookupError(f"Nobody knows how to check {program!r}: {line}")
 

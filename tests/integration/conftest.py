@@ -7,9 +7,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 CODE = '''
 """Somebody's model and data."""
@@ -192,6 +196,32 @@ def run_ray() -> Iterator[Callable[..., str]]:
             return done.stdout
 
         yield run
+
+
+CHROMIUM = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"),
+    *("--disable-component-update", "--no-first-run"),
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """Return a real Chromium: the system's, or the one that playwright installed."""
+    from playwright.sync_api import Error, sync_playwright
+
+    named = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    with sync_playwright() as playwright:
+        try:
+            found = playwright.chromium.launch(
+                executable_path=next(filter(None, named), None), args=CHROMIUM
+            )
+        except Error as err:
+            reason = f"no Chromium can be started here (apt-get install chromium): {err}"
+            if os.environ.get("CI"):
+                pytest.fail(reason)
+            pytest.skip(reason)
+        yield found
+        found.close()
 
 
 @pytest.fixture

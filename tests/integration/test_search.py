@@ -101,7 +101,7 @@ def test_the_folder_is_complete_and_holds_nothing_half_done(first: SearchResult)
     names = {path.name for path in first.folder.iterdir() if not path.name.startswith("finalist-")}
     assert names - {"run.lock"} == {
         *("run.json", "autoprune.db", "result.json", "policy.json", "plan.json"),
-        *("weights.safetensors", "model.onnx", "report.md"),
+        *("weights.safetensors", "model.onnx", "report.md", "report.html"),
     }
     assert len(list(first.folder.glob("finalist-*.safetensors"))) == 1, "the other was outrun"
 

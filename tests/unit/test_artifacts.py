@@ -308,7 +308,7 @@ RESULT = {
     "schema": 1,
     **{"task": "classification", "metric": "top-1", "dense": MEASURED, "pruned": MEASURED},
     "policy": {"u": {"method": "channel.l1", "sparsity": 0.5}},
-    "cuts": [{"unit": "u", "atoms": 2, "kept": 1, "method": "channel.l1"}],
+    "cuts": [{"unit": "u", "atoms": 2, "kept": 1, "method": "channel.l1", "macs_saved": 3}],
     "budget": {"macs": "50%"},
     "search": {
         **{"evaluations": 7, "sample_forwards": 1.0, "seconds": 1.0, "seed": 0},

@@ -10,7 +10,6 @@ from rich.console import Console
 from autoprune.artifacts.front import Front, FrontPoint, LeftOut
 from autoprune.artifacts.result import Measured, SearchCost
 from autoprune.reporting.front import front_markdown, print_front
-from autoprune.reporting.front_plot import render_front
 
 TARGET = "onnxruntime/threads=1"
 COST = f"latency@{TARGET}"
@@ -59,7 +58,7 @@ def printed(front: Front) -> str:
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("form", [printed, front_markdown, render_front])
+@pytest.mark.parametrize("form", [printed, front_markdown])
 def test_every_form_shows_the_points_with_what_was_measured(form: Any, front: Front) -> None:
     text = form(front)
     for figure in ("19.5%", "60.0%", "1.56 ms", "4.8 ms", "90.00%", "89.00%", "95.00%", "99.00%"):
@@ -80,10 +79,3 @@ def test_markdown_shows_names_as_they_are_in_a_whole_table(front: Front) -> None
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in table} == {7}
     assert len(table) == 5, "names, line, two points and the dense model"
-
-
-def test_the_plot_needs_no_network(front: Front) -> None:
-    page = render_front(front)
-    assert page == render_front(front)
-    assert "<script src" not in page
-    assert "top-1 * on the search split" in page

@@ -11,6 +11,7 @@ import optuna
 import pytest
 from torch import nn
 
+from autoprune.agent.described import MEASURED
 from autoprune.agent.gate import Gate, Measurement, exceeded, told_misses
 from autoprune.agent.inside import Inside
 from autoprune.agent.join import _help
@@ -304,6 +305,34 @@ def test_where_all_miss_it_aims_lower_and_goes_on() -> None:
         assert note.startswith(
             "no policy was inside; the closest missed latency=60%@fake by 19.0%"
         )
+
+
+def test_the_study_tells_what_was_measured_to_be_over() -> None:
+    study = optuna.create_study()
+    with inside(lambda atoms: atoms / 100 + (0.1 if atoms > 57 else 0), study=study) as (
+        one,
+        _,
+        _,
+    ):
+        (found,) = finalists(one)
+    told = study.user_attrs[MEASURED]
+    assert {name for name, costs in told.items() if not costs[COST]["over"]} == {
+        found.policy.fingerprint
+    }
+    assert len(told) == 4, "60, 59, 58 and 57 atoms"
+    by = sorted(costs[COST]["by"] for costs in told.values())
+    assert by == pytest.approx([57 / 60 - 1, 68 / 60 - 1, 69 / 60 - 1, 70 / 60 - 1])
+    assert all("upper end" in costs[COST]["text"] for costs in told.values())
+
+
+def test_the_study_tells_that_what_was_inside_is_over_once_it_is_fine_tuned() -> None:
+    study = optuna.create_study()
+    with (
+        inside(lambda _: 0.5, study=study, after=lambda _: 0.7, trials=2) as (search, _, _),
+        pytest.raises(BudgetError),
+    ):
+        search.winner()
+    assert {costs[COST]["over"] for costs in study.user_attrs[MEASURED].values()} == {True}
 
 
 def test_a_resumed_search_aims_where_it_did() -> None:

@@ -22,8 +22,8 @@ from autoprune.errors import ElsewhereError, InfrastructureError, OutputError, R
 CONFIG = {"seed": 0, "trials": 4, "budget": {"macs": "50%"}, "space": {"sparsities": [0.5]}}
 OURS = (
     *("run.json", "autoprune.db", "autoprune.db-wal", "result.json", "policy.json", "model.onnx"),
-    *("report.md", "plan.json", "weights.safetensors", "finalist-0123456789ab.safetensors"),
-    *(".result.json.partial", "run.lock"),
+    *("report.md", "report.html", "front.html", "plan.json", "weights.safetensors"),
+    *("finalist-0123456789ab.safetensors", ".result.json.partial", "run.lock"),
 )
 HOLDER = """
 import sys

@@ -17,7 +17,7 @@ from autoprune.agent.samplers.lots import Candidate, as_drawn, proposals_of, ran
 from autoprune.agent.samplers.pool import Pool
 from autoprune.agent.samplers.proposal import Proposal
 from autoprune.core.ledger import ROLLBACK
-from autoprune.predictor.prequential import Reliability, Screening
+from autoprune.predictor.prequential import GATE, Reliability, Screening
 
 _INCUMBENTS = 5
 _AT_ONCE = 32  # proposals of one pool, by one fit of the predictor
@@ -61,7 +61,7 @@ class BudgetedSampler(PolicySampler):
         *,
         earlier: Sequence[Known] = (),
         exploration: float = 0.1,
-        gate: float = 0.3,
+        gate: float = GATE,
         predicts: bool = True,
         coefficients: bool = True,
         rollback: float = ROLLBACK,

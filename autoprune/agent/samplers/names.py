@@ -22,6 +22,20 @@ from autoprune.errors import ConfigError
 
 DEFAULT = "budgeted"
 PLUG_INS = "autoprune.samplers"
+_SPDY = (
+    "Frantar and Alistarh 2022, SPDY: Accurate Pruning with Speedup Guarantees, arXiv:2201.13096. "
+    "Ours allocates by exact costs, which depend on the units on both sides of a layer."
+)
+_IMPROVEMENT = (
+    "Jones et al. 1998, Efficient Global Optimization of Expensive Black-Box Functions, "
+    "doi:10.1023/A:1008306431147, for expected improvement; ours ranks a pool by it."
+)
+_TPE = "Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization, NIPS 24."
+_CMA = "Hansen 2016, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772."
+_NSGA = (
+    "Deb et al. 2002, A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II, "
+    "doi:10.1109/4235.996017."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +73,14 @@ class Kind:
         along_fronts: Whether several of them, each inside a limit of its own, can share one study
             whose trials have two objectives, score and cost.
         rolls_back: Whether it proposes alternatives to decisions.
+        paper: Where the idea comes from, and how this one differs; empty where nobody wrote it.
     """
 
     make: Callable[[Start], PolicySampler]
     uses_errors: bool = False
     along_fronts: bool = False
     rolls_back: bool = False
+    paper: str = ""
 
 
 SAMPLERS: Registry[Kind] = Registry("sampler", PLUG_INS, ("make", "uses_errors"))
@@ -86,7 +102,7 @@ def budgeted(**options: Any) -> Kind:
         given = {"earlier": s.earlier, "rollback": s.rollback, **options}
         return BudgetedSampler(s.projection, s.seed, s.anchors, s.errors, **given)
 
-    return Kind(make, True, True, True)
+    return Kind(make, True, True, True, paper=f"{_SPDY} {_IMPROVEMENT}")
 
 
 def _allocation(rule: Rule, uses_errors: bool) -> Kind:
@@ -95,10 +111,13 @@ def _allocation(rule: Rule, uses_errors: bool) -> Kind:
     )
 
 
-def _inner(make: Callable[[int], BaseSampler], along_fronts: bool = True) -> Kind:
+def _inner(
+    make: Callable[[int], BaseSampler], along_fronts: bool = True, *, paper: str = ""
+) -> Kind:
     return Kind(
         lambda s: ProjectedSampler(s.projection, s.seed, s.anchors, make),
         along_fronts=along_fronts,
+        paper=paper and f"{paper} Ours brings what it wants to the budget.",
     )
 
 
@@ -152,10 +171,13 @@ def _ours(able: Callable[[Kind], bool]) -> list[str]:
 
 
 SAMPLERS.add("budgeted", budgeted())
-SAMPLERS.add("spdy", Kind(lambda s: SpdySampler(s.projection, s.seed, s.anchors, s.errors), True))
+SAMPLERS.add(
+    "spdy",
+    Kind(lambda s: SpdySampler(s.projection, s.seed, s.anchors, s.errors), True, paper=_SPDY),
+)
 SAMPLERS.add("uniform", _allocation("uniform", False))
 SAMPLERS.add("minimax", _allocation("minimax", True))
-SAMPLERS.add("tpe", _inner(tpe))
-SAMPLERS.add("cmaes", _inner(_cmaes, along_fronts=False))
-SAMPLERS.add("nsga2", _inner(_nsga2))
+SAMPLERS.add("tpe", _inner(tpe, paper=_TPE))
+SAMPLERS.add("cmaes", _inner(_cmaes, along_fronts=False, paper=_CMA))
+SAMPLERS.add("nsga2", _inner(_nsga2, paper=_NSGA))
 SAMPLERS.add("random", _inner(_random))

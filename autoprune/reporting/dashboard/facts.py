@@ -1,0 +1,164 @@
+"""What is known of a study beside its trials: its run, its finalists, its ledger, its result."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from optuna.study._frozen import FrozenStudy
+from pydantic import ValidationError
+
+from autoprune.agent.described import MEASURED, TIGHTENED, dense_told, spaces_told
+from autoprune.agent.outcomes import OUTRUN, RECOVERED
+from autoprune.agent.workspace import FRONT, RESULT
+from autoprune.artifacts.front import Front
+from autoprune.artifacts.result import Result
+from autoprune.core.budget import Budget
+from autoprune.core.ledger import LedgerEntry
+from autoprune.core.policy import Policy
+from autoprune.errors import AutopruneError
+from autoprune.reporting.dashboard.looked_at import LookedAt
+from autoprune.space.schema import UnitSpace
+from autoprune.storage.database import Database
+from autoprune.storage.ledger import Ledger
+from autoprune.storage.records import Evaluation
+from autoprune.storage.watched import evaluations_that
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known of a study.
+
+    Args:
+        told: Its user attributes.
+        listed: The run it is of; None for a study of somebody else.
+        finalists: What was fine-tuned for longer.
+        ledger: Decisions that were examined.
+        result: The result of the run, if it is finished and its folder is here.
+        front: Its front, likewise.
+        points: Policies of the front's points.
+    """
+
+    told: Mapping[str, Any]
+    listed: LookedAt | None = None
+    finalists: Sequence[Evaluation] = ()
+    ledger: Sequence[LedgerEntry] = ()
+    result: Result | None = None
+    front: Front | None = None
+    points: Sequence[Policy] = ()
+
+    @classmethod
+    def of(cls, study: FrozenStudy, listed: LookedAt | None) -> "Facts":
+        """Return what is known of a study now.
+
+        Args:
+            study: The study.
+            listed: The run it is of.
+        """
+        if listed is None:
+            return cls(told=study.user_attrs)
+        front = _front(listed.folder)
+        return cls(
+            told=study.user_attrs,
+            listed=listed,
+            finalists=evaluations_that(listed.database, listed.run.id, (RECOVERED, OUTRUN)),
+            ledger=_ledger(listed.database, listed.run.id),
+            result=_result(listed.folder),
+            front=front,
+            points=_points(listed.folder, front),
+        )
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Settings of the run; empty without one."""
+        return self.listed.run.config if self.listed else {}
+
+    @cached_property
+    def spaces(self) -> dict[str, UnitSpace]:
+        """What levels stand for, by unit; empty where the study does not say it."""
+        return spaces_told(self.told)
+
+    @cached_property
+    def dense(self) -> dict[str, float]:
+        """Costs of the dense model; empty where the study does not say it."""
+        return dense_told(self.told)
+
+    @property
+    def one_limit(self) -> bool:
+        """Whether all trials are for one budget, not along a front or on the way to a drop."""
+        return not self.config.get("pareto") and not self.config.get("tolerance")
+
+    @cached_property
+    def limits(self) -> dict[str, float]:
+        """The limits that are aimed at now, absolute, by cost; empty where that is not known."""
+        if not self.one_limit or not self.dense:
+            return {}
+        with suppress(AutopruneError, KeyError):
+            budget = Budget.parse(self.config.get("budget", {}))
+            found = {cost: one.resolve(self.dense[cost]) for cost, one in budget.limits.items()}
+            lowered = self.told.get(TIGHTENED, {}).get("limits", {})
+            return {cost: limit * lowered.get(cost, 1) for cost, limit in found.items()}
+        return {}
+
+    @property
+    def lowered(self) -> bool:
+        """Whether a limit was missed by measurement, so that the search aims lower."""
+        return self.one_limit and TIGHTENED in self.told
+
+    @property
+    def measured(self) -> Mapping[str, Mapping[str, Any]]:
+        """What was measured of policies, by fingerprint and cost; see `Inside`."""
+        return dict(self.told.get(MEASURED, {})) if self.one_limit else {}
+
+    @cached_property
+    def returned(self) -> list[Policy]:
+        """The policies of the models that the run returned, as far as that is known."""
+        if self.points:
+            return list(self.points)
+        if self.result is not None:
+            chosen = {unit: one.model_dump() for unit, one in self.result.policy.items()}
+            return [Policy.from_dict(chosen)]
+        done = [one for one in self.finalists if one.outcome == RECOVERED]
+        finished = self.listed is not None and self.listed.run.outcome is not None
+        inside = [one for one in done if not self.was_over(one.policy)]
+        if not finished or not inside or not self.one_limit:
+            return []
+        return [min(inside, key=lambda one: one.score if one.score is not None else 0).policy]
+
+    def was_over(self, policy: Policy) -> bool:
+        """Tell whether a policy was measured to be over a limit."""
+        found = self.measured.get(policy.fingerprint, {})
+        return any(one.get("over") for one in found.values())
+
+
+def _ledger(runs: Database, run_id: int) -> list[LedgerEntry]:
+    with suppress(AutopruneError):  # of a newer autoprune
+        return Ledger(runs, run_id).entries()
+    return []
+
+
+def _result(folder: Path | None) -> Result | None:
+    with suppress(OSError, UnicodeDecodeError, ValidationError):
+        if folder is not None:
+            return Result.model_validate_json((folder / RESULT).read_text(encoding="utf-8"))
+    return None
+
+
+def _front(folder: Path | None) -> Front | None:
+    with suppress(OSError, UnicodeDecodeError, ValidationError):
+        if folder is not None:
+            return Front.model_validate_json((folder / FRONT).read_text(encoding="utf-8"))
+    return None
+
+
+def _points(folder: Path | None, front: Front | None) -> list[Policy]:
+    found = list[Policy]()
+    for point in front.points if front and folder else ():
+        assert folder is not None
+        with suppress(OSError, ValueError, AutopruneError):
+            told = json.loads((folder / point.folder / RESULT).read_text(encoding="utf-8"))
+            found.append(Policy.from_dict(told["policy"]))
+    return found

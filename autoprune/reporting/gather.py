@@ -1,0 +1,133 @@
+"""Reads the evidence of a run: its files and its database, which it leaves as they are."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from autoprune.agent.listed import ListedRun
+from autoprune.agent.workspace import CHECKS, FRONT, LATENCY, RESULT, SENSITIVITY, SOURCE, STUDY
+from autoprune.artifacts.front import Front
+from autoprune.artifacts.result import Result
+from autoprune.core.heartbeat import Heartbeat, progress_text
+from autoprune.reporting.evidence import RunEvidence
+from autoprune.reporting.gather_search import (
+    evaluated,
+    finalists,
+    latency_tables,
+    sensed,
+    spent,
+)
+from autoprune.reporting.secrets import without_secrets
+from autoprune.storage.checkpoints import Checkpoints
+from autoprune.storage.database import Database
+from autoprune.storage.ledger import Ledger
+from autoprune.storage.told import told_trials
+
+F = TypeVar("F", bound=BaseModel)
+
+
+def gather(listed: ListedRun) -> RunEvidence:
+    """Return what is known of a run, finished or not.
+
+    Raises:
+        ConfigError: If its folder is gone, or a newer autoprune wrote its database.
+        ArtifactError: If its ledger has an outcome of a newer autoprune.
+        OutputError: If its database cannot be read.
+    """
+    folder = listed.folder
+    result, front = _read(folder, RESULT, Result), _read(folder, FRONT, Front)
+    points = {
+        one.folder: _read(folder, f"{one.folder}/{RESULT}", Result) for one in _points(front)
+    }
+    with listed.opened() as (database, run_id):
+        kept = _kept(database, listed)
+        evaluations = database.evaluations(run_id)
+        study = listed.run.name if listed.on_server else STUDY
+        trials = evaluated(told_trials(database, study))
+        ledger = Ledger(database, run_id).entries()
+        progressive = {
+            what: Checkpoints.spent(database, run_id, what)
+            for what in ("seconds", "sample_forwards")
+        }
+    return RunEvidence(
+        name=listed.name,
+        state=listed.state,
+        begun=listed.run.created_at,
+        settings=without_secrets(dict(listed.run.config)),
+        source=str(kept.get(SOURCE, {}).get("path", "")),
+        model_fp=listed.run.model_fp,
+        data_fp=listed.run.data_fp,
+        result=result,
+        front=front,
+        points={name: one for name, one in points.items() if one is not None},
+        missing=_missing(listed, result, front, points),
+        trials=trials,
+        finalists=finalists(evaluations),
+        ledger=ledger,
+        sensed=sensed(kept.get(SENSITIVITY, {})),
+        latency=latency_tables(kept.get(LATENCY, {}), result, trials),
+        spent=spent(
+            evaluations,
+            kept.get(SENSITIVITY, {}),
+            progressive,
+            result or front,
+            kept.get(CHECKS, {}).get("seconds"),
+        ),
+        progress=_progress(listed),
+    )
+
+
+def _read(folder: Path | None, name: str, kind: type[F]) -> F | None:
+    """Return the content of a file of a run; None if it is missing or of another version."""
+    if folder is None:
+        return None
+    with suppress(OSError, UnicodeDecodeError, ValidationError):
+        return kind.model_validate_json((folder / name).read_text(encoding="utf-8"))
+    return None
+
+
+def _points(front: Front | None) -> Sequence[Any]:
+    return front.points if front else ()
+
+
+def _kept(database: Database, listed: ListedRun) -> Mapping[str, Any]:
+    run = database.find_run(listed.run.name if listed.on_server else STUDY)
+    return run.kept if run else {}
+
+
+def _missing(
+    listed: ListedRun,
+    result: Result | None,
+    front: Front | None,
+    points: Mapping[str, Result | None],
+) -> list[str]:
+    """Say what a report of this run cannot show."""
+    gone = [
+        f"The folder of {name} holds no result that this version reads."
+        for name, one in points.items()
+        if one is None
+    ]
+    if result is not None or front is not None:
+        return gone
+    if listed.state == "running":
+        return ["It has no result yet: it is being searched. Make the report again later."]
+    if listed.state == "stopped":
+        return [
+            "It has no result yet: it was stopped before its end. The command it was begun with "
+            "goes on with it, with --if-exists resume."
+        ]
+    where = f"in {listed.folder} on this machine" if listed.folder else "on this machine"
+    return [f"It is finished, but its result is not {where}, or another version wrote it."]
+
+
+def _progress(listed: ListedRun) -> str:
+    """Return how far a run that is being worked on is."""
+    if listed.state != "running":
+        return ""
+    if listed.living:
+        return progress_text(max(listed.living, key=lambda one: one.beaten_at).status)
+    beat = Heartbeat.of(listed.folder) if listed.folder else None
+    return progress_text(beat.status) if beat else ""

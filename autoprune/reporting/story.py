@@ -1,0 +1,169 @@
+"""What a run was asked, what came out and whether to trust it, in plain words."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from autoprune.artifacts.front import Front
+from autoprune.artifacts.result import Result
+from autoprune.core.budget import Budget
+from autoprune.core.costs import LATENCY
+from autoprune.core.tolerance import Tolerance, points
+from autoprune.reporting.evidence import RunEvidence
+from autoprune.reporting.text import change_text, count_text, quality_text, share_text
+
+_COSTS = {"macs": "MACs", "params": "parameters", "size": "file size"}
+_GAP = 1.0  # points by which the test split may be worse than the search split without a word
+_FAILED = 0.1  # share of evaluations that may fail without a word
+
+
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """A run in a few sentences.
+
+    Args:
+        asked: What was asked.
+        came: What came out.
+        trust: Why it can be trusted; empty where there is no result.
+        cautions: What to keep in mind before it is used.
+    """
+
+    asked: str
+    came: str
+    trust: str
+    cautions: tuple[str, ...]
+
+
+def story_of(run: RunEvidence) -> Story:
+    """Return the story of a run."""
+    if run.told is None:
+        came = f"{len(run.trials)} evaluations were begun. {' '.join(run.missing)}"
+        return Story(asked=_asked(run), came=came, trust="", cautions=tuple(_of_search(run)))
+    results = [run.result] if run.result else list(run.points.values())
+    cautions = [*run.missing, *(text for one in results for text in _cautions(one))]
+    return Story(
+        asked=_asked(run),
+        came=_came(run.told),
+        trust=_trust(results),
+        cautions=tuple(dict.fromkeys([*cautions, *_of_search(run)])),
+    )
+
+
+def _asked(run: RunEvidence) -> str:
+    limits = (run.settings.get("budget") or {}).items()
+    within = " and ".join(_limit(cost, str(limit)) for cost, limit in limits)
+    if run.settings.get("pareto"):
+        return f"Asked: models along a front of {run.metric} against {run.settings['pareto']}."
+    if run.settings.get("tolerance"):
+        return f"Asked: {run.settings['tolerance']} of {run.metric} lost; {within}."
+    return f"Asked: the best model with {within}."
+
+
+def _limit(cost: str, limit: str) -> str:
+    name = _COSTS.get(cost, cost.replace("@", " on "))
+    whose = "the dense model's " if limit.endswith("%") else ""
+    return f"at most {limit} {'of ' if whose else ''}{whose}{name}"
+
+
+def _came(told: Result | Front) -> str:
+    if isinstance(told, Front):
+        return _front_came(told)
+    dense, pruned, higher = told.dense, told.pruned, told.higher_is_better
+    qualities = (dense.quality_test, pruned.quality_test)
+    before, after = (quality_text(one, higher) for one in qualities)
+    return (
+        f"It came to a model with {share_text(pruned.macs, dense.macs)} of the multiply-adds and "
+        f"{share_text(pruned.params, dense.params)} of the parameters. On the test split its "
+        f"{told.metric} is {after}; that of the dense model is {before} "
+        f"({change_text(*qualities, higher)}).{_latency(told)}"
+    )
+
+
+def _front_came(front: Front) -> str:
+    higher, points = front.higher_is_better, front.points
+    several = len(points) > 1
+    ends = [points[0], points[-1]] if several else points
+    models = " to ".join(
+        f"{quality_text(one.pruned.quality_search, higher)} at {share_text(one.share, 1.0)}"
+        for one in ends
+    )
+    cost = _COSTS.get(front.cost, front.cost.replace("@", " on "))
+    return (
+        f"It came to {len(points)} model{'s' if several else ''}: on the search split "
+        f"{front.metric} is {'from ' if several else ''}{models} of the dense model's {cost}; "
+        f"the dense model has {quality_text(front.dense.quality_search, higher)}."
+    )
+
+
+def _latency(result: Result) -> str:
+    return "".join(
+        f" Measured on {target}, it takes {one.ratio:.1%} of the dense model's time "
+        f"(95%: {one.low:.1%} to {one.high:.1%})."
+        for target, one in result.checks.latency.items()
+    )
+
+
+def _trust(results: list[Result]) -> str:
+    """Say what was checked, if all of it held."""
+    if not results or not all(_passed(one) for one in results):
+        return ""
+    which = "Its" if len(results) == 1 else "Each one's"
+    onnx = all(one.checks.onnx_max_diff is not None for one in results)
+    files = "the reloaded and the ONNX file give" if onnx else "the reloaded file gives"
+    return (
+        f"{which} checks passed: the smaller model gives what the dense one gives with the same "
+        f"parts zeroed, {files} the same outputs, the budget is met by the model itself, and the "
+        "test split was measured once, after the choice."
+    )
+
+
+def _passed(result: Result) -> bool:
+    return result.checks.sliced_equals_masked and result.checks.budget_met
+
+
+def _cautions(result: Result) -> Iterator[str]:
+    checks = result.checks
+    if not checks.sliced_equals_masked:
+        yield "The sliced model differs from the masked one."
+    if not checks.budget_met:
+        yield "It is over the budget."
+    if checks.onnx_max_diff is None:
+        yield "It was not exported to ONNX, so nothing is known of it there."
+    if result.uncounted:
+        names = ", ".join(result.uncounted)
+        yield f"MACs are a lower bound: nobody counts those of {names}."
+    for target, one in checks.latency.items():
+        if one.busy:
+            yield f"The device did other work while {target} was measured: the interval is wide."
+    drops = [
+        points(getattr(result.dense, split), getattr(result.pruned, split))
+        for split in ("quality_search", "quality_test")
+    ]
+    if result.goal is not None:
+        tolerance = Tolerance(result.goal.max_drop, result.goal.minimise)
+        if not tolerance.allows(result.goal.drop_test):
+            yield (
+                f"On the test split it drops by {result.goal.drop_test:.2f} points, more than the "
+                f"{tolerance.text} that hold on the search split."
+            )
+    elif drops[1] > drops[0] + _GAP:
+        yield (
+            f"On the test split it drops by {drops[1]:.2f} points, on the search split, which "
+            f"candidates were chosen by, by {drops[0]:.2f}."
+        )
+    yield from _near(result)
+
+
+def _near(result: Result) -> Iterator[str]:
+    """Tell of latencies whose interval reaches over the limit, though their median does not."""
+    limits = Budget.parse(result.budget).limits
+    for target, one in result.checks.latency.items():
+        limit = limits.get(f"{LATENCY}{target}")
+        if limit is not None and limit.relative and one.ratio <= limit.amount < one.high:
+            yield f"The interval of the latency on {target} reaches over the limit of {limit}."
+
+
+def _of_search(run: RunEvidence) -> Iterator[str]:
+    failed = [one for one in run.trials if one.fate == "failed"]
+    if failed and len(failed) > _FAILED * len(run.trials):
+        share = count_text(len(failed))
+        yield f"{share} of {len(run.trials)} evaluations failed, the last: {failed[-1].said}"

@@ -1,0 +1,1 @@
+"""What the HTML report of a long run takes."""

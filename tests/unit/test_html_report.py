@@ -1,0 +1,272 @@
+"""The page: it is one file, names cannot become markup or script, and every part is there."""
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoprune.agent.listed import find_listed
+from autoprune.artifacts.front import Front, FrontPoint, LeftOut
+from autoprune.artifacts.goal import Goal
+from autoprune.report_api import report
+from autoprune.reporting import html
+from autoprune.reporting.evidence import RunEvidence
+from autoprune.reporting.gather import gather
+from autoprune.reporting.html import render_html
+from autoprune.reporting.reproduce import command
+from autoprune.reporting.story import story_of
+from benchmarks.report.made import make_run
+
+HOSTILE = "</script><script>alert(1)</script>"
+NAMES = (
+    HOSTILE,
+    '"><img src=x onerror=alert(1)>',
+    "<a href='https://evil.example'>unit</a>",
+    "{{ 7 * 7 }}",
+    "a\u202eb\u2028c",
+)
+
+
+class Elements(HTMLParser):
+    """Keeps what a browser would make of a page: elements with attributes, and scripts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = [("", {})]
+        self.scripts: list[tuple[str, str]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append((dict(attrs).get("type") or "code", ""))
+
+    def handle_data(self, data: str) -> None:
+        if self.found[-1][0] == "script" and not self.scripts[-1][1]:
+            self.scripts[-1] = (self.scripts[-1][0], data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self.found.append((f"/{tag}", {}))
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the drawing library, which is 5 MB to parse: what it draws a browser tests."""
+    monkeypatch.setattr(html, "get_plotlyjs", lambda: "var Plotly = {};")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunEvidence:
+    folder = tmp_path_factory.mktemp("runs") / "night"
+    make_run(folder, 40, NAMES)
+    return gather(find_listed(str(folder), None))
+
+
+def hostile(run: RunEvidence) -> RunEvidence:
+    """Return a run whose every text is hostile."""
+    assert run.result is not None
+    trials = [replace(one, said=HOSTILE, source=HOSTILE) for one in run.trials]
+    result = run.result.model_copy(
+        update={"metric": HOSTILE, "uncounted": [HOSTILE], "versions": {HOSTILE: HOSTILE}}
+    )
+    texts: dict[str, Any] = {"name": HOSTILE, "source": HOSTILE, "model_fp": HOSTILE}
+    settings = {**run.settings, "sampler": HOSTILE, "budget": {HOSTILE: HOSTILE}}
+    return replace(run, **texts, trials=trials, result=result, settings=settings)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_hostile_texts_stay_texts(run: RunEvidence, count: int) -> None:
+    page = render_html([hostile(run)] * count)
+    elements = Elements(page)
+    tags = {tag for tag, _ in elements.found}
+    assert "img" not in tags
+    assert "alert(1)" not in "".join(code for kind, code in elements.scripts if kind == "code")
+    assert not [name for _, attrs in elements.found for name in attrs if name.startswith("on")]
+    links = [attrs.get("href") or "" for tag, attrs in elements.found if tag == "a"]
+    assert all(link.startswith("#") for link in links)
+    assert "49" not in re.findall(r"<td>(\d+)</td>", page), "no template in a name is filled in"
+    assert "{{ 7 * 7 }}" in page
+
+
+def test_figures_are_data_that_can_be_read(run: RunEvidence) -> None:
+    elements = Elements(render_html([hostile(run)]))
+    figures = [json.loads(text) for kind, text in elements.scripts if kind == "application/json"]
+    assert len(figures) == 7
+    shown = json.dumps(figures)
+    assert "<script" not in shown, "plotly would take tags of a name for its own"
+    assert "&lt;/script&gt;" in shown
+
+
+def test_the_policy_lets_our_scripts_run_and_no_others(run: RunEvidence) -> None:
+    elements = Elements(render_html([run]))
+    policies = [a["content"] for tag, a in elements.found if tag == "meta" and "http-equiv" in a]
+    assert len(policies) == 1
+    policy = str(policies[0])
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe-eval" not in policy
+    codes = [code for kind, code in elements.scripts if kind == "code"]
+    hashes = [base64.b64encode(hashlib.sha256(c.encode()).digest()).decode() for c in codes]
+    assert re.findall(r"'sha256-([^']+)'", policy) == hashes
+
+
+def test_nothing_is_fetched(run: RunEvidence) -> None:
+    elements = Elements(render_html([run]))
+    sources = [a.get(n) for _, a in elements.found for n in ("src", "href", "srcset") if a.get(n)]
+    assert all(str(one).startswith(("#", "data:")) for one in sources)
+
+
+def test_the_same_run_gives_the_same_page(run: RunEvidence) -> None:
+    assert render_html([run]) == render_html([run])
+
+
+def test_an_unfinished_run_says_what_is_not_there(run: RunEvidence) -> None:
+    begun = RunEvidence(
+        name="new",
+        state="stopped",
+        begun=run.begun,
+        settings={"budget": {"macs": "50%"}},
+        missing=["It has no result yet."],
+    )
+    page = render_html([begun])
+    for text in ("It has no result yet.", "no model was returned", "Nothing was scored yet"):
+        assert text in page
+    assert "No decision was examined." in page
+    assert "No score was predicted." in page
+
+
+def test_a_front_shows_every_point(run: RunEvidence) -> None:
+    assert run.result is not None
+    result = run.result
+    points = [
+        FrontPoint(folder=f"point-{n}", limit=f"macs={n}0%", share=n / 10, pruned=result.pruned)
+        for n in (3, 5)
+    ]
+    front = Front(
+        task=result.task,
+        metric=result.metric,
+        cost="macs",
+        budget={},
+        dense=result.dense,
+        points=points,
+        left_out=[LeftOut(limit="macs=40%", reason="no better")],
+        search=result.search,
+        versions=result.versions,
+    )
+    settings = {**run.settings, "pareto": "macs=30%..50%, 2 points"}
+    own = replace(
+        run, result=None, front=front, points=dict.fromkeys(("point-3", "point-5"), result)
+    )
+    own = replace(own, settings=settings, source="search.yaml")
+    page = render_html([own])
+    assert all(text in page for text in ("point-3", "point-5", "No point at macs=40%: no better"))
+    assert "2 models" in story_of(own).came
+    assert "--pareto macs=30%..50% --points 2" in command(own)
+
+
+def test_the_story_is_told_in_words(run: RunEvidence) -> None:
+    told = story_of(run)
+    assert told.asked == "Asked: the best model with at most 50% of the dense model's MACs."
+    assert "top-1 is 75.50%; that of the dense model is 75.90% (-0.40 points)" in told.came
+    assert told.trust.startswith("Its checks passed")
+    assert told.cautions == ()
+
+
+def test_what_speaks_against_a_result_is_said(run: RunEvidence) -> None:
+    assert run.result is not None
+    goal = Goal(
+        max_drop=0.1,
+        minimise="macs",
+        drop_search=0.05,
+        drop_test=0.4,
+        standard_error=0.02,
+        ended="narrow",
+        trials=9,
+        limits=[],
+    )
+    checks = run.result.checks.model_copy(update={"onnx_max_diff": None})
+    changes: dict[str, Any] = {"goal": goal, "uncounted": ["fft"], "checks": checks}
+    doubtful = replace(run, result=run.result.model_copy(update=changes))
+    said = " ".join(story_of(doubtful).cautions)
+    assert "drops by 0.40 points, more than the 0.1 points" in said
+    assert "not exported to ONNX" in said
+    assert "nobody counts those of fft" in said
+
+
+@pytest.mark.parametrize("source", ["my dir/search.yaml", ""])
+def test_how_to_do_it_again_names_every_setting(run: RunEvidence, source: str) -> None:
+    settings = {**run.settings, "tolerance": "lowest macs within 1 point", "warm_start": ["/r 1"]}
+    settings |= {"recovery": {"finalists": 5, "distill": 0.0}}
+    settings["budget"] = {"macs": "50%", "latency@onnxruntime/threads=1": "75%"}
+    text = command(replace(run, source=source, settings=settings))
+    if source:
+        assert text.startswith("autoprune search 'my dir/search.yaml' --budget macs=50%")
+        assert "--budget latency=75%@onnxruntime/threads=1 " in text
+        assert "--max-drop 1.0 --minimise macs --trials 40 --seed 0 --sampler budgeted" in text
+        assert "--warm-start '/r 1'" in text
+    else:
+        assert "autoprune.search(\n    model," in text
+        assert "recovery=autoprune.Recovery(finalists=5)" in text
+        assert "max_drop=1.0" in text
+
+
+def test_the_command_writes_beside_the_run_or_where_it_is_told(
+    run_autoprune: Any, tmp_path: Path
+) -> None:
+    make_run(tmp_path / "a", 4, ("u",))
+    make_run(tmp_path / "b", 4, ("u",), seed=1)
+    a, b = str(tmp_path / "a"), str(tmp_path / "b")
+    code, out, _ = run_autoprune("report", a, "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert told["file"] == str(tmp_path / "a" / "report.html")
+    assert told["bytes"] == (tmp_path / "a" / "report.html").stat().st_size
+    both = str(tmp_path / "both.html")
+    assert run_autoprune("report", a, b, "--out", both)[:2] == (0, f"{both}\n")
+    assert "2 runs compared" in Path(both).read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("nope",), "There is no run 'nope'"),
+        (("a", "a"), "--out report.html"),
+        (("a", "--out", "mine.txt"), "must end with .html"),
+        (("a", "--out", "no/where.html"), "There is no folder 'no'"),
+        (("a", "--out", "foreign.html"), "is no report of autoprune"),
+    ],
+)
+def test_what_cannot_be_written_is_said(
+    run_autoprune: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    said: str,
+) -> None:
+    make_run(tmp_path / "a", 4, ("u",))
+    (tmp_path / "foreign.html").write_text("<p>mine</p>")
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run_autoprune("report", *words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert (tmp_path / "foreign.html").read_text() == "<p>mine</p>"
+
+
+def test_runs_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    for place in ("a", "b"):
+        make_run(tmp_path / place / "run", 4, ("u",))
+    both = [tmp_path / "a" / "run", tmp_path / "b" / "run"]
+    page = report(both, tmp_path / "both.html").read_text()
+    assert all(f"<h1>{one} " in page for one in both)
+
+
+def test_a_report_replaces_an_older_one(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", 4, ("u",))
+    file = report(tmp_path / "a")
+    first = file.read_text()
+    assert report([tmp_path / "a"], tmp_path / "a").read_text() == first
