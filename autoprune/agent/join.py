@@ -57,7 +57,7 @@ def find_shared_run(
                 raise ConfigError(
                     f"{missing} Waited {patience:g} s (--wait) for somebody to begin it."
                 )
-            progress(Progress(stage="search", done=0, total=1, note=f"{missing} Waiting for it."))
+            progress(Progress(stage="wait", done=0, total=1, note=missing))
             time.sleep(min(_LOOK, patience))
     return found
 
@@ -171,7 +171,8 @@ def _wait_until_ready(
                 f"The run {run.name!r} was not ready within {patience:g} s: nobody measures its "
                 "sensitivity table, or that takes longer. Wait longer with --wait."
             )
-        progress(Progress(stage="sensitivity", done=0, total=1, note="measured by another agent"))
+        note = "another agent measures what decides proposals"
+        progress(Progress(stage="wait", done=0, total=1, note=note))
         time.sleep(_LOOK)
 
 

@@ -147,7 +147,7 @@ class Loop:
         self.recall()
         self._exhausted = False
         before, began = len(self.scored), time.monotonic()
-        self._report(None)
+        self._report(None, f"goes on from {before} evaluations that were kept" if before else None)
         others = self._begin()
         while self._underway or others:
             if not self._underway:
@@ -294,7 +294,7 @@ class Loop:
                 feasible_macs=share,
                 seconds_left=None if pace is None else pace * left,
                 note=note,
-                state=self._tally.state(self.projection, len(self._underway)),
+                state=self._tally.state(self.projection, len(self._underway), self.crew.lost),
                 ended=self._tally.fresh(self.evaluations.scorer.task),
             )
         )

@@ -1,6 +1,6 @@
 """How a search stands, counted as evaluations come to their end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,12 +55,15 @@ class Tally:
         self._policies.append(found.policy)
         self._fresh.append((number, found, attributes))
 
-    def state(self, projection: Projection, working: int) -> SearchState:
+    def state(
+        self, projection: Projection, working: int = 0, lost: Sequence[str] = ()
+    ) -> SearchState:
         """Return how the search stands.
 
         Args:
             projection: What it aims at.
             working: Policies that are being scored.
+            lost: How workers that were lost came to their end.
         """
         if self._projection is not projection or self._tightened != projection.tightened:
             self._projection, self._tightened = projection, dict(projection.tightened)
@@ -70,6 +73,8 @@ class Tally:
         self._looked = len(self._policies)
         return SearchState(
             working=working,
+            lost=len(lost),
+            why_lost=lost[-1] if lost else "",
             inside=self._inside,
             predictions=self._record.count,
             rank_correlation=self._record.spearman,

@@ -44,6 +44,7 @@ class Underway:
     _waiting: dict[int, _Begun] = field(default_factory=dict)  # for others who score the same
     _policies: set[str] = field(default_factory=set)  # fingerprints of those begun
     _lost: LostWorkers = field(default_factory=lambda: LostWorkers("policies"))
+    _suspects: dict[int, Evaluation] = field(default_factory=dict)  # failed, if workers do live
 
     def __len__(self) -> int:
         return len(self._begun)
@@ -78,6 +79,9 @@ class Underway:
         Raises:
             InfrastructureError: If workers do not live long enough to score anything.
         """
+        if self._suspects and not self.crew.busy:  # nobody is left whose return would tell
+            yield self._kept(self._proven())
+            return
         if self._waiting:
             timeout = _WAIT
             if not self.crew.busy:
@@ -116,11 +120,30 @@ class Underway:
         except BaseException as err:  # what is found already is kept first
             problem = err
         for number, result in came:
-            try:
-                found[number] = self._blamed(self._begun[number].job.policy, result)
-            except InfrastructureError as err:
-                problem = problem or err
+            if isinstance(result, WorkersLostError):
+                problem = self._suspected(number, result) or problem
+            else:
+                self._lost.came_back()
+                found |= {**self._proven(), number: result}
         return found, problem
+
+    def _suspected(self, number: int, lost: WorkersLostError) -> InfrastructureError | None:
+        """Take in that a policy cost its workers; return an error if too many in a row did.
+
+        It has failed once another one comes back: if none does, it is not the policies, and all
+        of them are to be scored again.
+        """
+        try:
+            reason = self._lost.blame(lost)
+        except InfrastructureError as err:
+            return err
+        self._suspects[number] = failed(self._begun[number].job.policy, reason)
+        return None
+
+    def _proven(self) -> dict[int, Evaluation]:
+        """Return what failed by costing its workers, as far as that is not known yet."""
+        proven, self._suspects = self._suspects, {}
+        return proven
 
     def _kept(self, found: Mapping[int, Evaluation]) -> list[tuple[Trial, Evaluation]]:
         """Store what was found, and let others know that nobody works on it any more."""
@@ -154,7 +177,7 @@ class Underway:
         if begun:
             with suppress(AutopruneError):
                 self.company.give_back([self.evaluations.lease(one.job.policy) for one in begun])
-        for part in (self._begun, self._waiting, self._policies):
+        for part in (self._begun, self._waiting, self._policies, self._suspects):
             part.clear()
 
     def _give(self, begun: Sequence[_Begun]) -> None:
@@ -177,10 +200,3 @@ class Underway:
         if late:
             self.company.give_back(sorted(late))
         return late
-
-    def _blamed(self, policy: Policy, found: Evaluation | WorkersLostError) -> Evaluation:
-        """Return what was found, or what a policy is said to have done to its workers."""
-        if isinstance(found, WorkersLostError):
-            return failed(policy, self._lost.blame(found))
-        self._lost.came_back()
-        return found

@@ -1,6 +1,7 @@
 """``autoprune agent``: a thin client of `autoprune.join_api`."""
 
 import json
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from autoprune.cli.search_settings import seconds_of, settings_of
 from autoprune.cli.stopping import Stop, stoppable
 from autoprune.cli.streams import stdout_to_stderr
 from autoprune.core.progress import ProgressCallback
-from autoprune.errors import ConfigError
+from autoprune.errors import AutopruneError, ConfigError
 
 agent = typer.Typer(no_args_is_help=True, help="Help a search that another process began.")
 
@@ -69,10 +70,29 @@ def join(
                 given = {"runner": runner, "workers": workers}
                 count = _join(Path(run).name, file, here(database), given, wait, progress)
         except (KeyboardInterrupt, Stop) as stop:
-            typer.echo(f"autoprune: stopped {stop}".rstrip() + ". Others go on.", err=True)
+            told = f"autoprune: stopped {stop}".rstrip()
+            typer.echo(f"{told}. {_who_goes_on(run, here(database))}", err=True)
             raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else 3) from None
     told = f"{count} policies are scored; nothing is left to be scored."
+    if not as_json:
+        told += f" {_who_goes_on(run, here(database))}"
     typer.echo(json.dumps({"run": Path(run).name, "evaluations": count}) if as_json else told)
+
+
+def _who_goes_on(run: str, database: str | None) -> str:
+    """Return what becomes of a run without this agent; empty if that cannot be told."""
+    from autoprune.agent.listed import find_listed
+    from autoprune.storage.shared import shared_database
+
+    state = ""
+    with suppress(AutopruneError), closing(shared_database(database)) as shared:
+        state = find_listed(run, shared).state
+    return {
+        "running": "Others go on with the run.",
+        "finished": "The run is finished.",
+        "stopped": "Nobody works on the run now: the command that began it goes on, with "
+        "--if-exists resume, and fine-tunes the best.",
+    }.get(state, "")
 
 
 def _join(

@@ -22,7 +22,7 @@ Database = Annotated[
 
 def here(database: str | None) -> str | None:
     """Return a URL as it is, and the path of a file as seen from where the command runs."""
-    if database is None or "://" in database:
+    if database is None or "://" in database or not database.strip():
         return database
     return str(Path(database).expanduser().absolute())
 

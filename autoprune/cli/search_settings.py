@@ -32,11 +32,15 @@ def seconds_of(given: str | None, what: str) -> float | None:
     """Return the seconds of a time like ``90s``, ``10m`` or ``6h``; None if it is not given.
 
     Raises:
-        ConfigError: If it is no time above 0.
+        ConfigError: If it is no time above 0, or has no unit: who writes 6 may mean hours.
     """
     from autoprune.core.numbers import parse_duration
 
-    return None if given is None else parse_duration(given, what)
+    if given is None:
+        return None
+    if given.strip().replace(".", "", 1).isdigit():
+        raise ConfigError(f"{what} {given} has no unit. Write {given}s, {given}m or {given}h.")
+    return parse_duration(given, what)
 
 
 def _from_here(runner: str) -> str:

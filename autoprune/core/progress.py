@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 Stage = Literal[
-    "trace", "latency", "importance", "sensitivity", "search", "measure", "recover", "verify"
+    "wait",
+    "trace",
+    "latency",
+    "importance",
+    "sensitivity",
+    "search",
+    "measure",
+    "recover",
+    "verify",
 ]
 
 
@@ -15,6 +23,8 @@ class SearchState:
 
     Args:
         working: Policies that are being scored at this moment.
+        lost: Workers that were lost and replaced in this session.
+        why_lost: How the last of them came to its end; empty if none did.
         stopped: Evaluations that were stopped early.
         failed: Evaluations that failed.
         reused: Evaluations that somebody else had paid for.
@@ -28,6 +38,8 @@ class SearchState:
     """
 
     working: int = 0
+    lost: int = 0
+    why_lost: str = ""
     stopped: int = 0
     failed: int = 0
     reused: int = 0
@@ -68,9 +80,10 @@ class Progress:
     """One moment of a run.
 
     Args:
-        stage: What the run is doing. ``latency`` measures on the device, ``sensitivity`` cuts
-            units one at a time, ``search`` scores policies, ``measure`` runs candidates in pairs
-            with the dense model and counts those inside, ``recover`` fine-tunes finalists.
+        stage: What the run is doing. ``wait`` is for what other agents do, ``latency`` measures
+            on the device, ``sensitivity`` cuts units one at a time, ``search`` scores policies,
+            ``measure`` runs candidates in pairs with the dense model and counts those inside,
+            ``recover`` fine-tunes finalists.
         done: Steps of this stage that are finished, those of an earlier session included.
         total: Steps this stage will have at most.
         best_quality: The task's metric, as it is shown, of the best policy on the search split so

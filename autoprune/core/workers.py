@@ -108,10 +108,12 @@ class Crew(Generic[J, R]):
     Args:
         workers: Who works.
         attempts: Workers that a job may cost.
+        lost: How workers that were lost came to their end.
     """
 
     workers: Workers[J, R]
     attempts: int = _ATTEMPTS
+    lost: list[str] = field(default_factory=list)
     _jobs: dict[int, J] = field(default_factory=dict)
     _losses: dict[int, int] = field(default_factory=dict)
 
@@ -158,6 +160,7 @@ class Crew(Generic[J, R]):
 
     def _lost(self, one: Done[R]) -> Iterator[tuple[int, WorkersLostError]]:
         """Give a job to another worker, or give it up."""
+        self.lost.append(one.lost)
         self._losses[one.ticket] = self._losses.get(one.ticket, 0) + 1
         if self._losses[one.ticket] < self.attempts:
             self.workers.submit(one.ticket, self._jobs[one.ticket])

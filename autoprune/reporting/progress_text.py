@@ -4,6 +4,7 @@ from autoprune.core.progress import Ended, Progress, SearchState
 from autoprune.reporting.text import duration_text, quality_text, share_text
 
 _LABELS = {
+    "wait": "waiting for others",
     "trace": "tracing units",
     "latency": "measuring latency",
     "importance": "ranking atoms",
@@ -47,6 +48,10 @@ def state_text(event: Progress) -> str:
         )
         if count
     ]
+    if state.lost:
+        parts.append(
+            f"{state.lost} lost worker{'s' * (state.lost > 1)}, the last {state.why_lost}"
+        )
     if state.inside < event.done:
         parts.append(f"{state.inside / event.done:.0%} inside the limits")
     parts += _predictor(state)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from autoprune.errors import OutputError
+from autoprune.errors import ConfigError, OutputError
 from autoprune.storage.database import Database
 from autoprune.storage.engine import parse_url, redact, sqlite_url
 
@@ -82,6 +82,10 @@ def missing_file(given: str | None = None) -> Path | None:
 
 def _place(given: str | None) -> str | Path:
     """Return a URL as it is, else a path."""
+    if given is not None and not given.strip():
+        raise ConfigError(
+            "The database that was given is empty. Give a URL or a file, or leave it out."
+        )
     place = given or os.environ.get(VARIABLE)
     if place and "://" in place:
         return place

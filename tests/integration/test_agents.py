@@ -122,6 +122,9 @@ def test_a_killed_search_goes_on_elsewhere(url: str) -> None:
     wait_for(url, 4, first)
     first.kill()
     ended(first)
+    code, out, err = ended(started("agent", "join", "run"))
+    assert code == 0, err
+    assert "Nobody works on the run now: the command that began it goes on" in out
     code, out, err = ended(
         started("search", "search.yaml", "--if-exists", "resume", "--out", "other/run", "--json")
     )

@@ -319,6 +319,13 @@ def test_ctrl_c_counts_what_is_kept(
     assert "stopped. 3 finished evaluations are kept in a b. Go on with: " in err
 
 
+@pytest.mark.parametrize("given", ["6", "0.5"])
+def test_a_deadline_has_a_unit(fake: FakeSearch, run: Any, given: str) -> None:
+    code, _, err = run("search", "search.yaml", "--deadline", given)
+    assert code == 2
+    assert f"--deadline {given} has no unit. Write {given}s, {given}m or {given}h." in err
+
+
 @pytest.mark.parametrize("words", [["--database", "{}"], ["--database={}"]])
 def test_how_to_go_on_holds_no_password(fake: FakeSearch, run: Any, words: list[str]) -> None:
     fake.error = KeyboardInterrupt()

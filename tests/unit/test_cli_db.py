@@ -174,3 +174,8 @@ def test_an_option_of_the_url_that_the_driver_does_not_know_is_told(run_autoprun
     assert (code, out) == (2, "")
     assert 'invalid connection option "sslmod"' in err
     assert "hidden" not in err
+
+
+def test_an_empty_database_is_told(run_autoprune: Run) -> None:
+    code, _, err = run_autoprune("db", "check", "--database", " ")
+    assert (code, "The database that was given is empty" in err) == (2, True)

@@ -57,7 +57,8 @@ def test_the_shortest_gap_is_that_of_the_schedule(text: str, gap: int) -> None:
         ("0 2 ? * *", r"'\?' is no day of month"),
         ("5-1 2 * * *", r"'5-1' is no minute"),
         ("*/0 2 * * *", r"'\*/0' is no minute"),
-        ("0 2 31 2 *", r"(names a day that never comes|is no day of month)"),
+        ("0 2 31 2 *", "names a day that never comes"),
+        ("0 2 30 2 *", "names a day that never comes"),
         ("0;reboot 2 * * *", r"'0;reboot' is no minute"),
     ],
 )

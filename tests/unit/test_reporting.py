@@ -230,6 +230,8 @@ def test_how_a_search_stands_is_told() -> None:
     )
     assert state_text(event(20, state=SearchState(working=1, inside=20))) == ""
     recorded = SearchState(inside=20, predictions=9, rank_correlation=0.1)
+    lost = SearchState(inside=20, lost=2, why_lost="ended by signal 9")
+    assert state_text(event(20, state=lost)) == "2 lost workers, the last ended by signal 9"
     told = "predictor only recorded (rank correlation 0.10, of 9)"
     assert state_text(event(20, state=recorded)) == told
     assert state_text(event(20)) == ""

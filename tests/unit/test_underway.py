@@ -143,6 +143,37 @@ def test_where_every_policy_kills_its_workers_they_are_to_blame(
         _ended(found)
 
 
+def test_what_cost_its_workers_has_failed_once_another_policy_comes_back(
+    evaluations: Evaluations, trials: list[optuna.Trial]
+) -> None:
+    found = Underway(Crew(Mortal({TWO})), evaluations, Alone())
+    found.begin([(trials[0], Scoring(ONE, no_watch))])
+    assert [list(found.ended(None)) for _ in range(3)] == [[], [], []]
+    found.begin([(trials[1], Scoring(TWO, no_watch))])
+    (lot,) = found.ended(None)
+    assert [(trial.number, one.outcome.split(":")[0]) for trial, one in lot] == [
+        (0, "failed"),
+        (1, "scored"),
+    ]
+
+
+def test_where_workers_never_live_no_policy_has_failed(
+    evaluations: Evaluations, trials: list[optuna.Trial]
+) -> None:
+    found = Underway(Crew(Mortal(set())), evaluations, Alone())
+    policies = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in (1, 2, 3)]
+    for trial, policy in zip(trials, policies[:2], strict=False):
+        found.begin([(trial, Scoring(policy, no_watch))])
+        assert [list(found.ended(None)) for _ in range(3)] == [[], [], []]
+    found.begin([(trials[2], Scoring(policies[2], no_watch))])
+    with pytest.raises(InfrastructureError, match=r"last 3 policies each cost 3 workers"):
+        _ended(found)
+    found.abandon()
+    assert evaluations.known_all([(policy, None) for policy in policies]) == {}
+    outcomes = [trial.user_attrs.get("outcome") for trial in trials[0].study.trials[:3]]
+    assert outcomes == ["abandoned"] * 3, "they are proposed again"
+
+
 class Broken(Inline[Scoring, Evaluation]):
     """Hands over all that it has; the last job raises."""
 

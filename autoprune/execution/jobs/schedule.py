@@ -1,6 +1,7 @@
 """Schedules: what cron, Slurm and Kubernetes understand alike."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
@@ -50,6 +51,8 @@ class Schedule:
             next(CronSim(" ".join(fields), datetime(2024, 1, 1, tzinfo=UTC)))
         except CronSimError as err:
             name = str(err).removeprefix("Bad ").replace("-", " ")
+            if name == FIELDS[2] and _is_schedule([*fields[:3], "*", *fields[4:]]):
+                raise ConfigError(f"--schedule {given!r} names a day that never comes.") from err
             field = fields[FIELDS.index(name)] if name in FIELDS else given
             raise ConfigError(_refusal(name, field, given)) from err
         except StopIteration as err:
@@ -60,6 +63,14 @@ class Schedule:
         """Return the shortest time between two firings, over a year of days."""
         firings = CronSim(self.text, datetime(2024, 1, 1, tzinfo=UTC))
         return min(after - before for before, after in pairwise(islice(firings, _LOOKED_AT)))
+
+
+def _is_schedule(fields: Sequence[str]) -> bool:
+    try:
+        next(CronSim(" ".join(fields), datetime(2024, 1, 1, tzinfo=UTC)))
+    except CronSimError:
+        return False
+    return True
 
 
 def _refusal(name: str, field: str, given: str) -> str:
