@@ -72,6 +72,14 @@ def _folder(listed: list[ListedRun]) -> Path | None:
     return folder if folder is not None and folder.is_dir() else None
 
 
+def _is_report(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return MADE_BY.encode() in opened.read(_START)
+    except OSError:
+        return False
+
+
 def _file(out: Path | None, folder: Path | None) -> Path:
     """Return the file to write.
 
@@ -93,7 +101,7 @@ def _file(out: Path | None, folder: Path | None) -> Path:
             f"There is no folder {str(file.parent)!r} to write into. Make it first, or choose "
             "another --out."
         )
-    if file.exists() and MADE_BY.encode() not in file.read_bytes()[:_START]:
+    if file.exists() and not _is_report(file):
         raise OutputError(
             f"{file} exists already and is no report of autoprune. Choose another --out."
         )

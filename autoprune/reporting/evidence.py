@@ -50,6 +50,11 @@ class Evaluated:
     prediction: Prediction | None = None
     record: Mapping[str, Any] | None = None
 
+    @property
+    def counts(self) -> bool:
+        """Whether it was scored to the end inside the budget, so that it may be the best."""
+        return self.fate in ("scored", "reverted") and self.score is not None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finalist:

@@ -14,9 +14,8 @@ from plotly.offline import get_plotlyjs
 from autoprune import __version__
 from autoprune._resources import resource
 from autoprune.reporting.evidence import RunEvidence
-from autoprune.reporting.figures.front import front_figure
-from autoprune.reporting.figures.history import compared_history
-from autoprune.reporting.page import Chart, compared, run_page
+from autoprune.reporting.page.compared import compared_charts, compared_table
+from autoprune.reporting.page.run import run_page
 
 MADE_BY = '<meta name="generator" content="autoprune'
 _IN_SCRIPT = {ord(one): f"\\u{ord(one):04x}" for one in "<>&\u2028\u2029"}
@@ -44,8 +43,8 @@ def render_html(runs: Sequence[RunEvidence]) -> str:
         policy=_policy(scripts),
         style=Markup(_text("style.css.j2")),
         scripts=scripts,
-        comparison=compared(runs) if len(runs) > 1 else None,
-        compared=_compared(runs) if len(runs) > 1 else [],
+        comparison=compared_table(runs) if len(runs) > 1 else None,
+        compared=compared_charts(runs) if len(runs) > 1 else [],
         pages=[run_page(run, f"run{at}") for at, run in enumerate(runs)],
         version=__version__,
     )
@@ -60,27 +59,6 @@ def figure_json(figure: go.Figure) -> Markup:
     content["layout"].pop("title", None)
     content["layout"].get("margin", {})["t"] = 36
     return Markup(json.dumps(content, separators=(",", ":")).translate(_IN_SCRIPT))
-
-
-def _compared(runs: Sequence[RunEvidence]) -> list[Chart]:
-    """Return figures that hold all runs; of quality those with the first one's metric."""
-    alike = [one for one in runs if one.told is not None and one.metric == _metric(runs)]
-    left_out = [one.name for one in runs if one not in alike]
-    note = f"Not in it, for there is no result or another metric: {', '.join(left_out)}."
-    charts = []
-    if alike:
-        figure = front_figure(alike)
-        title = f"{alike[0].metric} against MACs"
-        charts.append(Chart("all-front", title, figure, note if left_out else ""))
-    note = "Scores compare only where model, data and the way of scoring are the same."
-    return [
-        *charts,
-        Chart("all-history", "Best score by evaluation", compared_history(runs), note),
-    ]
-
-
-def _metric(runs: Sequence[RunEvidence]) -> str:
-    return next((one.metric for one in runs if one.told is not None), "")
 
 
 def _policy(scripts: Sequence[str]) -> str:

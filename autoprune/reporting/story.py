@@ -54,7 +54,8 @@ def _asked(run: RunEvidence) -> str:
     if run.settings.get("pareto"):
         return f"Asked: models along a front of {run.metric} against {run.settings['pareto']}."
     if run.settings.get("tolerance"):
-        return f"Asked: {run.settings['tolerance']} of {run.metric} lost; {within}."
+        aim = f"the {run.settings['tolerance']} of the dense model's {run.metric}"
+        return f"Asked: {aim}, with {within}."
     return f"Asked: the best model with {within}."
 
 

@@ -61,7 +61,10 @@ def watched(url: str) -> Iterator[Watched]:
         engine = create_engine(parsed, **options)
         try:
             if not inspect(engine).has_table("studies"):
-                raise ConfigError(f"There are no Optuna studies in {redact(url)}.")
+                raise ConfigError(
+                    f"There are no Optuna studies in {redact(url)}. A search makes one when it "
+                    "begins to score policies: look again then, or name another database."
+                )
             storage = _storage(url, options)
             try:
                 runs = Database(engine) if state_of(engine) == "current" else None

@@ -1,17 +1,14 @@
 """A made-up run in a real database, written by our own storage: no model is behind it."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.trial import TrialState
 
-from autoprune.agent.samplers.attributes import PLACE, PREDICTED, REGRET, SCREENING
-from autoprune.agent.samplers.proposal import PREQUENTIAL
+from autoprune.agent.samplers.attributes import PREDICTED, REGRET
 from autoprune.agent.workspace import CHECKS, CONFIG, DATABASE, RESULT, SENSITIVITY, STUDY
 from autoprune.artifacts.result import (
     Checks,
@@ -26,7 +23,6 @@ from autoprune.artifacts.result import (
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.stages import Stage
-from autoprune.predictor.prequential import Prediction, Reliability, Screening
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.ledger import Ledger
@@ -35,26 +31,10 @@ from autoprune.storage.records import Evaluation, EvaluationKey
 from autoprune.storage.runs import Runs
 from autoprune.storage.study import close_study, open_study
 from autoprune.storage.study_trials import ABANDONED, begin_trials, end_trials
+from benchmarks.report.tried import DENSE, LEVELS, METHODS, Tried, tried
 
-METHODS = ("channel.l1", "channel.l2", "channel.taylor")
-LEVELS = tuple(level / 10 for level in range(10))
 MACS, ATOMS = 4_000_000_000, 64  # of the dense model, of a unit
-DENSE = 0.762  # quality of the dense model
-FIRST, LOT = 20, 100  # trials without a prediction, trials of one transaction
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tried:
-    """A made-up trial: what it chose, how it ended, and what it told."""
-
-    levels: tuple[int, ...]
-    methods: tuple[int, ...]
-    state: TrialState
-    outcome: str
-    score: float | None
-    quality: float | None
-    attributes: Mapping[str, Any]
-    excess: float
+LOT = 100  # trials of one transaction
 
 
 def make_run(
@@ -76,7 +56,7 @@ def make_run(
     config = {"budget": {"macs": "50%"}, "trials": trials, "seed": seed, "sampler": "budgeted"}
     settings: dict[str, Any] = {**config, "rollback": 0.5, "recovery": {"finalists": 3}}
     (folder / CONFIG).write_text(json.dumps(settings))
-    made = list(_tried(trials, len(names), np.random.default_rng(seed)))
+    made = list(tried(trials, len(names), np.random.default_rng(seed)))
     with Database.open(sqlite_url(folder / DATABASE)) as database:
         run = database.start_run(STUDY, settings, "m" * 64, "d" * 64)
         _keep(database, run, names)
@@ -87,48 +67,6 @@ def make_run(
     if finished:
         (folder / RESULT).write_text(result.to_json())
     return result
-
-
-def _tried(count: int, units: int, rng: np.random.Generator) -> Iterator[Tried]:
-    predictions: list[Prediction] = []
-    best = 9.0
-    for number in range(count):
-        levels = tuple(rng.integers(0, len(LEVELS), units).tolist())
-        methods = tuple(rng.integers(0, len(METHODS), units).tolist())
-        score = float(0.9 + 0.5 * rng.random() * np.exp(-number / count) + rng.normal(0, 0.02))
-        told: dict[str, Any] = {"source": "allocation", PLACE: number + 1}
-        if number >= FIRST:
-            expected, width = score + rng.normal(0, 0.03), 0.05
-            made = Prediction(expected, expected - width, expected + width, score)
-            told[PREDICTED] = {"expected": expected, "low": made.low, "high": made.high}
-            told[PREQUENTIAL] = asdict(Reliability.of(predictions))
-            told[SCREENING] = asdict(Screening(best, int(rng.integers(0, 12)), False))
-            predictions.append(made)
-        state, outcome, excess = TrialState.COMPLETE, "scored", -0.01
-        match number % 20:
-            case 7:
-                state, outcome = TrialState.PRUNED, "stopped: early stop, worse than the best"
-            case 11:
-                state, outcome = TrialState.FAIL, "failed: a loss is NaN"
-            case 13:
-                state, outcome = TrialState.FAIL, ABANDONED
-            case 15:
-                excess = 0.02
-            case 17:
-                told |= {"source": "rollback", REGRET: {"reverted": number % 40 == 17}}
-        done = state == TrialState.COMPLETE
-        quality = DENSE - 0.2 * (score - 0.85)
-        best = min(best, score) if done and excess <= 0 else best
-        yield Tried(
-            levels=levels,
-            methods=methods,
-            state=state,
-            outcome=outcome,
-            score=score if done else None,
-            quality=quality if done else None,
-            attributes=told,
-            excess=excess,
-        )
 
 
 def _policy(one: Tried, names: Sequence[str]) -> Policy:

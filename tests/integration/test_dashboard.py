@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import make_server
 
 import optuna
 import pytest
@@ -133,6 +134,10 @@ class Watch:
         assert self.page.evaluate("typeof hacked") == "undefined"
         return self.page.inner_text("body")
 
+    def leave(self) -> None:
+        """Leave the page before nobody serves it any more: it goes on asking."""
+        self.page.goto("about:blank")
+
 
 @pytest.fixture
 def watch(browser: "Browser") -> Iterator[Watch]:
@@ -157,10 +162,10 @@ def test_the_best_trial_is_the_result_and_what_is_over_is_told_apart(
         found = re.search(r"Best Trial \(number=(\d+)\)", text)
         assert found
         assert int(found[1]) != over
-        watch.page.get_by_text("Infeasible").first.wait_for()  # in the timeline
         for width in (375, 768, 1280):
             watch.page.set_viewport_size({"width": width, "height": 900})
-            watch.page.get_by_text("Best Trial (number=").first.wait_for()
+            watch.open(url, "Best Trial (number=")
+            watch.page.get_by_text("Infeasible").first.wait_for()  # in the timeline
             watch.page.screenshot(path=tmp_path / f"study-{width}.png", full_page=True)
             assert (tmp_path / f"study-{width}.png").stat().st_size > 20_000
         text = watch.open(f"{url}/trials?numbers={found[1]}", "Returned; Finalist, recovered")
@@ -175,7 +180,10 @@ def test_the_best_trial_is_the_result_and_what_is_over_is_told_apart(
         for figure in ("quality_search", "quality_test"):
             assert f"{100 * result['pruned'][figure]:.2f}%" in text
         assert "over the budget\t1\n" in text
+        watch.page.get_by_role("link", name=f"trial {found[1]}").click()
+        watch.page.get_by_text("Returned; Finalist, recovered").first.wait_for()
         assert digest(finished) == before
+        watch.leave()
 
 
 def digest(run: Path) -> str:
@@ -197,6 +205,7 @@ def test_hostile_names_are_shown_and_do_nothing(finished: Path, watch: Watch) ->
         links = watch.page.locator("a").evaluate_all("found => found.map(one => one.href)")
         assert not any(link.startswith("javascript") for link in links)
         assert watch.page.locator("img[src=x], script:not([src])").count() == 0
+        watch.leave()
 
 
 def test_files_can_be_read_and_a_report_runs_apart_from_the_dashboard(
@@ -244,6 +253,47 @@ def test_nobody_else_gets_in_and_nothing_can_be_changed(
 def served(finished: Path) -> Iterator[str]:
     with dashboard(finished) as url:
         yield url.partition("/dashboard")[0]
+
+
+FETCH = """async ([base, file]) => {
+  const found = []
+  const asked = [["/api/studies", {}], ["/api/studies/1", {method: "DELETE"}], [file, {}],
+    ["/incompatible-rdb-schema", {method: "POST", mode: "no-cors"}]]
+  for (const [path, options] of asked) {
+    try { found.push((await fetch(base + path, options)).type) } catch { found.push("refused") }
+  }
+  return found
+}"""
+
+
+@pytest.fixture
+def other_site() -> Iterator[str]:
+    """Serve another site on this machine: browsers keep those farther away out by themselves."""
+
+    def page(environ: dict[str, Any], start: Any) -> list[bytes]:
+        start("200 OK", [("Content-Type", "text/html")])
+        return [b"<p>Come in."]
+
+    with make_server("127.0.0.1", 0, page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_page_of_another_site_reads_and_changes_nothing(
+    served: str, other_site: str, browser: "Browser"
+) -> None:
+    with urllib.request.urlopen(f"{served}/api/studies/1", timeout=60) as answer:
+        (file, *_) = json.load(answer)["artifacts"]
+    page = browser.new_page()
+    page.goto(other_site)
+    found = page.evaluate(FETCH, [served, f"/artifacts/1/{file['artifact_id']}"])
+    page.close()
+    assert not {"basic", "cors"} & set(found), found
+    with urllib.request.urlopen(f"{served}/api/studies", timeout=60) as answer:
+        assert len(json.load(answer)["study_summaries"]) == 1
 
 
 def test_a_search_goes_on_as_if_nobody_looked(hostile_project: Path, finished: Path) -> None:

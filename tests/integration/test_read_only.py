@@ -14,6 +14,7 @@ from autoprune.agent.workspace import CONFIG, DATABASE, Workspace
 from autoprune.artifacts.files import write_text
 from autoprune.errors import OutputError
 from autoprune.ledger_api import ledger
+from autoprune.report_api import report
 
 Run = Callable[..., tuple[int, str, str]]
 NOBODY = 65534
@@ -66,6 +67,12 @@ def test_what_a_run_holds_is_read_from_a_copy(run: Path, project: Path) -> None:
         assert not os.access(run / DATABASE, os.W_OK)
         assert ledger(run) == entries
         assert kept_evaluations(run) == count
+        place = Path(mkdtemp())
+        page = report(run, place / "report.html", database=place / "none.db")
+        assert "finished" in page.read_text(encoding="utf-8")
+        with pytest.raises(OutputError, match=r"report\.html cannot be written"):
+            report(run, database=place / "none.db")
+        shutil.rmtree(place)
 
     before = sorted(path.name for path in run.iterdir())
     without_rights(check)

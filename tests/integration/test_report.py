@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page
 import autoprune
 from autoprune.artifacts.result import Result
 from autoprune.core.imports import load_object
+from autoprune.errors import ConfigError
 from benchmarks.report.made import make_run
 
 RECOVERY = autoprune.Recovery(score_steps=2, recover_steps=6, finalists=2, calibration_batches=1)
@@ -249,3 +250,17 @@ def test_a_run_without_a_result_says_so(tmp_path: Path, seen: Callable[..., Seen
     assert page.locator(".state").inner_text() == "stopped"
     assert "goes on with it, with --if-exists resume" in page.locator("main").inner_text()
     assert "no model was returned" in page.locator("main").inner_text()
+
+
+def test_a_run_on_a_server_is_found_by_its_name(
+    user_folder: Path, tmp_path: Path, postgres: str
+) -> None:
+    options: dict[str, Any] = {"budget": "macs=50%", "trials": 4, "name": "by-night"}
+    found = search(user_folder, out=tmp_path / "here", database=postgres, **options)
+    own = (found.folder / "report.html").read_text(encoding="utf-8")
+    file = autoprune.report("by-night", tmp_path / "again.html", database=postgres)
+    assert file.read_text(encoding="utf-8") == own
+    assert "<h1>by-night " in own
+    assert postgres not in own
+    with pytest.raises(ConfigError, match="Did you mean 'by-night'"):
+        autoprune.report("by-nigth", tmp_path / "no.html", database=postgres)

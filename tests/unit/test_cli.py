@@ -53,7 +53,7 @@ RESULT = {
     "dense": MEASURED,
     "pruned": MEASURED | {"macs": 2},
     "policy": {"u": {"method": "channel.l1", "sparsity": 0.5}},
-    "cuts": [{"unit": "u", "atoms": 2, "kept": 1, "method": "channel.l1"}],
+    "cuts": [{"unit": "u", "atoms": 2, "kept": 1, "method": "channel.l1", "macs_saved": 2}],
     "budget": {"macs": "50%"},
     "search": {
         **{"evaluations": 7, "sample_forwards": 1.0, "seconds": 1.0, "seed": 0},

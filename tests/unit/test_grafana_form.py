@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from autoprune._resources import names, resource
 
@@ -38,10 +40,8 @@ def lost(given: Any, kept: Any, place: str = "") -> Iterator[str]:
 
 def through_the_form(content: dict[str, Any]) -> Any:
     """Return a dashboard as Grafana's own types read and write it."""
-    models = pytest.importorskip("grafana_foundation_sdk.models.dashboard")
-    encoder = pytest.importorskip("grafana_foundation_sdk.cog.encoder")
-    read = models.Dashboard.from_json(json.loads(json.dumps(content)))
-    return json.loads(encoder.JSONEncoder().encode(read))
+    read = Dashboard.from_json(json.loads(json.dumps(content)))
+    return json.loads(JSONEncoder().encode(read))
 
 
 def test_there_are_dashboards() -> None:

@@ -356,7 +356,8 @@ def test_an_agent_that_joins_late_aims_where_the_run_does() -> None:
         aimed = dict(search.loop.projection.tightened)
     with inside(lambda atoms: atoms / 100, study=study, trials=2) as (search, _, _):
         loop = cast(Any, search.loop)
-        assert _help(cast(Any, SimpleNamespace(loop=lambda: loop))) == 3
+        session = SimpleNamespace(loop=lambda: loop, request=SimpleNamespace(pareto=None))
+        assert _help(cast(Any, session)) == 3
         assert loop.limits == [aimed]
 
 

@@ -56,7 +56,10 @@ def study_note(name: str, study_id: int, shown: Shown, artifacts: Sequence[Artif
 def _state(shown: Shown) -> str:
     listed = shown.facts.listed
     if listed is None:
-        return "A study that no run of autoprune is known of."
+        return (
+            "No run of autoprune is known of this study, or another version wrote its tables "
+            "(autoprune db check)."
+        )
     at = [progress_text(one.status) for one in listed.living]
     config = listed.run.config
     parts = {

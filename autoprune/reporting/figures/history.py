@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from math import inf
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from autoprune.reporting.evidence import FATES, Evaluated, Fate, RunEvidence
+from autoprune.reporting.evidence import FATES, Evaluated, RunEvidence
 from autoprune.reporting.figures.look import (
     COLOURS,
     FATE_LOOK,
@@ -19,8 +20,6 @@ from autoprune.reporting.figures.look import (
     plain,
 )
 from autoprune.reporting.text import quality_text
-
-_RANKED: tuple[Fate, ...] = ("scored", "reverted", "infeasible")
 
 
 def history_figure(run: RunEvidence, title: str = "History") -> go.Figure:
@@ -88,11 +87,8 @@ def trial_text(one: Evaluated, place: int, run: RunEvidence) -> str:
 
 def _best_line(run: RunEvidence, name: str, colour: str) -> go.Scatter:
     """Return the lowest score inside the budget so far."""
-    found = [
-        one.score if one.score is not None and one.fate in ("scored", "reverted") else float("inf")
-        for one in run.trials
-    ]
-    best = [None if one == float("inf") else one for one in accumulate(found, min)]
+    found = [one.score if one.counts and one.score is not None else inf for one in run.trials]
+    best = [None if one == inf else one for one in accumulate(found, min)]
     return go.Scatter(
         x=list(range(1, len(best) + 1)),
         y=best,
