@@ -116,6 +116,9 @@ class Loop:
         if not self._start:
             self._start = time.monotonic()
             self._tally.fresh(self.evaluations.scorer.task)  # of earlier sessions
+            if self.scored:
+                kept = f"goes on from {len(self.scored)} evaluations that were kept"
+                self._report(None, note=kept)
 
     def _catch_up(self) -> int:
         """Take in what others did, and what they left; return how many trials they have."""
@@ -147,7 +150,7 @@ class Loop:
         self.recall()
         self._exhausted = False
         before, began = len(self.scored), time.monotonic()
-        self._report(None, f"goes on from {before} evaluations that were kept" if before else None)
+        self._report(None)
         others = self._begin()
         while self._underway or others:
             if not self._underway:
@@ -228,16 +231,14 @@ class Loop:
 
     def _end(self, ended: Sequence[tuple[Trial, Evaluation]]) -> None:
         """Tell what became of trials."""
-        places, new = [], []
+        places = []
         for trial, found in ended:
-            new.append(found.policy.fingerprint not in self.scored)
             self.scored[found.policy.fingerprint] = found
             self._seen.add(trial.number)
             places.append(self._place)
         judged = self.rollback.judge_all(ended, self.scored)
-        for (trial, found), entry, first in zip(ended, judged, new, strict=True):
-            if first:
-                self._tally.add(trial.number, found, trial.user_attrs | told(entry))
+        for (trial, found), entry in zip(ended, judged, strict=True):
+            self._tally.add(trial.number, found, trial.user_attrs | told(entry))
         tell_all(
             [
                 Told(trial, found, self._costs(trial), told(entry) | place)

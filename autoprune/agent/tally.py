@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from autoprune.agent.outcomes import FAILED, is_stopped, was_free
@@ -23,7 +24,7 @@ class Tally:
     _counts: dict[str, int] = field(default_factory=dict)
     _record: Reliability = field(default_factory=lambda: Reliability(0, None, None))
     _decides: bool = False
-    _policies: list[Policy] = field(default_factory=list)
+    _policies: dict[str, Policy] = field(default_factory=dict)  # by fingerprint, as they ended
     _projection: Projection | None = None
     _tightened: dict[str, float] = field(default_factory=dict)
     _inside: int = 0
@@ -31,13 +32,15 @@ class Tally:
     _fresh: list[tuple[int, Evaluation, Mapping[str, Any]]] = field(default_factory=list)
 
     def add(self, number: int, found: Evaluation, attributes: Mapping[str, Any]) -> None:
-        """Count an evaluation.
+        """Count an evaluation, unless one of the same policy was.
 
         Args:
             number: Number of its trial.
             found: The evaluation.
             attributes: User attributes of its trial.
         """
+        if found.policy.fingerprint in self._policies:
+            return
         came = attributes.get(REGRET)
         counted = {
             "stopped": is_stopped(found),
@@ -52,7 +55,7 @@ class Tally:
             self._record = Reliability(**attributes[PREQUENTIAL])
         if PREDICTED in attributes:
             self._decides = SCREENING in attributes
-        self._policies.append(found.policy)
+        self._policies[found.policy.fingerprint] = found.policy
         self._fresh.append((number, found, attributes))
 
     def state(
@@ -68,7 +71,7 @@ class Tally:
         if self._projection is not projection or self._tightened != projection.tightened:
             self._projection, self._tightened = projection, dict(projection.tightened)
             self._inside = self._looked = 0
-        fresh = self._policies[self._looked :]
+        fresh = islice(self._policies.values(), self._looked, None)
         self._inside += sum(map(projection.aims_at, fresh))
         self._looked = len(self._policies)
         return SearchState(

@@ -322,6 +322,19 @@ def test_a_loop_goes_on_where_another_ended(make_loop: Callable[..., Loop]) -> N
     assert make_loop(trials=3).run() == second.ranked()  # nothing left to do
 
 
+def test_what_a_session_goes_on_from_is_told_once(make_loop: Callable[..., Loop]) -> None:
+    events: list[Progress] = []
+    make_loop(trials=2, progress=events.append).run()
+    assert [event.note for event in events if event.note] == []
+    loop = make_loop(trials=3, progress=events.append)
+    loop.run()
+    loop.trials = 4
+    loop.run()
+    replace(loop, trials=5).run()
+    notes = [event.note for event in events if event.note]
+    assert notes == ["goes on from 2 evaluations that were kept"]
+
+
 def test_trials_are_told_their_places_whatever_died_in_between(
     make_loop: Callable[..., Loop],
 ) -> None:

@@ -25,12 +25,13 @@ def evaluation(cut: float = 0.25, outcome: str = "scored", **changes: Any) -> Ev
 def test_each_end_is_counted() -> None:
     tally = Tally()
     unknown: dict[str, Any] = {"loss": None, "quality": None, "score": None}
-    tally.add(0, evaluation(), {})
-    tally.add(1, evaluation(sample_forwards=0.0), {})
-    tally.add(
-        2, evaluation(outcome="stopped: early stop", **unknown), {REGRET: {"reverted": True}}
-    )
-    tally.add(3, evaluation(outcome="failed: it raised", **unknown), {REGRET: {"reverted": False}})
+    stopped = evaluation(0.5, "stopped: early stop", **unknown)
+    failed = evaluation(0.75, "failed: it raised", **unknown)
+    tally.add(0, evaluation(0.1), {})
+    tally.add(1, evaluation(0.25, sample_forwards=0.0), {})
+    tally.add(2, stopped, {REGRET: {"reverted": True}})
+    tally.add(3, failed, {REGRET: {"reverted": False}})
+    tally.add(4, failed, {REGRET: {"reverted": False}})  # told again
     assert tally.state(PROJECTION, 3) == SearchState(
         working=3, stopped=1, failed=1, reused=1, inside=4, examined=2, reverted=1
     )
@@ -39,12 +40,13 @@ def test_each_end_is_counted() -> None:
 def test_the_last_record_of_the_predictor_counts() -> None:
     tally, made = Tally(), {"expected": 0.2, "low": 0.1, "high": 0.3}
     record = {"count": 8, "spearman": 0.7, "coverage": 0.9}
-    tally.add(0, evaluation(), {PREDICTED: made, PREQUENTIAL: record, SCREENING: {"audit": False}})
-    tally.add(1, evaluation(), {PREQUENTIAL: "a user's own"})
+    screened = {PREDICTED: made, PREQUENTIAL: record, SCREENING: {"audit": False}}
+    tally.add(0, evaluation(0.1), screened)
+    tally.add(1, evaluation(0.25), {PREQUENTIAL: "a user's own"})
     state = tally.state(PROJECTION, 0)
     assert (state.predictions, state.rank_correlation, state.coverage) == (8, 0.7, 0.9)
     assert state.decides
-    tally.add(2, evaluation(), {PREDICTED: made, PREQUENTIAL: record | {"spearman": None}})
+    tally.add(2, evaluation(0.5), {PREDICTED: made, PREQUENTIAL: record | {"spearman": None}})
     state = tally.state(PROJECTION, 0)
     assert state.rank_correlation is None
     assert not state.decides

@@ -48,7 +48,7 @@ class Schedule:
             if not re.fullmatch(form, field, re.ASCII) or (name == FIELDS[4] and "7" in field):
                 raise ConfigError(_refusal(name, field, given))
         try:
-            next(CronSim(" ".join(fields), datetime(2024, 1, 1, tzinfo=UTC)))
+            next(_firings(" ".join(fields)))
         except CronSimError as err:
             name = str(err).removeprefix("Bad ").replace("-", " ")
             if name == FIELDS[2] and _is_schedule([*fields[:3], "*", *fields[4:]]):
@@ -61,13 +61,17 @@ class Schedule:
 
     def shortest_gap(self) -> timedelta:
         """Return the shortest time between two firings, over a year of days."""
-        firings = CronSim(self.text, datetime(2024, 1, 1, tzinfo=UTC))
-        return min(after - before for before, after in pairwise(islice(firings, _LOOKED_AT)))
+        firings = islice(_firings(self.text), _LOOKED_AT)
+        return min(after - before for before, after in pairwise(firings))
+
+
+def _firings(text: str) -> CronSim:
+    return CronSim(text, datetime(2024, 1, 1, tzinfo=UTC))
 
 
 def _is_schedule(fields: Sequence[str]) -> bool:
     try:
-        next(CronSim(" ".join(fields), datetime(2024, 1, 1, tzinfo=UTC)))
+        next(_firings(" ".join(fields)))
     except CronSimError:
         return False
     return True
