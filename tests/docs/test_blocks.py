@@ -83,7 +83,11 @@ class Reader:
         """Run a block, by its language."""
         readers = {"sh": self._shell, "python": self._python, "yaml": self._yaml}
         others = {"toml": _entry_points, "text": lambda block: None}
-        (readers | others)[block.language](block)
+        reader = (readers | others).get(block.language)
+        if reader is not None:
+            reader(block)
+        else:
+            assert block.left_out(), f"{block.place}: who reads {block.language!r}? Mark it."
         self.read_blocks += 1
 
     def run_line(self, line: str, place: str = "") -> None:
