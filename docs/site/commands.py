@@ -13,7 +13,15 @@ from typer.main import get_command
 from autoprune.cli.main import app
 
 ROOT = Path(__file__).parents[2]
-KNOWN = {"cd", "export", "git", "jupyter", "pre-commit", "pytest"}  # what these get is not checked
+KNOWN = {
+    "cd",
+    "export",
+    "git",
+    "jupyter",
+    "kubectl",
+    "pre-commit",
+    "pytest",
+}  # not checked further
 
 
 def commands(line: str) -> Iterator[tuple[list[str], str]]:
@@ -37,6 +45,8 @@ def check(line: str) -> None:
         program, rest = words[0].removeprefix(".venv/bin/"), words[1:]
         if program == "autoprune":
             _check_ours(rest, line)
+        elif program == "docker" and "autoprune" in rest:
+            _check_ours(rest[rest.index("autoprune") + 1 :], line)
         elif program == "make":
             rules = (ROOT / "Makefile").read_text(encoding="utf-8")
             _require(re.search(rf"^{re.escape(rest[0])}:", rules, re.MULTILINE), line)
