@@ -1,7 +1,8 @@
 """The report of real searches in a real browser: it shows what the files say, and asks nobody."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import autoprune
+from autoprune.agent.workspace import CHECKS, DATABASE, STUDY
 from autoprune.artifacts.result import Result
 from autoprune.core.imports import load_object
 from autoprune.errors import ConfigError
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
 from benchmarks.report.made import make_run
 
 RECOVERY = autoprune.Recovery(score_steps=2, recover_steps=6, finalists=2, calibration_batches=1)
@@ -95,6 +99,13 @@ def result_of(folder: Path) -> Result:
     return Result.model_validate_json((folder / "result.json").read_text(encoding="utf-8"))
 
 
+def kept_by(folder: Path) -> Mapping[str, Any]:
+    with closing(Database.open(sqlite_url(folder / DATABASE))) as database:
+        run = database.find_run(STUDY)
+        assert run is not None
+        return run.kept
+
+
 def test_the_page_shows_what_the_result_says(run: Path, seen: Callable[..., Seen]) -> None:
     page, result = seen().open(run / "report.html"), result_of(run)
     table = page.locator("table.headline")
@@ -110,7 +121,9 @@ def test_the_page_shows_what_the_result_says(run: Path, seen: Callable[..., Seen
     assert "passed" in told
     assert page.locator(".state").inner_text() == "finished"
     spent = page.locator("tr", has_text="test split and checks").last.inner_text()
-    assert float(spent.split()[-1]) >= 0, "rounded: a quiet machine is quick"
+    took = kept_by(run)[CHECKS]["seconds"]
+    assert took > 0
+    assert spent.split()[-1] == f"{took:,.1f}"
     code = page.locator("pre.command").inner_text()
     assert "autoprune.search(" in code
     assert "trials=14" in code
