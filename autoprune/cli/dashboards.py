@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from autoprune._resources import names, resource
+from autoprune.cli.listing import print_shipped
 from autoprune.cli.model_options import AsJson
 
 _FOLDER, _KIND = "dashboards", "grafana"
@@ -23,12 +24,7 @@ def list_dashboards(as_json: AsJson = False) -> None:
         {"kind": _KIND, "name": Path(name).name, "description": _description(name)}
         for name in _known()
     ]
-    if as_json:
-        typer.echo(json.dumps(found, indent=2))
-        return
-    width = max(len(one["name"]) for one in found)
-    for one in found:
-        typer.echo(f"{one['kind']}  {one['name']:{width}}  {one['description']}")
+    print_shipped(found, as_json, ("kind", "name"))
 
 
 @dashboards.command()

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from autoprune._resources import names
+from autoprune.cli.listing import print_shipped
 from autoprune.cli.model_options import AsJson
 from autoprune.cli.streams import stdout_to_stderr
 
@@ -22,13 +23,7 @@ def list_runners(as_json: AsJson = False) -> None:
     """List the runners that come with autoprune."""
     from autoprune.execution.runners.load import FOLDER
 
-    found = [_summary(name) for name in names(FOLDER, ".yaml")]
-    if as_json:
-        typer.echo(json.dumps(found, indent=2))
-        return
-    wide = [max(len(one[key]) for one in found) for key in ("name", "kind")]
-    for one in found:
-        typer.echo(f"{one['name']:{wide[0]}}  {one['kind']:{wide[1]}}  {one['description']}")
+    print_shipped([_summary(name) for name in names(FOLDER, ".yaml")], as_json, ("name", "kind"))
 
 
 @runners.command()

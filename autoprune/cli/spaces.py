@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from autoprune._resources import names
+from autoprune.cli.listing import print_shipped
 from autoprune.cli.model_options import (
     MODEL_HELP,
     Args,
@@ -28,13 +29,7 @@ spaces = typer.Typer(no_args_is_help=True, help="Search spaces: list, show and c
 @spaces.command("list")
 def list_spaces(as_json: AsJson = False) -> None:
     """List the search spaces that come with autoprune."""
-    found = [_summary(name) for name in names(FOLDER, ".yaml")]
-    if as_json:
-        typer.echo(json.dumps(found, indent=2))
-        return
-    width = max(len(entry["name"]) for entry in found)
-    for entry in found:
-        typer.echo(f"{entry['name']:{width}}  {entry['description']}")
+    print_shipped([_summary(name) for name in names(FOLDER, ".yaml")], as_json)
 
 
 @spaces.command()

@@ -1,22 +1,16 @@
 """What the trials of a run came to, by plain queries: for those who only look at it."""
 
 import json
-from typing import Any
 
-from optuna.storages._rdb.models import (
-    StudyModel,
-    TrialModel,
-    TrialUserAttributeModel,
-    TrialValueModel,
-)
+from optuna.storages._rdb.models import TrialModel, TrialUserAttributeModel, TrialValueModel
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Select, func, inspect, select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
 
 from autoprune.storage.database import Database
 from autoprune.storage.patience import patient
 from autoprune.storage.reading import read_trials
 from autoprune.storage.study_trials import ABANDONED
+from autoprune.storage.told import has_studies, of_study
 
 _AT_ONCE = 20  # trials that are read, until one is inside the limits
 
@@ -38,12 +32,12 @@ def count_ended(database: Database, study: str) -> int:
         told.key == "outcome",
         told.value_json == json.dumps(ABANDONED),
     )
-    query = _of(study, select(func.count()).select_from(TrialModel)).where(
+    query = of_study(study, select(func.count()).select_from(TrialModel)).where(
         TrialModel.state.in_((TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)),
         ~given_back.exists(),
     )
     with database.transaction() as session:
-        return session.scalar(query) or 0 if _has_studies(session) else 0
+        return session.scalar(query) or 0 if has_studies(session) else 0
 
 
 @patient
@@ -56,26 +50,16 @@ def best_ended(database: Database, study: str) -> FrozenTrial | None:
     """
     value = TrialValueModel
     ranked = (
-        _of(study, select(TrialModel.trial_id))
+        of_study(study, select(TrialModel.trial_id))
         .join(value, value.trial_id == TrialModel.trial_id)
         .where(TrialModel.state == TrialState.COMPLETE, value.objective == 0)
         .order_by(value.value, TrialModel.number)
     )
     with database.transaction() as session:
-        ids = list(session.scalars(ranked)) if _has_studies(session) else []
+        ids = list(session.scalars(ranked)) if has_studies(session) else []
         for lot in (ids[at : at + _AT_ONCE] for at in range(0, len(ids), _AT_ONCE)):
             found = {trial._trial_id: trial for trial in read_trials(session, lot)}
             for one in filter(None, map(found.get, lot)):
                 if all(value <= 0 for value in one.constraints.values()):
                     return one
     return None
-
-
-def _of(study: str, query: Select[Any]) -> Select[Any]:
-    own = query.join(StudyModel, StudyModel.study_id == TrialModel.study_id)
-    return own.where(StudyModel.study_name == study)
-
-
-def _has_studies(session: Session) -> bool:
-    """Tell whether a study was ever begun there."""
-    return inspect(session.connection()).has_table(TrialModel.__tablename__)

@@ -1,8 +1,11 @@
 """What the trials of a study tell those who only look on: everything but their parameters."""
 
+from typing import Any
+
 from optuna.storages._rdb.models import StudyModel, TrialModel
 from optuna.trial import FrozenTrial
-from sqlalchemy import inspect, select
+from sqlalchemy import Select, inspect, select
+from sqlalchemy.orm import Session
 
 from autoprune.storage.database import Database
 from autoprune.storage.patience import patient
@@ -22,10 +25,20 @@ def told_trials(database: Database, study: str) -> list[FrozenTrial]:
         study: Its name.
     """
     with database.transaction() as session:
-        if not inspect(session.connection()).has_table(StudyModel.__tablename__):
+        if not has_studies(session):
             return []
-        of_study = select(StudyModel.study_id).filter_by(study_name=study).scalar_subquery()
-        query = select(TrialModel.trial_id).where(TrialModel.study_id == of_study)
-        ids = session.scalars(query.order_by(TrialModel.trial_id)).all()
+        query = of_study(study, select(TrialModel.trial_id)).order_by(TrialModel.trial_id)
+        ids = session.scalars(query).all()
         lots = [ids[at : at + _AT_ONCE] for at in range(0, len(ids), _AT_ONCE)]
         return [one for lot in lots for one in read_trials(session, lot, with_params=False)]
+
+
+def of_study(study: str, query: Select[Any]) -> Select[Any]:
+    """Return a query of trials that is about those of one study, by its name."""
+    own = query.join(StudyModel, StudyModel.study_id == TrialModel.study_id)
+    return own.where(StudyModel.study_name == study)
+
+
+def has_studies(session: Session) -> bool:
+    """Tell whether a study was ever begun there."""
+    return inspect(session.connection()).has_table(StudyModel.__tablename__)
