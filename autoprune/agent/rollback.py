@@ -10,7 +10,7 @@ from optuna.trial import Trial
 from autoprune.agent.encoding import Encoding
 from autoprune.agent.projection import Projection
 from autoprune.agent.regret import examined
-from autoprune.agent.samplers.attributes import PREDICTED, REGRET, examined_by
+from autoprune.agent.samplers.attributes import REGRET, examined_by, expected_of
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
@@ -61,7 +61,7 @@ class Rollback:
             before,
             after,
             self.projection,
-            _expected(attributes),
+            expected_of(attributes),
         )
 
     @cached_property
@@ -75,8 +75,3 @@ def told(entry: LedgerEntry | None) -> dict[str, Any]:
         return {}
     reverted = entry.outcome is Outcome.REVERTED
     return {REGRET: {"reverted": reverted, "outcome": str(entry.outcome)}}
-
-
-def _expected(attributes: Mapping[str, Any]) -> float | None:
-    said = attributes.get(PREDICTED)
-    return float(said["expected"]) if isinstance(said, dict) and "expected" in said else None

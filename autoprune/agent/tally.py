@@ -8,7 +8,7 @@ from typing import Any
 
 from autoprune.agent.outcomes import FAILED, is_stopped, was_free
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.attributes import PREDICTED, REGRET, SCREENING
+from autoprune.agent.samplers.attributes import PREDICTED, SCREENING, expected_of, was_reverted
 from autoprune.agent.samplers.proposal import PREQUENTIAL
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Ended, SearchState
@@ -41,13 +41,13 @@ class Tally:
         """
         if found.policy.fingerprint in self._policies:
             return
-        came = attributes.get(REGRET)
+        reverted = was_reverted(attributes)
         counted = {
             "stopped": is_stopped(found),
             "failed": found.outcome.startswith(FAILED),
             "reused": was_free(found),
-            "examined": isinstance(came, dict),
-            "reverted": isinstance(came, dict) and bool(came.get("reverted")),
+            "examined": reverted is not None,
+            "reverted": bool(reverted),
         }
         for name, counts in counted.items():
             self._counts[name] = self._counts.get(name, 0) + counts
@@ -97,13 +97,12 @@ class Tally:
 
 
 def _ended(task: Task, number: int, found: Evaluation, attributes: Mapping[str, Any]) -> Ended:
-    said = attributes.get(PREDICTED)
     return Ended(
         number=number,
         source=str(attributes.get("source", "")),
         outcome=found.outcome,
         quality=shown(task, found.quality),
         score=found.score,
-        expected=said.get("expected") if isinstance(said, dict) else None,
+        expected=expected_of(attributes),
         seconds=found.seconds,
     )

@@ -243,11 +243,13 @@ def _show(found: "SearchResult | FrontResult", as_json: bool, quiet: bool) -> No
 
 def _how_to_resume(settings: "SearchFile", why: str) -> str:
     """Return what somebody is told whose search was stopped: the same command plus one option."""
+    from autoprune.reporting.secrets import without_secrets
+
     words: list[str] = []
     skip = False
     for word in sys.argv[1:]:
         if not skip and word != "--if-exists" and not word.startswith("--if-exists="):
-            words.append(_without_secret(word))
+            words.append(without_secrets(word))
         skip = word == "--if-exists"
     command = shlex.join(["autoprune", *words, "--if-exists", "resume"])
     if not set(words) <= set(sys.argv):
@@ -256,14 +258,6 @@ def _how_to_resume(settings: "SearchFile", why: str) -> str:
     kept = _kept(settings)
     done = f"{stopped}. {kept}." if kept else f"{stopped} before an evaluation was finished."
     return f"autoprune: {done} Go on with: {command}"
-
-
-def _without_secret(word: str) -> str:
-    """Return a word of the command line; of a database URL in it the password is starred out."""
-    from autoprune.storage.engine import redact
-
-    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    return f"{option}{equals}{redact(value)}"
 
 
 def _kept(settings: "SearchFile") -> str:

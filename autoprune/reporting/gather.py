@@ -37,9 +37,9 @@ def gather(listed: ListedRun) -> RunEvidence:
         OutputError: If its database cannot be read.
     """
     folder = listed.folder
-    result, front = _read(folder, RESULT, Result), _read(folder, FRONT, Front)
+    result, front = written_in(folder, RESULT, Result), written_in(folder, FRONT, Front)
     points = {
-        one.folder: _read(folder, f"{one.folder}/{RESULT}", Result) for one in _points(front)
+        one.folder: written_in(folder, f"{one.folder}/{RESULT}", Result) for one in _points(front)
     }
     with listed.opened() as (database, run):
         kept = run.kept
@@ -79,7 +79,7 @@ def gather(listed: ListedRun) -> RunEvidence:
     )
 
 
-def _read(folder: Path | None, name: str, kind: type[F]) -> F | None:
+def written_in(folder: Path | None, name: str, kind: type[F]) -> F | None:
     """Return the content of a file of a run; None if it is missing or of another version."""
     if folder is None:
         return None

@@ -6,7 +6,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.agent.outcomes import OUTRUN, RECOVERED
-from autoprune.agent.samplers.attributes import REGRET, SCREENING, prediction_of
+from autoprune.agent.samplers.attributes import SCREENING, prediction_of, was_reverted
 from autoprune.agent.samplers.history import when_ended
 from autoprune.agent.samplers.proposal import PREQUENTIAL
 from autoprune.artifacts.front import Front
@@ -61,8 +61,7 @@ def _fate(trial: FrozenTrial) -> Fate:
         return "infeasible"
     if state == TrialState.PRUNED:
         return "stopped"
-    came = told.get(REGRET)
-    return "reverted" if isinstance(came, dict) and came.get("reverted") else "scored"
+    return "reverted" if was_reverted(told) else "scored"
 
 
 def _is_final(evaluation: Evaluation) -> bool:

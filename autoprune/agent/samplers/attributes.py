@@ -36,7 +36,7 @@ def prediction_of(trial: FrozenTrial, score: float) -> Prediction | None:
 
 def examined_by(attributes: Mapping[str, Any], encoding: Encoding) -> Examined | None:
     """Return the decision that a trial has an alternative to, by its user attributes."""
-    said, came = attributes.get(EXAMINES), attributes.get(REGRET)
+    said = attributes.get(EXAMINES)
     if not isinstance(said, dict) or said.keys() != {"row", "units"}:
         return None  # users may call an attribute of theirs the same
     if not all(
@@ -45,5 +45,16 @@ def examined_by(attributes: Mapping[str, Any], encoding: Encoding) -> Examined |
         return None
     row, units = np.array(said["row"], np.int64), tuple(said["units"])
     known = encoding.has(row) and all(0 <= unit < encoding.units for unit in units)
-    reverted = isinstance(came, dict) and bool(came.get("reverted"))
-    return Examined(row, units, reverted) if known else None
+    return Examined(row, units, bool(was_reverted(attributes))) if known else None
+
+
+def was_reverted(attributes: Mapping[str, Any]) -> bool | None:
+    """Tell whether a trial took a decision back; None if it examined none, or is not judged."""
+    came = attributes.get(REGRET)
+    return bool(came.get("reverted")) if isinstance(came, dict) else None
+
+
+def expected_of(attributes: Mapping[str, Any]) -> float | None:
+    """Return the score that was expected of a trial, by its user attributes; None without one."""
+    said = attributes.get(PREDICTED)
+    return float(said["expected"]) if isinstance(said, dict) and "expected" in said else None

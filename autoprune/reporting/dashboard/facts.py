@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from optuna.study._frozen import FrozenStudy
-from pydantic import ValidationError
 
 from autoprune.agent.described import MEASURED, TIGHTENED, dense_told, spaces_told
 from autoprune.agent.outcomes import OUTRUN, RECOVERED
@@ -21,6 +20,7 @@ from autoprune.core.ledger import LedgerEntry
 from autoprune.core.policy import Policy
 from autoprune.errors import AutopruneError
 from autoprune.reporting.dashboard.looked_at import LookedAt
+from autoprune.reporting.gather import written_in
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.ledger import Ledger
@@ -60,13 +60,13 @@ class Facts:
         """
         if listed is None:
             return cls(told=study.user_attrs)
-        front = _front(listed.folder)
+        front = written_in(listed.folder, FRONT, Front)
         return cls(
             told=study.user_attrs,
             listed=listed,
             finalists=evaluations_that(listed.database, listed.run.id, (RECOVERED, OUTRUN)),
             ledger=_ledger(listed.database, listed.run.id),
-            result=_result(listed.folder),
+            result=written_in(listed.folder, RESULT, Result),
             front=front,
             points=_points(listed.folder, front),
         )
@@ -138,20 +138,6 @@ def _ledger(runs: Database, run_id: int) -> list[LedgerEntry]:
     with suppress(AutopruneError):  # of a newer autoprune
         return Ledger(runs, run_id).entries()
     return []
-
-
-def _result(folder: Path | None) -> Result | None:
-    with suppress(OSError, UnicodeDecodeError, ValidationError):
-        if folder is not None:
-            return Result.model_validate_json((folder / RESULT).read_text(encoding="utf-8"))
-    return None
-
-
-def _front(folder: Path | None) -> Front | None:
-    with suppress(OSError, UnicodeDecodeError, ValidationError):
-        if folder is not None:
-            return Front.model_validate_json((folder / FRONT).read_text(encoding="utf-8"))
-    return None
 
 
 def _points(folder: Path | None, front: Front | None) -> list[Policy]:

@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoprune.agent.encoding import Encoding
-from autoprune.agent.samplers.attributes import EXAMINES, REGRET
+from autoprune.agent.samplers.attributes import EXAMINES, was_reverted
 from autoprune.core.policy import Policy
 from autoprune.reporting.dashboard.facts import Facts
 from autoprune.reporting.dashboard.names import plain, shown_params
@@ -177,5 +177,4 @@ def is_failed(trial: FrozenTrial) -> bool:
 
 def is_restored(trial: FrozenTrial) -> bool:
     """Tell whether a trial took back a decision of the best policy, and was better."""
-    came = trial.user_attrs.get(REGRET)
-    return isinstance(came, dict) and bool(came.get("reverted"))
+    return bool(was_reverted(trial.user_attrs))
