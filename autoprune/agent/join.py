@@ -18,7 +18,7 @@ from autoprune.agent.run import run as run_request
 from autoprune.agent.session import Session
 from autoprune.agent.workspace import SENSITIVITY
 from autoprune.core.budget import Budget
-from autoprune.core.pareto import Pareto
+from autoprune.core.pareto import Pareto, read_front_text
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
@@ -136,8 +136,8 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a request says, of the settings that a run keeps."""
     front, points = None, 2
     if config["pareto"]:
-        text, _, count = str(config["pareto"]).rpartition(", ")
-        front, points = Pareto.parse(text), int(count.split()[0])
+        text, points = read_front_text(str(config["pareto"]))
+        front = Pareto.parse(text)
     same = ("trials", "seed", "onnx", "sampler", "sensitivity", "rollback")
     return {
         **{name: config[name] for name in same},

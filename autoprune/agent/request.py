@@ -11,7 +11,7 @@ from autoprune.agent.workspace import IfExists
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.budget import Budget
 from autoprune.core.ledger import ROLLBACK
-from autoprune.core.pareto import POINTS, Pareto
+from autoprune.core.pareto import POINTS, Pareto, front_text
 from autoprune.core.population import Populate
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recover_function import RecoverFunction
@@ -110,7 +110,7 @@ class Request:
             "sampler": self.sampler,
             "sensitivity": self.sensitivity,
             "rollback": self.rollback,
-            "pareto": self.pareto and f"{self.pareto}, {self.points} points",
+            "pareto": self.pareto and front_text(self.pareto, self.points),
             "tolerance": self.tolerance and str(self.tolerance),
             "warm_start": [str(folder.absolute()) for folder in self.warm_start] or None,
         }

@@ -164,3 +164,14 @@ def _limit(name: str, amount: str, given: str) -> tuple[str, Limit]:
             f"{_EXAMPLE}; only latency names a target. As a limit it says: {err}"
         ) from err
     return cost, limit
+
+
+def front_text(front: Pareto, points: int) -> str:
+    """Return a front and the number of its models, as settings of a run hold them."""
+    return f"{front}, {points} points"
+
+
+def read_front_text(text: str) -> tuple[str, int]:
+    """Return the front as a user writes it, and the number of its models, of `front_text`."""
+    front, _, points = text.rpartition(", ")
+    return front, int(points.split()[0])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from autoprune.core.budget import Budget, written
+from autoprune.core.pareto import read_front_text
 from autoprune.core.recovery import Recovery
 from autoprune.errors import InputError
 from autoprune.reporting.evidence import RunEvidence
@@ -65,7 +66,7 @@ def _limits(budget: Mapping[str, Any]) -> list[str]:
 def _aim(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return what was asked beside the budget: a front, or a drop."""
     if settings.get("pareto"):
-        front, _, points = str(settings["pareto"]).rpartition(", ")
-        return {"pareto": front, "points": int(points.split()[0])}
+        front, points = read_front_text(str(settings["pareto"]))
+        return {"pareto": front, "points": points}
     found = _TOLERANCE.fullmatch(str(settings.get("tolerance")))
     return {"max_drop": float(found["drop"]), "minimise": found["cost"]} if found else {}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from autoprune.core.budget import Budget, Limit
-from autoprune.core.pareto import Pareto, dominators
+from autoprune.core.pareto import Pareto, dominators, front_text, read_front_text
 from autoprune.errors import BudgetError
 
 
@@ -122,3 +122,9 @@ def test_what_is_wrong_is_said_of_the_front_that_was_given(given: str) -> None:
         Pareto.parse(given)
     assert repr(given) in str(caught.value)
     assert "latency=20%..60%@onnxruntime" in str(caught.value)
+
+
+def test_a_front_in_the_settings_of_a_run_is_read_as_it_was_asked() -> None:
+    front = Pareto.parse("latency=20%..60%@onnxruntime")
+    text, points = read_front_text(front_text(front, 5))
+    assert (Pareto.parse(text), points) == (front, 5)
