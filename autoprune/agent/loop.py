@@ -67,6 +67,7 @@ class Loop:
     _seen: set[int] = field(default_factory=set)  # numbers of trials that ended
     _exhausted: bool = False  # whether the sampler has no policy left
     _start: float = 0.0
+    _onward: str | None = None  # what this session goes on from, until it is told
 
     def __post_init__(self) -> None:
         self._underway = Underway(self.crew, self.evaluations, self.company)
@@ -117,8 +118,7 @@ class Loop:
             self._start = time.monotonic()
             self._tally.fresh(self.evaluations.scorer.task)  # of earlier sessions
             if self.scored:
-                kept = f"goes on from {len(self.scored)} evaluations that were kept"
-                self._report(None, note=kept)
+                self._onward = f"goes on from {len(self.scored)} evaluations that were kept"
 
     def _catch_up(self) -> int:
         """Take in what others did, and what they left; return how many trials they have."""
@@ -150,7 +150,8 @@ class Loop:
         self.recall()
         self._exhausted = False
         before, began = len(self.scored), time.monotonic()
-        self._report(None)
+        self._report(None, note=self._onward)
+        self._onward = None
         others = self._begin()
         while self._underway or others:
             if not self._underway:
