@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 TIGHTENED = "tightened"  # user attribute of a study: limits that are aimed at, see `Inside`
 MEASURED = "measured"  # user attribute of a study: what was measured of policies, see `Inside`
+AT = " at "  # between those names and the limit, where there are several
 UNITS = "units"  # user attribute of a study: what may be chosen for each unit
 DENSE = "dense"  # user attribute of a study: costs of the dense model, by name
 _FACTS = {"atoms", "methods", "kept"}
@@ -44,6 +45,18 @@ def spaces_told(attributes: Mapping[str, Any]) -> dict[str, UnitSpace]:
         name: UnitSpace(name, int(one["atoms"]), tuple(one["methods"]), tuple(one["kept"]))
         for name, one in said.items()
     }
+
+
+def measured_told(attributes: Mapping[str, Any]) -> list[dict[str, dict[str, Any]]]:
+    """Return what was measured of policies, by fingerprint and cost, for each limit there is."""
+    if not spaces_told(attributes):
+        return []
+    return [one for name, one in attributes.items() if is_of_measured(name)]
+
+
+def is_of_measured(name: str) -> bool:
+    """Tell whether a user attribute of a study is what was measured of policies for a limit."""
+    return name == MEASURED or name.startswith(MEASURED + AT)
 
 
 def dense_told(attributes: Mapping[str, Any]) -> dict[str, float]:

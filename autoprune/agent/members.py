@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from autoprune.agent.described import TIGHTENED
+from autoprune.agent.described import AT, TIGHTENED
 from autoprune.agent.gate import Gate, Measurement
 from autoprune.agent.inside import Inside, aimed_before
 from autoprune.agent.loop import Loop
@@ -159,7 +159,7 @@ def _limit(session: Session, projection: Projection) -> str:
 
 def _remembered(limit: str) -> str:
     """Return what the study remembers the lowered aim of one limit under."""
-    return f"{TIGHTENED} at {limit}"
+    return f"{TIGHTENED}{AT}{limit}"
 
 
 def _share(session: Session, policy: Policy, measured: Mapping[str, Measurement]) -> float:

@@ -20,10 +20,11 @@ from autoprune.reporting.gather_search import (
     sensed,
     spent,
 )
+from autoprune.reporting.limits import Limits
 from autoprune.reporting.secrets import without_secrets
 from autoprune.storage.checkpoints import Checkpoints
 from autoprune.storage.ledger import Ledger
-from autoprune.storage.told import told_trials
+from autoprune.storage.told import told_of_study, told_trials
 
 F = TypeVar("F", bound=BaseModel)
 
@@ -45,7 +46,9 @@ def gather(listed: ListedRun) -> RunEvidence:
         kept = run.kept
         evaluations = database.evaluations(run.id)
         study = listed.run.name if listed.on_server else STUDY
-        trials = evaluated(told_trials(database, study))
+        limits = Limits(told=told_of_study(database, study), config=run.config)
+        stored = told_trials(database, study, with_params=bool(limits.measured))
+        trials = evaluated(stored, limits)
         ledger = Ledger(database, run.id).entries()
         progressive = {
             what: Checkpoints.spent(database, run.id, what)

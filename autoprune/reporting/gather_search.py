@@ -19,25 +19,31 @@ from autoprune.reporting.evidence import (
     Sensed,
     Spent,
 )
+from autoprune.reporting.limits import Limits
 from autoprune.reporting.secrets import without_secrets
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study_trials import ABANDONED
 
 
-def evaluated(trials: Iterable[FrozenTrial]) -> list[Evaluated]:
-    """Return trials in the order in which they came to their end, those that run last."""
+def evaluated(trials: Iterable[FrozenTrial], limits: Limits) -> list[Evaluated]:
+    """Return trials in the order in which they came to their end, those that run last.
+
+    Args:
+        trials: Trials of a study, with their parameters if anything was measured.
+        limits: Its limits.
+    """
     ordered = sorted(trials, key=lambda one: (not one.state.is_finished(), when_ended(one)))
-    return [_evaluated(one) for one in ordered]
+    return [_evaluated(one, limits) for one in ordered]
 
 
-def _evaluated(trial: FrozenTrial) -> Evaluated:
+def _evaluated(trial: FrozenTrial, limits: Limits) -> Evaluated:
     told = trial.user_attrs
     scored = trial.state == TrialState.COMPLETE and trial.values is not None
     score = trial.values[0] if scored else None
     screening = told.get(SCREENING)
     return Evaluated(
         number=trial.number,
-        fate=_fate(trial),
+        fate=_fate(trial, limits),
         said=without_secrets(str(told.get("outcome", ""))),
         source=str(told.get("source", "")),
         score=score,
@@ -49,7 +55,7 @@ def _evaluated(trial: FrozenTrial) -> Evaluated:
     )
 
 
-def _fate(trial: FrozenTrial) -> Fate:
+def _fate(trial: FrozenTrial, limits: Limits) -> Fate:
     told, state = trial.user_attrs, trial.state
     if not state.is_finished():
         return "running"
@@ -57,7 +63,8 @@ def _fate(trial: FrozenTrial) -> Fate:
         return "given back"
     if state == TrialState.FAIL:
         return "failed"
-    if any(excess > 0 for excess in trial.constraints.values()):
+    policy = limits.policy(trial) if limits.measured else None
+    if any(excess > 0 for excess in limits.excess(trial, policy).values()):
         return "infeasible"
     if state == TrialState.PRUNED:
         return "stopped"

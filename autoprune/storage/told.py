@@ -1,8 +1,9 @@
-"""What the trials of a study tell those who only look on: everything but their parameters."""
+"""What a study and its trials tell those who only look on."""
 
+import json
 from typing import Any
 
-from optuna.storages._rdb.models import StudyModel, TrialModel
+from optuna.storages._rdb.models import StudyModel, StudyUserAttributeModel, TrialModel
 from optuna.trial import FrozenTrial
 from sqlalchemy import Select, inspect, select
 from sqlalchemy.orm import Session
@@ -15,10 +16,8 @@ _AT_ONCE = 500  # trials that are read by one query
 
 
 @patient
-def told_trials(database: Database, study: str) -> list[FrozenTrial]:
-    """Return the trials of a study without their parameters, oldest first; none if it is missing.
-
-    Optuna's own storage is not opened, so nothing is made or changed.
+def told_of_study(database: Database, study: str) -> dict[str, Any]:
+    """Return the user attributes of a study; none if it is missing.
 
     Args:
         database: Where the study is.
@@ -26,11 +25,33 @@ def told_trials(database: Database, study: str) -> list[FrozenTrial]:
     """
     with database.transaction() as session:
         if not has_studies(session):
+            return {}
+        told = StudyUserAttributeModel
+        query = select(told.key, told.value_json).join(
+            StudyModel, StudyModel.study_id == told.study_id
+        )
+        found = session.execute(query.where(StudyModel.study_name == study))
+        return {key: json.loads(value) for key, value in found}
+
+
+@patient
+def told_trials(database: Database, study: str, *, with_params: bool = False) -> list[FrozenTrial]:
+    """Return the trials of a study, oldest first; none if it is missing.
+
+    Optuna's own storage is not opened, so nothing is made or changed.
+
+    Args:
+        database: Where the study is.
+        study: Its name.
+        with_params: Whether their parameters are read too, which are most of their rows.
+    """
+    with database.transaction() as session:
+        if not has_studies(session):
             return []
         query = of_study(study, select(TrialModel.trial_id)).order_by(TrialModel.trial_id)
         ids = session.scalars(query).all()
         lots = [ids[at : at + _AT_ONCE] for at in range(0, len(ids), _AT_ONCE)]
-        return [one for lot in lots for one in read_trials(session, lot, with_params=False)]
+        return [one for lot in lots for one in read_trials(session, lot, with_params=with_params)]
 
 
 def of_study(study: str, query: Select[Any]) -> Select[Any]:

@@ -13,11 +13,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoprune.agent.described import DENSE, MEASURED, TIGHTENED, UNITS
+from autoprune.agent.listed import find_listed
 from autoprune.agent.workspace import CONFIG, DATABASE, PAGE, POLICY, STUDY
 from autoprune.core.policy import Choice, Policy
 from autoprune.reporting.dashboard.read_only import ReadOnlyError
 from autoprune.reporting.dashboard.view import View
 from autoprune.reporting.dashboard.watch import viewed
+from autoprune.reporting.gather import gather
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation, EvaluationKey
@@ -55,12 +57,12 @@ def policy(level: int) -> Policy:
 class Run:
     """The folder of a run that is being searched."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pareto: str | None = None) -> None:
         self.folder = folder
         folder.mkdir()
         (folder / CONFIG).write_text("{}")
         self.url = sqlite_url(folder / DATABASE)
-        config = {"budget": {LATENCY: "10ms"}, "pareto": None, "tolerance": None}
+        config = {"budget": {LATENCY: "10ms"}, "pareto": pareto, "tolerance": None}
         with Database.open(self.url) as database:
             self.id = database.start_run(STUDY, config, "model", "data")
         units = {"u": {"atoms": 8, "methods": METHODS, "kept": [8, 7, 6, 5, 4]}}
@@ -103,7 +105,9 @@ def over(run: Run) -> list[int]:
         assert legacy == {
             one.number for one in trials if one.user_attrs["inside the budget"] != "yes"
         }
-        return sorted(legacy)
+    reported = gather(find_listed(str(run.folder), None)).trials
+    assert legacy == {one.number for one in reported if one.fate == "infeasible"}
+    return sorted(legacy)
 
 
 def test_what_is_over_its_limit_is_told_and_is_not_the_best(run: Run) -> None:
@@ -133,6 +137,21 @@ def test_what_was_measured_counts_more_than_what_was_priced(run: Run) -> None:
         note = view.get_study_system_attrs(1)["dashboard:1:note_str:0"]
     assert "Over the budget" in note
     assert "median 10.4 ms" in note
+
+
+def test_along_a_front_the_widest_limit_that_was_measured_counts(tmp_path: Path) -> None:
+    run = Run(tmp_path / "front", pareto=LATENCY)
+    run.add(trial(1, 0.1), trial(2, 0.2), trial(3, 0.3))
+
+    def measured(by: float) -> dict[str, Any]:
+        return {LATENCY: {"over": by > 0, "by": by, "text": f"{by:+.0%}"}}
+
+    slow = {policy(1).fingerprint: measured(0.3), policy(2).fingerprint: measured(0.2)}
+    run.tell({f"{MEASURED} at 25%": slow})
+    run.tell({f"{MEASURED} at 50%": {policy(2).fingerprint: measured(-0.1)}})
+    assert (over(run), best(run)) == ([0], [1])
+    with viewed(run.url, None) as (view, _):
+        assert not [name for name in view.get_all_studies()[0].user_attrs if MEASURED in name]
 
 
 def test_without_any_trial_inside_there_is_no_best_one(run: Run) -> None:

@@ -87,4 +87,4 @@ def _files(listed: LookedAt | None, shown: Shown) -> list[Artifact]:
     found = list(files_of(listed.folder))
     if any(one.name == PAGE for one in found) or not shown.trials:
         return found
-    return [made(f"{listed.name} {PAGE}", PAGE, partial(report_of, listed, shown)), *found]
+    return [made(f"{listed.name} {PAGE}", PAGE, partial(report_of, listed)), *found]

@@ -10,18 +10,16 @@ from typing import Any
 
 from optuna.study._frozen import FrozenStudy
 
-from autoprune.agent.described import MEASURED, TIGHTENED, dense_told, spaces_told
 from autoprune.agent.outcomes import OUTRUN, RECOVERED
 from autoprune.agent.workspace import FRONT, RESULT
 from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
-from autoprune.core.budget import Budget
 from autoprune.core.ledger import LedgerEntry
 from autoprune.core.policy import Policy
 from autoprune.errors import AutopruneError
 from autoprune.reporting.dashboard.looked_at import LookedAt
 from autoprune.reporting.gather import written_in
-from autoprune.space.schema import UnitSpace
+from autoprune.reporting.limits import Limits
 from autoprune.storage.database import Database
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
@@ -77,41 +75,9 @@ class Facts:
         return self.listed.run.config if self.listed else {}
 
     @cached_property
-    def spaces(self) -> dict[str, UnitSpace]:
-        """What levels stand for, by unit; empty where the study does not say it."""
-        return spaces_told(self.told)
-
-    @cached_property
-    def dense(self) -> dict[str, float]:
-        """Costs of the dense model; empty where the study does not say it."""
-        return dense_told(self.told)
-
-    @property
-    def one_limit(self) -> bool:
-        """Whether all trials are for one budget, not along a front or on the way to a drop."""
-        return not self.config.get("pareto") and not self.config.get("tolerance")
-
-    @cached_property
-    def limits(self) -> dict[str, float]:
-        """The limits that are aimed at now, absolute, by cost; empty where that is not known."""
-        if not self.one_limit or not self.dense:
-            return {}
-        with suppress(AutopruneError, KeyError):
-            budget = Budget.parse(self.config.get("budget", {}))
-            found = {cost: one.resolve(self.dense[cost]) for cost, one in budget.limits.items()}
-            lowered = self.told.get(TIGHTENED, {}).get("limits", {})
-            return {cost: limit * lowered.get(cost, 1) for cost, limit in found.items()}
-        return {}
-
-    @property
-    def lowered(self) -> bool:
-        """Whether a limit was missed by measurement, so that the search aims lower."""
-        return self.one_limit and TIGHTENED in self.told
-
-    @property
-    def measured(self) -> Mapping[str, Mapping[str, Any]]:
-        """What was measured of policies, by fingerprint and cost; see `Inside`."""
-        return dict(self.told.get(MEASURED, {})) if self.one_limit else {}
+    def limits(self) -> Limits:
+        """What the study says of its limits."""
+        return Limits(told=self.told, config=self.config)
 
     @cached_property
     def returned(self) -> list[Policy]:
@@ -123,15 +89,10 @@ class Facts:
             return [Policy.from_dict(chosen)]
         done = [one for one in self.finalists if one.outcome == RECOVERED]
         finished = self.listed is not None and self.listed.run.outcome is not None
-        inside = [one for one in done if not self.was_over(one.policy)]
-        if not finished or not inside or not self.one_limit:
+        inside = [one for one in done if not self.limits.misses(one.policy)]
+        if not finished or not inside or not self.limits.one_for_all:
             return []
         return [min(inside, key=lambda one: one.score if one.score is not None else 0).policy]
-
-    def was_over(self, policy: Policy) -> bool:
-        """Tell whether a policy was measured to be over a limit."""
-        found = self.measured.get(policy.fingerprint, {})
-        return any(one.get("over") for one in found.values())
 
 
 def _ledger(runs: Database, run_id: int) -> list[LedgerEntry]:

@@ -3,14 +3,14 @@
 import io
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from plotly.graph_objects import Figure
 
 from autoprune.reporting.dashboard.looked_at import LookedAt
 from autoprune.reporting.dashboard.trials import Shown
-from autoprune.reporting.evidence import Evaluated, RunEvidence
+from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.figures.front import front_figure
 from autoprune.reporting.figures.history import history_figure
 from autoprune.reporting.figures.latency import latency_figure
@@ -22,7 +22,6 @@ from autoprune.reporting.gather import gather
 from autoprune.reporting.units import unit_facts
 
 _HEIGHT = 440  # pixels
-_ENDED = ("scored", "reverted", "stopped")
 
 Known = tuple[object, ...]  # what figures depend on
 
@@ -46,24 +45,17 @@ class Plots:
         with self._lock:
             before, found = self.made.get(study_id, ((), {}))
             if before != known:
-                figures = _figures(evidence_of(listed, shown))
+                figures = _figures(gather(listed))
                 found = {name: _fitted(figure) for name, figure in figures}
                 self.made[study_id] = (known, found)
             return found
 
 
-def report_of(listed: LookedAt, shown: Shown) -> BinaryIO:
+def report_of(listed: LookedAt) -> BinaryIO:
     """Return the HTML report of a run as far as it is."""
     from autoprune.reporting.html import render_html  # who only looks needs no torch
 
-    return io.BytesIO(render_html([evidence_of(listed, shown)]).encode())
-
-
-def evidence_of(listed: LookedAt, shown: Shown) -> RunEvidence:
-    """Return what is known of a run; what is over the budget by measurement is told from it."""
-    found = gather(listed)
-    over = {one.number for one in shown.trials if not shown.is_inside(one)}
-    return replace(found, trials=[_judged(one, over) for one in found.trials])
+    return io.BytesIO(render_html([gather(listed)]).encode())
 
 
 def _fitted(figure: Figure) -> Figure:
@@ -77,15 +69,10 @@ def _fitted(figure: Figure) -> Figure:
     return figure
 
 
-def _judged(trial: Evaluated, over: set[int]) -> Evaluated:
-    wrong = trial.number in over and trial.fate in _ENDED
-    return replace(trial, fate="infeasible") if wrong else trial
-
-
 def _known(shown: Shown) -> Known:
     ended = sum(one.state.is_finished() for one in shown.trials)
     facts = shown.facts
-    lowered = str(facts.limits), len(facts.measured)
+    lowered = str(facts.limits.now), str(facts.limits.measured)
     told = facts.result is not None or facts.front is not None
     return (ended, len(facts.finalists), len(facts.ledger), told, *lowered)
 

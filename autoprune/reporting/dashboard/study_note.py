@@ -43,7 +43,7 @@ def study_note(name: str, study_id: int, shown: Shown, artifacts: Sequence[Artif
         inside_none=bool(_ended(shown)) and not shown.complete,
         comparisons=comparisons(result) if result else [],
         budget=list(_budget(shown)),
-        policy=policy_rows(policies[0], facts.spaces) if len(policies) == 1 else [],
+        policy=policy_rows(policies[0], facts.limits.spaces) if len(policies) == 1 else [],
         counts=list(_counts(shown)),
         predictor=_predictor(shown),
         ledger=[decision(one) for one in facts.ledger[::-1][:_MOST]],
@@ -85,12 +85,12 @@ def _best(study_id: int, shown: Shown, trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _budget(shown: Shown) -> Iterator[tuple[str, str, str]]:
-    facts = shown.facts
-    for cost, limit in facts.config.get("budget", {}).items() if facts.limits else ():
+    limits = shown.facts.limits
+    for cost, limit in limits.config.get("budget", {}).items() if limits.now else ():
         whole = Budget.parse({cost: limit}).limits
         (name,) = whole
-        absolute = amount_text(name, whole[name].resolve(facts.dense[name]))
-        aim = amount_text(name, facts.limits[name]) if facts.lowered else "the limit"
+        absolute = amount_text(name, whole[name].resolve(limits.dense[name]))
+        aim = amount_text(name, limits.now[name]) if limits.lowered else "the limit"
         yield name, f"{limit} ({absolute})", aim
 
 

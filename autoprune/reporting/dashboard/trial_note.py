@@ -37,7 +37,7 @@ def trial_note(
         outcome=without_secrets(str(trial.user_attrs.get("outcome", ""))),
         figures=list(_figures(shown, trial)),
         examined=_examined(shown, policy),
-        policy=policy_rows(policy, shown.facts.spaces) if policy is not None else [],
+        policy=policy_rows(policy, shown.facts.limits.spaces) if policy is not None else [],
         link=artifact and f"/artifacts/{study_id}/{trial._trial_id}/{artifact.id}",
         file=artifact.name if artifact else "",
     )
@@ -55,13 +55,14 @@ def _figures(shown: Shown, trial: FrozenTrial) -> Iterator[tuple[str, str]]:
             yield "quality after fine-tuning", quality_of(shown, final.quality)
     costs = trial.user_attrs.get("costs")
     for cost, amount in costs.items() if isinstance(costs, dict) else ():
-        dense = shown.facts.dense.get(cost)
+        dense = shown.facts.limits.dense.get(cost)
         share = f", {amount / dense:.1%} of the dense model's" if dense else ""
         yield cost, f"{amount_text(cost, amount)}{share}"
     for cost, by in shown.excess(trial).items():
         side = "over" if by > 0 else "inside"
         yield f"limit on {cost}", f"{side}, by {abs(by):.1%}"
-    for cost, one in shown.facts.measured.get(policy.fingerprint if policy else "", {}).items():
+    measured = shown.facts.limits.measured
+    for cost, one in measured.get(policy.fingerprint if policy else "", {}).items():
         yield f"{cost}, measured", str(one["text"])
 
 

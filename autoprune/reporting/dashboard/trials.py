@@ -10,7 +10,6 @@ import numpy as np
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from autoprune.agent.encoding import Encoding
 from autoprune.agent.samplers.attributes import EXAMINES, was_reverted
 from autoprune.core.policy import Policy
 from autoprune.reporting.dashboard.facts import Facts
@@ -46,7 +45,7 @@ class Shown:
     )
 
     def __post_init__(self, before: "Shown | None") -> None:
-        if before is not None and before.facts.spaces == self.facts.spaces:
+        if before is not None and before.facts.limits.spaces == self.facts.limits.spaces:
             self._policies.update(before._policies)
             self._shown.update(before._shown)
 
@@ -59,31 +58,16 @@ class Shown:
     @cached_property
     def policies(self) -> dict[int, Policy]:
         """The policy of each trial, by number; empty where levels say nothing."""
-        if not self.facts.spaces:
-            return {}
-        encoding = Encoding(self.facts.spaces)
         for trial in self.trials:
-            if trial.number not in self._policies and encoding.holds(trial.params):
-                self._policies[trial.number] = encoding.policy(encoding.row(trial.params))
+            if trial.number not in self._policies:
+                policy = self.facts.limits.policy(trial)
+                if policy is not None:
+                    self._policies[trial.number] = policy
         return self._policies
 
     def excess(self, trial: FrozenTrial) -> dict[str, float]:
-        """Return by how much of each limit a trial is over it; 0 or less is inside.
-
-        Proposals are inside; what was measured may not be, and limits that were missed by
-        measurement are lowered, for what was proposed before, too.
-        """
-        found = dict(trial.constraints)
-        costs = trial.user_attrs.get("costs")
-        if self.facts.lowered and isinstance(costs, dict):
-            for cost, limit in self.facts.limits.items():
-                if cost in costs:
-                    found[cost] = costs[cost] / limit - 1
-        policy = self.policies.get(trial.number)
-        measured = self.facts.measured.get(policy.fingerprint, {}) if policy is not None else {}
-        for cost, one in measured.items():
-            found[cost] = max(one["by"], 1e-9) if one["over"] else min(one["by"], 0.0)
-        return found
+        """Return by how much of each limit a trial is over it; see `Limits.excess`."""
+        return self.facts.limits.excess(trial, self.policies.get(trial.number))
 
     def is_inside(self, trial: FrozenTrial) -> bool:
         """Tell whether a trial is inside the budget, by all that is known of it."""
@@ -136,7 +120,7 @@ class Shown:
 
     def _made(self, trial: FrozenTrial, excess: Mapping[str, float]) -> FrozenTrial:
         found = copy(trial)
-        names = shown_params(trial.params, trial.distributions, self.facts.spaces)
+        names = shown_params(trial.params, trial.distributions, self.facts.limits.spaces)
         found.params, found.distributions = names
         found.user_attrs = {**_told(trial), **self._inside(excess)}
         kept = {n: v for n, v in trial.system_attrs.items() if not n.startswith(_NAMED)}

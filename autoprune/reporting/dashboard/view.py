@@ -11,14 +11,14 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from autoprune.agent.described import DENSE, MEASURED, UNITS
+from autoprune.agent.described import DENSE, UNITS, is_of_measured
 from autoprune.reporting.dashboard.facts import Facts
 from autoprune.reporting.dashboard.names import plain
 from autoprune.reporting.dashboard.read_only import ReadOnlyStorage
 from autoprune.reporting.dashboard.trials import Shown
 from autoprune.storage.own_trials import OwnTrials
 
-_HIDDEN = {UNITS, DENSE, MEASURED}  # notes say it better
+_HIDDEN = {UNITS, DENSE}  # notes say it better
 _ADDED = ("dashboard:", "artifacts:", "study:")  # what begins the names of what is added
 _FRESH = 2.0  # seconds for which what is known of a study is not read again
 
@@ -113,7 +113,7 @@ class View(ReadOnlyStorage):
             user_attrs={
                 plain(name): value
                 for name, value in study.user_attrs.items()
-                if name not in _HIDDEN
+                if name not in _HIDDEN and not is_of_measured(name)
             },
             system_attrs=self._attributes(study),
             study_id=study._study_id,
