@@ -28,7 +28,7 @@ class SearchState:
         stopped: Evaluations that were stopped early.
         failed: Evaluations that failed.
         reused: Evaluations that somebody else had paid for.
-        inside: Policies, of those scored, that keep what limits are aimed at now.
+        inside: Policies, of those that ended, whose price is inside what is aimed at now.
         predictions: Predictions that could be compared with scores.
         rank_correlation: Of predicted and measured scores, Spearman; None if it says nothing.
         coverage: Share of scores inside their 90% interval; None without predictions.

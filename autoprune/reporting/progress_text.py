@@ -59,7 +59,7 @@ def state_text(event: Progress) -> str:
             f"{state.lost} lost worker{'s' * (state.lost > 1)}, the last {state.why_lost}"
         )
     if state.inside < event.done:
-        parts.append(f"{state.inside / event.done:.0%} inside the limits")
+        parts.append(f"{state.inside / event.done:.0%} priced inside the limits")
     parts += _predictor(state)
     if state.examined:
         parts.append(f"{state.reverted} of {state.examined} decisions taken back")

@@ -1,13 +1,17 @@
 """What pages say of the code exists in the code."""
 
 import ast
+import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import autoprune
+from autoprune.reporting.terminal import print_report
+from benchmarks.report.made import make_run
 from docs.site.blocks import blocks
 from docs.site.commands import check, commands
 
@@ -53,6 +57,25 @@ def texts() -> list[str]:
 def test_messages_that_are_explained_are_told_so(message: str, texts: list[str]) -> None:
     said = re.compile(".*".join(re.escape(part.strip()) for part in message.split("…")), re.DOTALL)
     assert [text for text in texts if said.search(text)]
+
+
+def test_the_sample_that_the_readme_shows_is_what_a_search_prints(tmp_path: Path) -> None:
+    result = make_run(tmp_path / "digits", 60, ("stem.0", "stage1.0.conv1"))
+    stream = io.StringIO()
+    print_report(result, Path("runs/digits"), Console(file=stream, width=120, highlight=False))
+    (sample,) = (one.text for one in blocks(CHECKOUT / "README.md") if one.language == "text")
+    tables, _, rest = stream.getvalue().partition("Cuts")
+    told, _, below = sample.partition("Cuts")
+    assert _labels(told) == _labels(tables)
+    head = "# evaluations, # k sample forwards, # s of scoring and training, summed over workers"
+    for text in (rest, below):
+        assert head in re.sub(r"[\d.]+", "#", " ".join(text.split()))
+    assert below.splitlines()[-1] == rest.splitlines()[-1]
+
+
+def _labels(text: str) -> list[str]:
+    """Return the first column of tables."""
+    return [re.split(r"\s{2,}", line)[0] for line in text.splitlines() if line.strip()]
 
 
 def _texts(tree: ast.AST) -> Iterator[str]:

@@ -79,9 +79,9 @@ class Run:
         study.add_trials(trials)
         close_study(study)
 
-    def recover(self, level: int, score: float) -> None:
+    def recover(self, level: int, loss: float, quality: float = 0.9) -> None:
         key = EvaluationKey("model", "data", policy(level).fingerprint, "way")
-        found = Evaluation(policy(level), "recovered", score, 0.9, 1.0, 1.0)
+        found = Evaluation(policy(level), "recovered", loss, quality, 1.0, 1.0)
         with Database.open(self.url) as database:
             database.record_evaluation(self.id, key, found)
 
@@ -165,8 +165,9 @@ def test_without_any_trial_inside_there_is_no_best_one(run: Run) -> None:
 
 def test_of_a_finished_run_the_best_is_what_was_returned(run: Run) -> None:
     run.add(trial(1, 0.1), trial(2, 0.2), trial(3, 0.3))
-    run.recover(1, 0.5)
+    run.recover(1, 0.3, quality=0.89)
     run.recover(2, 0.4)
+    run.recover(3, 0.5)
     assert best(run) == [0], "it is not finished"
     with closing(Database.open(run.url)) as database:
         Runs(database).finish(run.id, {"folder": str(run.folder), "host": "here"})

@@ -231,7 +231,7 @@ ENDED = Ended(
 
 def test_how_a_search_stands_is_told() -> None:
     assert state_text(event(20, state=STATE)) == (
-        "2 being scored, 3 stopped early, 1 failed, 4 known before, 75% inside the limits, "
+        "2 being scored, 3 stopped early, 1 failed, 4 known before, 75% priced inside the limits, "
         "predictor decides (rank correlation 0.65, 90% inside their intervals, of 12), "
         "2 of 5 decisions taken back"
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,13 @@ class Facts:
         inside = [one for one in done if not self.limits.misses(one.policy)]
         if not finished or not inside or not self.limits.one_for_all:
             return []
-        return [min(inside, key=lambda one: one.score if one.score is not None else 0).policy]
+        return [min(inside, key=_rank).policy]
+
+
+def _rank(finalist: Evaluation) -> tuple[float, float]:
+    """Rank finalists as the search does: quality on the search split decides, then loss."""
+    quality, loss = finalist.quality, finalist.loss
+    return (inf if quality is None else -quality, inf if loss is None else loss)
 
 
 def _ledger(runs: Database, run_id: int) -> list[LedgerEntry]:
