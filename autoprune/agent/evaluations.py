@@ -105,6 +105,8 @@ class Evaluations:
     def finalist(self, policy: Policy, run: str = "") -> Finalist:
         """Return a policy as a finalist, with what an earlier session found of it.
 
+        Its weights lie in the folder of the run, so other runs of a server do not share it.
+
         Args:
             policy: The policy.
             run: Name of the progressive run that it comes from, if it does.
@@ -113,6 +115,8 @@ class Evaluations:
         key = self._key(policy, -1 - steps)
         if run:  # what it is worth depends on the whole run
             key = replace(key, evaluator_fp=fingerprint([key.evaluator_fp, run]))
+        if self.database.is_server:
+            key = replace(key, evaluator_fp=fingerprint([key.evaluator_fp, self.run_id]))
         known = self.database.find_evaluation(key)
 
         def keep(found: Evaluation) -> None:
