@@ -62,7 +62,7 @@ class Evaluations:
                 that was stopped is to be scored anew where this would not stop it any more.
         """
         keys = {self._key(policy, self._steps): policy for policy, _ in wanted}
-        found = self.database.find_evaluations(list(keys))
+        found = self.database.find_evaluations(list(keys), payer=self.run_id)
         found |= self._of_others([key for key in keys if key not in found])
         known = {keys[key]: one for key, one in found.items()}
         watches = dict(wanted)
@@ -91,7 +91,7 @@ class Evaluations:
         if self.shared is None or not keys:
             return {}
         found = self.shared.find_evaluations(keys)
-        free = {k: replace(one, sample_forwards=0.0, seconds=0.0) for k, one in found.items()}
+        free = {key: one.free() for key, one in found.items()}
         return self.database.record_evaluations(self.run_id, free)
 
     @cached_property

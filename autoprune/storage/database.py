@@ -83,11 +83,22 @@ class Database:
             return None if row is None else to_run(row)
 
     @patient
-    def find_evaluations(self, keys: Sequence[EvaluationKey]) -> dict[EvaluationKey, Evaluation]:
-        """Return the evaluations of some keys that are stored, whichever run they are of."""
+    def find_evaluations(
+        self, keys: Sequence[EvaluationKey], payer: int | None = None
+    ) -> dict[EvaluationKey, Evaluation]:
+        """Return the evaluations of some keys that are stored, whichever run they are of.
+
+        Args:
+            keys: Which.
+            payer: The run that asks: what another one stored costs it nothing. None to be told
+                what they cost whoever made them.
+        """
         with self.transaction() as session:
             rows = session.scalars(select(EvaluationRow).where(_any_of(keys))) if keys else ()
-            return {to_key(row): to_evaluation(row) for row in rows}
+            found = {to_key(row): (row.run_id, to_evaluation(row)) for row in rows}
+        return {
+            key: one if payer in (None, run) else one.free() for key, (run, one) in found.items()
+        }
 
     def find_evaluation(self, key: EvaluationKey) -> Evaluation | None:
         """Return the evaluation of that key, whichever run it was stored by."""

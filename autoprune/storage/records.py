@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
@@ -101,6 +101,10 @@ class Evaluation:
                     "Give None for a loss or quality that could not be computed."
                 )
         _check_weights(self.weights, self.weights_sha256)
+
+    def free(self) -> "Evaluation":
+        """Return the same as it is told to a run that somebody else paid it for."""
+        return replace(self, sample_forwards=0.0, seconds=0.0)
 
 
 @dataclass(frozen=True, slots=True)

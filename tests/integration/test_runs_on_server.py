@@ -96,6 +96,7 @@ def test_a_search_is_watched_stopped_and_removed(
     assert again[0] == 0, again[2]
     own = evaluations(url, "night")
     assert own < 3 + 2, "of three candidates and two finalists some were scored before"
+    assert json.loads(again[1])["search"]["reused"] == 3 + 2 - own
     assert _rows(run_autoprune)["ap_evaluation"] == count + own
     assert one_of(run_autoprune, "night")["state"] == "finished"
     assert run_autoprune("runs", "rm", "night", "--evaluations")[0] == 0

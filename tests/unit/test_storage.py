@@ -105,6 +105,16 @@ def test_the_first_writer_of_a_key_wins(database: Database) -> None:
     assert database.evaluations(second) == []
 
 
+def test_what_another_run_stored_costs_the_one_that_asks_nothing(database: Database) -> None:
+    one, two = (database.start_run(name, {}, "m", "d") for name in ("one", "two"))
+    database.record_evaluation(one, KEY, SCORED)
+    assert database.find_evaluations([KEY], payer=one) == {KEY: SCORED}
+    found = database.find_evaluations([KEY], payer=two)[KEY]
+    assert (found.sample_forwards, found.seconds) == (0.0, 0.0)
+    assert replace(found, sample_forwards=SCORED.sample_forwards, seconds=SCORED.seconds) == SCORED
+    assert SCORED.sample_forwards > 0
+
+
 def test_many_writers_of_one_key_agree(database: Database) -> None:
     def record(loss: int) -> Evaluation:
         return database.record_evaluation(None, KEY, replace(SCORED, loss=float(loss)))
