@@ -155,7 +155,8 @@ def search(
             limit on it, else 80%, the lower end a quarter of that or what can be reached.
         points: Models along the front at most, at least 2; of a front, ``trials`` are shared.
         max_drop: Points of quality (100 x the task's metric) that may be lost at most, on the
-            search split, after recovery. ``trials`` are shared by the limits that are tried.
+            search split, after recovery; of a metric that is no share, so much of it. ``trials``
+            are shared by the limits that are tried.
         minimise: The cost that is to be low within the drop, ``"macs"`` if not given, ``"params"``
             or ``"latency@onnxruntime"``; the budget's limit on it is the highest that is tried.
         space: A shipped search space, ``"file:PATH"``, or the object.
@@ -213,7 +214,7 @@ def search(
     recovery.check_effect()
     check_at_least("timeout", 0 if timeout is None else timeout, 0, int | float)
     front = None if pareto is None else Pareto.parse(pareto)
-    tolerance = _tolerance(max_drop, minimise, front)
+    tolerance = _tolerance(max_drop, minimise, front, task.is_share)
     limits = None if budget is None else Budget.parse(budget)
     aim = front or tolerance
     if aim is not None:
@@ -266,7 +267,7 @@ def search(
 
 
 def _tolerance(
-    max_drop: float | None, minimise: str | None, front: Pareto | None
+    max_drop: float | None, minimise: str | None, front: Pareto | None, is_share: bool
 ) -> Tolerance | None:
     """Return what may be given up, None if nothing is asked about that."""
     if max_drop is None and minimise is not None:
@@ -281,7 +282,7 @@ def _tolerance(
             f"max_drop searches the one smallest model within a drop, pareto={str(front)!r} "
             "several models along a front. Give one of them."
         )
-    return Tolerance.parse(max_drop, minimise)
+    return Tolerance.parse(max_drop, minimise, is_share)
 
 
 def _space_of(task: Task, given: str | SearchSpace) -> SearchSpace:

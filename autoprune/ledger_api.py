@@ -4,6 +4,7 @@ from pathlib import Path
 
 from autoprune.agent.workspace import CONFIG, DATABASE, STUDY, database_in, point_hint
 from autoprune.core.ledger import LedgerEntry
+from autoprune.core.yardstick import YARDSTICK, Yardstick
 from autoprune.errors import ArtifactError
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.read_only import opened_to_read
@@ -20,6 +21,11 @@ def ledger(folder: str | Path) -> list[LedgerEntry]:
         ConfigError: If a newer autoprune wrote its database.
         OutputError: If its database cannot be read.
     """
+    return ledger_and_yardstick(folder)[0]
+
+
+def ledger_and_yardstick(folder: str | Path) -> tuple[list[LedgerEntry], Yardstick]:
+    """Return the ledger, and how its qualities are to be read; see `ledger`."""
     file = database_in(Path(folder))
     if file is None:
         point = point_hint(Path(folder))
@@ -29,4 +35,6 @@ def ledger(folder: str | Path) -> list[LedgerEntry]:
         )
     with opened_to_read(file) as database:
         run = database.find_run(STUDY)
-        return Ledger(database, run.id).entries() if run else []
+        if run is None:
+            return [], Yardstick()
+        return Ledger(database, run.id).entries(), Yardstick.of(run.kept.get(YARDSTICK, {}))

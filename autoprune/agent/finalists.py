@@ -169,6 +169,7 @@ class _Race:
                 done=done,
                 total=max(total, done),
                 best_quality=shown(self.evaluations.scorer.task, best.quality),
+                is_share=self.evaluations.scorer.task.is_share,
                 best_loss=best.value,
                 seconds_left=pace * max(total - done, 0),
             )

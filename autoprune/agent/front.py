@@ -127,6 +127,7 @@ def _front(
         task=largest.task,
         metric=largest.metric,
         higher_is_better=largest.higher_is_better,
+        is_share=largest.is_share,
         cost=cost,
         budget={name: text for name, text in request.budget.to_dict().items() if name != cost},
         dense=largest.dense,

@@ -12,6 +12,7 @@ from autoprune.agent.presence import PATIENCE, seems_alive
 from autoprune.agent.reached import Reached
 from autoprune.agent.workspace import RESULT, STUDY, database_in, point_hint
 from autoprune.core.heartbeat import Heartbeat
+from autoprune.core.yardstick import YARDSTICK, Yardstick
 from autoprune.errors import AutopruneError, ConfigError
 from autoprune.storage.agents import Agent, Agents
 from autoprune.storage.database import Database
@@ -95,6 +96,14 @@ class ListedRun:
         return self._found() or next(
             filter(None, map(Reached.told, self._last_words())), Reached()
         )
+
+    def yardstick(self) -> Yardstick:
+        """Return how its figures are to be read, as far as that is known."""
+        if self.state == "finished" and (told := self._result()):
+            return Yardstick.of(told)
+        with suppress(AutopruneError), self.opened() as (_, run):
+            return Yardstick.of(run.kept.get(YARDSTICK, {}))
+        return Yardstick()
 
     @contextmanager
     def opened(self) -> Iterator[tuple[Database, Run]]:

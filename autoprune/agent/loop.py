@@ -292,6 +292,7 @@ class Loop:
                 done=len(self.scored),
                 total=self.trials,
                 best_quality=shown(self.evaluations.scorer.task, best.quality) if best else None,
+                is_share=self.evaluations.scorer.task.is_share,
                 best_loss=best.loss if best else None,
                 feasible_macs=share,
                 seconds_left=None if pace is None else pace * left,

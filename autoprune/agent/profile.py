@@ -146,6 +146,7 @@ class _Table:
             dense_quality=dense.quality,
             metric=self.scorer.task.metric_name,
             higher_is_better=self.scorer.task.higher_is_better,
+            is_share=self.scorer.task.is_share,
             samples=dense.samples,
             entries=entries,
             probed=self.probed,

@@ -5,21 +5,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from autoprune.core.yardstick import YARDSTICK, Yardstick
 from autoprune.storage.database import Database
 from autoprune.storage.ended import best_ended
 from autoprune.storage.records import Run
-
-YARDSTICK = "yardstick"  # what a run keeps so that its figures can be read
-
-
-def yardstick(dense_macs: int, higher_is_better: bool) -> dict[str, Any]:
-    """Return what tells those who only look at a run how to read its figures.
-
-    Args:
-        dense_macs: MACs of the dense model.
-        higher_is_better: Whether the metric is, as it is shown.
-    """
-    return {"dense_macs": dense_macs, "higher_is_better": higher_is_better}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +18,12 @@ class Reached:
     Args:
         quality: The metric on the search split, as it is shown.
         macs_share: MACs as a share of the dense model's.
+        is_share: Whether the metric is a share, shown in percent.
     """
 
     quality: float | None = None
     macs_share: float | None = None
+    is_share: bool = True
 
     def __bool__(self) -> bool:
         return self.quality is not None
@@ -40,15 +31,18 @@ class Reached:
     @classmethod
     def told(cls, status: Mapping[str, Any]) -> "Reached":
         """Return what a run told of its progress."""
-        return cls(status.get("best_quality"), status.get("feasible_macs"))
+        return cls(
+            status.get("best_quality"), status.get("feasible_macs"), status.get("is_share", True)
+        )
 
     @classmethod
     def of_result(cls, content: Mapping[str, Any]) -> "Reached":
         """Return what is in ``result.json``; nothing if that is of something else."""
         with suppress(KeyError, TypeError, ZeroDivisionError):
             pruned, dense = content["pruned"], content["dense"]
-            sign = 1 if content.get("higher_is_better", True) else -1
-            return cls(sign * pruned["quality_search"], pruned["macs"] / dense["macs"])
+            yardstick = Yardstick.of(content)
+            quality = yardstick.shown(pruned["quality_search"])
+            return cls(quality, pruned["macs"] / dense["macs"], yardstick.is_share)
         return cls()
 
     @classmethod
@@ -67,5 +61,8 @@ class Reached:
         quality, costs = best.user_attrs.get("quality"), best.user_attrs.get("costs") or {}
         if quality is None or "macs" not in costs:
             return cls()
-        sign = 1 if kept["higher_is_better"] else -1
-        return cls(sign * quality, costs["macs"] / kept["dense_macs"])
+        yardstick = Yardstick.of(kept)
+        if not yardstick.dense_macs:
+            return cls()
+        share = costs["macs"] / yardstick.dense_macs
+        return cls(yardstick.shown(quality), share, yardstick.is_share)

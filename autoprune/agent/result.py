@@ -118,6 +118,7 @@ def finish(
         task=task.name,
         metric=task.metric_name,
         higher_is_better=task.higher_is_better,
+        is_share=task.is_share,
         dense=before,
         pruned=after,
         policy={

@@ -23,7 +23,6 @@ from autoprune.agent.prepare import (
     prepare,
 )
 from autoprune.agent.proposers import Proposers
-from autoprune.agent.reached import YARDSTICK, yardstick
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.samplers.names import check_rollback
@@ -42,6 +41,7 @@ from autoprune.agent.workspace import (
     database_in,
 )
 from autoprune.core.progress import Progress, ProgressCallback
+from autoprune.core.yardstick import YARDSTICK
 from autoprune.cost.latency.runtimes import check_measurable
 from autoprune.errors import AutopruneError
 from autoprune.evaluation.randomness import isolated
@@ -49,7 +49,7 @@ from autoprune.storage.ended import count_ended
 from autoprune.storage.read_only import opened_to_read
 from autoprune.storage.shared import shared_database
 from autoprune.surgery.tensors import copied
-from autoprune.tasks.base import SPLITS
+from autoprune.tasks.base import SPLITS, yardstick_of
 
 T = TypeVar("T")
 FINISHED = "the run was finished before: this is its result, and nothing was measured anew"
@@ -136,7 +136,7 @@ def _searched(
         request = replace(request, progress=checks)
         lodging.keep(SOURCE, {"path": str(request.source)} if request.source else {})
         dense = prepared.projection.cost.dense
-        lodging.keep(YARDSTICK, yardstick(dense.macs, request.task.higher_is_better))
+        lodging.keep(YARDSTICK, yardstick_of(request.task, dense.macs).to_dict())
         lodging.keep(LATENCY, prepared.pricing.saved())
         sensed = Sensed.of(request, prepared, kept.get(SENSITIVITY, {}), lodging, **fingerprints)
         warm.keep(lodging, **fingerprints)

@@ -19,7 +19,7 @@ from autoprune.agent.session import Session
 from autoprune.artifacts.goal import Ended, Goal, LimitTried
 from autoprune.artifacts.result import Measured
 from autoprune.core.budget import written
-from autoprune.core.tolerance import Tolerance, points
+from autoprune.core.tolerance import Tolerance
 from autoprune.errors import BudgetError
 from autoprune.storage.records import Evaluation
 
@@ -80,8 +80,8 @@ def _goal(
     return Goal(
         max_drop=tolerance.max_drop,
         minimise=tolerance.cost,
-        drop_search=points(dense.quality_search, pruned.quality_search),
-        drop_test=points(dense.quality_test, pruned.quality_test),
+        drop_search=tolerance.drop(dense.quality_search, pruned.quality_search),
+        drop_test=tolerance.drop(dense.quality_test, pruned.quality_test),
         standard_error=error,
         ended=ended,
         trials=descent.session.request.trials,
@@ -95,7 +95,7 @@ def _limits(tried: Sequence[Attempt], tolerance: Tolerance, dense: float) -> lis
         LimitTried(
             limit=written(tolerance.cost, one.limit),
             within=one.holds(tolerance, dense),
-            drop=points(dense, one.found.quality) if one.found else None,
+            drop=tolerance.drop(dense, one.found.quality) if one.found else None,
             share=one.found.share if one.found else None,
             evaluations=one.evaluations - earlier,
             reason=one.reason,
@@ -109,10 +109,10 @@ def _nothing_within(descent: Descent, tolerance: Tolerance, ended: Ended) -> Bud
     dense, best = descent.session.prepared.dense_quality, descent.best
     cost, metric = tolerance.cost, descent.session.request.task.metric_name
     if best is not None and best.found is not None:
-        drop, share = points(dense, best.found.quality), best.found.share
+        drop, share = tolerance.drop(dense, best.found.quality), best.found.share
         closest = (
-            f"The best one drops by {drop:.2f} points and has {share:.1%} of the dense model's "
-            f"{cost} (found at {written(cost, best.limit)})."
+            f"The best one drops by {tolerance.drop_text(drop)} and has {share:.1%} of the dense "
+            f"model's {cost} (found at {written(cost, best.limit)})."
         )
     else:
         closest = next((one.reason for one in descent.tried), "Nothing was tried.")

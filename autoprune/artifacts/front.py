@@ -7,6 +7,7 @@ from pydantic import Field
 from autoprune.artifacts.files import write_text
 from autoprune.artifacts.record import Document, Record
 from autoprune.artifacts.result import Measured, SearchCost, schema_text
+from autoprune.core.yardstick import Yardstick
 
 SCHEMA_FILE = Path(__file__).with_name("front.schema.json")
 
@@ -35,7 +36,7 @@ class Front(Document, title="autoprune front"):
 
     None of them costs more than another one without being better on the search split. ``budget``
     holds for all of them, ``search`` is what all of them cost together. Where the metric is not
-    ``higher_is_better``, qualities are minus the metric.
+    ``higher_is_better``, qualities are minus the metric; ``is_share`` is as in ``result.json``.
     """
 
     task: str
@@ -48,6 +49,17 @@ class Front(Document, title="autoprune front"):
     search: SearchCost
     versions: dict[str, str]
     higher_is_better: bool = Field(default=True)
+    is_share: bool = Field(default=True)
+
+    @property
+    def yardstick(self) -> Yardstick:
+        """How its figures are to be read."""
+        return Yardstick(
+            metric=self.metric,
+            higher_is_better=self.higher_is_better,
+            is_share=self.is_share,
+            dense_macs=self.dense.macs,
+        )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ Ended = Literal["narrow", "trials", "time"]
 class LimitTried(Record):
     """One limit and the best model that was found at it, fine-tuned.
 
-    ``drop`` is on the search split, in points; ``share``: what the model costs as a share of the
+    ``drop`` is on the search split; ``share``: what the model costs as a share of the
     dense one. Both are null where none was found, and ``reason`` says why. ``evaluations``:
     policies that were scored for this limit; those before count as well if they are inside.
     """
@@ -24,7 +24,10 @@ class LimitTried(Record):
 
 
 class Goal(Record):
-    """What was asked for and found; drops are in points, 100 x the task's metric.
+    """What was asked for and found.
+
+    Drops are in points, 100 x the task's metric; where the result says that the metric is no share
+    (``is_share``), in the unit of the metric. Below 0 the quality rose.
 
     ``drop_search`` decided, ``drop_test`` was measured once, at the end. ``standard_error`` is
     that of ``drop_search``, from paired differences of parts of the split; null without parts.

@@ -13,6 +13,7 @@ from autoprune.artifacts.record import Document, Record
 from autoprune.core.costs import Costs
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.progressive import Step
+from autoprune.core.yardstick import Yardstick
 
 SCHEMA_FILE = Path(__file__).with_name("result.schema.json")
 
@@ -207,7 +208,9 @@ class Result(Document, title="autoprune result"):
     ``uncounted`` are ops whose multiply-adds nobody counts: MACs are a lower bound then. ``goal``
     is null where the best model inside the budget was searched; ``steps`` are those of a
     progressive run, empty without one. Where the metric is not ``higher_is_better``, an error for
-    one, qualities are minus the metric.
+    one, qualities are minus the metric. ``is_share``: the metric is a share, in [0, 1], shown in
+    percent and its changes in points; where an earlier version wrote the file, it is not told, and
+    what lies there is taken for one.
     """
 
     task: str
@@ -224,6 +227,17 @@ class Result(Document, title="autoprune result"):
     goal: Goal | None = None
     steps: list[ProgressiveStep] = Field(default=[])
     higher_is_better: bool = Field(default=True)
+    is_share: bool = Field(default=True)
+
+    @property
+    def yardstick(self) -> Yardstick:
+        """How its figures are to be read."""
+        return Yardstick(
+            metric=self.metric,
+            higher_is_better=self.higher_is_better,
+            is_share=self.is_share,
+            dense_macs=self.dense.macs,
+        )
 
 
 def schema_text(content: type[BaseModel] = Result) -> str:

@@ -25,15 +25,15 @@ def ledger(
     same samples says that this is not noise.
     """
     with stdout_to_stderr():
-        from autoprune.ledger_api import ledger as read
+        from autoprune.ledger_api import ledger_and_yardstick
 
-        entries = read(run)
+        entries, yardstick = ledger_and_yardstick(run)
     if as_json:
         typer.echo(json.dumps(_content(entries), indent=2))
         return
     from autoprune.reporting.ledger_terminal import print_ledger
 
-    print_ledger(entries)
+    print_ledger(entries, yardstick)
 
 
 def _content(entries: "list[LedgerEntry]") -> dict[str, Any]:

@@ -196,16 +196,17 @@ def _content(found: "ListedRun") -> dict[str, Any]:
         }
         for one in found.agents
     ]
+    yardstick = found.yardstick()
     best = [
         {
             "policy": one.policy.fingerprint,
             "outcome": one.outcome,
             "score": one.score,
             "loss": one.loss,
-            "quality": one.quality,
+            "quality": None if one.quality is None else yardstick.shown(one.quality),
         }
         for one in found.best(_BEST)
     ]
     outcome = None if found.run.outcome is None else dict(found.run.outcome)
     more = {"settings": dict(found.run.config), "agents": agents, "outcome": outcome, "best": best}
-    return found.to_dict() | more
+    return found.to_dict() | {"is_share": yardstick.is_share} | more

@@ -136,8 +136,8 @@ def search(
         typer.Option(
             metavar="POINTS",
             help="Search the smallest model whose quality drops by so many points at most (100 x "
-            "the task's metric, on the search split) in place of the best one within the budget, "
-            "whose limits hold as well.",
+            "the task's metric; of a metric that is no share, so much of it; on the search split) "
+            "in place of the best one within the budget, whose limits hold as well.",
         ),
     ] = None,
     minimise: Annotated[

@@ -89,6 +89,7 @@ class Progress:
         best_quality: The task's metric, as it is shown, of the best policy on the search split so
             far, if any: of ``search`` the one of the best score, which need not have the best
             metric; of ``recover`` the best of those that got furthest.
+        is_share: Whether the metric is a share, shown in percent.
         best_loss: Loss on the search split of the best policy so far, if any.
         feasible_macs: MACs of the best policy so far as a share of the dense model, if any.
         seconds_left: Estimated seconds until this stage ends, if it can be told.
@@ -102,6 +103,7 @@ class Progress:
     done: int
     total: int
     best_quality: float | None = None
+    is_share: bool = True
     best_loss: float | None = None
     feasible_macs: float | None = None
     seconds_left: float | None = None

@@ -75,7 +75,8 @@ class Recovery:
         prune_spacing: What it may cost after each: ``linear``, ``exponential`` or ``cubic``, see
             `autoprune.core.progressive.allowed`.
         prune_until: Share of the training steps in which it cuts, above 0 and at most 1.
-        max_step_drop: Points of quality; where a step loses more, a smaller one is taken.
+        max_step_drop: Points of quality, of a metric that is no share so much of it; where a step
+            loses more, a smaller one is taken.
         keep_checkpoints: How many states that were gone on from are kept.
         distill: Weight of the divergence from the dense model's outputs in the loss that finalists
             are trained with, 0 for none.

@@ -11,7 +11,7 @@ from autoprune.errors import BudgetError, ConfigError
 
 MINIMISED = "macs"
 _UPPER = Limit(1 - PRECISION, relative=True)
-_ROUNDING = 1e-9  # of points: 0.98 - 0.97 is not quite 0.01
+_ROUNDING = 1e-9  # of a drop: 0.98 - 0.97 is not quite 0.01
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,9 @@ class Tolerance:
     """How much quality may be given up, and for what.
 
     Args:
-        max_drop: Points of quality that may be lost at most: 100 x the task's metric.
+        max_drop: Quality that may be lost at most, as `drop_of` tells it.
         cost: The cost that is to be low, as in a `Budget`.
+        is_share: Whether the task's metric is a share.
 
     Raises:
         ConfigError: If the drop is no number of at least 0.
@@ -28,45 +29,62 @@ class Tolerance:
 
     max_drop: float
     cost: str = MINIMISED
+    is_share: bool = True
 
     def __post_init__(self) -> None:
         check_max_drop(self.max_drop)
 
     @classmethod
-    def parse(cls, max_drop: float, minimise: str | None = None) -> "Tolerance":
+    def parse(
+        cls, max_drop: float, minimise: str | None = None, is_share: bool = True
+    ) -> "Tolerance":
         """Read a drop and the name of a cost, ``macs`` or ``latency@onnxruntime``.
 
         Raises:
             ConfigError: If the drop is no number of at least 0, or a target is not understood.
             BudgetError: If the cost is none.
         """
-        return cls(max_drop, MINIMISED if minimise is None else parse_cost(minimise))
+        return cls(max_drop, MINIMISED if minimise is None else parse_cost(minimise), is_share)
 
     def __str__(self) -> str:
         return f"lowest {self.cost} within {self.text}"
 
     @property
     def text(self) -> str:
-        """The drop, as a sentence has it."""
-        return f"{self.max_drop:g} point{'' if self.max_drop == 1 else 's'}"
+        """The drop that is allowed, as a sentence has it."""
+        points = " point" if self.max_drop == 1 else " points"
+        return f"{self.max_drop:g}{points if self.is_share else ''}"
 
     def widest(self, budget: Budget | None) -> Budget:
         """Return the budget of the highest limit: its own, else just below the dense model."""
         limits = dict(budget.limits) if budget else {}
         return Budget(limits | {self.cost: limits.get(self.cost, _UPPER)})
 
+    def drop(self, dense: float, quality: float) -> float:
+        """Return the drop from the dense model's quality; below 0 where it rose."""
+        return drop_of(dense - quality, self.is_share)
+
+    def drop_text(self, drop: float, error: float | None = None) -> str:
+        """Return a drop that was found, and its standard error, as they are written."""
+        form = ".2f" if self.is_share else ".4g"
+        sure = "" if error is None else f" ± {error:{form}}"
+        return f"{drop:{form}}{sure}{' points' if self.is_share else ''}"
+
     def allows(self, drop: float) -> bool:
-        """Tell whether a drop, in points, is not too much."""
+        """Tell whether a drop is not too much."""
         return drop <= self.max_drop + _ROUNDING
 
     def holds(self, dense: float, quality: float) -> bool:
         """Tell whether a quality is within the drop from the dense model's."""
-        return self.allows(points(dense, quality))
+        return self.allows(self.drop(dense, quality))
 
 
-def points(dense: float, quality: float) -> float:
-    """Return the drop from the dense model's quality in points; below 0 where it rose."""
-    return 100 * (dense - quality)
+def drop_of(lost: float, is_share: bool) -> float:
+    """Return a loss of quality as drops are told.
+
+    In points if the metric is a share, 100 x the metric; else as it is, in the metric's own unit.
+    """
+    return 100 * lost if is_share else lost
 
 
 def check_max_drop(given: Any) -> float:
@@ -77,7 +95,7 @@ def check_max_drop(given: Any) -> float:
     """
     check_at_least("max_drop", given, 0, int | float)
     if given == inf:
-        raise ConfigError("max_drop must be finite: points of quality, like 1.0. Got inf.")
+        raise ConfigError("max_drop must be finite: a drop of quality, like 1.0. Got inf.")
     return float(given)
 
 

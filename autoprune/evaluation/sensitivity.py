@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from autoprune.core.yardstick import Yardstick
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -56,6 +58,7 @@ class Sensitivity:
         dense_quality: The dense model's metric on the same samples.
         metric: Name of the metric.
         higher_is_better: Whether it is, as it is shown; qualities are minus the metric if not.
+        is_share: Whether it is a share, shown in percent.
         samples: Samples of the search split that were measured.
         entries: What was measured, in the order in which the units run.
         probed: How many of them were measured now, and not known before.
@@ -70,10 +73,18 @@ class Sensitivity:
     dense_quality: float = 0.0
     metric: str = ""
     higher_is_better: bool = True
+    is_share: bool = True
     samples: int = 0
     entries: Sequence[Entry] = field(default=())
     probed: int = 0
     sparsities: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+    @property
+    def yardstick(self) -> Yardstick:
+        """How its qualities are to be read."""
+        return Yardstick(
+            metric=self.metric, higher_is_better=self.higher_is_better, is_share=self.is_share
+        )
 
     def best_method(self, unit: str) -> str:
         """Return the method that gives up least over all levels of a unit."""
@@ -84,6 +95,7 @@ class Sensitivity:
         """Return plain JSON types."""
         return {
             **{"metric": self.metric, "higher_is_better": self.higher_is_better},
+            "is_share": self.is_share,
             "samples": self.samples,
             **{"dense_loss": self.dense_loss, "dense_quality": self.dense_quality},
             **{"sample_forwards": self.sample_forwards, "seconds": self.seconds},

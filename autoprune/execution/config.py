@@ -117,8 +117,9 @@ class SearchFile(BaseModel):
         pareto: A cost, or ``COST=LOW..HIGH``: several models along a front in place of one. The
             budget may be left out then.
         points: Models along the front at most.
-        max_drop: Points of quality, 100 x the metric, that may be lost: the smallest model within
-            them in place of the best one within the budget, which may be left out then.
+        max_drop: Points of quality, 100 x the metric (of one that is no share so much of it), that
+            may be lost: the smallest model within them in place of the best one within the budget,
+            which may be left out then.
         minimise: The cost that is to be low within ``max_drop``; ``macs`` if it is left out.
         warm_start: Folder of an earlier run, or a list of them, relative to where the command
             runs.

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
 from autoprune.core.ledger import LedgerEntry
+from autoprune.core.yardstick import Yardstick
 from autoprune.predictor.prequential import Prediction
 
 Fate = Literal["scored", "reverted", "stopped", "failed", "infeasible", "given back", "running"]
@@ -165,6 +166,7 @@ class RunEvidence:
         latency: What predicted latencies, one for each target.
         spent: Where the time went.
         progress: How far a running one is, in words; empty if that is not known.
+        kept: How its figures are to be read, as it said when it began.
     """
 
     name: str
@@ -185,6 +187,7 @@ class RunEvidence:
     latency: Sequence[LatencyTable] = ()
     spent: Sequence[Spent] = ()
     progress: str = ""
+    kept: Yardstick = field(default_factory=Yardstick)
 
     @property
     def told(self) -> Result | Front | None:
@@ -193,15 +196,16 @@ class RunEvidence:
 
     @property
     def metric(self) -> str:
-        """Name of the metric; before a result tells it, what it is."""
-        return self.told.metric if self.told else "quality"
+        """Name of the metric; "quality" where a run of an earlier version has no result yet."""
+        return self.yardstick.metric
 
     @property
-    def sign(self) -> int:
-        """What a quality is multiplied by to be shown as the metric: -1 where lower is better."""
-        return 1 if self.told is None or self.told.higher_is_better else -1
+    def yardstick(self) -> Yardstick:
+        """How its figures are to be read: by its result, before that by what the run kept."""
+        return self.told.yardstick if self.told else self.kept
 
-    @property
-    def dense_macs(self) -> int | None:
-        """Multiply-adds of the dense model, None before a result tells them."""
-        return self.told.dense.macs if self.told else None
+    def dense_cost(self, cost: str) -> float | None:
+        """Return a cost of the dense model; before a result tells it, of MACs alone."""
+        if self.told is not None:
+            return self.told.dense.costs.as_dict().get(cost)
+        return self.yardstick.dense_macs if cost == "macs" else None

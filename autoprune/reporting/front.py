@@ -10,7 +10,7 @@ from autoprune.artifacts.result import Measured
 from autoprune.reporting.markdown import rendered, versions_text
 from autoprune.reporting.rows import amount_text, effort_line
 from autoprune.reporting.tables import standard_output, table
-from autoprune.reporting.text import quality_text, share_text
+from autoprune.reporting.text import share_text
 
 
 def print_front(front: Front, folder: Path, console: Console | None = None) -> None:
@@ -54,5 +54,5 @@ def front_rows(front: Front) -> list[tuple[str, ...]]:
 def _row(front: Front, limit: str, share: float, model: Measured, folder: str) -> tuple[str, ...]:
     amount = model.costs.as_dict()[front.cost]
     both = (model.quality_search, model.quality_test)
-    qualities = (quality_text(one, front.higher_is_better) for one in both)
+    qualities = map(front.yardstick.text, both)
     return (limit, amount_text(front.cost, amount), share_text(share, 1.0), *qualities, folder)

@@ -12,6 +12,7 @@ from autoprune.agent.workspace import CHECKS, FRONT, LATENCY, RESULT, SENSITIVIT
 from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
 from autoprune.core.heartbeat import Heartbeat, progress_text
+from autoprune.core.yardstick import YARDSTICK, Yardstick
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.gather_search import (
     evaluated,
@@ -79,6 +80,7 @@ def gather(listed: ListedRun) -> RunEvidence:
             kept.get(CHECKS, {}).get("seconds"),
         ),
         progress=_progress(listed),
+        kept=Yardstick.of(kept.get(YARDSTICK, {})),
     )
 
 

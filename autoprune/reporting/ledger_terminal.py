@@ -9,44 +9,48 @@ from rich.text import Text
 from autoprune.artifacts.result import Rolledback
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.policy import Choice, Policy
+from autoprune.core.yardstick import Yardstick
 from autoprune.reporting.tables import standard_output, table
 from autoprune.reporting.text import count_text
 
-_NUMBERS = ("regret", "expected", "points")
+_NUMBERS = ("regret", "expected", "change")
 _LEGEND = (
     "regret: score that the decision gave away against it, above 0 where it did harm; expected: "
-    "as predicted; points: of quality gained on the search split"
+    "as predicted; change: of {metric} on the search split, by the alternative"
 )
 
 
-def print_ledger(entries: Sequence[LedgerEntry], console: Console | None = None) -> None:
+def print_ledger(
+    entries: Sequence[LedgerEntry], yardstick: Yardstick, console: Console | None = None
+) -> None:
     """Print every decision that was examined and what it came to, on standard output."""
     console = console or standard_output()
-    console.print(_rows(entries))
-    console.print(Text(_LEGEND, style="dim"))
+    console.print(_rows(entries, yardstick))
+    console.print(Text(_LEGEND.format(metric=yardstick.metric), style="dim"))
     for outcome in Outcome:
         if any(one.outcome is outcome for one in entries):
             said = outcome.value.removeprefix(f"{word_of(outcome)}: ")
             console.print(Text(f"{word_of(outcome)}: {said}", style="dim"), soft_wrap=True)
     far = sum(one.outcome is Outcome.TOO_FAR for one in entries)
     steps = f" Steps of progressive runs that went too far: {far}." if far else ""
-    console.print(Text(totals_line(Rolledback.of(entries)) + steps), soft_wrap=True)
+    console.print(Text(totals_line(Rolledback.of(entries), yardstick) + steps), soft_wrap=True)
 
 
-def totals_line(totals: Rolledback) -> str:
+def totals_line(totals: Rolledback, yardstick: Yardstick) -> str:
     """Return what rollback came to, in one sentence."""
     if not totals.examined:
         return "No decision was examined."
     together = f" ({totals.together} harmful only together)" if totals.together else ""
     plural = "" if totals.examined == 1 else "s"
+    moved = f"{yardstick.metric} on the search split {yardstick.gain(totals.quality_regained)}"
     return (
         f"{totals.examined} decision{plural} examined, {totals.reverted} reverted{together}, "
-        f"{100 * totals.quality_regained:+.1f} points of quality regained on the search split, "
+        f"{f'{moved} by that, ' if totals.reverted else ''}"
         f"{count_text(round(totals.sample_forwards))} sample forwards."
     )
 
 
-def _rows(entries: Sequence[LedgerEntry]) -> Table:
+def _rows(entries: Sequence[LedgerEntry], yardstick: Yardstick) -> Table:
     steps = ("step",) if any(entry.step for entry in entries) else ()
     columns = (*steps, "decision, to what instead", *_NUMBERS, "outcome")
     rows = table("Decisions examined, oldest first", *columns, right=(*steps, *_NUMBERS))
@@ -57,7 +61,7 @@ def _rows(entries: Sequence[LedgerEntry]) -> Table:
             Text("\n".join(changes_of(entry))),
             _number(entry.regret),
             _number(entry.expected_regret),
-            _points(entry),
+            change_by(entry, yardstick),
             Text(word_of(entry.outcome), style="green" if good else ""),
         )
     return rows
@@ -87,9 +91,10 @@ def _choice(choice: Choice | None) -> str:
     return "untouched" if choice is None else f"{choice.sparsity:.0%} by {choice.method}"
 
 
-def _points(entry: LedgerEntry) -> str:
+def change_by(entry: LedgerEntry, yardstick: Yardstick) -> str:
+    """Return how the metric moved by the alternative; empty where that was not scored."""
     after = entry.quality_after
-    return "" if after is None else f"{100 * (after - entry.quality_before):+.2f}"
+    return "" if after is None else yardstick.change(entry.quality_before, after)
 
 
 def _number(value: float | None) -> str:

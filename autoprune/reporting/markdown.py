@@ -25,14 +25,15 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 
 def render_markdown(result: Result) -> str:
     """Return the text of ``report.md``."""
+    goal, is_share = result.goal, result.is_share
     return rendered(
         "report.md.j2",
         result=result,
         comparisons=comparisons(result),
-        drops=goal_rows(result.goal) if result.goal else [],
+        drops=goal_rows(goal, is_share) if goal else [],
         columns=LIMITS,
-        limits=limit_rows(result.goal) if result.goal else [],
-        ended=ended_line(result.goal) if result.goal else "",
+        limits=limit_rows(goal, is_share) if goal else [],
+        ended=ended_line(goal, is_share) if goal else "",
         budget=budget_rows(result),
         checks=check_rows(result),
         effort=effort_line(result),

@@ -61,7 +61,7 @@ class PlainProgress:
     def __call__(self, event: Progress) -> None:
         """Show one event, or leave it out."""
         for one in event.ended if self._verbose else ():
-            self._write(ended_text(one))
+            self._write(ended_text(one, event.is_share))
         new_note = event.note is not None and event.note != self._note
         ends = label(event) != self._stage or event.done >= event.total
         if not (ends or new_note or self._clock() >= self._next):
@@ -96,7 +96,7 @@ class TerminalProgress:
             self._stage = label(event)
             self._bar.reset(self._task, total=event.total, description=self._stage)
         for one in event.ended if self._verbose else ():
-            self._bar.console.print(Text(ended_text(one)))
+            self._bar.console.print(Text(ended_text(one, event.is_share)))
         self._bar.below = state_text(event)
         self._bar.update(self._task, completed=event.done, total=event.total, known=summary(event))
 

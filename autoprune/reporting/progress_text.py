@@ -1,7 +1,8 @@
 """What is said of a running search, in words."""
 
 from autoprune.core.progress import Ended, Progress, SearchState
-from autoprune.reporting.text import duration_text, quality_text, share_text
+from autoprune.core.yardstick import metric_text
+from autoprune.reporting.text import duration_text, share_text
 
 _LABELS = {
     "wait": "waiting for others",
@@ -31,7 +32,7 @@ def summary(event: Progress) -> str:
     parts = []
     if event.best_quality is not None:
         best = _BEST.get(event.stage, "best")
-        parts.append(f"{best}: {quality_text(event.best_quality)}")
+        parts.append(f"{best}: {metric_text(event.best_quality, event.is_share)}")
     if event.feasible_macs is not None:
         parts.append(f"{share_text(event.feasible_macs, 1.0)} of MACs")
     if event.seconds_left is not None:
@@ -66,8 +67,8 @@ def state_text(event: Progress) -> str:
     return ", ".join(parts)
 
 
-def ended_text(one: Ended) -> str:
-    """Return what came of an evaluation, as a line."""
+def ended_text(one: Ended, is_share: bool = True) -> str:
+    """Return what came of an evaluation, as a line; whether its metric is a share is told."""
     parts = [f"trial {one.number}: {one.source}".rstrip(": ")]
     if one.score is None:
         parts.append(one.outcome)
@@ -75,7 +76,7 @@ def ended_text(one: Ended) -> str:
         expected = "" if one.expected is None else f" ({one.expected:.4g} expected)"
         parts.append(f"score {one.score:.4g}{expected}")
     if one.quality is not None:
-        parts.append(quality_text(one.quality))
+        parts.append(metric_text(one.quality, is_share))
     return ", ".join([*parts, f"{one.seconds:.1f} s"])
 
 

@@ -11,7 +11,7 @@ from autoprune.core.recovery import Recovery
 from autoprune.errors import InputError
 from autoprune.reporting.evidence import RunEvidence
 
-_TOLERANCE = re.compile(r"lowest (?P<cost>.+) within (?P<drop>\S+) points?")
+_TOLERANCE = re.compile(r"lowest (?P<cost>.+) within (?P<drop>\S+)(?: points?)?")
 
 
 def command(run: RunEvidence) -> str:

@@ -13,7 +13,8 @@ from autoprune.artifacts.result import (
 )
 from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
-from autoprune.reporting.text import change_text, count_text, quality_text, share_text
+from autoprune.core.yardstick import Yardstick
+from autoprune.reporting.text import count_text, share_text
 
 _BYTES = ("size", "memory", "sparse_size")
 
@@ -30,7 +31,7 @@ class Comparison:
 
 def comparisons(result: Result) -> list[Comparison]:
     """Return quality on both splits, then the costs; 1 MAC = 2 FLOPs."""
-    dense, pruned, higher = result.dense, result.pruned, result.higher_is_better
+    dense, pruned, yardstick = result.dense, result.pruned, result.yardstick
     qualities = (
         ("search split", dense.quality_search, pruned.quality_search),
         ("test split", dense.quality_test, pruned.quality_test),
@@ -57,9 +58,9 @@ def comparisons(result: Result) -> list[Comparison]:
     rows = [
         Comparison(
             f"{result.metric}, {split}",
-            quality_text(a, higher),
-            quality_text(b, higher),
-            change_text(a, b, higher),
+            yardstick.text(a),
+            yardstick.text(b),
+            yardstick.change(a, b),
         )
         for split, a, b in qualities
     ]
@@ -154,7 +155,7 @@ def step_rows(result: Result) -> list[tuple[str, ...]]:
 
 def _quality(step: ProgressiveStep, result: Result) -> str:
     found = step.quality_search
-    return "" if found is None else quality_text(found, result.higher_is_better)
+    return "" if found is None else result.yardstick.text(found)
 
 
 _ENOUGH = 10  # predictions that are worth a sentence
@@ -170,16 +171,17 @@ def effort_line(result: Result | Front) -> str:
         f"{count_text(round(cost.sample_forwards))} sample forwards, "
         f"{cost.seconds:.0f} s of scoring and training, summed over workers, "
         f"sampler {cost.sampler}, seed {cost.seed}."
-        f"{_predictions(cost.predictions)}{_rollback(cost.rollback)}"
+        f"{_predictions(cost.predictions)}{_rollback(cost.rollback, result.yardstick)}"
         f"{_warm_start(cost.warm_start)}"
     )
 
 
-def _rollback(found: Rolledback) -> str:
+def _rollback(found: Rolledback, yardstick: Yardstick) -> str:
     """Return what became of the decisions that were examined; nothing if none was."""
     if not found.examined:
         return ""
-    gained = f" ({100 * found.quality_regained:+.1f} points regained)" if found.reverted else ""
+    moved = f"{yardstick.metric} {yardstick.gain(found.quality_regained)}"
+    gained = f" ({moved})" if found.reverted else ""
     return f" Of {found.examined} decisions examined, {found.reverted} reverted{gained}."
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from rich.text import Text
 
 from autoprune.core.heartbeat import progress_text
+from autoprune.core.yardstick import metric_text
 from autoprune.reporting.tables import standard_output, table
-from autoprune.reporting.text import quality_text, share_text
+from autoprune.reporting.text import share_text
 
 _LONGEST = 160  # characters of a setting; --json has all of it
 
@@ -47,7 +48,7 @@ def print_run(content: Mapping[str, Any]) -> None:
     if agents:
         console.print(_agents(agents))
     if content["best"]:
-        console.print(_best(content["best"]))
+        console.print(_best(content["best"], content["is_share"]))
 
 
 _FACTS = ("state", "evaluations", "quality", "MACs", "agents alive", "begun", "folder")
@@ -60,7 +61,7 @@ def _cells(one: Mapping[str, Any]) -> tuple[str, ...]:
         one["name"],
         one["state"],
         "?" if one["evaluations"] is None else str(one["evaluations"]),
-        "" if quality is None else quality_text(quality),
+        "" if quality is None else metric_text(quality, one["is_share"]),
         "" if share is None else share_text(share, 1.0),
         str(one["agents"]),
         one["begun"],
@@ -78,10 +79,11 @@ def _agents(agents: Sequence[Mapping[str, Any]]) -> Any:
     return made
 
 
-def _best(best: Sequence[Mapping[str, Any]]) -> Any:
+def _best(best: Sequence[Mapping[str, Any]], is_share: bool) -> Any:
     numbers = ("score", "loss", "quality")
     made = table("Best evaluations", "policy", "outcome", *numbers, right=numbers)
     for one in best:
-        given = ["" if one[name] is None else f"{one[name]:.4g}" for name in numbers]
-        made.add_row(*map(Text, (one["policy"], one["outcome"], *given)))
+        given = ["" if one[name] is None else f"{one[name]:.4g}" for name in numbers[:2]]
+        quality = "" if one["quality"] is None else metric_text(one["quality"], is_share)
+        made.add_row(*map(Text, (one["policy"], one["outcome"], *given, quality)))
     return made

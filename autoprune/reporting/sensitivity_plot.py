@@ -66,9 +66,9 @@ def _traces(
 
 def _hover(entry: Entry, found: Sensitivity) -> str:
     assert entry.quality is not None
-    sign = 1 if found.higher_is_better else -1
+    cut, dense = map(found.yardstick.text, (entry.quality, found.dense_quality))
     return (
         f"{entry.unit}, {entry.method}<br>{entry.sparsity:.1%} of {entry.atoms} atoms removed<br>"
         f"loss {entry.given_up:+.4f} ± {entry.stderr:.4f}<br>"
-        f"{found.metric} {sign * entry.quality:.4f}, dense {sign * found.dense_quality:.4f}"
+        f"{found.metric} {cut}, dense {dense}"
     )

@@ -5,7 +5,7 @@ from rich.markup import escape
 
 from autoprune.evaluation.sensitivity import Entry, Sensitivity
 from autoprune.reporting.tables import standard_output, table
-from autoprune.reporting.text import change_text, count_text, quality_text
+from autoprune.reporting.text import count_text
 
 _FIGURES = ("atoms", "sparsity", "loss given up", "noise")
 
@@ -13,7 +13,7 @@ _FIGURES = ("atoms", "sparsity", "loss given up", "noise")
 def print_sensitivity(found: Sensitivity, console: Console | None = None) -> None:
     """Print every probe by unit, and what all of them cost."""
     console = console or standard_output()
-    metric = f"{found.metric} given up"
+    metric = f"change of {found.metric}"
     columns = ("unit", "kind", "atoms", "method", *_FIGURES[1:], metric, "")
     rows = table("Each unit cut alone, not trained", *columns, right=(*_FIGURES, metric))
     for unit in by_sensitivity(found):
@@ -38,12 +38,12 @@ def _unit(entry: Entry, first: bool) -> tuple[str, ...]:
 def _figures(entry: Entry, found: Sensitivity) -> tuple[str, ...]:
     if entry.given_up is None or entry.quality is None:
         return "", "", "", escape(f"failed: {entry.reason}")
-    given_up = change_text(entry.quality, found.dense_quality, found.higher_is_better)
-    return f"{entry.given_up:+.4f}", f"± {entry.stderr:.4f}", given_up, ""
+    moved = found.yardstick.change(found.dense_quality, entry.quality)
+    return f"{entry.given_up:+.4f}", f"± {entry.stderr:.4f}", moved, ""
 
 
 def _summary(found: Sensitivity) -> str:
-    quality = quality_text(found.dense_quality, found.higher_is_better)
+    quality = found.yardstick.text(found.dense_quality)
     dense = f"Dense: loss {found.dense_loss:.4f}, {found.metric} {quality}"
     probes = f"{len(found.entries)} probes on {found.samples} samples"
     if not found.probed:

@@ -7,12 +7,12 @@ from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
 from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
-from autoprune.core.tolerance import Tolerance, points
 from autoprune.reporting.evidence import RunEvidence
-from autoprune.reporting.text import change_text, count_text, quality_text, share_text
+from autoprune.reporting.goal import tolerance_of
+from autoprune.reporting.text import count_text, share_text
 
 _COSTS = {"macs": "MACs", "params": "parameters", "size": "file size"}
-_GAP = 1.0  # points by which the test split may be worse than the search split without a word
+_GAP = 0.01  # of a share, by which the test split may be worse than the search split, untold
 _FAILED = 0.1  # share of evaluations that may fail without a word
 
 
@@ -68,30 +68,29 @@ def _limit(cost: str, limit: str) -> str:
 def _came(told: Result | Front) -> str:
     if isinstance(told, Front):
         return _front_came(told)
-    dense, pruned, higher = told.dense, told.pruned, told.higher_is_better
+    dense, pruned, yardstick = told.dense, told.pruned, told.yardstick
     qualities = (dense.quality_test, pruned.quality_test)
-    before, after = (quality_text(one, higher) for one in qualities)
+    before, after = map(yardstick.text, qualities)
     return (
         f"It came to a model with {share_text(pruned.macs, dense.macs)} of the multiply-adds and "
         f"{share_text(pruned.params, dense.params)} of the parameters. On the test split its "
         f"{told.metric} is {after}; that of the dense model is {before} "
-        f"({change_text(*qualities, higher)}).{_latency(told)}"
+        f"({yardstick.change(*qualities)}).{_latency(told)}"
     )
 
 
 def _front_came(front: Front) -> str:
-    higher, points = front.higher_is_better, front.points
+    text, points = front.yardstick.text, front.points
     several = len(points) > 1
     ends = [points[0], points[-1]] if several else points
     models = " to ".join(
-        f"{quality_text(one.pruned.quality_search, higher)} at {share_text(one.share, 1.0)}"
-        for one in ends
+        f"{text(one.pruned.quality_search)} at {share_text(one.share, 1.0)}" for one in ends
     )
     cost = _COSTS.get(front.cost, front.cost.replace("@", " on "))
     return (
         f"It came to {len(points)} model{'s' if several else ''}: on the search split "
         f"{front.metric} is {'from ' if several else ''}{models} of the dense model's {cost}; "
-        f"the dense model has {quality_text(front.dense.quality_search, higher)}."
+        f"the dense model has {text(front.dense.quality_search)}."
     )
 
 
@@ -135,23 +134,31 @@ def _cautions(result: Result) -> Iterator[str]:
     for target, one in checks.latency.items():
         if one.busy:
             yield f"The device did other work while {target} was measured: the interval is wide."
-    drops = [
-        points(getattr(result.dense, split), getattr(result.pruned, split))
-        for split in ("quality_search", "quality_test")
-    ]
+    yield from _drops(result)
+    yield from _near(result)
+
+
+def _drops(result: Result) -> Iterator[str]:
+    """Tell of a test split that gives up more than was allowed, or than the search split does."""
     if result.goal is not None:
-        tolerance = Tolerance(result.goal.max_drop, result.goal.minimise)
-        if not tolerance.allows(result.goal.drop_test):
+        tolerance = tolerance_of(result.goal, result.is_share)
+        dropped = result.goal.drop_test
+        if not tolerance.allows(dropped):
             yield (
-                f"On the test split it drops by {result.goal.drop_test:.2f} points, more than the "
+                f"On the test split it drops by {tolerance.drop_text(dropped)}, more than the "
                 f"{tolerance.text} that hold on the search split."
             )
-    elif drops[1] > drops[0] + _GAP:
+        return
+    dense, pruned, yardstick = result.dense, result.pruned, result.yardstick
+    search = (dense.quality_search, pruned.quality_search)
+    test = (dense.quality_test, pruned.quality_test)
+    wider = (test[0] - test[1]) - (search[0] - search[1])
+    # Of a metric that is no share nobody knows which gap is wide.
+    if wider > _GAP and yardstick.are_shares(*search, *test):
         yield (
-            f"On the test split it drops by {drops[1]:.2f} points, on the search split, which "
-            f"candidates were chosen by, by {drops[0]:.2f}."
+            f"On the test split {yardstick.metric} changes by {yardstick.change(*test)}, on the "
+            f"search split, which candidates were chosen by, by {yardstick.change(*search)}."
         )
-    yield from _near(result)
 
 
 def _near(result: Result) -> Iterator[str]:

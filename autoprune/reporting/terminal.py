@@ -33,7 +33,7 @@ def report(result: Result) -> RenderableType:
     return Group(
         _comparison(result),
         Text(),
-        *(_goal(result.goal) if result.goal else ()),
+        *(_goal(result.goal, result.is_share) if result.goal else ()),
         _budget(result),
         Text(),
         _checks(result),
@@ -53,14 +53,14 @@ def _comparison(result: Result) -> Table:
     return rows
 
 
-def _goal(goal: Goal) -> tuple[RenderableType, ...]:
+def _goal(goal: Goal, is_share: bool) -> tuple[RenderableType, ...]:
     drops = table("Drop", "", "allowed", "found", "", right=("allowed", "found"))
-    for label, allowed, found, inside in goal_rows(goal):
+    for label, allowed, found, inside in goal_rows(goal, is_share):
         drops.add_row(label, allowed, found, _verdict("within" if inside else "MORE", inside))
     limits = table("Limits tried", *LIMITS, right=LIMITS[1:4])
-    for row in limit_rows(goal):
+    for row in limit_rows(goal, is_share):
         limits.add_row(*map(Text, row))
-    return drops, Text(), limits, Text(ended_line(goal)), Text()
+    return drops, Text(), limits, Text(ended_line(goal, is_share)), Text()
 
 
 def _budget(result: Result) -> Table:

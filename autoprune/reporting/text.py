@@ -5,26 +5,6 @@ from math import ceil
 _STEPS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
-def quality_text(value: float, higher_is_better: bool = True) -> str:
-    """Return a quality in percent if it is a share, else as a number.
-
-    Args:
-        value: The quality, higher is better.
-        higher_is_better: Whether the metric is too, as it is shown; else it is minus the quality.
-    """
-    value = value if higher_is_better else -value
-    return f"{100 * value:.2f}%" if 0 <= value <= 1 else f"{value:.4g}"
-
-
-def change_text(before: float, after: float, higher_is_better: bool = True) -> str:
-    """Return how far a metric moved, in percentage points if both are shares; see above."""
-    if not higher_is_better:
-        before, after = -before, -after
-    if 0 <= before <= 1 and 0 <= after <= 1:
-        return f"{100 * (after - before):+.2f} points"
-    return f"{after - before:+.4g}"
-
-
 def count_text(amount: int, unit: str = "") -> str:
     """Return an amount with three digits and a decimal prefix: ``12.3 M``, ``1.05 MB``."""
     for step, prefix in _STEPS:

@@ -9,6 +9,7 @@ from torch import nn
 
 from autoprune.core.function_identity import source_of
 from autoprune.core.registry import Registry
+from autoprune.core.yardstick import Yardstick
 from autoprune.errors import ConfigError
 from autoprune.surgery.nested import Inputs
 
@@ -69,6 +70,8 @@ class Task(Protocol):
         metric_name: Name of the metric, for people.
         higher_is_better: Whether the metric is better the higher it is, as it is shown; what
             `Metric` gives always is.
+        is_share: Whether the metric is a share, in ``[0, 1]``: it is shown in percent, and drops
+            of it are told in points; of another one in its own unit.
         has_loss: Whether `loss` can be trained on. Without it a pruned model learns to give what
             the dense one gives.
         forwards: Forwards of the model that `outputs` takes of a model in eval mode; where
@@ -82,6 +85,7 @@ class Task(Protocol):
     name: str
     metric_name: str
     higher_is_better: bool
+    is_share: bool
     has_loss: bool
     forwards: int
     one_forward: bool
@@ -153,6 +157,21 @@ def identity_of(task: Task) -> dict[str, Any]:
     if own.__module__.startswith("autoprune."):
         return found
     return found | {"class": own.__qualname__, "code": source_of(own)}
+
+
+def yardstick_of(task: Task, dense_macs: int | None = None) -> Yardstick:
+    """Return how the figures of a task are to be read.
+
+    Args:
+        task: The task.
+        dense_macs: MACs of the dense model, if they are known.
+    """
+    return Yardstick(
+        metric=task.metric_name,
+        higher_is_better=task.higher_is_better,
+        is_share=task.is_share,
+        dense_macs=dense_macs,
+    )
 
 
 def shown(task: Task, quality: float | None) -> float | None:

@@ -39,6 +39,7 @@ class Classification(Labelled):
     """
 
     name = "classification"
+    is_share = True
     noun = "classes"
     form = "integer classes [samples]"
 

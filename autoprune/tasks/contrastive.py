@@ -47,6 +47,7 @@ class Contrastive(LoadedTask):
     """
 
     name = "contrastive"
+    is_share = True
 
     def __init__(
         self,

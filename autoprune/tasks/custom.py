@@ -36,6 +36,8 @@ class Custom(LoadedTask):
             length of its first tensor or list.
         metric_name: What the score is called.
         higher_is_better: False for scores like an error.
+        is_share: True for scores in ``[0, 1]`` that people read in percent, like an accuracy.
+            Drops of them are told in points, of others in the unit of the score.
     """
 
     name = "custom"
@@ -52,13 +54,16 @@ class Custom(LoadedTask):
         samples: Callable[[Any], int] | None = None,
         metric_name: str = "score",
         higher_is_better: bool = True,
+        is_share: bool = False,
     ) -> None:
         super().__init__(data)
-        if not isinstance(higher_is_better, bool):
-            raise ConfigError(f"higher_is_better must be true or false. Got {higher_is_better!r}.")
+        for name, given in (("higher_is_better", higher_is_better), ("is_share", is_share)):
+            if not isinstance(given, bool):
+                raise ConfigError(f"{name} must be true or false. Got {given!r}.")
         self._evaluate, self._loss = evaluate, loss
         self._inputs, self._samples = inputs, samples
         self.metric_name, self.higher_is_better = metric_name, higher_is_better
+        self.is_share = is_share
         self.has_loss = loss is not None
         self.forwards = 2 if self.has_loss else 1
 
@@ -142,9 +147,18 @@ class Custom(LoadedTask):
         return MeanScore()
 
     def check_outputs(self, outputs: Any, batch: Any) -> None:
-        """Raise `DataError` if a score is NaN or infinite."""
-        if not bool(torch.isfinite(outputs[SCORES]).all()):
+        """Raise `DataError` if a score is NaN or infinite, or no share and said to be one."""
+        scores = outputs[SCORES]
+        if not bool(torch.isfinite(scores).all()):
             raise DataError("evaluate gave a score that is NaN or infinite for the dense model.")
+        shares = scores if self.higher_is_better else -scores
+        odd = shares[(shares < 0) | (shares > 1)]
+        if self.is_share and len(odd):
+            raise DataError(
+                f"evaluate gave a score of {float(odd[0]):.4g} for the dense model, and is_share "
+                "says that scores are in [0, 1]. Divide them by their highest, or leave is_share "
+                "out."
+            )
 
 
 class MeanScore:

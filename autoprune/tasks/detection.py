@@ -49,6 +49,7 @@ class Detection(LoadedTask):
     """
 
     name = "detection"
+    is_share = True
     functions = ("loss", "detections")
 
     def __init__(

@@ -32,6 +32,7 @@ class LoadedTask:
     """
 
     higher_is_better = True
+    is_share = False
     has_loss = True
     forwards = 1
     one_forward = True

@@ -84,6 +84,7 @@ class MultiLabel(Labelled):
     """
 
     name = "multi-label"
+    is_share = True
     noun = "targets"
     form = "targets [samples, classes] of 0 and 1"
 

@@ -92,6 +92,7 @@ class Segmentation(LoadedTask):
     """
 
     name = "segmentation"
+    is_share = True
 
     def __init__(
         self,

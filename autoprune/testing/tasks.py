@@ -34,6 +34,7 @@ class TaskContract:
         assert task.name, "name must be the registered one"
         assert task.metric_name, "metric_name is for people"
         assert isinstance(task.higher_is_better, bool), "higher_is_better must be True or False"
+        assert isinstance(task.is_share, bool), "is_share must be True or False"
         assert isinstance(task.has_loss, bool), "has_loss must be True or False"
         assert task.forwards >= 1, "forwards must be at least 1"
         assert json.loads(json.dumps(dict(task.settings))) == task.settings, "plain JSON types"

@@ -55,7 +55,9 @@ class StandIn:
 
     projection: Projection
     recovery: Recovery = field(default_factory=Recovery)
-    task: Any = field(default_factory=lambda: SimpleNamespace(higher_is_better=True))
+    task: Any = field(
+        default_factory=lambda: SimpleNamespace(higher_is_better=True, is_share=True)
+    )
 
     def fingerprint(self, steps: int) -> str:
         """Identity of the way of scoring, worked out as a `Scorer` does."""

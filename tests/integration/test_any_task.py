@@ -157,9 +157,13 @@ def test_what_only_a_function_can_judge_is_searched_from_a_file(
     task = f"{{target: custom, args: {{{names}}}}}"
     result, shown = searched(folder, run_autoprune, DENOISER, task, onnx=False)
     assert (result["task"], result["higher_is_better"]) == ("custom", False)
+    assert result["is_share"] is False
     error = -result["pruned"]["quality_test"]
     assert 0 < error < 1
-    assert f"{100 * error:.2f}%" in shown
+    (row,) = [line.split() for line in shown.splitlines() if "error, test split" in line]
+    assert row[5] == f"{error:.4g}"
+    assert "change: of squared error" in run_autoprune("ledger", "run")[1], "it was kept"
+    assert "points" not in shown
     assert not any("taylor" in choice["method"] for choice in result["policy"].values())
 
 

@@ -21,7 +21,7 @@ from autoprune.agent.result import SearchResult
 from autoprune.artifacts.result import SCHEMA_FILE, Result
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress
-from autoprune.core.tolerance import points
+from autoprune.core.tolerance import Tolerance
 from autoprune.errors import BudgetError, ConfigError, RunExistsError
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.scorer import Scorer
@@ -93,7 +93,7 @@ def test_the_result_says_what_was_asked_and_what_it_came_to(
     pruned = autoprune.load(first.folder, dense)
     for split, told in (("search", goal.drop_search), ("test", goal.drop_test)):
         both = (measure(model, task, split, "cpu").quality for model in (dense, pruned))  # type: ignore[arg-type]
-        assert told == pytest.approx(points(*both))
+        assert told == pytest.approx(Tolerance(0).drop(*both))
     assert goal.drop_search <= goal.max_drop
     assert goal.standard_error is not None
     assert goal.standard_error >= 0

@@ -346,6 +346,7 @@ RESULT = {
     "versions": {"torch": "2"},
     "uncounted": [],
     "higher_is_better": True,
+    "is_share": False,
 }
 
 
@@ -355,6 +356,13 @@ def test_a_result_comes_back_as_it_was_written() -> None:
     assert Result.model_validate_json(result.to_json()) == result
     costs = result.dense.costs
     assert (costs.macs, costs.params, costs.size) == (4, 5, 6)
+
+
+def test_a_result_that_does_not_say_what_its_metric_is_holds_a_share() -> None:
+    """Earlier versions wrote such."""
+    told = {name: value for name, value in RESULT.items() if name != "is_share"}
+    assert Result.model_validate(told).yardstick.is_share
+    assert not Result.model_validate(RESULT).yardstick.is_share
 
 
 @pytest.mark.parametrize("change", [{"schema": 2}, {"more": 1}, {"policy": {"u": {}}}])

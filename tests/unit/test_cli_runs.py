@@ -16,7 +16,6 @@ from sqlalchemy import update
 
 from autoprune.agent.heart import Heart
 from autoprune.agent.home import Home
-from autoprune.agent.reached import YARDSTICK, yardstick
 from autoprune.agent.run import kept_evaluations
 from autoprune.agent.trials import Told, abandon, tell_all
 from autoprune.agent.workspace import STUDY, Workspace
@@ -24,6 +23,7 @@ from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.processes import process_of, this_host, this_process
 from autoprune.core.progress import Progress
+from autoprune.core.yardstick import YARDSTICK, Yardstick
 from autoprune.reporting.text import share_text
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
@@ -148,7 +148,8 @@ def test_a_stopped_run_tells_what_was_best_inside_the_limits(
     with Database.open(sqlite_url(file)) as own:
         found = own.find_run(STUDY)
         assert found is not None
-        Runs(own).keep(found.id, YARDSTICK, yardstick(100, higher_is_better=sign > 0))
+        kept = Yardstick(higher_is_better=sign > 0, dense_macs=100).to_dict()
+        Runs(own).keep(found.id, YARDSTICK, kept)
     (one,) = listed(run_autoprune)
     assert (one["state"], one["quality"], one["macs_share"]) == ("stopped", sign * 0.52, 0.48)
     agent = join(shared, folder)  # it has just begun, and told nothing yet
@@ -165,7 +166,7 @@ def test_of_a_run_that_looks_for_the_smallest_its_last_words_are_told(
         found = own.find_run(STUDY)
         assert found is not None
         Runs(own).begin(found.id, CONFIG | {"tolerance": "1 points"}, str(folder))
-        Runs(own).keep(found.id, YARDSTICK, yardstick(100, higher_is_better=True))
+        Runs(own).keep(found.id, YARDSTICK, Yardstick(dense_macs=100).to_dict())
     assert listed(run_autoprune)[0]["quality"] is None
     beat = Heartbeat(1.0, 1, {"best_quality": 0.7, "feasible_macs": 0.4})
     (folder / HEARTBEAT).write_text(beat.to_json())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from autoprune.agent.prepare import check_data
 from autoprune.agent.task_space import space_for, without_gradients
 from autoprune.core.recovery import Recovery
+from autoprune.core.yardstick import Yardstick
 from autoprune.errors import ConfigError, DataError, InputError, ModelError
 from autoprune.evaluation.fine_tune import fine_tune
 from autoprune.evaluation.imitation import imitation
@@ -19,6 +20,7 @@ from autoprune.space.schema import SearchSpace
 from autoprune.surgery.nested import call
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Custom
+from autoprune.tasks.base import yardstick_of
 
 RNG = torch.Generator().manual_seed(0)
 IMAGES = [torch.rand(8, 1, 6, 6, generator=RNG) for _ in range(3)]
@@ -188,6 +190,26 @@ def test_batches_that_go_by_name_are_described_where_the_model_does_not_take_the
         check_data(net(), one)
 
 
-def test_the_direction_is_true_or_false() -> None:
-    with pytest.raises(ConfigError, match=r"higher_is_better must be true or false\. Got 'no'"):
-        task(error, higher_is_better="no")
+@pytest.mark.parametrize("name", ["higher_is_better", "is_share"])
+def test_the_direction_and_the_kind_are_true_or_false(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"{name} must be true or false\. Got 'no'"):
+        task(error, **{name: "no"})
+
+
+def test_a_score_is_no_share_unless_that_is_said() -> None:
+    assert not task(error).is_share
+    told = task(error, is_share=True, metric_name="IoU")
+    assert yardstick_of(told, 5) == Yardstick(metric="IoU", dense_macs=5)
+    assert told.settings == task(error).settings, "what is scored is the same"
+
+
+@pytest.mark.parametrize(("score", "higher"), [(30.0, True), (-0.1, True), (1.5, False)])
+def test_a_share_that_is_none_is_told_at_once(score: float, higher: bool) -> None:
+    def evaluate(model: nn.Module, batch: Tensor) -> Tensor:
+        return torch.full((len(batch),), score)
+
+    one = task(evaluate, is_share=True, higher_is_better=higher)
+    with pytest.raises(DataError, match=rf"a score of {score:.4g} .*is_share says .*\[0, 1\]"):
+        one.check_outputs(one.outputs(net(), IMAGES[0]), IMAGES[0])
+    unsaid = task(evaluate, higher_is_better=higher)
+    unsaid.check_outputs(unsaid.outputs(net(), IMAGES[0]), IMAGES[0])

@@ -57,7 +57,9 @@ class Fake:
     tuned: Counter[str] = field(default_factory=Counter)
     dies_after: int | None = None
     recover: Any = None
-    task: Any = field(default_factory=lambda: SimpleNamespace(higher_is_better=True))
+    task: Any = field(
+        default_factory=lambda: SimpleNamespace(higher_is_better=True, is_share=True)
+    )
     recovery: Any = field(default_factory=lambda: SimpleNamespace(finalists=2, recover_steps=8))
 
     @property

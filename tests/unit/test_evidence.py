@@ -12,6 +12,7 @@ from autoprune.agent.listed import find_listed
 from autoprune.agent.workspace import LATENCY, STUDY
 from autoprune.artifacts.result import Result
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
+from autoprune.core.yardstick import Yardstick
 from autoprune.errors import ConfigError
 from autoprune.reporting.evidence import RunEvidence, Sensed
 from autoprune.reporting.gather import gather
@@ -43,7 +44,8 @@ def test_a_finished_run_is_read_whole(run: RunEvidence, made: tuple[Path, Result
     assert run.result == made[1]
     assert run.settings["trials"] == TRIALS
     assert (run.model_fp, run.data_fp) == ("m" * 64, "d" * 64)
-    assert (run.metric, run.sign, run.dense_macs) == ("top-1", 1, made[1].dense.macs)
+    assert run.yardstick == Yardstick(metric="top-1", dense_macs=made[1].dense.macs)
+    assert (run.metric, run.dense_cost("macs")) == ("top-1", made[1].dense.macs)
 
 
 def test_each_trial_says_what_became_of_it(run: RunEvidence) -> None:

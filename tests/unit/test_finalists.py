@@ -253,7 +253,7 @@ def test_distillation_is_for_finalists_alone(evaluations: Evaluations) -> None:
 def test_a_task_without_logits_cannot_be_distilled(net: nn.Module, task: Classification) -> None:
     class Bare:
         name, metric_name, forwards = "bare", "none", 1
-        higher_is_better = has_loss = one_forward = True
+        higher_is_better = is_share = has_loss = one_forward = True
         protect = task.protect
         settings = task.settings
         batches, loader, inputs = task.batches, task.loader, task.inputs

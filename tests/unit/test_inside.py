@@ -248,7 +248,7 @@ def inside(
         )
 
     recovery = SimpleNamespace(finalists=wanted, recover_steps=8)
-    task = SimpleNamespace(higher_is_better=True)
+    task = SimpleNamespace(higher_is_better=True, is_share=True)
     scorer = SimpleNamespace(build=build, recovery=recovery, recover=None, task=task)
     evaluations = SimpleNamespace(scorer=scorer, finalist=finalist)
     limits = {cost: one for cost, one in projection.budget.limits.items() if cost == COST}

@@ -21,6 +21,7 @@ from autoprune.cli.main import app
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.stages import Stage
+from autoprune.core.yardstick import Yardstick
 from autoprune.errors import ArtifactError
 from autoprune.ledger_api import ledger as read_ledger
 from autoprune.reporting.ledger_terminal import print_ledger, totals_line
@@ -77,13 +78,15 @@ def test_the_level_is_shared_out_among_all_decisions(cut: int) -> None:
 def test_a_ledger_is_readable_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     better = verdict(scored(AFTER, LOSSES - 0.1 + np.tile([0.01, -0.01], 8), quality=0.95))
     far = replace(better, outcome=Outcome.TOO_FAR, step=2, alternative=policy(c=0.5, d=0.5))
-    print_ledger([better, far], Console(width=80, highlight=False))
+    print_ledger([better, far], Yardstick(metric="top-1"), Console(width=80, highlight=False))
     lines = capsys.readouterr().out.splitlines()
     assert "a: 75% to 25% by channel.l1" in lines[2]
-    assert lines[2].split()[-4:] == ["+0.100", "+0.050", "+5.00", "reverted"]
-    assert lines[3].strip() == "paid by b: 25% to 75% by channel.l1"
-    assert lines[4].split()[:2] == ["2", "a:"]
-    assert "a: 75% by channel.l1 to untouched" in lines[4]
+    assert lines[2].split()[-5:] == ["+0.100", "+0.050", "+5.00", "points", "reverted"]
+    assert [line.strip() for line in lines[3:5]] == ["paid by b: 25% to 75% by", "channel.l1"]
+    assert lines[5].split()[:2] == ["2", "a:"]
+    assert "a: 75% by channel.l1 to" in lines[5]
+    assert all(len(line) <= 80 for line in lines[:9])
+    assert "change: of top-1 on the search split" in lines[10]
     assert f"too far: {Outcome.TOO_FAR.value}" in lines
     assert lines[-1].startswith("1 decision examined, 1 reverted")
     assert lines[-1].endswith("Steps of progressive runs that went too far: 1.")
@@ -168,11 +171,12 @@ def test_totals_sum_up() -> None:
     assert (totals.examined, totals.reverted, totals.together) == (3, 1, 0)
     assert totals.quality_regained == pytest.approx(0.05)
     assert totals.sample_forwards == 200.0
-    assert "3 decisions examined, 1 reverted, +5.0 points" in totals_line(totals)
+    said = totals_line(totals, Yardstick(metric="top-1"))
+    assert "3 decisions examined, 1 reverted, top-1 on the search split +5.00 points by" in said
     better = verdict(scored(policy(a=0.5, c=0.75), LOSSES - 0.2, quality=0.96))
     assert better.outcome is Outcome.REVERTED
     assert Rolledback.of([*ENTRIES, better]).quality_regained == pytest.approx(0.06)
-    assert totals_line(Rolledback()) == "No decision was examined."
+    assert totals_line(Rolledback(), Yardstick()) == "No decision was examined."
 
 
 def test_the_command_shows_the_ledger(ledger: Ledger, tmp_path: Path) -> None:

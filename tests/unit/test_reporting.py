@@ -17,6 +17,7 @@ from autoprune.artifacts.result import (
     Predictions,
     ProgressiveStep,
     Result,
+    Rolledback,
     SearchCost,
     UnitChoice,
     UnitCut,
@@ -30,10 +31,8 @@ from autoprune.reporting.progress_text import ended_text, state_text, summary
 from autoprune.reporting.rows import bar, budget_rows, effort_line
 from autoprune.reporting.terminal import print_report
 from autoprune.reporting.text import (
-    change_text,
     count_text,
     duration_text,
-    quality_text,
     share_text,
 )
 
@@ -170,8 +169,6 @@ def test_figures() -> None:
     ]
     assert share_text(50.01, 100) == "50.1%"
     assert [share_text(n / 1000, 1.0) for n in range(1001)] == [f"{n / 10}%" for n in range(1001)]
-    assert (quality_text(1.0), quality_text(-3.25)) == ("100.00%", "-3.25")
-    assert change_text(-1.0, -1.5) == "-0.5"
     assert [duration_text(s) for s in (0, 61, 3661, -1)] == ["0:00", "1:01", "1:01:01", "0:00"]
 
 
@@ -354,13 +351,15 @@ def test_the_drop_is_told_on_both_splits_and_too_much_is_marked() -> None:
         assert "1.25 points" in test
         assert "MORE" in test
         assert "the trials were used up" in text
-    assert goal_rows(within_a_drop(drop_test=1.0).goal)[1][3]  # type: ignore[arg-type]
+    goal = within_a_drop(drop_test=1.0).goal
+    assert goal is not None
+    assert goal_rows(goal, is_share=True)[1][3]
 
 
 def test_a_drop_without_its_error_is_told_without() -> None:
     goal = within_a_drop(standard_error=None).goal
     assert goal is not None
-    assert goal_rows(goal)[0][2] == "0.50 points"
+    assert goal_rows(goal, is_share=True)[0][2] == "0.50 points"
 
 
 def test_each_limit_is_a_row_and_reasons_cannot_break_it() -> None:
@@ -406,7 +405,50 @@ def test_steps_of_a_progressive_run_are_rows() -> None:
     assert "## Steps" not in render_markdown(make_result())
 
 
-def test_an_error_is_shown_as_it_is() -> None:
-    assert quality_text(-0.25, higher_is_better=False) == "25.00%"
-    assert change_text(-0.25, -0.125, higher_is_better=False) == "-12.50 points"
-    assert quality_text(-30.5, higher_is_better=False) == "30.5"
+def of_psnr(**changes: Any) -> Result:
+    """Return a result whose metric is no share."""
+    result = within_a_drop(**changes)
+    before = result.dense.model_copy(update={"quality_search": 30.0, "quality_test": 30.0})
+    after = result.pruned.model_copy(update={"quality_search": 29.95, "quality_test": 29.9})
+    told = {"metric": "PSNR", "is_share": False, "dense": before, "pruned": after}
+    return result.model_copy(update=told)
+
+
+def test_drops_of_what_is_no_share_are_in_its_own_unit() -> None:
+    result = of_psnr(drop_search=0.05, drop_test=1.1, standard_error=0.02)
+    stream = io.StringIO()
+    print_report(result, Path("runs/mine"), Console(file=stream, width=120))
+    for text in (stream.getvalue(), render_markdown(result)):
+        assert "0.05 ± 0.02" in text
+        assert "Lowest macs within 1; the end" in text
+        assert "point" not in text
+        assert "-0.1" in text
+    rows = [line for line in render_markdown(result).splitlines() if "| macs=60%" in line]
+    assert rows == ["| macs=60% | 3 | 50.0% | 0.5 | within |"]
+
+
+def test_what_was_regained_is_of_the_metric() -> None:
+    found = Rolledback(examined=3, reverted=1, quality_regained=0.05)
+    cost = make_result().search.model_copy(update={"rollback": found})
+    share = make_result().model_copy(update={"search": cost})
+    assert "1 reverted (accuracy +5.00 points)" in effort_line(share)
+    error = of_psnr().model_copy(update={"search": cost, "higher_is_better": False})
+    assert "1 reverted (PSNR -0.05)" in effort_line(error)
+
+
+def test_what_is_no_share_is_never_told_in_percent_while_it_is_searched() -> None:
+    error = Progress(stage="search", done=3, total=9, best_quality=0.34, is_share=False)
+    assert summary(error) == "best by score: 0.34"
+    stream = io.StringIO()
+    one = Ended(
+        number=3,
+        source="spdy",
+        outcome="scored",
+        quality=0.34,
+        score=0.3,
+        expected=None,
+        seconds=1.0,
+    )
+    PlainProgress(stream, every=10, verbose=True)(replace(error, ended=(one,)))
+    assert "score 0.3, 0.34, 1.0 s" in stream.getvalue()
+    assert "%" not in stream.getvalue()

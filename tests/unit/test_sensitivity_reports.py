@@ -52,11 +52,21 @@ def printed(table: Sensitivity) -> str:
 def test_the_most_sensitive_unit_comes_last_with_all_figures() -> None:
     assert by_sensitivity(TABLE) == [ENTRY.unit, "a"]
     text = printed(TABLE)
-    row = r"layer\[1\]</script> +channel +8 +channel.l1 +50.0% +\+0.2500 +± 0.0125 +\+5.00 points"
+    row = r"layer\[1\]</script> +channel +8 +channel.l1 +50.0% +\+0.2500 +± 0.0125 +-5.00 points"
     assert re.search(row, text)
     assert "failed: ValueError: [too] thin." in text
     assert text.index("layer[1]") < text.index("failed:")
     assert "2 probes on 64 samples, 0 of them known from before: 1.23 k sample forwards" in text
+
+
+def test_a_metric_that_is_no_share_moves_in_its_own_unit() -> None:
+    """An error that rises moves above 0."""
+    error = replace(TABLE, dense_quality=-0.8, higher_is_better=False, is_share=False)
+    risen = replace(ENTRY, quality=-1.2)
+    text = printed(replace(error, entries=(risen, FAILED)))
+    assert re.search(r"± 0.0125 +\+0.4 ", text)
+    assert "top-1 0.8. 2 probes" in text
+    assert "top-1 1.2, dense 0.8" in render_sensitivity(replace(error, entries=(risen, FAILED)))
 
 
 def test_a_table_that_cost_nothing_says_so() -> None:

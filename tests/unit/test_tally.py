@@ -13,7 +13,7 @@ from autoprune.tasks import Task
 from autoprune.testing.chains import chain
 
 PROJECTION = chain({"a": range(12, 0, -1), "b": range(16, 0, -2)}, "macs=99%", ("channel.l1",))
-TASK = cast(Task, SimpleNamespace(higher_is_better=False))
+TASK = cast(Task, SimpleNamespace(higher_is_better=False, is_share=True))
 
 
 def evaluation(cut: float = 0.25, outcome: str = "scored", **changes: Any) -> Evaluation:

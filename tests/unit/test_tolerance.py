@@ -11,7 +11,7 @@ from torch import nn
 from autoprune.agent.drop import drop_error
 from autoprune.core.budget import Budget, Limit
 from autoprune.core.recovery import Recovery
-from autoprune.core.tolerance import Tolerance, points
+from autoprune.core.tolerance import Tolerance
 from autoprune.errors import BudgetError, ConfigError
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.scorer import Scorer
@@ -51,12 +51,22 @@ def test_what_is_no_drop_is_refused(drop: Any) -> None:
 
 
 def test_points_are_a_hundred_times_the_metric() -> None:
-    assert points(0.98, 0.955) == pytest.approx(2.5)
-    assert points(0.9, 0.95) == pytest.approx(-5)
+    assert Tolerance(1.0).drop(0.98, 0.955) == pytest.approx(2.5)
+    assert Tolerance(1.0).drop(0.9, 0.95) == pytest.approx(-5)
+    assert (Tolerance(1.0).text, Tolerance(2.5).text) == ("1 point", "2.5 points")
+
+
+def test_what_is_no_share_drops_by_its_own_unit() -> None:
+    decibels = Tolerance.parse(0.5, "params", is_share=False)
+    assert decibels.drop(30.0, 29.6) == pytest.approx(0.4)
+    assert decibels.holds(30.0, 29.5)
+    assert not decibels.holds(30.0, 29.4)
+    assert str(decibels) == "lowest params within 0.5"
+    assert decibels.drop_text(0.4, 0.0123) == "0.4 ± 0.0123"
 
 
 def test_a_drop_that_is_just_allowed_is_allowed_whatever_rounding_says() -> None:
-    assert points(0.98, 0.97) > 1
+    assert Tolerance(1.0).drop(0.98, 0.97) > 1
     assert Tolerance(1.0).holds(0.98, 0.97)
     assert not Tolerance(1.0).holds(0.98, 0.9699)
     assert Tolerance(0).holds(0.5, 0.5)
@@ -99,7 +109,7 @@ def test_it_comes_from_paired_differences_of_batches(scorer: Scorer, task: Class
         both = (
             measure(model, one.task, "search", "cpu").quality for model in (scorer.model, pruned)
         )
-        gaps.append(points(*both))
+        gaps.append(Tolerance(0).drop(*both))
     expected = np.std(gaps, ddof=1) / np.sqrt(len(gaps))
     assert expected > 0
     assert drop_error(scorer, pruned) == pytest.approx(expected, rel=1e-5)

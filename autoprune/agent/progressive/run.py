@@ -15,8 +15,9 @@ from autoprune.core.policy import Policy
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.progressive import Leg, first_parts, legs, with_smaller_step
 from autoprune.core.recovery import Recovery
+from autoprune.core.tolerance import drop_of
 
-_WOBBLE = 2.0  # points of quality that a leg of training may lose by chance
+_WOBBLE = 0.02  # of quality, that a leg of training may lose by chance
 
 
 @dataclass(frozen=True)
@@ -168,12 +169,13 @@ class ProgressiveRun:
         if best is None:
             return True
         before = state.accepted.quality if state.accepted else self.quality
-        return 100 * (before - best.quality) > self._recovery.max_step_drop
+        is_share = self.trainer.scorer.task.is_share
+        return drop_of(before - best.quality, is_share) > self._recovery.max_step_drop
 
 
 def _harmed(attempt: Attempt, before: Attempt) -> bool:
     """Tell whether a leg of training failed or did harm: more than rates and batches explain."""
     if attempt.stage is None:
         return True
-    lost = 100 * (before.quality - attempt.quality)
+    lost = before.quality - attempt.quality
     return lost > _WOBBLE and is_worse(attempt, before, LEVEL)

@@ -14,7 +14,7 @@ from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.progressive import Leg, Step, StepOutcome
 from autoprune.errors import ModelError
 from autoprune.tasks import Task
-from autoprune.tasks.base import shown
+from autoprune.tasks.base import yardstick_of
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Telling:
         what = f"cut to {self._share(last.policy)}" if cuts else "trained"
         again = "alternative" if cuts else "at a lower rate"
         which = f" ({again} {number - 1})" if number > 1 else ""
-        note = f"{what}{which}: {last.problem or f'{shown(self.task, last.quality):.2%}'}"
+        note = f"{what}{which}: {last.problem or yardstick_of(self.task).text(last.quality)}"
         pace = last.seconds / max(leg.end - leg.start, 1)
         left = None if cuts else pace * (legs[-1].end - leg.end)  # legs that cut are no measure
         self.say(state.leg + 1, len(legs), note, left)

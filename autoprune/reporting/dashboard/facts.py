@@ -17,6 +17,7 @@ from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
 from autoprune.core.ledger import LedgerEntry
 from autoprune.core.policy import Policy
+from autoprune.core.yardstick import YARDSTICK, Yardstick
 from autoprune.errors import AutopruneError
 from autoprune.reporting.dashboard.looked_at import LookedAt
 from autoprune.reporting.gather import written_in
@@ -69,6 +70,14 @@ class Facts:
             front=front,
             points=_points(listed.folder, front),
         )
+
+    @cached_property
+    def yardstick(self) -> Yardstick:
+        """How its figures are to be read: by its result, before that by what the run kept."""
+        told = self.result or self.front
+        if told is not None:
+            return told.yardstick
+        return Yardstick.of(self.listed.run.kept.get(YARDSTICK, {}) if self.listed else {})
 
     @property
     def config(self) -> Mapping[str, Any]:

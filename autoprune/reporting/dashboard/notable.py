@@ -6,10 +6,10 @@ from optuna.trial import FrozenTrial
 
 from autoprune.core.ledger import LedgerEntry
 from autoprune.core.policy import Policy
+from autoprune.core.yardstick import Yardstick
 from autoprune.reporting.dashboard.trials import Shown, is_failed, is_restored
-from autoprune.reporting.ledger_terminal import change_of
+from autoprune.reporting.ledger_terminal import change_by, change_of
 from autoprune.reporting.secrets import without_secrets
-from autoprune.reporting.text import quality_text
 from autoprune.space.schema import UnitSpace
 
 _MOST = 20  # failed trials that have a note, the last ones
@@ -55,16 +55,8 @@ def policy_rows(policy: Policy, spaces: Mapping[str, UnitSpace]) -> list[Row]:
     return rows
 
 
-def quality_of(shown: Shown, quality: float) -> str:
-    """Return a quality as the metric of the run is shown."""
-    told = shown.facts.result or shown.facts.front
-    return quality_text(quality, told is None or told.higher_is_better)
-
-
-def decision(entry: LedgerEntry) -> Row:
-    """Return what was examined, its regret, how quality moved, and the outcome."""
+def decision(entry: LedgerEntry, yardstick: Yardstick) -> Row:
+    """Return what was examined, its regret, how the metric moved, and the outcome."""
     changes = [change_of(unit, entry.policy, entry.alternative) for unit in entry.units]
     regret = "" if entry.regret is None else f"{entry.regret:+.4f}"
-    after = entry.quality_after
-    moved = "" if after is None else f"{100 * (after - entry.quality_before):+.2f} points"
-    return "; ".join(changes), regret, moved, str(entry.outcome)
+    return "; ".join(changes), regret, change_by(entry, yardstick), str(entry.outcome)

@@ -11,7 +11,7 @@ from autoprune.artifacts.result import Rolledback
 from autoprune.core.budget import Budget
 from autoprune.core.heartbeat import progress_text
 from autoprune.reporting.dashboard.artifacts import Artifact
-from autoprune.reporting.dashboard.notable import decision, policy_rows, quality_of
+from autoprune.reporting.dashboard.notable import decision, policy_rows
 from autoprune.reporting.dashboard.trials import Shown, is_failed, is_restored
 from autoprune.reporting.ledger_terminal import totals_line
 from autoprune.reporting.markdown import rendered
@@ -46,8 +46,9 @@ def study_note(name: str, study_id: int, shown: Shown, artifacts: Sequence[Artif
         policy=policy_rows(policies[0], facts.limits.spaces) if len(policies) == 1 else [],
         counts=list(_counts(shown)),
         predictor=_predictor(shown),
-        ledger=[decision(one) for one in facts.ledger[::-1][:_MOST]],
-        ledger_more=totals_line(Rolledback.of(facts.ledger)),
+        ledger=[decision(one, facts.yardstick) for one in facts.ledger[::-1][:_MOST]],
+        ledger_more=totals_line(Rolledback.of(facts.ledger), facts.yardstick),
+        metric=facts.yardstick.metric,
         ours=UNITS in facts.told,
         artifacts=[(one.name, f"/artifacts/{study_id}/{one.id}") for one in artifacts],
     )
@@ -74,8 +75,9 @@ def _state(shown: Shown) -> str:
 
 
 def _best(study_id: int, shown: Shown, trial: FrozenTrial) -> dict[str, Any]:
-    quality = trial.user_attrs.get("quality")
-    told = "" if quality is None else f", quality {quality_of(shown, quality)} when it was scored"
+    quality, yardstick = trial.user_attrs.get("quality"), shown.facts.yardstick
+    found = "" if quality is None else f"{yardstick.metric} {yardstick.text(quality)}"
+    told = f", {found} when it was scored" if found else ""
     return {
         "title": "Returned" if trial in shown.returned else "Best so far",
         "number": trial.number,

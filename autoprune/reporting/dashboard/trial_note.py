@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial
 from autoprune.core.ledger import Outcome
 from autoprune.core.policy import Policy
 from autoprune.reporting.dashboard.artifacts import Artifact
-from autoprune.reporting.dashboard.notable import decision, policy_rows, quality_of
+from autoprune.reporting.dashboard.notable import decision, policy_rows
 from autoprune.reporting.dashboard.trials import Shown
 from autoprune.reporting.markdown import rendered
 from autoprune.reporting.rows import amount_text
@@ -46,13 +46,13 @@ def trial_note(
 def _figures(shown: Shown, trial: FrozenTrial) -> Iterator[tuple[str, str]]:
     if trial.values:
         yield "score, lower is better", f"{trial.values[0]:.4g}"
-    quality = trial.user_attrs.get("quality")
+    quality, yardstick = trial.user_attrs.get("quality"), shown.facts.yardstick
     if quality is not None:
-        yield "quality on the search split", quality_of(shown, quality)
+        yield f"{yardstick.metric} on the search split", yardstick.text(quality)
     policy = shown.policies.get(trial.number)
     for final in shown.facts.finalists:
         if policy == final.policy and final.quality is not None:
-            yield "quality after fine-tuning", quality_of(shown, final.quality)
+            yield f"{yardstick.metric} after fine-tuning", yardstick.text(final.quality)
     costs = trial.user_attrs.get("costs")
     for cost, amount in costs.items() if isinstance(costs, dict) else ():
         dense = shown.facts.limits.dense.get(cost)
@@ -68,11 +68,11 @@ def _figures(shown: Shown, trial: FrozenTrial) -> Iterator[tuple[str, str]]:
 
 def _examined(shown: Shown, policy: Policy | None) -> str:
     """Return what became of decisions that a policy was an alternative to, and of its own."""
-    said = list[str]()
+    said, yardstick = list[str](), shown.facts.yardstick
     for entry in shown.facts.ledger:
         if policy == entry.alternative:
-            (units, regret, moved, outcome) = decision(entry)
-            told = f" (regret {regret}, {moved})" if moved else ""
+            (units, regret, moved, outcome) = decision(entry, yardstick)
+            told = f" (regret {regret}, {yardstick.metric} {moved})" if moved else ""
             said.append(
                 f"An alternative to a decision of the best policy, {units}{told}: {outcome}."
             )

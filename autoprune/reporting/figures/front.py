@@ -20,7 +20,6 @@ from autoprune.reporting.figures.look import (
     plain,
 )
 from autoprune.reporting.rows import amount_text
-from autoprune.reporting.text import quality_text
 
 
 @dataclass(frozen=True)
@@ -53,15 +52,16 @@ def front_figure(runs: Sequence[RunEvidence], cost: str = "macs", title: str = "
         colour = COLOURS[number % len(COLOURS)]
         figure.add_traces([*_evaluations(run, cost, None if alone else colour)])
         figure.add_traces([*_returned(run, cost, GREEN if alone else colour, alone)])
-    known = all(run.told is not None for run in runs)
+    known = all(run.dense_cost(cost) for run in runs)
     drawn(figure, title or f"Quality against {cost}", height=420)
     axis = {"tickformat": ".0%"} if known else {}
     name = "MACs" if cost == "macs" else cost
     figure.update_xaxes(
         title=plain(f"{name}, share of the dense model" if known else name), **axis
     )
-    shown = [run.sign * q for run in runs for q in _qualities(run)]
-    figure.update_yaxes(title=plain(f"{runs[0].metric}, search split"), **percent_axis(shown))
+    shown = [run.yardstick.shown(q) for run in runs for q in _qualities(run)]
+    axis = percent_axis(shown, all(run.yardstick.is_share for run in runs))
+    figure.update_yaxes(title=plain(f"{runs[0].metric}, search split"), **axis)
     return figure
 
 
@@ -79,7 +79,7 @@ def _qualities(run: RunEvidence) -> list[float]:
 
 
 def _evaluations(run: RunEvidence, cost: str, colour: str | None) -> Iterator[go.Scatter]:
-    whole = run.told.dense.costs.as_dict().get(cost, 1) if run.told else 1
+    whole = run.dense_cost(cost) or 1
     for fate in FATES:
         own = [
             (at, one)
@@ -92,7 +92,7 @@ def _evaluations(run: RunEvidence, cost: str, colour: str | None) -> Iterator[go
         name = FATES[fate].partition(":")[0] if colour is None else f"{run.name}: {fate}"
         trace = dots(
             [one.costs[cost] / whole for _, one in own],
-            [run.sign * one.quality for _, one in own if one.quality is not None],
+            [run.yardstick.shown(one.quality) for _, one in own if one.quality is not None],
             [trial_text(one, at, run) for at, one in own],
             name,
             look,
@@ -109,7 +109,7 @@ def _returned(run: RunEvidence, cost: str, colour: str, alone: bool) -> Iterator
     models = models_of(run)
     trace = dots(
         [one.measured.costs.as_dict()[cost] / whole for one in models],
-        [run.sign * one.measured.quality_search for one in models],
+        [run.yardstick.shown(one.measured.quality_search) for one in models],
         [_text(run, one, cost) for one in models],
         "returned, fine-tuned" if alone else run.name,
         (colour, "diamond"),
@@ -119,7 +119,7 @@ def _returned(run: RunEvidence, cost: str, colour: str, alone: bool) -> Iterator
     yield trace
     own = dots(
         [1.0],
-        [run.sign * dense.quality_search],
+        [run.yardstick.shown(dense.quality_search)],
         [_text(run, Model("dense", dense), cost)],
         "dense",
         (GREY if alone else colour, "square"),
@@ -128,10 +128,10 @@ def _returned(run: RunEvidence, cost: str, colour: str, alone: bool) -> Iterator
 
 
 def _text(run: RunEvidence, model: Model, cost: str) -> str:
-    own, higher = model.measured, run.sign > 0
+    own, text = model.measured, run.yardstick.text
     return lines(
         f"{run.name}: {model.name}",
-        f"{run.metric} {quality_text(own.quality_search, higher)} on the search split",
-        f"{quality_text(own.quality_test, higher)} on the test split",
+        f"{run.metric} {text(own.quality_search)} on the search split",
+        f"{text(own.quality_test)} on the test split",
         f"{cost} {amount_text(cost, own.costs.as_dict()[cost])}",
     )

@@ -19,7 +19,6 @@ from autoprune.reporting.figures.look import (
     percent_axis,
     plain,
 )
-from autoprune.reporting.text import quality_text
 
 
 def history_figure(run: RunEvidence, title: str = "History") -> go.Figure:
@@ -40,7 +39,9 @@ def history_figure(run: RunEvidence, title: str = "History") -> go.Figure:
             heights = [floor if one.score is None else one.score for one in found]
             trace = dots(places, heights, texts, FATES[fate].partition(":")[0], FATE_LOOK[fate])
             figure.add_trace(trace, 1, 1)
-            qualities = [None if one.quality is None else run.sign * one.quality for one in found]
+            qualities = [
+                None if one.quality is None else run.yardstick.shown(one.quality) for one in found
+            ]
             trace = dots(places, qualities, texts, fate, FATE_LOOK[fate])
             figure.add_trace(trace.update(showlegend=False), 2, 1)
     figure.add_trace(_best_line(run, "best score so far", GREEN), 1, 1)
@@ -49,8 +50,9 @@ def history_figure(run: RunEvidence, title: str = "History") -> go.Figure:
         _add_spared(figure, run.trials)
     drawn(figure, title, height=180 * rows + 60)
     figure.update_yaxes(title="score, lower is better", row=1, col=1)
-    shown = [run.sign * one.quality for one in run.trials if one.quality is not None]
-    figure.update_yaxes(title=plain(run.metric), **percent_axis(shown), row=2, col=1)
+    shown = [run.yardstick.shown(one.quality) for one in run.trials if one.quality is not None]
+    axis = percent_axis(shown, run.yardstick.is_share)
+    figure.update_yaxes(title=plain(run.metric), **axis, row=2, col=1)
     figure.update_xaxes(title="evaluation", row=rows, col=1)
     return figure
 
@@ -74,11 +76,11 @@ def compared_history(runs: Sequence[RunEvidence], title: str = "History of runs"
 
 def trial_text(one: Evaluated, place: int, run: RunEvidence) -> str:
     """Return what is shown beside the mouse of an evaluation."""
-    macs, dense = one.costs.get("macs"), run.dense_macs
+    macs, dense = one.costs.get("macs"), run.dense_cost("macs")
     return lines(
         f"evaluation {place}" + (f", by {one.source}" if one.source else ""),
         "" if one.score is None else f"score {one.score:.4g}",
-        "" if one.quality is None else f"{run.metric} {quality_text(one.quality, run.sign > 0)}",
+        "" if one.quality is None else f"{run.metric} {run.yardstick.text(one.quality)}",
         f"{macs / dense:.1%} of the dense model's MACs" if macs and dense else "",
         one.said if one.fate not in ("scored", "running") else "",
         f"{one.spared} candidates spared for it" if one.spared else "",
@@ -110,11 +112,11 @@ def _mark_models(figure: go.Figure, run: RunEvidence) -> None:
         figure.add_trace(
             go.Scatter(
                 x=[1, len(run.trials)],
-                y=[run.sign * quality] * 2,
+                y=[run.yardstick.shown(quality)] * 2,
                 mode="lines",
                 name=name,
                 line={"color": colour, "dash": "dash", "width": 1.5},
-                hovertemplate=f"{name} {quality_text(quality, run.sign > 0)}<extra></extra>",
+                hovertemplate=f"{name} {run.yardstick.text(quality)}<extra></extra>",
             ),
             2,
             1,

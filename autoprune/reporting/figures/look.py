@@ -104,7 +104,7 @@ def drawn(figure: go.Figure, title: str, *, height: int = 380, **layout: Any) ->
     return figure
 
 
-def percent_axis(values: Sequence[float]) -> dict[str, Any]:
-    """Return how an axis of qualities is written: in percent where all of them are shares."""
-    shares = bool(values) and all(0 <= one <= 1 for one in values)
+def percent_axis(values: Sequence[float], is_share: bool) -> dict[str, Any]:
+    """Return how an axis of a metric is written: in percent where all of its values are shares."""
+    shares = is_share and bool(values) and all(0 <= one <= 1 for one in values)
     return {"tickformat": ".1%" if max(values) - min(values) < 0.1 else ".0%"} if shares else {}

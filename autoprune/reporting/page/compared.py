@@ -6,7 +6,7 @@ from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.figures.front import front_figure
 from autoprune.reporting.figures.history import compared_history
 from autoprune.reporting.page.parts import Chart, Table
-from autoprune.reporting.text import change_text, quality_text, share_text
+from autoprune.reporting.text import share_text
 
 
 def compared_table(runs: Sequence[RunEvidence]) -> Table:
@@ -28,15 +28,15 @@ def _row(run: RunEvidence) -> tuple[str, ...]:
     if run.result is None:
         state = f"{run.state}, a front" if run.front else run.state
         return (run.name, state, count, run.metric if run.told else "", "", "", "", "", "")
-    dense, pruned, higher = run.result.dense, run.result.pruned, run.result.higher_is_better
+    dense, pruned, yardstick = run.result.dense, run.result.pruned, run.result.yardstick
     return (
         run.name,
         run.state,
         count,
         run.metric,
-        quality_text(dense.quality_test, higher),
-        quality_text(pruned.quality_test, higher),
-        change_text(dense.quality_test, pruned.quality_test, higher),
+        yardstick.text(dense.quality_test),
+        yardstick.text(pruned.quality_test),
+        yardstick.change(dense.quality_test, pruned.quality_test),
         share_text(pruned.macs, dense.macs),
         share_text(pruned.params, dense.params),
     )

@@ -18,10 +18,6 @@ from autoprune.reporting.rows import (
     comparisons,
     step_rows,
 )
-from autoprune.reporting.text import (
-    change_text,
-    quality_text,
-)
 from autoprune.reporting.units import unit_facts
 
 
@@ -47,13 +43,13 @@ def tiles_of(run: RunEvidence) -> list[Tile]:
     if run.result is None:
         return _tiles_of_search(run)
     result = run.result
-    dense, pruned, higher = result.dense, result.pruned, result.higher_is_better
+    dense, pruned, yardstick = result.dense, result.pruned, result.yardstick
     qualities = (dense.quality_test, pruned.quality_test)
-    before, after = (quality_text(one, higher) for one in qualities)
+    before, after = map(yardstick.text, qualities)
     quality = Tile(
         label=f"{result.metric}, test split",
         value=after,
-        before=f"dense {before}: {change_text(*qualities, higher)}",
+        before=f"dense {before}: {yardstick.change(*qualities)}",
     )
     met = result.checks.budget_met and result.checks.sliced_equals_masked
     limits = Budget.parse(result.budget).limits.items()
@@ -98,16 +94,16 @@ def model_part(run: RunEvidence, name: str, result: Result, at: str) -> ModelPar
     """Return what is said of a model; ``at`` begins the names of its places on the page."""
     units = unit_facts(result, run.sensed, run.ledger)
     names = [name for name, _ in units[0].told] if units else []
-    goal = result.goal
+    goal, is_share = result.goal, result.is_share
     return ModelPart(
         name=name,
         result=result,
         comparisons=comparisons(result),
         budget=budget_rows(result),
         checks=check_rows(result),
-        drops=goal_rows(goal) if goal else [],
-        limits=Table(LIMITS, limit_rows(goal), LIMITS[1:4]) if goal else None,
-        ended=ended_line(goal) if goal else "",
+        drops=goal_rows(goal, is_share) if goal else [],
+        limits=Table(LIMITS, limit_rows(goal, is_share), LIMITS[1:4]) if goal else None,
+        ended=ended_line(goal, is_share) if goal else "",
         steps=Table(STEPS, step_rows(result), STEPS[:4]) if result.steps else None,
         policy=Chart(f"{at}-policy", "Policy by unit", policy_figure(units)),
         units=Table(

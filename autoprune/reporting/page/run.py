@@ -93,7 +93,7 @@ def run_page(run: RunEvidence, at: str) -> RunPage:
         search=list(search_charts(run, at)),
         rollback=rollback_chart(run, at),
         decisions=decisions_table(run),
-        rolled_back=totals_line(Rolledback.of(run.ledger)),
+        rolled_back=totals_line(Rolledback.of(run.ledger), run.yardstick),
         predictions=list(prediction_charts(run, at)),
         effort=effort_line(told) if told else "",
         latency=latency_chart(run, at),

@@ -9,10 +9,7 @@ from autoprune.reporting.figures.predictions import calibration_figure, reliabil
 from autoprune.reporting.figures.rollback import rollback_figure
 from autoprune.reporting.ledger_terminal import changes_of, word_of
 from autoprune.reporting.page.parts import Chart, Table
-from autoprune.reporting.text import (
-    duration_text,
-    quality_text,
-)
+from autoprune.reporting.text import duration_text
 
 
 def search_charts(run: RunEvidence, at: str) -> Iterator[Chart]:
@@ -101,7 +98,7 @@ def finalists_table(run: RunEvidence) -> Table | None:
         (
             one.policy[:12],
             str(one.steps),
-            "" if one.quality is None else quality_text(one.quality, run.sign > 0),
+            "" if one.quality is None else run.yardstick.text(one.quality),
             "" if one.score is None else f"{one.score:.4g}",
             duration_text(one.seconds),
             one.said,

@@ -1,0 +1,66 @@
+"""How qualities are written for people; every report writes them so."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+YARDSTICK = "yardstick"  # what a run keeps so that its figures can be read before its end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Yardstick:
+    """What the figures of a run mean.
+
+    A quality is higher where a model is better, the metric need not be: an error is minus the
+    quality. People are shown the metric, and how that moved: an error that falls moves below 0.
+
+    Args:
+        metric: Name of the metric.
+        higher_is_better: Whether the metric is, as it is shown.
+        is_share: Whether the metric is a share, in ``[0, 1]``: shown in percent, its changes in
+            points. What earlier versions wrote does not say it; there it is one that looks so.
+        dense_macs: MACs of the dense model, None where they are not known.
+    """
+
+    metric: str = "quality"
+    higher_is_better: bool = True
+    is_share: bool = True
+    dense_macs: int | None = None
+
+    @classmethod
+    def of(cls, kept: Mapping[str, Any]) -> Self:
+        """Return what a run kept; what an earlier version did not keep is as by default."""
+        return cls(**{one.name: kept[one.name] for one in fields(cls) if one.name in kept})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a run keeps, plain JSON types."""
+        return asdict(self)
+
+    def shown(self, quality: float) -> float:
+        """Return the metric of a quality."""
+        return (quality if self.higher_is_better else -quality) + 0.0  # never -0
+
+    def text(self, quality: float) -> str:
+        """Return the metric of a quality as it is written."""
+        return metric_text(self.shown(quality), self.is_share)
+
+    def change(self, before: float, after: float) -> str:
+        """Return how far the metric moved from one quality to another, as it is written."""
+        return self._moved(after - before, self.are_shares(before, after))
+
+    def gain(self, gained: float) -> str:
+        """Return how far the metric moved by a sum of gains of quality, as it is written."""
+        return self._moved(gained, self.is_share)
+
+    def are_shares(self, *qualities: float) -> bool:
+        """Tell whether these are shares, so that points of them mean something."""
+        return self.is_share and all(0 <= self.shown(one) <= 1 for one in qualities)
+
+    def _moved(self, gained: float, points: bool) -> str:
+        by = self.shown(gained)
+        return f"{100 * by:+.2f} points" if points else f"{by:+.4g}"
+
+
+def metric_text(value: float, is_share: bool = True) -> str:
+    """Return a metric as it is written: in percent if it is a share, else as a number."""
+    return f"{100 * value:.2f}%" if is_share and 0 <= value <= 1 else f"{value:.4g}"
