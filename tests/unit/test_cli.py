@@ -82,6 +82,7 @@ RESULT = {
     "goal": None,
     "steps": [],
     "higher_is_better": True,
+    "is_share": True,
 }
 
 
@@ -231,7 +232,7 @@ def test_quiet_prints_the_folder_alone(fake: FakeSearch, run: Any) -> None:
         (["search.yaml", "--points", "3"], "--points is about a front. Give --pareto as well"),
         (["search.yaml", "--max-drop", "-1"], "max_drop must be a number of at least 0. Got -1.0"),
         (["search.yaml", "--max-drop", "nan"], "max_drop must be a number of at least 0. Got nan"),
-        (["search.yaml", "--max-drop", "inf"], "max_drop must be finite: points of quality"),
+        (["search.yaml", "--max-drop", "inf"], "max_drop must be finite: a drop of quality"),
         (["search.yaml", "--max-drop", "1", "--pareto", "macs"], "Give one of them"),
         (["search.yaml", "--minimise", "macs"], "Give --max-drop (key 'max_drop') as well"),
         (["search.yaml", "--max-drop", "1", "--minimise", "mac"], "Did you mean 'macs'"),

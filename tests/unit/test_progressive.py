@@ -680,6 +680,14 @@ def test_a_step_that_loses_too_much_is_divided(
     assert len(make("large", max_step_drop=1e9).run().parts) == 2
 
 
+def test_a_step_loses_points_of_a_share_and_of_another_metric_its_own_unit(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(replace(make("share", max_step_drop=10.0), quality=2.0).run().parts) > 2
+    monkeypatch.setattr(Classification, "is_share", False)
+    assert len(replace(make("other", max_step_drop=10.0), quality=2.0).run().parts) == 2
+
+
 def test_a_smaller_step_is_none_where_levels_are_too_coarse_for_it(
     make: Make, projection: Projection, targets: list[Policy]
 ) -> None:

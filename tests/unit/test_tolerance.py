@@ -113,6 +113,9 @@ def test_it_comes_from_paired_differences_of_batches(scorer: Scorer, task: Class
     expected = np.std(gaps, ddof=1) / np.sqrt(len(gaps))
     assert expected > 0
     assert drop_error(scorer, pruned) == pytest.approx(expected, rel=1e-5)
+    own = Classification({s: [*task.batches(s)] for s in ("train", "search", "test")})
+    own.is_share = False
+    assert drop_error(replace(scorer, task=own), pruned) == pytest.approx(expected / 100, rel=1e-5)
 
 
 def test_what_is_hard_for_both_adds_nothing(scorer: Scorer) -> None:
