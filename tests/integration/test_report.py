@@ -238,6 +238,39 @@ def test_a_report_can_be_printed(run: Path, seen: Callable[..., Seen], tmp_path:
     assert page.evaluate(_DRAWN) == wide
 
 
+@pytest.mark.parametrize("javascript", [True, False])
+def test_paper_is_white_and_nothing_is_folded_on_it(
+    long: Path, browser: Browser, javascript: bool
+) -> None:
+    page = browser.new_page(color_scheme="dark", java_script_enabled=javascript, offline=True)
+    page.goto((long / "report.html").as_uri(), timeout=LONG)
+    folded = page.locator("details table")
+    assert page.evaluate(_BRIGHTNESS, "color") > 600, "dark: the text is light"
+    assert folded.count() > 0
+    assert not folded.first.is_visible()
+    if javascript:
+        page.locator("html[data-drawn]").wait_for(state="attached", timeout=LONG)
+        page.locator("#theme").click(click_count=2)
+        assert page.locator("html").get_attribute("data-theme") == "dark"
+    page.emulate_media(media="print", color_scheme="dark")
+    if javascript:
+        page.evaluate("() => dispatchEvent(new Event('beforeprint'))")
+        assert page.locator("details:not([open])").count() == 0
+    assert page.evaluate(_BRIGHTNESS, "color") < 200
+    assert page.evaluate(_BRIGHTNESS, "backgroundColor") == 3 * 255
+    assert all(one.is_visible() for one in folded.all())
+    if javascript:
+        assert page.evaluate(COLOUR, "run0-history") == "#1d2733", "as the text of the paper"
+        page.evaluate("() => dispatchEvent(new Event('afterprint'))")
+    page.emulate_media(media="screen", color_scheme="dark")
+    assert not folded.first.is_visible()
+    page.close()
+
+
+_BRIGHTNESS = """(name) => getComputedStyle(document.body)[name].match(/\\d+/g).slice(0, 3)
+  .reduce((sum, one) => sum + Number(one), 0)"""
+
+
 def test_figures_keep_their_height_where_the_window_changes(
     run: Path, seen: Callable[..., Seen]
 ) -> None:
