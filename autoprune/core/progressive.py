@@ -108,9 +108,9 @@ def legs(parts: Sequence[float], rounds: int, until: float, steps: int) -> list[
 def allowed(dense: float, part: float, spacing: Spacing) -> float:
     """Return what may be used of a limit at a part of the way, as a multiple of the limit.
 
-    ``linear`` lowers it by the same amount at each step, ``exponential`` by the same factor
-    (HALP, Shen et al. 2022, arXiv:2110.10811), ``cubic`` by less and less (AGP, Zhu and Gupta
-    2017, arXiv:1710.01878).
+    ``linear`` lowers it by the same amount at each step, ``exponential`` by the same factor (de
+    Jorge et al. 2020, arXiv:2006.09081, of weights; HALP, Shen et al. 2021, arXiv:2110.10811, of
+    latency), ``cubic`` by less and less (AGP, Zhu and Gupta 2017, arXiv:1710.01878).
 
     Args:
         dense: What the dense model uses of it.

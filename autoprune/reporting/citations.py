@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from autoprune.agent.samplers.names import SAMPLERS
+from autoprune.core.recovery import Recovery
 from autoprune.errors import ConfigError
 from autoprune.methods import find_method
 from autoprune.reporting.evidence import RunEvidence
@@ -14,8 +15,9 @@ OPTUNA = (
 )
 RECALIBRATION = (
     "Li et al. 2020, EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning, "
-    "arXiv:2007.02491. Ours also trains for some steps before it scores."
+    "arXiv:2007.02491."
 )
+TRAINED = "Ours also trains for {steps} steps before it scores."
 PREDICTIONS = (
     "Dawid 1984, Statistical Theory: The Prequential Approach, doi:10.2307/2981683, for judging "
     "predictions made before the scores; Gibbs and Candès 2021, Adaptive Conformal Inference "
@@ -33,7 +35,11 @@ ATTENTION = "Zagoruyko and Komodakis 2017, Paying More Attention to Attention, a
 ONE_CYCLE = "Smith and Topin 2017, Super-Convergence, arXiv:1708.07120."
 SPACINGS = {
     "cubic": "Zhu and Gupta 2017, To Prune, or Not to Prune, arXiv:1710.01878.",
-    "exponential": "Shen et al. 2022, HALP: Hardware-Aware Latency Pruning, arXiv:2110.10811.",
+    "exponential": (
+        "de Jorge et al. 2020, Progressive Skeletonization: Trimming More Fat from a Network at "
+        "Initialization, arXiv:2006.09081, for the schedule; Shen et al. 2021, HALP: "
+        "Hardware-Aware Latency Pruning, arXiv:2110.10811, for what falls being a cost."
+    ),
 }
 PATTERNS = "Mishra et al. 2021, Accelerating Sparse Deep Neural Networks, arXiv:2104.08378."
 
@@ -78,7 +84,11 @@ def _methods(run: RunEvidence) -> set[str]:
 
 
 def _recovery(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "scoring", RECALIBRATION
+    usual = Recovery()
+    steps = settings.get("score_steps", usual.score_steps)
+    if settings.get("calibration_batches", usual.calibration_batches):
+        trained = f" {TRAINED.format(steps=steps)}" if steps else ""
+        yield "scoring", f"{RECALIBRATION}{trained}"
     if settings.get("schedule") == "progressive":
         spacing = str(settings.get("prune_spacing"))
         if spacing in SPACINGS:

@@ -16,6 +16,7 @@ from autoprune.artifacts.front import Front, FrontPoint, LeftOut
 from autoprune.artifacts.goal import Goal
 from autoprune.report_api import report
 from autoprune.reporting import html
+from autoprune.reporting.citations import cited
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.gather import gather
 from autoprune.reporting.html import render_html
@@ -270,3 +271,31 @@ def test_a_report_replaces_an_older_one(tmp_path: Path) -> None:
     file = report(tmp_path / "a")
     first = file.read_text()
     assert report([tmp_path / "a"], tmp_path / "a").read_text() == first
+
+
+@pytest.mark.parametrize(
+    ("recovery", "said"),
+    [
+        ({}, "arXiv:2007.02491. Ours also trains for 80 steps"),
+        ({"score_steps": 12}, "arXiv:2007.02491. Ours also trains for 12 steps"),
+        ({"score_steps": 0}, "arXiv:2007.02491."),
+        ({"calibration_batches": 0}, None),
+    ],
+)
+def test_scoring_cites_what_it_did(
+    run: RunEvidence, recovery: dict[str, Any], said: str | None
+) -> None:
+    settings = {**run.settings, "recovery": recovery}
+    papers = dict(cited(replace(run, settings=settings)))
+    assert ("scoring" in papers) is (said is not None)
+    assert said is None or said in papers["scoring"]
+    assert ("also trains" in papers.get("scoring", "")) is ("also trains" in (said or ""))
+
+
+def test_an_exponential_schedule_cites_who_proposed_it(run: RunEvidence) -> None:
+    recovery = {"schedule": "progressive", "prune_spacing": "exponential"}
+    papers = dict(cited(replace(run, settings={**run.settings, "recovery": recovery})))
+    paper = papers["progressive cuts, exponential"]
+    assert "de Jorge et al. 2020" in paper
+    assert "arXiv:2006.09081" in paper
+    assert "Shen et al. 2021" in paper
