@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from autoprune.predictor.prequential import COVERAGE, GATE
+from autoprune.predictor.prequential import COVERAGE, GATE, Prediction
 from autoprune.reporting.evidence import Evaluated
 from autoprune.reporting.figures.look import BLUE, GREEN, GREY, RED, drawn, lines
 
@@ -19,45 +19,58 @@ def calibration_figure(trials: Sequence[Evaluated], title: str = "Calibration") 
     for name, colour, inside in (("inside its interval", BLUE, True), ("outside", RED, False)):
         own = [(at, p) for at, p in made if (p.low <= p.score <= p.high) is inside]
         if own:
-            figure.add_scatter(
-                x=[p.expected for _, p in own],
-                y=[p.score for _, p in own],
-                mode="markers",
-                name=f"{name} ({len(own)})",
-                marker={"color": colour, "size": 8},
-                error_x={
-                    "type": "data",
-                    "array": [p.high - p.expected for _, p in own],
-                    "arrayminus": [p.expected - p.low for _, p in own],
-                    **{"thickness": 1, "width": 0, "color": colour},
-                },
-                text=[
-                    lines(
-                        f"evaluation {at}",
-                        f"expected {p.expected:.4g}, from {p.low:.4g} to {p.high:.4g}",
-                        f"measured {p.score:.4g}",
-                    )
-                    for at, p in own
-                ],
-                hovertemplate="%{text}<extra></extra>",
-            )
-    ends = [edge(p.expected, p.score) for _, p in made for edge in (min, max)]
-    if ends:
-        figure.add_scatter(
-            x=[min(ends), max(ends)],
-            y=[min(ends), max(ends)],
-            mode="lines",
-            name="as expected",
-            line={"color": GREY, "dash": "dot"},
-            hoverinfo="skip",
-        )
-        room = 0.06 * (max(ends) - min(ends)) or 1.0
-        both = {"range": [min(ends) - room, max(ends) + room]}  # intervals may be far wider
-        figure.update_layout(xaxis=both, yaxis=both)
+            figure.add_trace(_points(own, f"{name} ({len(own)})", colour))
+    _mark_where_right(figure, [p for _, p in made])
     drawn(figure, title)
     figure.update_xaxes(title="score expected, with its 90% interval")
     figure.update_yaxes(title="score measured")
     return figure
+
+
+def _points(made: Sequence[tuple[int, Prediction]], name: str, colour: str) -> go.Scatter:
+    """Return predictions, each with the place of its evaluation, beside their scores."""
+    return go.Scatter(
+        x=[p.expected for _, p in made],
+        y=[p.score for _, p in made],
+        mode="markers",
+        name=name,
+        marker={"color": colour, "size": 8},
+        error_x={
+            "type": "data",
+            "array": [p.high - p.expected for _, p in made],
+            "arrayminus": [p.expected - p.low for _, p in made],
+            **{"thickness": 1, "width": 0, "color": colour},
+        },
+        text=[_text(at, p) for at, p in made],
+        hovertemplate="%{text}<extra></extra>",
+    )
+
+
+def _text(place: int, made: Prediction) -> str:
+    return lines(
+        f"evaluation {place}",
+        f"expected {made.expected:.4g}, from {made.low:.4g} to {made.high:.4g}",
+        f"measured {made.score:.4g}",
+    )
+
+
+def _mark_where_right(figure: go.Figure, made: Sequence[Prediction]) -> None:
+    """Draw the line on which predictions were right, and show what lies around it."""
+    if not made:
+        return
+    both = [value for one in made for value in (one.expected, one.score)]
+    low, high = min(both), max(both)
+    figure.add_scatter(
+        x=[low, high],
+        y=[low, high],
+        mode="lines",
+        name="as expected",
+        line={"color": GREY, "dash": "dot"},
+        hoverinfo="skip",
+    )
+    room = 0.06 * (high - low) or 1.0
+    around = {"range": [low - room, high + room]}  # intervals may be far wider
+    figure.update_layout(xaxis=around, yaxis=around)
 
 
 def reliability_figure(trials: Sequence[Evaluated], title: str = "Reliability") -> go.Figure:
