@@ -1,14 +1,23 @@
 """Reads the evidence of a run: its files and its database, which it leaves as they are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from autoprune.agent.listed import ListedRun
-from autoprune.agent.workspace import CHECKS, FRONT, LATENCY, RESULT, SENSITIVITY, SOURCE, STUDY
+from autoprune.agent.workspace import (
+    CHECKS,
+    FRONT,
+    LATENCY,
+    RESULT,
+    SENSITIVITY,
+    SOURCE,
+    STUDY,
+)
 from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
 from autoprune.core.heartbeat import Heartbeat, progress_text
@@ -21,11 +30,8 @@ from autoprune.reporting.gather_search import (
     sensed,
     spent,
 )
-from autoprune.reporting.limits import Limits
 from autoprune.reporting.secrets import without_secrets
-from autoprune.storage.checkpoints import Checkpoints
-from autoprune.storage.ledger import Ledger
-from autoprune.storage.told import told_of_study, told_trials
+from autoprune.reporting.stored import Stored
 
 F = TypeVar("F", bound=BaseModel)
 
@@ -38,49 +44,43 @@ def gather(listed: ListedRun) -> RunEvidence:
         ArtifactError: If its ledger has an outcome of a newer autoprune.
         OutputError: If its database cannot be read.
     """
+    with listed.opened() as (database, run):
+        stored = Stored.of(database, run, listed.run.name if listed.on_server else STUDY)
+    known, kept = _of_files(listed), stored.kept
+    trials = evaluated(stored.trials, stored.limits)
+    table = kept.get(SENSITIVITY, {})
+    times = (stored.progressive, known.told, kept.get(CHECKS, {}).get("seconds"))
+    return replace(
+        known,
+        source=str(kept.get(SOURCE, {}).get("path", "")),
+        trials=trials,
+        finalists=finalists(stored.evaluations),
+        ledger=stored.ledger,
+        sensed=sensed(table),
+        latency=latency_tables(kept.get(LATENCY, {}), known.result, trials),
+        spent=spent(stored.evaluations, table, *times),
+        kept=Yardstick.of(kept.get(YARDSTICK, {})),
+    )
+
+
+def _of_files(listed: ListedRun) -> RunEvidence:
+    """Return what is known of a run without its database: settings, state, result or front."""
     folder = listed.folder
     result, front = written_in(folder, RESULT, Result), written_in(folder, FRONT, Front)
-    points = {
-        one.folder: written_in(folder, f"{one.folder}/{RESULT}", Result) for one in _points(front)
-    }
-    with listed.opened() as (database, run):
-        kept = run.kept
-        evaluations = database.evaluations(run.id)
-        study = listed.run.name if listed.on_server else STUDY
-        limits = Limits(told=told_of_study(database, study), config=run.config)
-        stored = told_trials(database, study, with_params=bool(limits.measured))
-        trials = evaluated(stored, limits)
-        ledger = Ledger(database, run.id).entries()
-        progressive = {
-            what: Checkpoints.spent(database, run.id, what)
-            for what in ("seconds", "sample_forwards")
-        }
+    names = [one.folder for one in front.points] if front else []
+    points = {name: written_in(folder, f"{name}/{RESULT}", Result) for name in names}
     return RunEvidence(
         name=listed.name,
         state=listed.state,
         begun=listed.run.created_at,
         settings=without_secrets(dict(listed.run.config)),
-        source=str(kept.get(SOURCE, {}).get("path", "")),
         model_fp=listed.run.model_fp,
         data_fp=listed.run.data_fp,
         result=result,
         front=front,
         points={name: one for name, one in points.items() if one is not None},
         missing=_missing(listed, result, front, points),
-        trials=trials,
-        finalists=finalists(evaluations),
-        ledger=ledger,
-        sensed=sensed(kept.get(SENSITIVITY, {})),
-        latency=latency_tables(kept.get(LATENCY, {}), result, trials),
-        spent=spent(
-            evaluations,
-            kept.get(SENSITIVITY, {}),
-            progressive,
-            result or front,
-            kept.get(CHECKS, {}).get("seconds"),
-        ),
         progress=_progress(listed),
-        kept=Yardstick.of(kept.get(YARDSTICK, {})),
     )
 
 
@@ -91,10 +91,6 @@ def written_in(folder: Path | None, name: str, kind: type[F]) -> F | None:
     with suppress(OSError, UnicodeDecodeError, ValidationError):
         return kind.model_validate_json((folder / name).read_text(encoding="utf-8"))
     return None
-
-
-def _points(front: Front | None) -> Sequence[Any]:
-    return front.points if front else ()
 
 
 def _missing(
