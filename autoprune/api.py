@@ -243,6 +243,7 @@ def search(
             recover=None if recover is None else RecoverFunction.of(recover),
             constructor=_constructor(constructor),
             device=at.device,
+            runner=place.told(runner),
             hire=at.hire,
             populate=at.populate,
             onnx=onnx,

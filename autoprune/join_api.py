@@ -56,13 +56,15 @@ def join(
     check_at_least("wait", wait, 0, int | float)
     place = load_runner(runner) if isinstance(runner, str) else runner
     shown = progress_for() if progress is None else nullcontext(progress)
-    with shown as told, place.with_workers(workers).applied() as at:
+    place = place.with_workers(workers)
+    with shown as told, place.applied() as at:
         return join_run(
             find_shared_run(run, database, wait, told),
             taken_out(model),
             task,
             recover=None if recover is None else RecoverFunction.of(recover),
             database=database,
+            runner=place.told(runner),
             device=at.device,
             hire=at.hire,
             patience=wait,

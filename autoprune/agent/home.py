@@ -9,7 +9,7 @@ import optuna
 
 from autoprune.agent.company import Company, Shared
 from autoprune.agent.presence import Presence, alive_at_work
-from autoprune.agent.workspace import STUDY, Workspace, check_alike
+from autoprune.agent.workspace import SESSIONS, STUDY, Workspace, check_alike
 from autoprune.errors import RunExistsError
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
@@ -45,6 +45,10 @@ class Lodging:
         """Keep what decides proposals, so that whoever goes on proposes alike."""
         if content:
             Runs(self.database).keep(self.run_id, name, content)
+
+    def keep_session(self, told: Mapping[str, Any]) -> None:
+        """Keep what a session of the run was told that may be different in the next one."""
+        Runs(self.database).add_last(self.run_id, SESSIONS, told)
 
     @contextmanager
     def opened(

@@ -69,6 +69,7 @@ def join_run(
     *,
     recover: RecoverFunction | None,
     database: str | None,
+    runner: Mapping[str, Any],
     device: str,
     hire: Hire,
     patience: float,
@@ -82,6 +83,7 @@ def join_run(
         task: The same task.
         recover: The same function, if finalists are trained by one.
         database: URL of the server; None for what the environment names.
+        runner: What is said of where this agent is, as in a `Request`.
         device: Where to compute.
         hire: Starts those who score policies.
         patience: Seconds to wait until the run is ready to be helped.
@@ -110,6 +112,7 @@ def join_run(
             name=run.name,
             recover=recover,
             constructor=None,
+            runner=runner,
             device=device,
             hire=hire,
             database=database,

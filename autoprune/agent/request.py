@@ -1,6 +1,8 @@
 """What a search is asked to do."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,8 @@ class Request:
         if_exists: What to do if the folder holds a run.
         recovery: How much candidates are fine-tuned.
         recover: The user's own training of finalists, None for ours.
+        runner: What was said of where this is: ``runner``, a name or empty for an object, its
+            ``kind`` and its ``workers``; empty if nobody says.
         hire: Starts those who probe units and score policies.
         populate: Trains finalists as a population; None where each is trained by itself.
         constructor: What builds the dense architecture, so that the result can be loaded.
@@ -82,6 +86,7 @@ class Request:
     tolerance: Tolerance | None = None
     warm_start: tuple[Path, ...] = ()
     recover: RecoverFunction | None = None
+    runner: Mapping[str, Any] = field(default_factory=dict)
     hire: Hire = inline
     populate: Populate | None = None
     name: str | None = None
@@ -92,6 +97,13 @@ class Request:
         """The cost that quality is traded for at several limits, None inside one budget."""
         aim = self.pareto or self.tolerance
         return aim.cost if aim else None
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """What may be different where the run is resumed, as plain JSON types."""
+        limited = self.timeout is not None and isfinite(self.timeout)
+        timeout = self.timeout if limited else None
+        return {**self.runner, "device": self.device, "timeout": timeout}
 
     def config(self, model_fp: str, data_fp: str) -> dict[str, Any]:
         """Return what a resumed run is compared with, as plain JSON types."""

@@ -135,6 +135,7 @@ def _searched(
         checks = _Since("verify", lodging.presence.noting(request.progress))
         request = replace(request, progress=checks)
         lodging.keep(SOURCE, {"path": str(request.source)} if request.source else {})
+        lodging.keep_session(request.session | {"joined": not finishes})
         dense = prepared.projection.cost.dense
         lodging.keep(YARDSTICK, yardstick_of(request.task, dense.macs).to_dict())
         lodging.keep(LATENCY, prepared.pricing.saved())

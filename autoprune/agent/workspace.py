@@ -21,6 +21,7 @@ CONFIG, DATABASE, RESULT, POLICY, ONNX = (
 REPORT, PAGE, PROGRAM = "report.md", "report.html", "model.pt2"
 LATENCY, SENSITIVITY, WARM_START, SOURCE = "latency", "sensitivity", "warm_start", "source"
 CHECKS = "checks"  # what a run keeps of the time they took, for reports
+SESSIONS = "sessions"  # what it keeps of those who worked on it, see `Request.session`
 FRONT, POINTS = "front.json", "point-*"  # of a front
 _OLD = "front.html"  # what a front left before it had a page
 CHECKPOINTS = "checkpoints"  # folder of a progressive run's states

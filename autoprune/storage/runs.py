@@ -72,6 +72,15 @@ class Runs:
             row.kept = {name: dict(content)} | row.kept
 
     @patient
+    def add_last(self, run_id: int, name: str, content: Mapping[str, Any]) -> None:
+        """Put something at the end of a list that a run keeps; what is alike moves there."""
+        told = dict(content)
+        with self._database.transaction() as session:
+            row = session.get_one(RunRow, run_id, with_for_update=True)
+            before = [one for one in row.kept.get(name, ()) if one != told]
+            row.kept = row.kept | {name: [*before, told]}
+
+    @patient
     def finish(self, run_id: int, outcome: Mapping[str, Any]) -> None:
         """Keep what a run came to, plain JSON types; the moment is added."""
         told = {**outcome, "finished_at": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -9,7 +9,15 @@ import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from autoprune.agent.samplers.attributes import PREDICTED, REGRET
-from autoprune.agent.workspace import CHECKS, CONFIG, DATABASE, RESULT, SENSITIVITY, STUDY
+from autoprune.agent.workspace import (
+    CHECKS,
+    CONFIG,
+    DATABASE,
+    RESULT,
+    SENSITIVITY,
+    SESSIONS,
+    STUDY,
+)
 from autoprune.artifacts.result import (
     Checks,
     Measured,
@@ -83,6 +91,8 @@ def _keep(database: Database, run: int, names: Sequence[str]) -> None:
     content = {"errors": errors, "sample_forwards": 9_000.0, "seconds": 90.0}
     Runs(database).keep(run, SENSITIVITY, {**content, "sparsities": sparsities})
     Runs(database).keep(run, CHECKS, {"seconds": 12.5})
+    place = {"runner": "local", "kind": "local", "workers": 1, "device": "cpu"}
+    Runs(database).add_last(run, SESSIONS, {**place, "timeout": None, "joined": False})
 
 
 def _write_evaluations(

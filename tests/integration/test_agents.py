@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from autoprune.agent.workspace import SESSIONS
 from autoprune.storage.database import Database
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import close_study, open_study
@@ -85,6 +86,10 @@ def test_an_agent_joins_and_shares_the_work(url: str) -> None:
     code, out, err = ended(first)
     assert code == 0, err
     assert json.loads(out)["pruned"]["macs"] <= 0.5 * json.loads(out)["dense"]["macs"]
+    with Database.open(url) as database:
+        run = database.find_run("run")
+    assert run is not None
+    assert [one["joined"] for one in run.kept[SESSIONS]] == [False, True]
     shares = check(url)
     assert len(shares) == 2
     assert min(shares.values()) >= 1

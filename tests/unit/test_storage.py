@@ -27,6 +27,7 @@ from autoprune.errors import (
 from autoprune.storage.database import Database
 from autoprune.storage.engine import explain, redact, sqlite_url
 from autoprune.storage.records import Evaluation, EvaluationKey
+from autoprune.storage.runs import Runs
 from autoprune.storage.study import close_study, open_study, readable_study
 from autoprune.storage.study_trials import unfinished
 
@@ -63,6 +64,15 @@ def test_a_run_comes_back_as_it_was_stored(database: Database) -> None:
     assert run.created_at.utcoffset() == timedelta(0)
     assert abs(datetime.now(UTC) - run.created_at) < timedelta(minutes=1)
     assert database.find_run("day") is None
+
+
+def test_of_what_is_told_again_the_last_time_counts(database: Database) -> None:
+    run_id, runs = database.start_run("night", {}, "model", "data"), Runs(database)
+    for timeout in (60, None, 60):
+        runs.add_last(run_id, "sessions", {"timeout": timeout})
+    run = database.find_run("night")
+    assert run is not None
+    assert run.kept["sessions"] == [{"timeout": None}, {"timeout": 60}]
 
 
 def test_a_second_run_of_the_same_name_is_refused(database: Database) -> None:

@@ -85,6 +85,15 @@ class SearchRunner(RunnerFile):
             return self
         return self.model_copy(update={"workers": parse_count(workers, "workers")})
 
+    def told(self, given: "str | SearchRunner") -> dict[str, Any]:
+        """Return what reports say of it, as plain JSON types.
+
+        Args:
+            given: What somebody gave: its name, or the runner itself.
+        """
+        name = given if isinstance(given, str) else ""
+        return {"runner": name, "kind": self.kind, "workers": self.workers}
+
     use: ClassVar[str] = "It runs searches: autoprune search --runner, or the key 'runner'."
 
     def check(self, recovery: Recovery | None = None, *, own_training: bool = False) -> None:
