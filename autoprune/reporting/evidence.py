@@ -152,6 +152,8 @@ class RunEvidence:
         state: ``running``, ``finished`` or ``stopped``.
         begun: When it was started, in UTC.
         settings: What it was asked, plain JSON types.
+        sessions: What those who worked on it were told, the last one last: ``runner``, ``kind``,
+            ``workers``, ``device``, ``timeout``, ``joined``; empty where that was not kept.
         source: The search file it came from; empty if none did.
         model_fp: Fingerprint of the dense model.
         data_fp: Fingerprint of the data.
@@ -173,6 +175,7 @@ class RunEvidence:
     state: str
     begun: datetime
     settings: Mapping[str, Any]
+    sessions: Sequence[Mapping[str, Any]] = ()
     source: str = ""
     model_fp: str = ""
     data_fp: str = ""

@@ -15,6 +15,7 @@ from autoprune.agent.workspace import (
     LATENCY,
     RESULT,
     SENSITIVITY,
+    SESSIONS,
     SOURCE,
     STUDY,
 )
@@ -52,6 +53,7 @@ def gather(listed: ListedRun) -> RunEvidence:
     times = (stored.progressive, known.told, kept.get(CHECKS, {}).get("seconds"))
     return replace(
         known,
+        sessions=without_secrets(list(kept.get(SESSIONS, ()))),
         source=str(kept.get(SOURCE, {}).get("path", "")),
         trials=trials,
         finalists=finalists(stored.evaluations),

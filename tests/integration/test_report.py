@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import autoprune
-from autoprune.agent.workspace import CHECKS, DATABASE, STUDY
+from autoprune.agent.workspace import CHECKS, DATABASE, SESSIONS, STUDY
 from autoprune.artifacts.result import Result
 from autoprune.core.imports import load_object
 from autoprune.errors import ConfigError
@@ -127,6 +127,23 @@ def test_the_page_shows_what_the_result_says(run: Path, seen: Callable[..., Seen
     code = page.locator("pre.command").inner_text()
     assert "autoprune.search(" in code
     assert "trials=14" in code
+
+
+def test_each_session_tells_where_and_how_long_it_searched(
+    user_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "twice"
+    search(user_folder, budget="macs=50%", out=folder, trials=2, timeout=600.0)
+    more: dict[str, Any] = {"trials": 3, "runner": "local", "if_exists": "resume"}
+    search(user_folder, budget="macs=50%", out=folder, **more)
+    first, last = kept_by(folder)[SESSIONS]
+    assert first["runner"] == f"file:{user_folder / 'runner.yaml'}"
+    assert (first["timeout"], first["joined"]) == (600.0, False)
+    assert {name: last[name] for name in ("runner", "kind", "workers", "timeout")} == {
+        **{"runner": "local", "kind": "local", "workers": 1, "timeout": None},
+    }
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "before the timeout (600 s) depends on load" in page
 
 
 _ROWS = "(table) => [...table.tBodies[0].rows].map((r) => [...r.cells].map((c) => c.innerText))"

@@ -20,11 +20,18 @@ from autoprune.reporting.citations import cited
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.gather import gather
 from autoprune.reporting.html import render_html
+from autoprune.reporting.repeating import promise
 from autoprune.reporting.reproduce import command
 from autoprune.reporting.story import story_of
+from autoprune.space.loader import load_space
 from benchmarks.report.made import make_run
 
 HOSTILE = "</script><script>alert(1)</script>"
+SESSION = {
+    **{"runner": "local", "kind": "local", "workers": 2, "device": "cpu", "timeout": 90.0},
+    "joined": False,
+}
+HELPER = {**SESSION, "workers": 7, "joined": True}
 NAMES = (
     HOSTILE,
     '"><img src=x onerror=alert(1)>',
@@ -175,6 +182,7 @@ def test_the_story_is_told_in_words(run: RunEvidence) -> None:
     assert told.asked == "Asked: the best model with at most 50% of the dense model's MACs."
     assert "top-1 is 75.50%; that of the dense model is 75.90% (-0.40 points)" in told.came
     assert told.trust.startswith("Its checks passed")
+    assert promise(run).startswith("With the same versions, data, seed, device")
     assert told.cautions == ()
 
 
@@ -204,16 +212,64 @@ def test_how_to_do_it_again_names_every_setting(run: RunEvidence, source: str) -
     settings = {**run.settings, "tolerance": "lowest macs within 1 point", "warm_start": ["/r 1"]}
     settings |= {"recovery": {"finalists": 5, "distill": 0.0}}
     settings["budget"] = {"macs": "50%", "latency@onnxruntime/threads=1": "75%"}
-    text = command(replace(run, source=source, settings=settings))
+    settings |= {"recover": "train.py:recover", "space": {"description": "their own"}}
+    text = command(replace(run, source=source, settings=settings, sessions=[SESSION, HELPER]))
     if source:
         assert text.startswith("autoprune search 'my dir/search.yaml' --budget macs=50%")
         assert "--budget latency=75%@onnxruntime/threads=1 " in text
         assert "--max-drop 1.0 --minimise macs --trials 40 --seed 0 --sampler budgeted" in text
-        assert "--warm-start '/r 1'" in text
+        assert "--warm-start '/r 1' --runner local --workers 2 --timeout 90.0s" in text
     else:
         assert "autoprune.search(\n    model," in text
         assert "recovery=autoprune.Recovery(finalists=5)" in text
         assert "max_drop=1.0" in text
+        assert "    workers=2,\n    timeout=90.0,\n" in text
+        assert "    runner='local',\n" in text
+        assert "    recover='train.py:recover',\n" in text
+        assert "    space=space,  # an object: under 'All settings'\n" in text
+
+
+def test_a_call_names_what_it_can_and_says_what_objects_were(run: RunEvidence) -> None:
+    space = load_space("resnet").model_dump(mode="json", by_alias=True)
+    settings = {**run.settings, "space": space, "recover": "__main__:train"}
+    session = {**SESSION, "runner": "", "kind": "ray", "timeout": None}
+    text = command(replace(run, settings=settings, sessions=[SESSION, session]))
+    assert "    space='resnet',\n" in text
+    assert "    recover=recover,  # __main__:train\n" in text
+    assert "    runner=runner,  # an object of kind ray\n" in text
+    assert "timeout" not in text, "the last session had none"
+    assert compile(text, "call", "exec")
+
+
+@pytest.mark.parametrize(
+    ("settings", "session", "why"),
+    [
+        ({}, {}, ""),
+        ({"budget": {"latency@onnxruntime": "8ms"}}, {}, "no two measurements"),
+        ({}, {"timeout": 90.0}, "before the timeout (90 s)"),
+        ({}, {"workers": 2}, "the order of scores"),
+        ({}, {"workers": "auto"}, "the order of scores"),
+        ({}, {"joined": True}, "the order of scores"),
+        ({}, {"device": "cuda"}, "on a GPU"),
+        ({"recover": "train.py:recover"}, {}, "train.py:recover"),
+    ],
+)
+def test_the_same_model_is_promised_where_it_comes(
+    run: RunEvidence, settings: dict[str, Any], session: dict[str, Any], why: str
+) -> None:
+    alone = {**SESSION, "workers": 1, "timeout": None}
+    told = promise(
+        replace(run, settings={**run.settings, **settings}, sessions=[{**alone, **session}, alone])
+    )
+    assert ("it gives the same model." in told) is (not why)
+    assert ("it may give another model" in told) is bool(why)
+    assert why in told
+
+
+def test_of_older_runs_the_promise_names_its_conditions(run: RunEvidence) -> None:
+    older = replace(run, sessions=())
+    assert "was not written down" in promise(older)
+    assert promise(older) in render_html([older])
 
 
 def test_the_command_writes_beside_the_run_or_where_it_is_told(

@@ -18,6 +18,7 @@ from autoprune.reporting.page.searched import (
     rollback_chart,
     search_charts,
 )
+from autoprune.reporting.repeating import promise
 from autoprune.reporting.reproduce import command
 from autoprune.reporting.rows import (
     effort_line,
@@ -48,6 +49,7 @@ class RunPage:
         spent: Where the time went, a figure and a table.
         finalists: What was trained for longer.
         command: How it is done again.
+        promise: What to expect then.
         facts: Versions, seeds and fingerprints.
         papers: What was used, and the paper.
     """
@@ -70,6 +72,7 @@ class RunPage:
     spent: tuple[Chart, Table]
     finalists: Table | None
     command: str
+    promise: str
     facts: Sequence[tuple[str, str]]
     papers: Sequence[tuple[str, str]]
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -101,6 +104,7 @@ def run_page(run: RunEvidence, at: str) -> RunPage:
         spent=spent_parts(run, at),
         finalists=finalists_table(run),
         command=command(run),
+        promise=promise(run),
         facts=list(facts_of(run)),
         papers=cited(run),
         settings=run.settings,
