@@ -10,6 +10,7 @@ from autoprune.artifacts.result import Result
 from autoprune.core.ledger import LedgerEntry
 from autoprune.core.yardstick import Yardstick
 from autoprune.predictor.prequential import Prediction
+from autoprune.reporting.limits import has_one_budget
 
 Fate = Literal["scored", "reverted", "stopped", "failed", "infeasible", "given back", "running"]
 FATES: dict[Fate, str] = {
@@ -161,6 +162,9 @@ class RunEvidence:
         front: Its front, if it searched one.
         points: The result of each point of the front that is there, by folder.
         missing: What is not there, in sentences.
+        dense: Costs of the dense model as the search had them, latencies by their tables; empty
+            before it told them.
+        aims: What is aimed at below the limits that were missed by measurement, absolute.
         trials: What was tried, oldest first.
         finalists: What was fine-tuned for longer.
         ledger: Decisions that were examined, oldest first.
@@ -183,6 +187,8 @@ class RunEvidence:
     front: Front | None = None
     points: Mapping[str, Result] = field(default_factory=dict)
     missing: Sequence[str] = ()
+    dense: Mapping[str, float] = field(default_factory=dict)
+    aims: Mapping[str, float] = field(default_factory=dict)
     trials: Sequence[Evaluated] = ()
     finalists: Sequence[Finalist] = ()
     ledger: Sequence[LedgerEntry] = ()
@@ -207,8 +213,15 @@ class RunEvidence:
         """How its figures are to be read: by its result, before that by what the run kept."""
         return self.told.yardstick if self.told else self.kept
 
-    def dense_cost(self, cost: str) -> float | None:
-        """Return a cost of the dense model; before a result tells it, of MACs alone."""
-        if self.told is not None:
-            return self.told.dense.costs.as_dict().get(cost)
-        return self.yardstick.dense_macs if cost == "macs" else None
+    @property
+    def one_for_all(self) -> bool:
+        """Whether all trials are for one budget, so that the lowest score is the best."""
+        return has_one_budget(self.settings)
+
+    def share(self, cost: str, amount: float) -> float | None:
+        """Return an amount of a cost as a share of the dense model's, None if that is not known.
+
+        Latencies are those of the tables here, for both.
+        """
+        dense = self.dense.get(cost)
+        return amount / dense if dense else None

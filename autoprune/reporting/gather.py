@@ -49,20 +49,27 @@ def gather(listed: ListedRun) -> RunEvidence:
         stored = Stored.of(database, run, listed.run.name if listed.on_server else STUDY)
     known, kept = _of_files(listed), stored.kept
     trials = evaluated(stored.trials, stored.limits)
-    table = kept.get(SENSITIVITY, {})
+    table, yardstick = kept.get(SENSITIVITY, {}), Yardstick.of(kept.get(YARDSTICK, {}))
     times = (stored.progressive, known.told, kept.get(CHECKS, {}).get("seconds"))
     return replace(
         known,
         sessions=without_secrets(list(kept.get(SESSIONS, ()))),
         source=str(kept.get(SOURCE, {}).get("path", "")),
+        dense=stored.limits.dense or known.dense or _macs(yardstick),
+        aims=stored.limits.aims,
         trials=trials,
         finalists=finalists(stored.evaluations),
         ledger=stored.ledger,
         sensed=sensed(table),
         latency=latency_tables(kept.get(LATENCY, {}), known.result, trials),
         spent=spent(stored.evaluations, table, *times),
-        kept=Yardstick.of(kept.get(YARDSTICK, {})),
+        kept=yardstick,
     )
+
+
+def _macs(yardstick: Yardstick) -> dict[str, float]:
+    """Return what a yardstick says of the costs of the dense model."""
+    return {} if yardstick.dense_macs is None else {"macs": yardstick.dense_macs}
 
 
 def _of_files(listed: ListedRun) -> RunEvidence:
@@ -71,6 +78,7 @@ def _of_files(listed: ListedRun) -> RunEvidence:
     result, front = written_in(folder, RESULT, Result), written_in(folder, FRONT, Front)
     names = [one.folder for one in front.points] if front else []
     points = {name: written_in(folder, f"{name}/{RESULT}", Result) for name in names}
+    told = result or front
     return RunEvidence(
         name=listed.name,
         state=listed.state,
@@ -82,6 +90,7 @@ def _of_files(listed: ListedRun) -> RunEvidence:
         front=front,
         points={name: one for name, one in points.items() if one is not None},
         missing=_missing(listed, result, front, points),
+        dense=told.dense.costs.as_dict() if told else {},
         progress=_progress(listed),
     )
 

@@ -14,7 +14,8 @@ from plotly.offline import get_plotlyjs
 from autoprune import __version__
 from autoprune._resources import resource
 from autoprune.reporting.evidence import RunEvidence
-from autoprune.reporting.page.compared import compared_charts, compared_table
+from autoprune.reporting.page.compared import compared_charts
+from autoprune.reporting.page.compared_table import compared_table
 from autoprune.reporting.page.run import run_page
 
 MADE_BY = '<meta name="generator" content="autoprune'

@@ -44,7 +44,7 @@ class Limits:
     @property
     def one_for_all(self) -> bool:
         """Whether all trials are for one budget, not along a front or on the way to a drop."""
-        return not self.config.get("pareto") and not self.config.get("tolerance")
+        return has_one_budget(self.config)
 
     @cached_property
     def now(self) -> dict[str, float]:
@@ -62,6 +62,12 @@ class Limits:
     def lowered(self) -> bool:
         """Whether a limit was missed by measurement, so that the search aims lower."""
         return self.one_for_all and TIGHTENED in self.told
+
+    @property
+    def aims(self) -> dict[str, float]:
+        """What is aimed at below a limit, absolute, by the costs whose limits were lowered."""
+        lowered = self.told.get(TIGHTENED, {}).get("limits", {}) if self.lowered else {}
+        return {cost: aim for cost, aim in self.now.items() if lowered.get(cost, 1) < 1}
 
     @cached_property
     def measured(self) -> Mapping[str, Mapping[str, Any]]:
@@ -109,3 +115,8 @@ class Limits:
     @cached_property
     def _encoding(self) -> Encoding:
         return Encoding(self.spaces)
+
+
+def has_one_budget(settings: Mapping[str, Any]) -> bool:
+    """Tell whether a run was asked for one model inside one budget, by its settings."""
+    return not settings.get("pareto") and not settings.get("tolerance")

@@ -7,11 +7,12 @@ from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
 from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
+from autoprune.reporting.cost_names import cost_name
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.goal import tolerance_of
+from autoprune.reporting.limited import beside_front
 from autoprune.reporting.text import count_text, share_text
 
-_COSTS = {"macs": "MACs", "params": "parameters", "size": "file size"}
 _GAP = 0.01  # of a share, by which the test split may be worse than the search split, untold
 _FAILED = 0.1  # share of evaluations that may fail without a word
 
@@ -49,10 +50,11 @@ def story_of(run: RunEvidence) -> Story:
 
 
 def _asked(run: RunEvidence) -> str:
-    limits = (run.settings.get("budget") or {}).items()
+    limits = beside_front(run.settings).items()
     within = " and ".join(_limit(cost, str(limit)) for cost, limit in limits)
     if run.settings.get("pareto"):
-        return f"Asked: models along a front of {run.metric} against {run.settings['pareto']}."
+        front = f"a front of {run.metric} against {run.settings['pareto']}"
+        return f"Asked: models along {front}{f', with {within}' if within else ''}."
     if run.settings.get("tolerance"):
         aim = f"the {run.settings['tolerance']} of the dense model's {run.metric}"
         return f"Asked: {aim}, with {within}."
@@ -60,7 +62,7 @@ def _asked(run: RunEvidence) -> str:
 
 
 def _limit(cost: str, limit: str) -> str:
-    name = _COSTS.get(cost, cost.replace("@", " on "))
+    name = cost_name(cost)
     whose = "the dense model's " if limit.endswith("%") else ""
     return f"at most {limit} {'of ' if whose else ''}{whose}{name}"
 
@@ -86,11 +88,10 @@ def _front_came(front: Front) -> str:
     models = " to ".join(
         f"{text(one.pruned.quality_search)} at {share_text(one.share, 1.0)}" for one in ends
     )
-    cost = _COSTS.get(front.cost, front.cost.replace("@", " on "))
     return (
         f"It came to {len(points)} model{'s' if several else ''}: on the search split "
-        f"{front.metric} is {'from ' if several else ''}{models} of the dense model's {cost}; "
-        f"the dense model has {text(front.dense.quality_search)}."
+        f"{front.metric} is {'from ' if several else ''}{models} of the dense model's "
+        f"{cost_name(front.cost)}; the dense model has {text(front.dense.quality_search)}."
     )
 
 
@@ -104,7 +105,7 @@ def _latency(result: Result) -> str:
 
 def _trust(results: list[Result]) -> str:
     """Say what was checked, if all of it held."""
-    if not results or not all(_passed(one) for one in results):
+    if not results or not all(checks_passed(one) for one in results):
         return ""
     which = "Its" if len(results) == 1 else "Each one's"
     onnx = all(one.checks.onnx_max_diff is not None for one in results)
@@ -116,7 +117,8 @@ def _trust(results: list[Result]) -> str:
     )
 
 
-def _passed(result: Result) -> bool:
+def checks_passed(result: Result) -> bool:
+    """Tell whether a model is what it should be, and inside its budget."""
     return result.checks.sliced_equals_masked and result.checks.budget_met
 
 

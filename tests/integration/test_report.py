@@ -158,7 +158,7 @@ def test_the_figures_hold_the_numbers_of_the_files(run: Path, seen: Callable[...
         for place, share in zip(trace["y"], trace["x"], strict=True)
     }
     assert bars == {at: cut.kept / cut.atoms for at, cut in enumerate(result.cuts)}
-    points = {one["name"]: one for one in page.evaluate(DATA, "run0-front")}
+    points = {one["name"]: one for one in page.evaluate(DATA, "run0-front-0")}
     share = result.pruned.macs / result.dense.macs
     assert points["returned, fine-tuned"]["x"] == [share]
     assert points["returned, fine-tuned"]["y"] == [result.pruned.quality_search]
@@ -316,7 +316,9 @@ def test_runs_are_compared_on_one_page(
     assert [row[0] for row in rows] == ["night", "long"]
     for row, folder in zip(rows, (run, long), strict=True):
         pruned = result_of(folder).pruned.quality_test
-        assert row[5] == f"{100 * pruned:.2f}%"
+        assert row[6] == f"{100 * pruned:.2f}%"
+        assert row[2] == "macs=50%"
+        assert row[-1] == "passed"
     lines = page.evaluate(DATA, "all-history")
     assert [line["name"] for line in lines] == ["night", "long"]
     assert page.locator("article.run").count() == 2
@@ -329,7 +331,7 @@ def test_a_front_is_one_page_with_all_its_points(
     found = search(user_folder, out=tmp_path / "front", **options)
     page = seen().open(found.folder / "report.html")
     written = json.loads((found.folder / "front.json").read_text(encoding="utf-8"))
-    points = page.evaluate(DATA, "run0-front")
+    points = page.evaluate(DATA, "run0-front-0")
     (own,) = (one for one in points if one["name"] == "returned, fine-tuned")
     assert own["x"] == pytest.approx([one["share"] for one in written["points"]])
     for one in page.locator("article > section > details").all():

@@ -263,7 +263,7 @@ def test_figures_are_those_of_the_report_and_are_made_once(run: Run) -> None:
         told = view.get_study_system_attrs(1)
         found = {k: json.loads(v) for k, v in told.items() if k.startswith("dashboard:plot_data:")}
         names = [key.split(":")[2] for key in found]
-        assert names == ["front", "history", "spent"]
+        assert names == ["front-0", "history", "spent"]
         shown = {trace["name"] for trace in found["dashboard:plot_data:history:0"]["data"]}
         assert {"scored", "over the budget"} <= shown
         again = view.get_study_system_attrs(1)

@@ -45,7 +45,7 @@ def test_a_finished_run_is_read_whole(run: RunEvidence, made: tuple[Path, Result
     assert run.settings["trials"] == TRIALS
     assert (run.model_fp, run.data_fp) == ("m" * 64, "d" * 64)
     assert run.yardstick == Yardstick(metric="top-1", dense_macs=made[1].dense.macs)
-    assert (run.metric, run.dense_cost("macs")) == ("top-1", made[1].dense.macs)
+    assert (run.metric, run.dense["macs"]) == ("top-1", made[1].dense.macs)
 
 
 def test_each_trial_says_what_became_of_it(run: RunEvidence) -> None:

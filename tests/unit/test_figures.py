@@ -1,12 +1,14 @@
 """Figures: the numbers are those of the run, and names stay text."""
 
+from dataclasses import replace
 from typing import Any
 
 import plotly.graph_objects as go
 import pytest
 
 from autoprune.agent.listed import find_listed
-from autoprune.artifacts.result import LatencyCheck
+from autoprune.artifacts.goal import Goal, LimitTried
+from autoprune.artifacts.result import LatencyCheck, Result
 from autoprune.core.ledger import Outcome
 from autoprune.reporting.evidence import LatencyTable, RunEvidence
 from autoprune.reporting.figures.front import front_figure
@@ -18,6 +20,9 @@ from autoprune.reporting.figures.predictions import calibration_figure, reliabil
 from autoprune.reporting.figures.rollback import rollback_figure
 from autoprune.reporting.figures.spending import spending_figure
 from autoprune.reporting.gather import gather
+from autoprune.reporting.limited import costs_limited
+from autoprune.reporting.page.compared import compared_charts
+from autoprune.reporting.page.searched import search_charts
 from autoprune.reporting.units import unit_facts
 from benchmarks.report.made import make_run
 
@@ -74,6 +79,101 @@ def test_the_front_shows_shares_of_the_dense_model(run: RunEvidence) -> None:
     assert found["returned, fine-tuned"].y == (pruned.quality_search,)
     assert (found["dense"].x, found["dense"].y) == ((1.0,), (dense.quality_search,))
     assert min(found["over the budget"].x) > 0.5 > max(found["scored"].x)
+
+
+def at_limits(run: RunEvidence, budget: dict[str, str], **more: Any) -> RunEvidence:
+    """Return a run with another budget, all whose evaluations take 4 ms by the table."""
+    trials = [
+        replace(one, costs={**one.costs, "latency@fake": 4.0}) if one.costs else one
+        for one in run.trials
+    ]
+    dense = {**run.dense, "latency@fake": 10.0}
+    settings = {**run.settings, "budget": budget}
+    return replace(run, settings=settings, trials=trials, dense=dense, **more)
+
+
+def timed(run: RunEvidence) -> Result:
+    """Return its result, with 6 ms measured where the dense model takes 8 ms."""
+    assert run.result is not None
+    measured = ((run.result.dense, 8.0), (run.result.pruned, 6.0))
+    dense, pruned = (one.model_copy(update={"latency_ms": {"fake": ms}}) for one, ms in measured)
+    return run.result.model_copy(update={"dense": dense, "pruned": pruned})
+
+
+def limits_in(figure: go.Figure) -> list[tuple[float, str]]:
+    """Return where the lines of limits stand, and what they bear."""
+    texts = [one.text for one in figure.layout.annotations]
+    return list(zip([one.x0 for one in figure.layout.shapes], texts, strict=True))
+
+
+def test_each_limited_cost_has_a_figure_with_its_limit_and_its_best(run: RunEvidence) -> None:
+    own = at_limits(run, {"macs": "50%", "params": "9M"})
+    assert costs_limited([own]) == ["macs", "params"]
+    assert limits_in(front_figure([own], "macs")) == [(0.5, "limit 50%")]
+    (params,) = limits_in(front_figure([own], "params"))
+    assert params[0] == pytest.approx(9_000_000 / own.dense["params"])
+    assert [one.id for one in search_charts(own, "r")] == ["r-front-0", "r-front-1", "r-history"]
+    best = traces(front_figure([own]))["best of the evaluations"]
+    assert list(best.x) == sorted(best.x)
+    assert list(best.y) == sorted(set(best.y)), "who costs more is better"
+    scored = [one for one in own.trials if one.counts and one.quality is not None]
+    assert best.y[-1] == max(one.quality for one in scored if one.quality is not None)
+    assert best.x[0] == min(one.costs["macs"] for one in scored) / own.dense["macs"]
+
+
+def test_predicted_latencies_stand_beside_measured_ones_and_that_is_said(run: RunEvidence) -> None:
+    own = at_limits(run, {"latency@fake": "70%"}, result=timed(run))
+    figure = front_figure([own], "latency@fake")
+    found = traces(figure)
+    assert set(found["scored"].x) == {0.4}, "4 of 10 ms, both by the table"
+    assert found["returned, fine-tuned"].x == (0.75,), "6 of 8 ms, both measured"
+    assert limits_in(figure) == [(0.7, "limit 70%")]
+    assert "by the table; returned: measured" in figure.layout.xaxis.title.text
+    assert "latency on fake: 40.0% of the dense model's by the table" in found["scored"].text[0]
+    notes = [one.note for one in search_charts(own, "r")]
+    assert "where the latency table predicts them" in notes[0]
+
+
+def test_a_limit_in_milliseconds_has_an_axis_in_milliseconds(run: RunEvidence) -> None:
+    own = at_limits(run, {"latency@fake": "5ms"}, result=timed(run), aims={"latency@fake": 4.5})
+    figure = front_figure([own], "latency@fake")
+    found = traces(figure)
+    assert set(found["scored"].x) == {4.0}
+    assert (found["returned, fine-tuned"].x, found["dense"].x) == ((6.0,), (8.0,))
+    assert limits_in(figure) == [(5.0, "limit 5ms"), (4.5, "aimed at")]
+
+
+def test_runs_stand_on_one_axis_even_where_one_knows_no_limit(run: RunEvidence) -> None:
+    own = at_limits(run, {"latency@fake": "70%"}, result=timed(run))
+    figure = front_figure([own, run], "macs")
+    assert limits_in(figure) == [(0.5, "limit 50%")], "that of the one which limits it"
+    assert [one.id for one in compared_charts([own, run])] == [
+        *("all-front-0", "all-front-1", "all-history"),
+    ]
+
+
+def test_on_the_way_to_a_drop_every_limit_is_marked_and_none_was_best(run: RunEvidence) -> None:
+    assert run.result is not None
+    tried = [
+        LimitTried(limit=f"macs={n}%", within=True, drop=0.1, share=n / 100, evaluations=3)
+        for n in (60, 40, 50, 45)
+    ]
+    goal = Goal(
+        max_drop=1.0,
+        minimise="macs",
+        drop_search=0.1,
+        drop_test=0.1,
+        standard_error=None,
+        ended="narrow",
+        trials=9,
+        limits=tried,
+    )
+    result = run.result.model_copy(update={"goal": goal})
+    settings = {"budget": {"macs": "98%"}, "tolerance": "lowest macs within 1 point"}
+    own = replace(run, settings=settings, result=result)
+    assert [at for at, _ in limits_in(front_figure([own]))] == [0.4, 0.45, 0.5, 0.6]
+    assert "best score so far" not in traces(history_figure(own))
+    assert [trace.name for trace in compared_history([own, run]).data] == ["night"]
 
 
 def test_several_runs_have_a_colour_and_a_line_each(run: RunEvidence) -> None:

@@ -14,12 +14,16 @@ import pytest
 from autoprune.agent.listed import find_listed
 from autoprune.artifacts.front import Front, FrontPoint, LeftOut
 from autoprune.artifacts.goal import Goal
+from autoprune.artifacts.result import LatencyCheck
 from autoprune.report_api import report
 from autoprune.reporting import html
 from autoprune.reporting.citations import cited
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.gather import gather
 from autoprune.reporting.html import render_html
+from autoprune.reporting.page.compared import compared_charts
+from autoprune.reporting.page.compared_table import compared_table
+from autoprune.reporting.page.models import tiles_of
 from autoprune.reporting.repeating import promise
 from autoprune.reporting.reproduce import command
 from autoprune.reporting.story import story_of
@@ -148,12 +152,16 @@ def test_an_unfinished_run_says_what_is_not_there(run: RunEvidence) -> None:
     assert "No score was predicted." in page
 
 
-def test_a_front_shows_every_point(run: RunEvidence) -> None:
+def along_a_front(run: RunEvidence) -> RunEvidence:
+    """Return a run whose model stands on a front twice, once with a third of the MACs."""
     assert run.result is not None
     result = run.result
+    small = result.pruned.model_copy(
+        update={"macs": result.dense.macs * 3 // 10, "quality_test": 0.7}
+    )
     points = [
-        FrontPoint(folder=f"point-{n}", limit=f"macs={n}0%", share=n / 10, pruned=result.pruned)
-        for n in (3, 5)
+        FrontPoint(folder=f"point-{n}", limit=f"macs={n}0%", share=n / 10, pruned=pruned)
+        for n, pruned in ((3, small), (5, result.pruned))
     ]
     front = Front(
         task=result.task,
@@ -170,7 +178,11 @@ def test_a_front_shows_every_point(run: RunEvidence) -> None:
     own = replace(
         run, result=None, front=front, points=dict.fromkeys(("point-3", "point-5"), result)
     )
-    own = replace(own, settings=settings, source="search.yaml")
+    return replace(own, settings=settings, source="search.yaml")
+
+
+def test_a_front_shows_every_point(run: RunEvidence) -> None:
+    own = along_a_front(run)
     page = render_html([own])
     assert all(text in page for text in ("point-3", "point-5", "No point at macs=40%: no better"))
     assert "2 models" in story_of(own).came
@@ -184,6 +196,35 @@ def test_the_story_is_told_in_words(run: RunEvidence) -> None:
     assert told.trust.startswith("Its checks passed")
     assert promise(run).startswith("With the same versions, data, seed, device")
     assert told.cautions == ()
+
+
+@pytest.mark.parametrize(
+    ("budget", "pareto", "asked"),
+    [
+        (
+            {"macs@visual": "50%", "latency@onnxruntime": "8ms"},
+            None,
+            "the best model with at most 50% of the dense model's MACs in visual and at most 8ms "
+            "latency on onnxruntime.",
+        ),
+        (
+            {"macs": "75%", "params": "60%"},
+            "macs=25%..75%, 3 points",
+            "models along a front of top-1 against macs=25%..75%, 3 points, with at most 60% of "
+            "the dense model's parameters.",
+        ),
+        (
+            {"macs": "80%"},
+            "macs, 3 points",
+            "models along a front of top-1 against macs, 3 points.",
+        ),
+    ],
+)
+def test_what_was_asked_names_every_limit(
+    run: RunEvidence, budget: dict[str, str], pareto: str | None, asked: str
+) -> None:
+    settings = {**run.settings, "budget": budget, "pareto": pareto}
+    assert story_of(replace(run, settings=settings)).asked == f"Asked: {asked}"
 
 
 def test_what_speaks_against_a_result_is_said(run: RunEvidence) -> None:
@@ -205,6 +246,46 @@ def test_what_speaks_against_a_result_is_said(run: RunEvidence) -> None:
     assert "drops by 0.40 points, more than the 0.1 points" in said
     assert "not exported to ONNX" in said
     assert "nobody counts those of fft" in said
+
+
+def test_runs_that_are_compared_say_what_was_asked_and_whether_it_held(run: RunEvidence) -> None:
+    assert run.result is not None
+    check = LatencyCheck(
+        ratio=0.6, low=0.58, high=0.63, dense_ms=8.0, pruned_ms=4.8, pairs=9, busy=False
+    )
+    checks = run.result.checks.model_copy(update={"latency": {"fake": check}, "budget_met": False})
+    settings = {**run.settings, "budget": {"macs": "50%", "latency@fake": "5ms"}, "seed": 7}
+    timed = replace(
+        run, settings=settings, result=run.result.model_copy(update={"checks": checks})
+    )
+    front = along_a_front(run)
+    table = compared_table([timed, front, replace(front, front=None, points={}, state="stopped")])
+    first, second, third = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
+    assert first["asked"] == "macs=50%, latency=5ms@fake"
+    told = ("latency of dense, fake", "sampler", "seed", "checks")
+    assert [first[name] for name in told] == ["60.0%", "budgeted", "7", "FAILED"]
+    assert second["state"] == "finished, a front of 2 points"
+    assert second["asked"] == "macs=30%..50%, 2 points"
+    assert second["pruned"] == "70.00% to 75.50%"
+    assert second["change"] == "-5.90 points to -0.40 points"
+    assert second["MACs of dense"] == "30.0% to 50.0%"
+    assert (second["params of dense"], second["checks"]) == ("48.0%", "passed")
+    assert (third["asked"], third["pruned"], third["checks"]) == (second["asked"], "", "")
+
+
+def test_several_limits_have_no_best_score(run: RunEvidence) -> None:
+    front = along_a_front(run)
+    drop = replace(
+        run, result=None, settings={**run.settings, "tolerance": "lowest macs within 1 point"}
+    )
+    for own in (front, drop):
+        assert "best score" not in {tile.label for tile in tiles_of(own)}
+        assert "of several limits" in render_html([own])
+    assert "best score so far" in {tile.label for tile in tiles_of(replace(run, result=None))}
+    (shown,) = [one for one in compared_charts([run, drop, front]) if one.id == "all-history"]
+    assert len(shown.figure.data) == 1
+    assert "night, night" in shown.note
+    assert "all-history" not in {one.id for one in compared_charts([drop, front])}
 
 
 @pytest.mark.parametrize("source", ["my dir/search.yaml", ""])

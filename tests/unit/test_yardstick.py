@@ -19,7 +19,7 @@ from autoprune.reporting.figures.front import front_figure
 from autoprune.reporting.figures.history import history_figure, trial_text
 from autoprune.reporting.gather import gather
 from autoprune.reporting.ledger_terminal import change_by
-from autoprune.reporting.page.compared import compared_table
+from autoprune.reporting.page.compared_table import compared_table
 from autoprune.reporting.reproduce import command
 from autoprune.reporting.rows import comparisons
 from autoprune.reporting.story import story_of
@@ -134,17 +134,17 @@ def test_a_table_writes_an_error_as_a_number(result: Result, searched: RunEviden
     assert (search.dense, search.pruned, search.change) == ("0.34", "0.3", "-0.04")
     assert (test.dense, test.pruned, test.change) == ("0.34", "1.2", "+0.86")
     done = replace(searched, result=found)
-    assert compared_table([done]).rows[0][4:7] == ("0.34", "1.2", "+0.86")
+    assert compared_table([done]).rows[0][5:8] == ("0.34", "1.2", "+0.86")
     assert "squared error is 1.2; that of the dense model is 0.34 (+0.86)." in story_of(done).came
 
 
 def test_before_its_end_a_run_is_read_by_what_it_kept(searched: RunEvidence) -> None:
     assert (searched.result, searched.metric) == (None, "squared error")
-    assert searched.dense_cost("macs") == MACS
+    assert searched.dense["macs"] == MACS
     one = next(one for one in searched.trials if one.quality is not None)
     negative = replace(one, quality=-0.3, costs={"macs": MACS // 2})
-    text = trial_text(negative, 1, searched)
-    assert "squared error 0.3<br>50.0% of the dense model's MACs" in text
+    text = trial_text(negative, 1, searched, ["macs"])
+    assert "squared error 0.3<br>MACs: 50.0% of the dense model's" in text
     run = replace(searched, trials=[negative])
     front, history = front_figure([run]), history_figure(run)
     assert (front.data[0].x, front.data[0].y) == ((0.5,), (0.3,))
@@ -159,9 +159,9 @@ def test_an_earlier_run_without_a_result_is_read_as_before(tmp_path: Path) -> No
     make_run(folder, 40, ("stem",), finished=False)
     keep(folder, {"dense_macs": MACS, "higher_is_better": True})
     run = gather(find_listed(str(folder), None))
-    assert (run.metric, run.dense_cost("macs")) == ("quality", MACS)
+    assert (run.metric, run.dense["macs"]) == ("quality", MACS)
     one = next(one for one in run.trials if one.quality is not None)
-    assert "quality 75.00%" in trial_text(replace(one, quality=0.75), 1, run)
+    assert "quality 75.00%" in trial_text(replace(one, quality=0.75), 1, run, ["macs"])
 
 
 def test_a_decision_moves_the_metric_alike_in_every_place(searched: RunEvidence) -> None:

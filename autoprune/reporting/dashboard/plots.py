@@ -19,6 +19,7 @@ from autoprune.reporting.figures.predictions import calibration_figure, reliabil
 from autoprune.reporting.figures.rollback import rollback_figure
 from autoprune.reporting.figures.spending import spending_figure
 from autoprune.reporting.gather import gather
+from autoprune.reporting.limited import costs_limited
 from autoprune.reporting.units import unit_facts
 
 _HEIGHT = 440  # pixels
@@ -80,8 +81,8 @@ def _known(shown: Shown) -> Known:
 def _figures(run: RunEvidence) -> Iterator[tuple[str, Figure]]:
     """Yield what there is to show of a run, and what it is called: letters, digits, hyphens."""
     if run.trials:
-        cost = run.front.cost if run.front else "macs"
-        yield "front", front_figure([run], cost, f"{run.metric} against {cost}")
+        for number, cost in enumerate(costs_limited([run])):
+            yield f"front-{number}", front_figure([run], cost)
         yield "history", history_figure(run)
     results = {"": run.result} if run.result else dict(run.points)
     for number, (name, result) in enumerate(results.items()):

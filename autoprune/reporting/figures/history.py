@@ -7,7 +7,10 @@ from math import inf
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from autoprune.core.costs import LATENCY
+from autoprune.reporting.cost_names import cost_name
 from autoprune.reporting.evidence import FATES, Evaluated, RunEvidence
+from autoprune.reporting.figures.cost_axis import PREDICTED
 from autoprune.reporting.figures.look import (
     COLOURS,
     FATE_LOOK,
@@ -19,23 +22,28 @@ from autoprune.reporting.figures.look import (
     percent_axis,
     plain,
 )
+from autoprune.reporting.limited import costs_limited
+from autoprune.reporting.rows import amount_text
 
 
 def history_figure(run: RunEvidence, title: str = "History") -> go.Figure:
     """Return scores with the best so far, qualities, and what was spared, by evaluation.
 
-    What has no score stands in a row below the scores, each kind with a mark of its own.
+    Where there are several limits the lowest score is that of the largest models: then no line
+    says what was best so far. What has no score stands in a row below the scores, each kind with
+    a mark of its own.
     """
     rows = 3 if any(one.spared for one in run.trials) else 2
     names = {"row_heights": [0.5, 0.32, 0.18][:rows], "vertical_spacing": 0.06}
     figure = make_subplots(rows=rows, cols=1, shared_xaxes=True, **names)
     scores = [one.score for one in run.trials if one.score is not None]
     floor = min(scores, default=0.0) - 0.12 * ((max(scores) - min(scores)) or 1) if scores else 0.0
+    costs = costs_limited([run])
     for fate in FATES:
         own = [(at, one) for at, one in enumerate(run.trials, 1) if one.fate == fate]
         if own:
             places, found = [at for at, _ in own], [one for _, one in own]
-            texts = [trial_text(one, at, run) for at, one in own]
+            texts = [trial_text(one, at, run, costs) for at, one in own]
             heights = [floor if one.score is None else one.score for one in found]
             trace = dots(places, heights, texts, FATES[fate].partition(":")[0], FATE_LOOK[fate])
             figure.add_trace(trace, 1, 1)
@@ -44,7 +52,8 @@ def history_figure(run: RunEvidence, title: str = "History") -> go.Figure:
             ]
             trace = dots(places, qualities, texts, fate, FATE_LOOK[fate])
             figure.add_trace(trace.update(showlegend=False), 2, 1)
-    figure.add_trace(_best_line(run, "best score so far", GREEN), 1, 1)
+    if run.one_for_all:
+        figure.add_trace(_best_line(run, "best score so far", GREEN), 1, 1)
     _mark_models(figure, run)
     if rows == 3:
         _add_spared(figure, run.trials)
@@ -58,7 +67,7 @@ def history_figure(run: RunEvidence, title: str = "History") -> go.Figure:
 
 
 def compared_history(runs: Sequence[RunEvidence], title: str = "History of runs") -> go.Figure:
-    """Return the best score so far by evaluation, a line for each run.
+    """Return the best score so far by evaluation, a line for each run that has one budget.
 
     Scores compare where model, data and the way of scoring are the same.
     """
@@ -66,6 +75,7 @@ def compared_history(runs: Sequence[RunEvidence], title: str = "History of runs"
         [
             _best_line(run, run.name, COLOURS[at % len(COLOURS)]).update(line={"dash": "solid"})
             for at, run in enumerate(runs)
+            if run.one_for_all
         ]
     )
     drawn(figure, title)
@@ -74,17 +84,23 @@ def compared_history(runs: Sequence[RunEvidence], title: str = "History of runs"
     return figure
 
 
-def trial_text(one: Evaluated, place: int, run: RunEvidence) -> str:
-    """Return what is shown beside the mouse of an evaluation."""
-    macs, dense = one.costs.get("macs"), run.dense_cost("macs")
+def trial_text(one: Evaluated, place: int, run: RunEvidence, costs: Sequence[str]) -> str:
+    """Return what is shown beside the mouse of an evaluation, ``costs`` among it."""
     return lines(
         f"evaluation {place}" + (f", by {one.source}" if one.source else ""),
         "" if one.score is None else f"score {one.score:.4g}",
         "" if one.quality is None else f"{run.metric} {run.yardstick.text(one.quality)}",
-        f"{macs / dense:.1%} of the dense model's MACs" if macs and dense else "",
+        *(_cost_text(run, cost, one.costs[cost]) for cost in costs if cost in one.costs),
         one.said if one.fate not in ("scored", "running") else "",
         f"{one.spared} candidates spared for it" if one.spared else "",
     )
+
+
+def _cost_text(run: RunEvidence, cost: str, amount: float) -> str:
+    by = PREDICTED if cost.startswith(LATENCY) else ""
+    share = run.share(cost, amount)
+    said = amount_text(cost, amount) if share is None else f"{share:.1%} of the dense model's"
+    return " ".join(filter(None, (f"{cost_name(cost)}: {said}", by)))
 
 
 def _best_line(run: RunEvidence, name: str, colour: str) -> go.Scatter:

@@ -1,63 +1,44 @@
 """What the page says of several runs together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from autoprune.reporting.evidence import RunEvidence
-from autoprune.reporting.figures.front import front_figure
+from autoprune.reporting.figures.front import front_figure, front_title
 from autoprune.reporting.figures.history import compared_history
-from autoprune.reporting.page.parts import Chart, Table
-from autoprune.reporting.text import share_text
-
-
-def compared_table(runs: Sequence[RunEvidence]) -> Table:
-    """Return the headline figures of several runs, a row for each."""
-    names = (
-        "evaluations",
-        "metric",
-        "dense",
-        "pruned",
-        "change",
-        "MACs of dense",
-        "params of dense",
-    )
-    return Table(("run", "state", *names), [_row(one) for one in runs], names)
-
-
-def _row(run: RunEvidence) -> tuple[str, ...]:
-    count = str(run.told.search.evaluations if run.told else len(run.trials))
-    if run.result is None:
-        state = f"{run.state}, a front" if run.front else run.state
-        return (run.name, state, count, run.metric if run.told else "", "", "", "", "", "")
-    dense, pruned, yardstick = run.result.dense, run.result.pruned, run.result.yardstick
-    return (
-        run.name,
-        run.state,
-        count,
-        run.metric,
-        yardstick.text(dense.quality_test),
-        yardstick.text(pruned.quality_test),
-        yardstick.change(dense.quality_test, pruned.quality_test),
-        share_text(pruned.macs, dense.macs),
-        share_text(pruned.params, dense.params),
-    )
+from autoprune.reporting.limited import costs_limited
+from autoprune.reporting.page.parts import Chart
+from autoprune.reporting.page.searched import of_latency
 
 
 def compared_charts(runs: Sequence[RunEvidence]) -> list[Chart]:
     """Return figures that hold all runs; of quality those with the first one's metric."""
-    alike = [one for one in runs if one.told is not None and one.metric == _metric(runs)]
-    left_out = [one.name for one in runs if one not in alike]
-    note = f"Not in it, for there is no result or another metric: {', '.join(left_out)}."
-    charts = []
-    if alike:
-        figure = front_figure(alike)
-        title = f"{alike[0].metric} against MACs"
-        charts.append(Chart("all-front", title, figure, note if left_out else ""))
+    return [*_fronts(runs), *_histories(runs)]
+
+
+def _fronts(runs: Sequence[RunEvidence]) -> Iterator[Chart]:
+    """Yield quality against each cost that one of the runs limits."""
+    metric = next((one.metric for one in runs if one.told is not None), "")
+    alike = [one for one in runs if one.told is not None and one.metric == metric]
+    for number, cost in enumerate(costs_limited(alike) if alike else ()):
+        shown = [one for one in alike if one.told and cost in one.told.dense.costs.as_dict()]
+        if not shown:
+            continue
+        left_out = ", ".join(one.name for one in runs if one not in shown)
+        note = "Dashed lines are limits, solid ones go through the best evaluations of each run."
+        note += of_latency(cost)
+        if left_out:
+            note += f" Not in it, without a result, this cost or this metric: {left_out}."
+        title = front_title(shown[0], cost)
+        yield Chart(f"all-front-{number}", title, front_figure(shown, cost), note)
+
+
+def _histories(runs: Sequence[RunEvidence]) -> Iterator[Chart]:
+    """Yield how scores fell, of the runs that have one budget."""
+    shown = [one for one in runs if one.one_for_all]
+    if not shown:
+        return
     note = "Scores compare only where model, data and the way of scoring are the same."
-    return [
-        *charts,
-        Chart("all-history", "Best score by evaluation", compared_history(runs), note),
-    ]
-
-
-def _metric(runs: Sequence[RunEvidence]) -> str:
-    return next((one.metric for one in runs if one.told is not None), "")
+    left_out = ", ".join(one.name for one in runs if one not in shown)
+    if left_out:
+        note += f" Not in it, for its scores are of several limits: {left_out}."
+    yield Chart("all-history", "Best score by evaluation", compared_history(shown), note)

@@ -18,6 +18,7 @@ from autoprune.reporting.rows import (
     comparisons,
     step_rows,
 )
+from autoprune.reporting.story import checks_passed
 from autoprune.reporting.units import unit_facts
 
 
@@ -51,7 +52,7 @@ def tiles_of(run: RunEvidence) -> list[Tile]:
         value=after,
         before=f"dense {before}: {yardstick.change(*qualities)}",
     )
-    met = result.checks.budget_met and result.checks.sliced_equals_masked
+    met = checks_passed(result)
     limits = Budget.parse(result.budget).limits.items()
     checks = Tile(
         label="budget and checks",
@@ -65,7 +66,7 @@ def tiles_of(run: RunEvidence) -> list[Tile]:
 def _tiles_of_search(run: RunEvidence) -> list[Tile]:
     found = [Tile(label="evaluations", value=str(len(run.trials)))]
     scores = [one.score for one in run.trials if one.counts and one.score is not None]
-    if scores:
+    if scores and run.one_for_all:
         label = "best score" if run.told else "best score so far"
         found.append(Tile(label=label, value=f"{min(scores):.4g}"))
     if run.front is not None:

@@ -2,35 +2,47 @@
 
 from collections.abc import Iterator
 
+from autoprune.core.costs import LATENCY
 from autoprune.reporting.evidence import RunEvidence
-from autoprune.reporting.figures.front import front_figure
+from autoprune.reporting.figures.front import front_figure, front_title
 from autoprune.reporting.figures.history import history_figure
 from autoprune.reporting.figures.predictions import calibration_figure, reliability_figure
 from autoprune.reporting.figures.rollback import rollback_figure
 from autoprune.reporting.ledger_terminal import changes_of, word_of
+from autoprune.reporting.limited import costs_limited
 from autoprune.reporting.page.parts import Chart, Table
 from autoprune.reporting.text import duration_text
+
+_SEVERAL = " Scores are of several limits: those of larger models are lower."
 
 
 def search_charts(run: RunEvidence, at: str) -> Iterator[Chart]:
     """Yield the front and the history, nothing where nothing was tried."""
     if not run.trials:
         return
-    cost = run.front.cost if run.front else "macs"
-    yield Chart(
-        f"{at}-front",
-        f"{run.metric} against {'MACs' if cost == 'macs' else cost}",
-        front_figure([run], cost),
-        "Small marks were scored after a short recovery, the large one was fine-tuned to the end: "
-        "the two qualities do not compare directly.",
-    )
+    for number, cost in enumerate(costs_limited([run])):
+        yield Chart(
+            f"{at}-front-{number}",
+            front_title(run, cost),
+            front_figure([run], cost),
+            "Small marks were scored after a short recovery, the large one was fine-tuned to the "
+            f"end: the two qualities do not compare directly.{of_latency(cost)} A dashed line is "
+            "a limit, the solid one goes through the best evaluations.",
+        )
     yield Chart(
         f"{at}-history",
         "History",
         history_figure(run),
         "In the order in which evaluations came to their end. What has no score stands in the "
-        "row below the others.",
+        f"row below the others.{'' if run.one_for_all else _SEVERAL}",
     )
+
+
+def of_latency(cost: str) -> str:
+    """Return which latencies are predicted, a sentence; empty for a cost that is counted."""
+    if not cost.startswith(LATENCY):
+        return ""
+    return " Small marks stand where the latency table predicts them, large ones where measured."
 
 
 def rollback_chart(run: RunEvidence, at: str) -> Chart | None:
