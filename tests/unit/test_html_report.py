@@ -262,8 +262,8 @@ def test_runs_that_are_compared_say_what_was_asked_and_whether_it_held(run: RunE
     table = compared_table([timed, front, replace(front, front=None, points={}, state="stopped")])
     first, second, third = (dict(zip(table.columns, row, strict=True)) for row in table.rows)
     assert first["asked"] == "macs=50%, latency=5ms@fake"
-    told = ("latency of dense, fake", "sampler", "seed", "checks")
-    assert [first[name] for name in told] == ["60.0%", "budgeted", "7", "FAILED"]
+    told = ("latency, fake (of dense)", "sampler", "seed", "checks")
+    assert [first[name] for name in told] == ["4.8 ms (60.0%)", "budgeted", "7", "FAILED"]
     assert second["state"] == "finished, a front of 2 points"
     assert second["asked"] == "macs=30%..50%, 2 points"
     assert second["pruned"] == "70.00% to 75.50%"

@@ -1,9 +1,9 @@
 """Several runs as a table: what each was asked, what came out, and whether its checks passed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from autoprune.artifacts.result import Measured, Result
+from autoprune.artifacts.result import LatencyCheck, Measured
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.limited import beside_front
 from autoprune.reporting.page.parts import Table
@@ -20,8 +20,8 @@ def compared_table(runs: Sequence[RunEvidence]) -> Table:
 
     Of a front they are those of its smallest and of its largest model.
     """
-    targets = sorted({target for run in runs for one in _models(run) for target in one.shares})
-    latencies = [f"latency of dense, {target}" for target in targets]
+    targets = sorted({target for run in runs for one in _models(run) for target in one.latency})
+    latencies = [f"latency, {target} (of dense)" for target in targets]
     numbers = ("evaluations", *_FIGURES, *latencies, "seed")
     names = ("run", "state", "asked", "evaluations", *_FIGURES, *latencies, *_TOLD)
     return Table(names, [_row(run, targets) for run in runs], numbers)
@@ -29,23 +29,19 @@ def compared_table(runs: Sequence[RunEvidence]) -> Table:
 
 @dataclass(frozen=True)
 class _Model:
-    """A model that was returned: its figures, and latency as shares of the dense model's."""
+    """A model that was returned: its figures, and how its latency was measured, by target."""
 
     measured: Measured
-    shares: dict[str, float]
+    latency: Mapping[str, LatencyCheck]
 
 
 def _models(run: RunEvidence) -> list[_Model]:
     """Return what a run returned, the smallest first."""
     if run.result is not None:
-        return [_Model(run.result.pruned, _ratios(run.result))]
+        return [_Model(run.result.pruned, run.result.checks.latency)]
     points = run.front.points if run.front else []
-    return [_Model(one.pruned, _ratios(run.points.get(one.folder))) for one in points]
-
-
-def _ratios(result: Result | None) -> dict[str, float]:
-    checks = result.checks.latency if result else {}
-    return {target: one.ratio for target, one in checks.items()}
+    kept = {name: one.checks.latency for name, one in run.points.items()}
+    return [_Model(one.pruned, kept.get(one.folder, {})) for one in points]
 
 
 def _row(run: RunEvidence, targets: Sequence[str]) -> tuple[str, ...]:
@@ -53,7 +49,7 @@ def _row(run: RunEvidence, targets: Sequence[str]) -> tuple[str, ...]:
     sampler, seed = (str(run.settings.get(name, "")) for name in ("sampler", "seed"))
     return (
         *(run.name, _state(run), _asked(run), count, *_figures(run)),
-        *(_ends([_share(one, target) for one in _models(run)]) for target in targets),
+        *(_ends([_latency(one, target) for one in _models(run)]) for target in targets),
         *(sampler, seed, _checks(run)),
     )
 
@@ -89,9 +85,9 @@ def _figures(run: RunEvidence) -> tuple[str, ...]:
     )
 
 
-def _share(model: _Model, target: str) -> str:
-    ratio = model.shares.get(target)
-    return "" if ratio is None else share_text(ratio, 1.0)
+def _latency(model: _Model, target: str) -> str:
+    check = model.latency.get(target)
+    return "" if check is None else f"{check.pruned_ms:.3g} ms ({share_text(check.ratio, 1.0)})"
 
 
 def _ends(texts: Sequence[str]) -> str:
