@@ -14,6 +14,7 @@ from autoprune.reporting.figures.look import GREY, ORANGE, lines, plain
 from autoprune.reporting.limited import limited
 
 PREDICTED, MEASURED = "by the table", "measured"
+LIMIT = ORANGE  # colour of limits, where one run is shown
 _WIDE = 34  # characters that are beside each other on a telephone
 _MANY = 4  # limits, whose lines bear no text
 
@@ -104,6 +105,3 @@ class CostAxis:
             annotation={"text": plain(text), "textangle": -90, "font": {"color": colour}},
             annotation_position="bottom right",
         )
-
-
-LIMIT = ORANGE  # colour of limits, where one run is shown
