@@ -7,10 +7,10 @@ from rich.text import Text
 
 from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Measured
+from autoprune.reporting.effort import effort_line
 from autoprune.reporting.markdown import rendered, versions_text
-from autoprune.reporting.rows import amount_text, effort_line
 from autoprune.reporting.tables import standard_output, table
-from autoprune.reporting.text import share_text
+from autoprune.reporting.text import amount_text, share_text
 
 
 def print_front(front: Front, folder: Path, console: Console | None = None) -> None:

@@ -9,16 +9,10 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from autoprune._resources import resource
 from autoprune.artifacts.result import Result
+from autoprune.reporting.comparisons import comparisons
+from autoprune.reporting.effort import effort_line
 from autoprune.reporting.goal import LIMITS, ended_line, goal_rows, limit_rows
-from autoprune.reporting.rows import (
-    STEPS,
-    bar,
-    budget_rows,
-    check_rows,
-    comparisons,
-    effort_line,
-    step_rows,
-)
+from autoprune.reporting.rows import STEPS, bar, budget_rows, check_rows, step_rows
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 

@@ -8,16 +8,10 @@ from rich.text import Text
 
 from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.result import Result
+from autoprune.reporting.comparisons import comparisons
+from autoprune.reporting.effort import effort_line
 from autoprune.reporting.goal import LIMITS, ended_line, goal_rows, limit_rows
-from autoprune.reporting.rows import (
-    STEPS,
-    bar,
-    budget_rows,
-    check_rows,
-    comparisons,
-    effort_line,
-    step_rows,
-)
+from autoprune.reporting.rows import STEPS, bar, budget_rows, check_rows, step_rows
 from autoprune.reporting.tables import standard_output, table
 
 

@@ -2,6 +2,9 @@
 
 from math import ceil
 
+from autoprune.core.costs import LATENCY
+
+_BYTES = ("size", "memory", "sparse_size")
 _STEPS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
 
 
@@ -11,6 +14,18 @@ def count_text(amount: int, unit: str = "") -> str:
         if amount >= step:
             return f"{amount / step:.{_decimals(amount / step)}f} {prefix}{unit}"
     return f"{amount} {unit}".strip()
+
+
+def ms_text(milliseconds: float) -> str:
+    """Return a latency with three digits: ``12.3 ms``."""
+    return f"{milliseconds:.3g} ms"
+
+
+def amount_text(cost: str, value: float) -> str:
+    """Return an amount of a cost, as a budget calls it, with its unit."""
+    if cost.startswith(LATENCY):
+        return ms_text(value)
+    return count_text(int(value), "B" if cost in _BYTES else "")
 
 
 def share_text(part: float, whole: float) -> str:

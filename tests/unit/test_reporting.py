@@ -24,11 +24,12 @@ from autoprune.artifacts.result import (
 )
 from autoprune.core.progress import Ended, Progress, SearchState
 from autoprune.core.progressive import Step, StepOutcome
+from autoprune.reporting.effort import effort_line
 from autoprune.reporting.goal import goal_rows
 from autoprune.reporting.markdown import escape_markdown, render_markdown
 from autoprune.reporting.progress import PlainProgress, progress_for
 from autoprune.reporting.progress_text import ended_text, state_text, summary
-from autoprune.reporting.rows import bar, budget_rows, effort_line
+from autoprune.reporting.rows import bar, budget_rows
 from autoprune.reporting.terminal import print_report
 from autoprune.reporting.text import (
     count_text,

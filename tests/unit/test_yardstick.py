@@ -12,6 +12,7 @@ from autoprune.agent.listed import find_listed
 from autoprune.agent.workspace import DATABASE, STUDY
 from autoprune.artifacts.result import Result
 from autoprune.core.yardstick import YARDSTICK, Yardstick
+from autoprune.reporting.comparisons import comparisons
 from autoprune.reporting.dashboard.notable import decision
 from autoprune.reporting.dashboard.watch import viewed
 from autoprune.reporting.evidence import RunEvidence
@@ -21,7 +22,6 @@ from autoprune.reporting.gather import gather
 from autoprune.reporting.ledger_terminal import change_by
 from autoprune.reporting.page.compared_table import compared_table
 from autoprune.reporting.reproduce import command
-from autoprune.reporting.rows import comparisons
 from autoprune.reporting.story import story_of
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url

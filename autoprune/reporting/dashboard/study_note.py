@@ -10,12 +10,13 @@ from autoprune.agent.samplers.proposal import PREQUENTIAL
 from autoprune.artifacts.result import Rolledback
 from autoprune.core.budget import Budget
 from autoprune.core.heartbeat import progress_text
+from autoprune.reporting.comparisons import comparisons
 from autoprune.reporting.dashboard.artifacts import Artifact
 from autoprune.reporting.dashboard.notable import decision, policy_rows
 from autoprune.reporting.dashboard.trials import Shown, is_failed, is_restored
 from autoprune.reporting.ledger_terminal import totals_line
 from autoprune.reporting.markdown import rendered
-from autoprune.reporting.rows import amount_text, comparisons
+from autoprune.reporting.text import amount_text
 from autoprune.storage.study_trials import ABANDONED
 
 _MOST = 20  # decisions of the ledger that are listed

@@ -10,8 +10,8 @@ from autoprune.reporting.dashboard.artifacts import Artifact
 from autoprune.reporting.dashboard.notable import decision, policy_rows
 from autoprune.reporting.dashboard.trials import Shown
 from autoprune.reporting.markdown import rendered
-from autoprune.reporting.rows import amount_text
 from autoprune.reporting.secrets import without_secrets
+from autoprune.reporting.text import amount_text
 
 
 def trial_note(

@@ -23,7 +23,7 @@ from autoprune.reporting.figures.look import (
     plain,
 )
 from autoprune.reporting.limited import costs_limited
-from autoprune.reporting.rows import amount_text
+from autoprune.reporting.text import amount_text
 
 
 def history_figure(run: RunEvidence, title: str = "History") -> go.Figure:

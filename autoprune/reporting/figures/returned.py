@@ -11,7 +11,7 @@ from autoprune.reporting.cost_names import cost_name
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.figures.cost_axis import MEASURED, CostAxis
 from autoprune.reporting.figures.look import GREY, dots, lines
-from autoprune.reporting.rows import amount_text
+from autoprune.reporting.text import amount_text
 
 
 @dataclass(frozen=True)

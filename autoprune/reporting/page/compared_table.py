@@ -9,7 +9,7 @@ from autoprune.reporting.limited import beside_front
 from autoprune.reporting.page.parts import Table
 from autoprune.reporting.reproduce import limits_written
 from autoprune.reporting.story import checks_passed
-from autoprune.reporting.text import share_text
+from autoprune.reporting.text import ms_text, share_text
 
 _FIGURES = ("metric", "dense", "pruned", "change", "MACs of dense", "params of dense")
 _TOLD = ("sampler", "seed", "checks")
@@ -87,7 +87,7 @@ def _figures(run: RunEvidence) -> tuple[str, ...]:
 
 def _latency(model: _Model, target: str) -> str:
     check = model.latency.get(target)
-    return "" if check is None else f"{check.pruned_ms:.3g} ms ({share_text(check.ratio, 1.0)})"
+    return "" if check is None else f"{ms_text(check.pruned_ms)} ({share_text(check.ratio, 1.0)})"
 
 
 def _ends(texts: Sequence[str]) -> str:

@@ -6,18 +6,13 @@ from typing import Any
 
 from autoprune.artifacts.result import Result
 from autoprune.core.budget import Budget, written
+from autoprune.reporting.comparisons import comparisons
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.figures.policy import policy_figure
 from autoprune.reporting.front import columns, front_rows
 from autoprune.reporting.goal import LIMITS, ended_line, goal_rows, limit_rows
 from autoprune.reporting.page.parts import Chart, Table, Tile
-from autoprune.reporting.rows import (
-    STEPS,
-    budget_rows,
-    check_rows,
-    comparisons,
-    step_rows,
-)
+from autoprune.reporting.rows import STEPS, budget_rows, check_rows, step_rows
 from autoprune.reporting.story import checks_passed
 from autoprune.reporting.units import unit_facts
 

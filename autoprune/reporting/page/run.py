@@ -6,6 +6,7 @@ from typing import Any
 
 from autoprune.artifacts.result import Rolledback
 from autoprune.reporting.citations import cited
+from autoprune.reporting.effort import effort_line
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.ledger_terminal import totals_line
 from autoprune.reporting.page.costs import devices_table, facts_of, latency_chart, spent_parts
@@ -20,9 +21,6 @@ from autoprune.reporting.page.searched import (
 )
 from autoprune.reporting.repeating import promise
 from autoprune.reporting.reproduce import command
-from autoprune.reporting.rows import (
-    effort_line,
-)
 from autoprune.reporting.story import Story, story_of
 
 
