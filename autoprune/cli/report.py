@@ -32,7 +32,7 @@ def report(
 ) -> None:
     """Write one HTML file that shows what runs came to, and whether to trust it.
 
-    It opens without a network: policy, front and history, what was taken back, predictions,
+    It opens without a network: policy, front and history, what was reverted, predictions,
     latency, where the time went, how to do it again. Runs that are not finished are shown as far
     as they are.
     """

@@ -15,7 +15,7 @@ from autoprune.reporting.limits import has_one_budget
 Fate = Literal["scored", "reverted", "stopped", "failed", "infeasible", "given back", "running"]
 FATES: dict[Fate, str] = {
     "scored": "scored",
-    "reverted": "restored: took a decision back, better on the same samples",
+    "reverted": "reverted a decision: better on the same samples",
     "stopped": "stopped early: worse than the best",
     "failed": "failed",
     "infeasible": "over the budget",

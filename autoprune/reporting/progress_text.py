@@ -41,7 +41,7 @@ def summary(event: Progress) -> str:
 
 
 def state_text(event: Progress) -> str:
-    """Return how the search stands: what ended early, what is predicted, what was taken back."""
+    """Return how the search stands: what ended early, what is predicted, what was reverted."""
     state = event.state
     if state is None:
         return ""
@@ -63,7 +63,7 @@ def state_text(event: Progress) -> str:
         parts.append(f"{state.inside / event.done:.0%} priced inside the limits")
     parts += _predictor(state)
     if state.examined:
-        parts.append(f"{state.reverted} of {state.examined} decisions taken back")
+        parts.append(f"{state.reverted} of {state.examined} decisions reverted")
     return ", ".join(parts)
 
 

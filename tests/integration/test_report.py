@@ -163,7 +163,9 @@ def test_the_figures_hold_the_numbers_of_the_files(run: Path, seen: Callable[...
     assert points["returned, fine-tuned"]["x"] == [share]
     assert points["returned, fine-tuned"]["y"] == [result.pruned.quality_search]
     history = page.evaluate(DATA, "run0-history")
-    counted = sum(len(one["x"]) for one in history[:-1] if one["name"] in ("scored", "restored"))
+    counted = sum(
+        len(one["x"]) for one in history[:-1] if one["name"] in ("scored", "reverted a decision")
+    )
     assert counted >= result.search.evaluations - result.search.stopped
     saved = [cut.macs_saved for cut in result.cuts if cut.method]
     assert saved

@@ -62,7 +62,14 @@ def test_bars_show_the_share_of_atoms_kept(run: RunEvidence) -> None:
 
 def test_history_marks_each_fate_and_the_best_so_far(run: RunEvidence) -> None:
     found = traces(history_figure(run))
-    marked = {"scored", "restored", "stopped early", "failed", "over the budget", "given back"}
+    marked = {
+        "scored",
+        "reverted a decision",
+        "stopped early",
+        "failed",
+        "over the budget",
+        "given back",
+    }
     assert marked <= found.keys()
     inside = [one.score if one.fate in ("scored", "reverted") else None for one in run.trials]
     best = found["best score so far"].y

@@ -231,7 +231,7 @@ def test_how_a_search_stands_is_told() -> None:
     assert state_text(event(20, state=STATE)) == (
         "2 being scored, 3 stopped early, 1 failed, 4 known before, 75% priced inside the limits, "
         "predictor decides (rank correlation 0.65, 90% inside their intervals, of 12), "
-        "2 of 5 decisions taken back"
+        "2 of 5 decisions reverted"
     )
     assert state_text(event(20, state=SearchState(working=1, inside=20))) == ""
     recorded = SearchState(inside=20, predictions=9, rank_correlation=0.1)
@@ -267,7 +267,7 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         progress(event(20, best_quality=0.97, note="[odd] note", seconds_left=5, state=STATE))
     assert "scoring policies" in stream.getvalue()
     assert "[odd] note" in stream.getvalue()
-    assert "2 of 5 decisions taken back" in stream.getvalue()
+    assert "2 of 5 decisions reverted" in stream.getvalue()
 
 
 def test_elsewhere_there_are_lines_and_quiet_is_silent() -> None:

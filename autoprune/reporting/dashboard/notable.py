@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial
 from autoprune.core.ledger import LedgerEntry
 from autoprune.core.policy import Policy
 from autoprune.core.yardstick import Yardstick
-from autoprune.reporting.dashboard.trials import Shown, is_failed, is_restored
+from autoprune.reporting.dashboard.trials import Shown, is_failed, reverted_one
 from autoprune.reporting.ledger_terminal import change_by, change_of
 from autoprune.reporting.secrets import without_secrets
 from autoprune.space.schema import UnitSpace
@@ -34,8 +34,8 @@ def notable(shown: Shown) -> dict[int, tuple[FrozenTrial, list[str]]]:
         policy = shown.policies.get(trial.number)
         if policy is not None and policy.fingerprint in finals:
             note(trial, f"Finalist, {without_secrets(finals[policy.fingerprint])}")
-        if is_restored(trial):
-            note(trial, "Restored by rollback")
+        if reverted_one(trial):
+            note(trial, "Reverted a decision")
         if trial in failed:
             note(trial, "Failed")
         elif trial.state.is_finished() and not shown.is_inside(trial):

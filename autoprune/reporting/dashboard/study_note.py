@@ -13,7 +13,7 @@ from autoprune.core.heartbeat import progress_text
 from autoprune.reporting.comparisons import comparisons
 from autoprune.reporting.dashboard.artifacts import Artifact
 from autoprune.reporting.dashboard.notable import decision, policy_rows
-from autoprune.reporting.dashboard.trials import Shown, is_failed, is_restored
+from autoprune.reporting.dashboard.trials import Shown, is_failed, reverted_one
 from autoprune.reporting.ledger_terminal import totals_line
 from autoprune.reporting.markdown import rendered
 from autoprune.reporting.text import amount_text
@@ -110,7 +110,7 @@ def _counts(shown: Shown) -> Iterator[tuple[str, int]]:
         "given back": abandoned,
         "being scored, or left by a process that died": states.count(TrialState.RUNNING),
         "over the budget": over,
-        "restored by rollback": sum(map(is_restored, trials)),
+        "reverted a decision": sum(map(reverted_one, trials)),
     }
     yield from ((label, count) for label, count in counts.items() if count)
 

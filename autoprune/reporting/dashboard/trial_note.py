@@ -79,5 +79,5 @@ def _examined(shown: Shown, policy: Policy | None) -> str:
     made = [one for one in shown.facts.ledger if one.policy == policy]
     if made:
         taken = sum(one.outcome is Outcome.REVERTED for one in made)
-        said.append(f"Of its decisions {len(made)} were examined and {taken} taken back.")
+        said.append(f"Of its decisions {len(made)} were examined and {taken} reverted.")
     return " ".join(said)

@@ -159,6 +159,6 @@ def is_failed(trial: FrozenTrial) -> bool:
     return failed and trial.user_attrs.get("outcome") != ABANDONED
 
 
-def is_restored(trial: FrozenTrial) -> bool:
-    """Tell whether a trial took back a decision of the best policy, and was better."""
+def reverted_one(trial: FrozenTrial) -> bool:
+    """Tell whether a trial reverted a decision of the best policy, and was better."""
     return bool(was_reverted(trial.user_attrs))

@@ -51,7 +51,7 @@ def rollback_chart(run: RunEvidence, at: str) -> Chart | None:
         return None
     note = (
         "Regret is the score that a decision gave away against the best alternative that costs as "
-        "much: above zero it did harm. It is taken back if a paired test says that this is not "
+        "much: above zero it did harm. It is reverted if a paired test says that this is not "
         "noise."
     )
     return Chart(f"{at}-rollback", "Rollback timeline", rollback_figure(run.ledger), note)
