@@ -35,7 +35,7 @@ from autoprune.surgery.nested import Inputs, map_tensors
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.units import Cut
 from autoprune.tasks import Task, need_logits
-from autoprune.tasks.base import SPLITS
+from autoprune.tasks.base import SPLITS, yardstick_of
 from autoprune.tasks.splits import check_separate
 
 TRACED_SAMPLES = 2
@@ -185,6 +185,9 @@ def _measured(model: nn.Module, request: Request) -> Measurement:
         ) from err
     for warning in what_splits_lack(request.task, found, request.seed):
         warnings.warn(warning, stacklevel=2)
+    quality = yardstick_of(request.task).text(found.quality)
+    note = f"dense model: {request.task.metric_name} {quality} on {found.samples:,} samples"
+    request.progress(Progress(stage="importance", done=0, total=1, note=note))
     return found
 
 

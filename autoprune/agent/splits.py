@@ -1,5 +1,8 @@
 """What the splits lack: a search can neither win back nor watch what it has no sample of."""
 
+from collections import Counter
+from dataclasses import dataclass, field
+
 import torch
 
 from autoprune.evaluation.measure import Measurement
@@ -7,11 +10,12 @@ from autoprune.evaluation.randomness import isolated
 from autoprune.tasks import HasClasses, Task
 from autoprune.tasks.labelled import classes_named
 
+_CHANCE = 0.1  # that a batch of shuffled samples holds one class
 _MOST = 10  # times as many training samples as the search split has are looked through
 
 
 def what_splits_lack(task: Task, search: Measurement, seed: int) -> list[str]:
-    """Return warnings about classes that the search split or the train split has no sample of.
+    """Return warnings about classes that a split has no sample of, and a train split in order.
 
     Args:
         task: The task.
@@ -24,7 +28,14 @@ def what_splits_lack(task: Task, search: Measurement, seed: int) -> list[str]:
     absent = [f"The search split has {note}. {_UNSEEN}" for note in search.notes]
     if not isinstance(task, HasClasses):
         return absent
-    train, samples = _looked_through(task, search, seed)
+    seen = _looked_through(task, search, seed)
+    train, samples = seen.classes, seen.samples
+    if seen.is_sorted:
+        absent.append(
+            f"The train loader yields its samples sorted by class: {seen.pure} of its first "
+            f"{seen.batches} batches hold one class only. What is trained so forgets the classes "
+            "before: give it shuffle=True."
+        )
     if train - search.classes and not absent:  # notes name these too
         absent.append(
             f"The search split has no sample of {_named(train - search.classes)}, and the train "
@@ -42,21 +53,57 @@ def what_splits_lack(task: Task, search: Measurement, seed: int) -> list[str]:
 _UNSEEN = "What candidates lose there goes unseen: add such samples, if there are any."
 
 
-def _looked_through(task: Task, search: Measurement, seed: int) -> tuple[set[int], int]:
-    """Return classes of training samples, and how many were looked at.
+@dataclass
+class _Seen:
+    """What was seen of the train split.
+
+    Args:
+        classes: Classes of its samples.
+        samples: Samples.
+        batches: Batches.
+        pure: Batches of one class.
+        alike: Samples in such batches, by class.
+    """
+
+    classes: set[int] = field(default_factory=set)
+    samples: int = 0
+    batches: int = 0
+    pure: int = 0
+    alike: Counter[int] = field(default_factory=Counter)
+
+    def add(self, classes: set[int], samples: int) -> None:
+        """Take in a batch."""
+        self.classes |= classes
+        self.samples += samples
+        self.batches += 1
+        if len(classes) == 1:
+            self.pure += 1
+            self.alike[next(iter(classes))] += samples
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether far more batches are of one class than would be if samples were shuffled."""
+        if self.pure <= self.batches / 2:
+            return False
+        size, alike = self.samples / self.batches, self.alike.total()
+        chance: float = sum((one / alike) ** size for one in self.alike.values())
+        return chance < _CHANCE
+
+
+def _looked_through(task: Task, search: Measurement, seed: int) -> _Seen:
+    """Return what training samples there are.
 
     They are as many as the search split has, and more where its classes were not all among them.
     """
     assert isinstance(task, HasClasses)
-    found, samples = set[int](), 0
+    seen = _Seen()
     with isolated(seed, task.loader("train")):
         for batch in task.batches("train"):
-            found |= task.classes(batch)
-            samples += task.samples(batch)
-            enough = search.samples * (1 if search.classes <= found else _MOST)
-            if samples >= enough:
+            seen.add(task.classes(batch), task.samples(batch))
+            enough = search.samples * (1 if search.classes <= seen.classes else _MOST)
+            if seen.samples >= enough:
                 break
-    return found, samples
+    return seen
 
 
 def _named(classes: set[int] | frozenset[int]) -> str:

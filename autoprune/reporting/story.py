@@ -13,6 +13,7 @@ from autoprune.reporting.goal import tolerance_of
 from autoprune.reporting.limited import beside_front
 from autoprune.reporting.text import count_text, share_text
 
+_TOO_GOOD = 0.05  # of a share: what the smaller model gains beyond is hardly training
 _GAP = 0.01  # of a share, by which the test split may be worse than the search split, untold
 _FAILED = 0.1  # share of evaluations that may fail without a word
 
@@ -136,8 +137,21 @@ def _cautions(result: Result) -> Iterator[str]:
     for target, one in checks.latency.items():
         if one.busy:
             yield f"The device did other work while {target} was measured: the interval is wide."
+    yield from _gains(result)
     yield from _drops(result)
     yield from _near(result)
+
+
+def _gains(result: Result) -> Iterator[str]:
+    """Tell of a dense model that is so much worse that it was hardly given what it is used to."""
+    yardstick, dense, pruned = result.yardstick, result.dense, result.pruned
+    qualities = dense.quality_search, pruned.quality_search
+    if yardstick.are_shares(*qualities) and qualities[1] - qualities[0] > _TOO_GOOD:
+        yield (
+            f"The smaller model is better than the dense one ({yardstick.metric} "
+            f"{yardstick.text(qualities[0])} before): was the dense model trained on images that "
+            "were prepared otherwise, or with its classes in another order?"
+        )
 
 
 def _drops(result: Result) -> Iterator[str]:

@@ -1,11 +1,13 @@
 """The user's loaders: taken as they are, watched closely."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import combinations
+from os import PathLike
+from os.path import abspath
 from typing import Any
 
-from torch.utils.data import RandomSampler, SequentialSampler
+from torch.utils.data import RandomSampler, SequentialSampler, Subset, SubsetRandomSampler
 
 from autoprune._hints import did_you_mean
 from autoprune.core.user_code import blame
@@ -42,26 +44,46 @@ def check_splits(data: Any) -> dict[Split, Iterable[Any]]:
 
 
 def check_separate(task: Task) -> None:
-    """Refuse splits that are known to hold the same samples; others are the user's duty.
+    """Refuse splits that are known to share samples; others are the user's duty.
+
+    Known are samples of one dataset by their number, subsets of it included, and those that a
+    dataset like torchvision's ``ImageFolder`` reads from files, by their paths.
 
     Raises:
-        DataError: If two splits are one loader, or two loaders over all of one dataset.
+        DataError: If two splits are one loader, or hold a sample that is known to be the same.
     """
     for one, other in combinations(SPLITS, 2):
-        if _same_samples(task.loader(one), task.loader(other)):
-            raise DataError(
-                f"The splits {one!r} and {other!r} hold the same samples, so what is measured "
-                "would mean nothing. Give each its own part of the data."
-            )
+        ours, theirs = task.loader(one), task.loader(other)
+        shared = _samples(ours) & _samples(theirs)
+        if ours is not theirs and not shared:
+            continue
+        paths = sorted(name for name in shared if isinstance(name, str))
+        told = {0: "the same samples", 1: "a sample"}.get(len(shared), f"{len(shared):,} samples")
+        example = f", for instance {paths[0]}" if paths else ""
+        raise DataError(
+            f"The splits {one!r} and {other!r} share {told}{example}, so what is measured would "
+            "mean nothing. Give each its own part of the data."
+        )
 
 
-def _same_samples(one: Any, other: Any) -> bool:
-    """Tell what can be told without looking: the same loader, or all of the same dataset."""
-    if one is other:
-        return True
-    dataset = getattr(one, "dataset", None)
-    whole = all(type(getattr(x, "sampler", None)) in _WHOLE for x in (one, other))
-    return dataset is not None and dataset is getattr(other, "dataset", None) and whole
+def _samples(loader: Any) -> set[Any]:
+    """Return what tells the samples of a loader apart, without reading one; empty if unknown."""
+    dataset, sampler = getattr(loader, "dataset", None), getattr(loader, "sampler", None)
+    if type(sampler) is SubsetRandomSampler:
+        return _names(dataset, list(sampler.indices))
+    if type(sampler) not in _WHOLE or not isinstance(dataset, Sized):
+        return set()
+    return _names(dataset, range(len(dataset)))
+
+
+def _names(dataset: Any, numbers: Sequence[int]) -> set[Any]:
+    if isinstance(dataset, Subset):
+        return _names(dataset.dataset, [dataset.indices[at] for at in numbers])
+    files = getattr(dataset, "samples", None)  # of torchvision's DatasetFolder: (path, class)
+    if isinstance(files, list) and files and isinstance(files[0], tuple):
+        if isinstance(files[0][0], (str, PathLike)):
+            return {abspath(files[at][0]) for at in numbers}
+    return {(id(dataset), at) for at in numbers}
 
 
 def iterate(loader: Iterable[Any], split: Split) -> Iterator[Any]:

@@ -241,11 +241,14 @@ def test_what_speaks_against_a_result_is_said(run: RunEvidence) -> None:
     )
     checks = run.result.checks.model_copy(update={"onnx_max_diff": None})
     changes: dict[str, Any] = {"goal": goal, "uncounted": ["fft"], "checks": checks}
+    dense = run.result.dense.model_copy(update={"quality_search": 0.183})
+    changes["dense"] = dense
     doubtful = replace(run, result=run.result.model_copy(update=changes))
     said = " ".join(story_of(doubtful).cautions)
     assert "drops by 0.40 points, more than the 0.1 points" in said
     assert "not exported to ONNX" in said
     assert "nobody counts those of fft" in said
+    assert "better than the dense one (top-1 18.30% before)" in said
 
 
 def test_runs_that_are_compared_say_what_was_asked_and_whether_it_held(run: RunEvidence) -> None:

@@ -66,6 +66,16 @@ def test_a_class_that_one_split_has_and_the_other_lacks_is_told(kind: str) -> No
     assert "search split has no sample of class 2, and the train split has" in search
 
 
+def test_a_train_loader_that_is_sorted_by_class_is_told() -> None:
+    shuffled = [batch_of("classification", 0, 1, 2)]
+    kinds = [batch_of("classification", kind, kind) for kind in (0, 0, 1, 1, 2, 2)]
+    border = batch_of("classification", 0, 1)
+    (told,) = lacked("classification", [*kinds[:2], border, *kinds[2:]], shuffled)
+    assert "sorted by class: 5 of its first 6 batches hold one class" in told
+    assert lacked("classification", [kinds[0]] * 9 + shuffled, shuffled) == [], "mostly one class"
+    assert lacked("classification", shuffled * 9, shuffled) == []
+
+
 def test_training_samples_are_looked_through_until_all_classes_are_found() -> None:
     seen = []
 

@@ -2,13 +2,16 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch._utils import ExceptionWrapper
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, SubsetRandomSampler, TensorDataset
+from torch.utils.data import DataLoader, Subset, SubsetRandomSampler, TensorDataset
+from torchvision.datasets import ImageFolder
 
 from autoprune.agent.identity import data_fingerprint
 from autoprune.core.registry import Registry
@@ -236,17 +239,40 @@ def test_a_name_is_given_once() -> None:
     assert registry.get("a") == 1
 
 
+def refused(splits: dict[str, Any]) -> str:
+    with pytest.raises(DataError) as told:
+        check_separate(Classification(splits))
+    return str(told.value)
+
+
+def test_a_sample_that_two_splits_share_is_found_by_its_number_or_its_path(tmp_path: Path) -> None:
+    whole = TensorDataset(torch.zeros(9, 3), torch.zeros(9, dtype=torch.int64))
+    nested = Subset(Subset(whole, [6, 7, 8]), [0, 1])
+    apart = {"train": range(4), "search": range(4, 6)}
+    splits = {name: DataLoader(Subset(whole, list(one))) for name, one in apart.items()}
+    check_separate(Classification(splits | {"test": DataLoader(nested)}))
+    mixed = DataLoader(Subset(whole, [3, 4, 8]), shuffle=True)
+    assert "'train' and 'test' share a sample, so" in refused(splits | {"test": mixed})
+    for name in ("train/a/1.png", "val/a/1.png", "val/a/2.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (2, 2)).save(tmp_path / name)
+    train, one, other = (ImageFolder(str(tmp_path / name)) for name in ("train", "val", "val"))
+    splits = {"train": DataLoader(train), "search": DataLoader(one), "test": DataLoader(other)}
+    assert f"'search' and 'test' share 2 samples, for instance {tmp_path}" in refused(splits)
+    halves = {"search": DataLoader(Subset(one, [0])), "test": DataLoader(Subset(other, [1]))}
+    check_separate(Classification(splits | halves))
+
+
 def test_splits_that_share_their_samples_are_refused() -> None:
     batch = [(torch.zeros(2, 3), torch.zeros(2, dtype=torch.int64))]
-    with pytest.raises(DataError, match="'search' and 'test' hold the same samples"):
+    with pytest.raises(DataError, match="'search' and 'test' share the same samples"):
         check_separate(Classification({"train": list(batch), "search": batch, "test": batch}))
     whole = TensorDataset(torch.zeros(4, 3), torch.zeros(4, dtype=torch.int64))
     parts = [SubsetRandomSampler([0, 1]), SubsetRandomSampler([2]), SubsetRandomSampler([3])]
     apart: list[DataLoader[Any]] = [DataLoader(whole, sampler=part) for part in parts]
     check_separate(Classification(dict(zip(("train", "search", "test"), apart, strict=True))))
     apart[2] = DataLoader(whole)
-    apart[0] = DataLoader(whole, shuffle=True)
-    with pytest.raises(DataError, match="'train' and 'test' hold the same samples"):
+    with pytest.raises(DataError, match="'train' and 'test' share 2 samples"):
         check_separate(Classification(dict(zip(("train", "search", "test"), apart, strict=True))))
 
 
