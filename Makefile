@@ -33,6 +33,7 @@ install: $(INSTALLED)
 
 # Dependency groups need pip 25.1.
 $(INSTALLED): pyproject.toml constraints-dev.txt
+	@echo "Installing autoprune, PyTorch and the tools of development into .venv: about 7 GB, some minutes."
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --constraint constraints-dev.txt --editable . --group dev

@@ -370,17 +370,19 @@ def _constructor(given: Constructor | str | None) -> Constructor | None:
 
 
 def load(
-    folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None = None
+    folder: str | Path, model: nn.Module | Callable[[], nn.Module] | str | None = None
 ) -> nn.Module:
     """Return the pruned model of a result folder, in eval mode, on the CPU.
 
     Args:
         folder: What a finished search wrote.
-        model: The dense model or what builds it, weights being irrelevant. None calls the
-            constructor the run recorded: load only folders whose code you trust.
+        model: The dense model or what builds it, weights being irrelevant; an import string such
+            as ``"model.py:build"`` starts at the current folder. None calls the constructor the
+            run recorded: load only folders whose code you trust.
 
     Raises:
         ArtifactError: If the folder is incomplete or altered, or the dense model does not fit.
+        ModelError: If an import string leads to nothing that builds a model.
     """
     return load_folder(folder, model)
 
@@ -390,16 +392,17 @@ def export(
     format: Format,
     *,
     out: str | Path | None = None,
-    model: nn.Module | Callable[[], nn.Module] | None = None,
+    model: nn.Module | Callable[[], nn.Module] | str | None = None,
     inputs: Inputs | None = None,
     opset: int | None = None,
     if_exists: IfFileExists = "fail",
 ) -> Exported:
     """Write the pruned model of a result folder for other runtimes, compared with the model.
 
-    ``onnx`` and ``torch-export`` take any batch size and have batch norms folded into the layer
-    before them; ``safetensors`` is a copy of what `load` needs. Outputs are compared on random
-    inputs at three batch sizes, one of them 1, and may differ by 1e-3 of the largest output.
+    ``onnx`` and ``torch-export`` take any batch size, other sizes are those of ``inputs``; batch
+    norms are folded into the layer before them. ``safetensors`` is a copy of what `load` needs.
+    Outputs are compared on random inputs at three batch sizes, one of them 1, and may differ by
+    1e-3 of the largest output.
 
     Args:
         folder: What a finished search wrote.

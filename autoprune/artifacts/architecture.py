@@ -126,17 +126,19 @@ class Architecture(BaseModel):
 
 
 def load(
-    folder: str | Path, model: nn.Module | Callable[[], nn.Module] | None = None
+    folder: str | Path, model: nn.Module | Callable[[], nn.Module] | str | None = None
 ) -> nn.Module:
     """Return the pruned model of a result folder, in eval mode, on the CPU.
 
     Args:
         folder: What a finished search wrote.
         model: The dense model or what builds it, weights being irrelevant; None to call the
-            constructor that the run recorded, which imports the file or module it names.
+            constructor that the run recorded. That, like an import string (``model.py:build``,
+            relative to the current folder), imports the file or module it names.
 
     Raises:
         ArtifactError: If the folder is incomplete or altered, or the dense model does not fit.
+        ModelError: If an import string leads to nothing that builds a model.
     """
     folder = Path(folder)
     architecture = Architecture.read(folder)
@@ -153,13 +155,18 @@ def load(
 
 
 def what_builds(
-    folder: Path, architecture: Architecture, model: nn.Module | Callable[[], nn.Module] | None
+    folder: Path,
+    architecture: Architecture,
+    model: nn.Module | Callable[[], nn.Module] | str | None,
 ) -> nn.Module | Callable[[], nn.Module]:
-    """Return what was given, or the constructor that the run recorded.
+    """Return what was given or an import string names, or the constructor that the run recorded.
 
     Raises:
         ArtifactError: If neither is there.
+        ModelError: If a text is no import string.
     """
+    if isinstance(model, str):
+        return Constructor(target=model).build
     if model is not None:
         return model
     if architecture.constructor is None:

@@ -33,7 +33,7 @@ from autoprune.errors import (
 from autoprune.surgery.compare import outputs
 from autoprune.surgery.nested import Inputs, describe
 
-Model = nn.Module | Callable[[], nn.Module] | None
+Model = nn.Module | Callable[[], nn.Module] | str | None
 
 
 def export_folder(

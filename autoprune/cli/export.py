@@ -59,8 +59,9 @@ def export(
 ) -> None:
     """Write a pruned model for other runtimes, and compare the outputs before it is kept.
 
-    onnx and torch-export take any batch size and have batch norms folded; safetensors is a copy
-    of weights and plan.json that autoprune.load reads. Outputs may differ by 1e-3 of the largest.
+    onnx and torch-export take any batch size; height and width are those of the run, or of
+    --input. They have batch norms folded; safetensors is a copy of weights and plan.json that
+    autoprune.load reads. Outputs may differ by 1e-3 of the largest.
     """
     if args and model is None:
         raise ConfigError("--args are for what --model names. Give --model as well.")

@@ -1,5 +1,6 @@
 """Run a user's code so that what it raises becomes one paragraph about their file."""
 
+import os
 import textwrap
 import traceback
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 
 from autoprune.core.user_modules import importing_from
 from autoprune.errors import InputError
+
+EXTRAS = frozenset({"ray", "timm", "torchvision"})  # named like the module that they bring
 
 
 @contextmanager
@@ -39,7 +42,21 @@ def blame(err: BaseException) -> str:
     frames = traceback.extract_tb(err.__traceback__)
     own = [f for f in frames if not f.filename.startswith("<") and not _is_library(f.filename)]
     place = f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""
-    return f"{type(err).__name__}{': ' if message else ''}{message.rstrip('.')}{place}."
+    said = f"{type(err).__name__}{': ' if message else ''}{message.rstrip('.')}{place}."
+    return f"{said}{_remedy(err)}"
+
+
+def _remedy(err: BaseException) -> str:
+    """Return what to do about an error that many people meet, a sentence, or nothing."""
+    if isinstance(err, ModuleNotFoundError):
+        missing = (err.name or "").partition(".")[0]
+        return f" Run: pip install 'autoprune[{missing}]'." if missing in EXTRAS else ""
+    if isinstance(err, FileNotFoundError) and not os.path.isabs(err.filename or ""):
+        return (
+            " Relative paths inside of your code start where the command runs, here "
+            f"{Path.cwd()}; build them from Path(__file__).parent."
+        )
+    return ""
 
 
 def _is_library(filename: str) -> bool:

@@ -6,6 +6,7 @@ from autoprune.core.yardstick import Yardstick
 from autoprune.reporting.text import count_text
 
 _ENOUGH = 10  # predictions that are worth a sentence
+_TELLING = 0.5  # a bound above it says nothing
 
 
 def effort_line(result: Result | Front) -> str:
@@ -55,7 +56,10 @@ def _spared(found: Predictions) -> str:
     said = f" {found.spared} candidates were not scored, as by prediction they could not beat the "
     if found.wrong_at_most is None:
         return f"{said}best; none of that kind was scored to audit it."
-    return (
-        f"{said}best; of {found.audited} of that kind scored all the same, {found.wrong} did "
-        f"(95% confidence: at most {found.wrong_at_most:.0%} do)."
-    )
+    bound = f" (95% confidence: at most {found.wrong_at_most:.0%} do)"
+    if found.wrong_at_most > _TELLING:
+        bound = ""
+        if not found.wrong:  # too few audits to tell
+            return f"{said}best."
+    scored = f"of {found.audited} of that kind scored all the same"
+    return f"{said}best; {scored}, {found.wrong} did{bound}."

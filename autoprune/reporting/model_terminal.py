@@ -11,11 +11,17 @@ from autoprune.reporting.space_check import SpaceCheck, UnitAllowance
 from autoprune.reporting.tables import standard_output, table
 from autoprune.reporting.text import count_text
 
+_MEANING = (
+    "Shares may add to more than 100%: units overlap, as a weight can go with the unit it makes, "
+    "the one it reads, and its block. What units, atoms and sealed are: docs/concepts.md."
+)
+
 
 def print_inventory(found: Inventory, console: Console | None = None) -> None:
     """Print the units of a model, what is sealed and what was rejected."""
     console = console or standard_output()
     console.print(_units(found))
+    console.print(_MEANING, soft_wrap=True)
     if found.sealed:
         sealed = table("\nSealed: cannot be pruned", "parameter", "dim", "size", "because")
         for entry in found.sealed:

@@ -16,7 +16,10 @@ _LABELS = {
     "verify": "checking the result",
 }
 
-_BEST = {"search": "best by score", "recover": "best of the furthest"}  # what decides there
+_BEST = {
+    "search": "best by score",
+    "recover": "best of those trained longest",
+}  # what decides there
 
 
 def label(event: Progress) -> str:
@@ -27,7 +30,7 @@ def label(event: Progress) -> str:
 def summary(event: Progress) -> str:
     """Return what is known besides the count: quality of the best, its share of MACs, time left.
 
-    It may fall: the score decides, and of finalists the best is one of those that got furthest.
+    It may fall: the score decides, and of finalists the best is one of those trained longest.
     """
     parts = []
     if event.best_quality is not None:

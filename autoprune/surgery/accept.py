@@ -71,10 +71,13 @@ def accepted(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
 
 def forward_error(err: Exception, inputs: Inputs) -> ModelError:
     """Return what is told where the user's forward raised ``err`` on ``inputs``."""
+    given = describe(inputs)
+    images = " If the images are uint8, convert them first: v2.ToDtype(torch.float32, scale=True)."
     return ModelError(
-        f"The model's forward raised {type(err).__name__} on inputs {describe(inputs)}: "
+        f"The model's forward raised {type(err).__name__} on inputs {given}: "
         f"{shorten(str(err), 300)}. Check that it takes such inputs: they are a tuple of its "
         "arguments, so for one argument that is a dict or a list write (argument,)."
+        f"{images if 'uint8' in given else ''}"
     )
 
 

@@ -111,6 +111,21 @@ def test_a_pt2_is_the_same_file_each_time(run: Path, tmp_path: Path) -> None:
     assert first.sha256 == again.sha256
 
 
+def test_what_builds_the_model_may_be_an_import_string(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "code.py").rename(tmp_path / "elsewhere" / "moved.py")
+    monkeypatch.chdir(tmp_path)
+    loaded = autoprune.load(run, model="elsewhere/moved.py:net")
+    assert not loaded.training
+    found = autoprune.export(run, "safetensors", out=tmp_path, model="elsewhere/moved.py:net")
+    assert load_file(found.file).keys() == loaded.state_dict().keys()
+    for odd in ("elsewhere/moved.py", "gone.py:net"):
+        with pytest.raises(ModelError, match=r"^model"):
+            autoprune.load(run, model=odd)
+
+
 def test_a_copy_loads_from_where_it_lies(run: Path, tmp_path: Path) -> None:
     (tmp_path / "far" / "away").mkdir(parents=True)
     found = autoprune.export(run, "safetensors", out=tmp_path / "far" / "away")

@@ -2,14 +2,16 @@
 
 import copy
 import pickle
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from autoprune.core.imports import is_target, load_object, parse_target
-from autoprune.core.user_code import blame
-from autoprune.errors import ConfigError, ModelError
+from autoprune.core.user_code import EXTRAS, blame
+from autoprune.errors import ConfigError, DataError, ModelError
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -127,6 +129,29 @@ def test_a_missing_module_is_named(tmp_path: Path) -> None:
         ModelError, match=r"cannot import 'no_such_xyz': ModuleNotFoundError: No mod"
     ):
         load_object("no_such_xyz:x", base=tmp_path)
+
+
+def test_a_missing_module_that_an_extra_brings_names_the_extra(tmp_path: Path) -> None:
+    write(tmp_path, model="raise ModuleNotFoundError('No module', name='timm.layers')\n")
+    with pytest.raises(ModelError, match=r"Run: pip install 'autoprune\[timm\]'\.$"):
+        load_object("model.py:x", base=tmp_path)
+
+
+def test_extras_that_are_named_exist() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    for name in EXTRAS:
+        brought = project["optional-dependencies"][name]
+        assert any(re.match(rf"{name}\b", requirement) for requirement in brought)
+
+
+def test_a_relative_path_that_leads_nowhere_tells_where_it_starts(tmp_path: Path) -> None:
+    hint = r"start where the command runs, here .*; build them from Path\(__file__\)\.parent\.$"
+    write(tmp_path, data="open('images/nowhere')\n")
+    with pytest.raises(DataError, match=hint):
+        load_object("data.py:x", base=tmp_path, error=DataError)
+    write(tmp_path, other=f"open({str(tmp_path / 'nowhere')!r})\n")
+    with pytest.raises(DataError, match=r"line 1\)\.$"):
+        load_object("other.py:x", base=tmp_path, error=DataError)
 
 
 def test_a_missing_name_is_suggested(tmp_path: Path) -> None:

@@ -121,7 +121,13 @@ def test_texts_hold_what_matters(found: Inventory, plan: Plan) -> None:
     print_inventory(found, console)
     print_space_check(space_check(SPACE, plan), console)
     shown = text.getvalue()
-    for part in ("99.8% of the 1.85 k", "is an output of the model", "stem +2", "12 6"):
+    for part in (
+        "99.8% of the 1.85 k",
+        "is an output of the model",
+        "stem +2",
+        "12 6",
+        "add to more than 100%",
+    ):
         assert part in shown
     assert "Methods: channel.l1, channel.taylor." in shown
     assert "1 of 2 units may be pruned" in shown

@@ -192,7 +192,7 @@ def test_plain_lines_are_rare_and_complete() -> None:
 def test_what_is_best_is_said_for_it_may_fall() -> None:
     search = Progress(stage="search", done=3, total=9, best_quality=0.9889)
     assert summary(search) == "best by score: 98.89%"
-    assert summary(replace(search, stage="recover")) == "best of the furthest: 98.89%"
+    assert summary(replace(search, stage="recover")) == "best of those trained longest: 98.89%"
 
 
 def test_a_note_is_shown_once() -> None:
@@ -301,6 +301,7 @@ def test_predictions_are_told_where_there_are_enough_to_tell() -> None:
             "of 7 of that kind scored all the same, 0 did (95% confidence: at most 35% do).",
         ),
         (0, None, "none of that kind was scored to audit it."),
+        (1, 0.95, "could not beat the best."),
     ],
 )
 def test_what_was_spared_is_told_with_how_it_was_audited(
@@ -311,10 +312,17 @@ def test_what_was_spared_is_told_with_how_it_was_audited(
     result = make_result()
     search = result.search.model_copy(update={"predictions": predictions})
     line = effort_line(result.model_copy(update={"search": search}))
-    assert (
-        "210 candidates were not scored, as by prediction they could not beat the best; " in line
-    )
+    assert "210 candidates were not scored, as by prediction they could not beat the best" in line
     assert line.endswith(told)
+
+
+def test_audits_that_went_wrong_are_told_however_few_they_were() -> None:
+    worth = {"count": 40, "spearman": 0.8, "coverage": 0.9, "spared": 210}
+    predictions = Predictions(**worth, audited=2, wrong=1, wrong_at_most=0.98)  # type: ignore[arg-type]
+    result = make_result()
+    search = result.search.model_copy(update={"predictions": predictions})
+    line = effort_line(result.model_copy(update={"search": search}))
+    assert line.endswith("the best; of 2 of that kind scored all the same, 1 did.")
 
 
 # --- the smallest model within a drop

@@ -214,3 +214,11 @@ def test_a_forward_that_may_branch_is_noted() -> None:
     (note,) = plan_of(Branching().eval()).notes
     assert "only the path it took" in note
     assert plan_of(Plain().eval()).notes == ()
+
+
+def test_images_of_whole_numbers_are_told_what_to_become() -> None:
+    whole = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+    with pytest.raises(ModelError, match=r"uint8, convert .*ToDtype\(torch.float32, scale=True"):
+        discover(nn.Sequential(nn.Conv2d(3, 4, 3)), [whole], np.random.default_rng(0))
+    with pytest.raises(ModelError, match=r"forward raised .*\(argument,\)\.$"):
+        discover(nn.Sequential(nn.Conv2d(4, 4, 3)), [IMAGES], np.random.default_rng(0))
