@@ -43,8 +43,16 @@ class Labelled(LoadedTask):
         raise DataError(
             f"The {split} loader must yield (images, {self.noun}): float images [samples, ...] "
             f"and {self.form}; or a mapping of the model's arguments with the {self.noun} beside "
-            f"them as {self.target_key!r}. Got {described(batch)}."
+            f"them as {self.target_key!r}. Got {described(batch)}.{self._remedy(batch)}"
         )
+
+    def _remedy(self, batch: Any) -> str:
+        if isinstance(batch, Mapping) and self.target_key not in batch:
+            return " Give the loader a collate_fn that returns (images, targets)."
+        images = (self._parts(batch) or ([], None))[0]
+        if any(isinstance(one, torch.Tensor) and one.dtype == torch.uint8 for one in images):
+            return " Make floats of them: torchvision's v2.ToDtype(torch.float32, scale=True)."
+        return ""
 
     def _parts(self, batch: Any) -> tuple[list[Any], torch.Tensor] | None:
         """Return what may be images, and the labels, if the batch has a form we know."""

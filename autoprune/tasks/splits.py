@@ -7,7 +7,7 @@ from os import PathLike
 from os.path import abspath
 from typing import Any
 
-from torch.utils.data import RandomSampler, SequentialSampler, Subset, SubsetRandomSampler
+from torch.utils.data import Dataset, RandomSampler, SequentialSampler, Subset, SubsetRandomSampler
 
 from autoprune._hints import did_you_mean
 from autoprune.core.user_code import blame
@@ -38,9 +38,14 @@ def check_splits(data: Any) -> dict[Split, Iterable[Any]]:
         if not isinstance(data[split], Iterable) or isinstance(data[split], Iterator):
             raise DataError(
                 f"The {split} split must be a loader or list that can be iterated over many "
-                f"times. Got {type(data[split]).__name__}."
+                f"times. Got {type(data[split]).__name__}.{_unwrapped(data[split])}"
             )
     return {split: data[split] for split in SPLITS}
+
+
+def _unwrapped(given: Any) -> str:
+    one_by_one = isinstance(given, Dataset) and not isinstance(given, Iterable)
+    return " Wrap the dataset: torch.utils.data.DataLoader(dataset, 32)." if one_by_one else ""
 
 
 def check_separate(task: Task) -> None:

@@ -98,7 +98,7 @@ BAD_BATCHES: list[tuple[Any, str]] = [
 def test_a_batch_of_another_form_is_described(batch: Any, got: str) -> None:
     with pytest.raises(DataError) as caught:
         read(with_train([*GOOD, batch]))
-    assert str(caught.value) == f"The train loader must yield {WANT}. Got {got}."
+    assert str(caught.value).startswith(f"The train loader must yield {WANT}. Got {got}.")
 
 
 @pytest.mark.parametrize("split", ["train", "search", "test"])
@@ -237,6 +237,20 @@ def test_a_name_is_given_once() -> None:
     with pytest.raises(ConfigError, match="There is a task 'a' already"):
         registry.add("a", 2)
     assert registry.get("a") == 1
+
+
+@pytest.mark.parametrize(
+    ("train", "remedy"),
+    [
+        (TensorDataset(IMAGES, CLASSES), "Wrap the dataset: torch.utils.data.DataLoader"),
+        ([(IMAGES.to(torch.uint8), CLASSES)], "v2.ToDtype(torch.float32, scale=True)"),
+        ([{"image": IMAGES, "label": CLASSES}], "a collate_fn that returns (images, targets)"),
+    ],
+    ids=["dataset", "uint8", "mapping"],
+)
+def test_what_is_nearly_right_is_refused_with_a_remedy(train: Any, remedy: str) -> None:
+    with pytest.raises(DataError, match=re.escape(remedy)):
+        read(with_train(train))
 
 
 def refused(splits: dict[str, Any]) -> str:
