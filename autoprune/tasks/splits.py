@@ -1,9 +1,9 @@
 """The user's loaders: taken as they are, watched closely."""
 
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import combinations
-from os import PathLike
 from os.path import abspath
 from typing import Any
 
@@ -51,16 +51,16 @@ def _unwrapped(given: Any) -> str:
 def check_separate(task: Task) -> None:
     """Refuse splits that are known to share samples; others are the user's duty.
 
-    Known are samples of one dataset by their number, subsets of it included, and those that a
-    dataset like torchvision's ``ImageFolder`` reads from files, by their paths.
+    Known are samples of one dataset by their number, subsets of it included, and files of
+    torchvision's ``ImageFolder`` by their paths.
 
     Raises:
         DataError: If two splits are one loader, or hold a sample that is known to be the same.
     """
+    samples = {split: _samples(task.loader(split)) for split in SPLITS}
     for one, other in combinations(SPLITS, 2):
-        ours, theirs = task.loader(one), task.loader(other)
-        shared = _samples(ours) & _samples(theirs)
-        if ours is not theirs and not shared:
+        shared = samples[one] & samples[other]
+        if task.loader(one) is not task.loader(other) and not shared:
             continue
         paths = sorted(name for name in shared if isinstance(name, str))
         told = {0: "the same samples", 1: "a sample"}.get(len(shared), f"{len(shared):,} samples")
@@ -75,7 +75,7 @@ def _samples(loader: Any) -> set[Any]:
     """Return what tells the samples of a loader apart, without reading one; empty if unknown."""
     dataset, sampler = getattr(loader, "dataset", None), getattr(loader, "sampler", None)
     if type(sampler) is SubsetRandomSampler:
-        return _names(dataset, list(sampler.indices))
+        return _names(dataset, [int(at) for at in sampler.indices])
     if type(sampler) not in _WHOLE or not isinstance(dataset, Sized):
         return set()
     return _names(dataset, range(len(dataset)))
@@ -83,11 +83,11 @@ def _samples(loader: Any) -> set[Any]:
 
 def _names(dataset: Any, numbers: Sequence[int]) -> set[Any]:
     if isinstance(dataset, Subset):
-        return _names(dataset.dataset, [dataset.indices[at] for at in numbers])
-    files = getattr(dataset, "samples", None)  # of torchvision's DatasetFolder: (path, class)
-    if isinstance(files, list) and files and isinstance(files[0], tuple):
-        if isinstance(files[0][0], (str, PathLike)):
-            return {abspath(files[at][0]) for at in numbers}
+        return _names(dataset.dataset, [int(dataset.indices[at]) for at in numbers])
+    # Whoever has an ImageFolder has imported torchvision, which is an extra.
+    folders = getattr(sys.modules.get("torchvision.datasets"), "DatasetFolder", ())
+    if isinstance(dataset, folders):
+        return {abspath(dataset.samples[at][0]) for at in numbers}
     return {(id(dataset), at) for at in numbers}
 
 

@@ -262,8 +262,8 @@ def refused(splits: dict[str, Any]) -> str:
 def test_a_sample_that_two_splits_share_is_found_by_its_number_or_its_path(tmp_path: Path) -> None:
     whole = TensorDataset(torch.zeros(9, 3), torch.zeros(9, dtype=torch.int64))
     nested = Subset(Subset(whole, [6, 7, 8]), [0, 1])
-    apart = {"train": range(4), "search": range(4, 6)}
-    splits = {name: DataLoader(Subset(whole, list(one))) for name, one in apart.items()}
+    apart: dict[str, Any] = {"train": torch.arange(4), "search": torch.tensor([4, 5])}
+    splits = {name: DataLoader(Subset(whole, one)) for name, one in apart.items()}
     check_separate(Classification(splits | {"test": DataLoader(nested)}))
     mixed = DataLoader(Subset(whole, [3, 4, 8]), shuffle=True)
     assert "'train' and 'test' share a sample, so" in refused(splits | {"test": mixed})
