@@ -133,6 +133,7 @@ class ListedRun:
             "state": self.state,
             "evaluations": self.evaluations(),
             **asdict(self.reached()),
+            "is_share": self.yardstick().is_share,
             "begun": self.run.created_at.isoformat(timespec="seconds"),
             "agents": len(self.living),
             "folder": None if folder is None else str(folder),

@@ -4,13 +4,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import torch
+from scipy.stats import binom
 
 from autoprune.evaluation.measure import Measurement
 from autoprune.evaluation.randomness import isolated
 from autoprune.tasks import HasClasses, Task
 from autoprune.tasks.labelled import classes_named
 
-_CHANCE = 0.1  # that a batch of shuffled samples holds one class
+_BY_CHANCE = 1e-3  # that so many batches of shuffled samples hold one class
 _MOST = 10  # times as many training samples as the search split has are looked through
 
 
@@ -81,27 +82,33 @@ class _Seen:
             self.alike[next(iter(classes))] += samples
 
     @property
+    def mostly_pure(self) -> bool:
+        """Whether most batches are of one class, which may have other reasons."""
+        return self.pure > self.batches / 2
+
+    @property
     def is_sorted(self) -> bool:
         """Whether far more batches are of one class than would be if samples were shuffled."""
-        if self.pure <= self.batches / 2:
+        if not self.mostly_pure:
             return False
         size, alike = self.samples / self.batches, self.alike.total()
-        chance: float = sum((one / alike) ** size for one in self.alike.values())
-        return chance < _CHANCE
+        chance = sum((one / alike) ** size for one in self.alike.values())
+        return float(binom.sf(self.pure - 1, self.batches, min(chance, 1.0))) < _BY_CHANCE
 
 
 def _looked_through(task: Task, search: Measurement, seed: int) -> _Seen:
     """Return what training samples there are.
 
-    They are as many as the search split has, and more where its classes were not all among them.
+    They are as many as the search split has, and more where its classes were not all among them
+    or most batches were of one class.
     """
     assert isinstance(task, HasClasses)
     seen = _Seen()
     with isolated(seed, task.loader("train")):
         for batch in task.batches("train"):
             seen.add(task.classes(batch), task.samples(batch))
-            enough = search.samples * (1 if search.classes <= seen.classes else _MOST)
-            if seen.samples >= enough:
+            usual = search.classes <= seen.classes and not seen.mostly_pure
+            if seen.samples >= search.samples * (1 if usual else _MOST):
                 break
     return seen
 

@@ -20,7 +20,7 @@ from autoprune.artifacts.goal import Ended, Goal, LimitTried
 from autoprune.artifacts.result import Measured
 from autoprune.core.budget import written
 from autoprune.core.tolerance import Tolerance
-from autoprune.errors import BudgetError
+from autoprune.errors import BudgetError, ConfigError
 from autoprune.storage.records import Evaluation
 
 
@@ -35,9 +35,25 @@ def run_tolerance(request: Request) -> SearchResult:
     return run(request, finished, _search)
 
 
+def _check_drop(session: Session, tolerance: Tolerance) -> None:
+    """Refuse a drop that any model is within: one in points, of a metric that is no share.
+
+    Raises:
+        ConfigError: If it is so.
+    """
+    task, dense = session.request.task, session.prepared.dense_quality
+    if tolerance.allows_all(dense):
+        raise ConfigError(
+            f"max_drop {tolerance.text} lets any model pass: it is in the unit of "
+            f"{task.metric_name}, which is {dense:.4g} for the dense model. Give less, or say "
+            "is_share: true in the task if it is a share in [0, 1]; then max_drop is in points."
+        )
+
+
 def _search(session: Session) -> SearchResult:
     request, tolerance = session.request, session.request.tolerance
     assert tolerance is not None
+    _check_drop(session, tolerance)
     session.company.finish()  # its limits follow from each other: one agent works on them
     with Gate.open(session.prepared.pricing.latencies, request.budget) as gate:
         descent = Descent(session, tolerance, session.loop(), gate)

@@ -209,4 +209,4 @@ def _content(found: "ListedRun") -> dict[str, Any]:
     ]
     outcome = None if found.run.outcome is None else dict(found.run.outcome)
     more = {"settings": dict(found.run.config), "agents": agents, "outcome": outcome, "best": best}
-    return found.to_dict() | {"is_share": yardstick.is_share} | more
+    return found.to_dict() | more

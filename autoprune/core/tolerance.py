@@ -74,6 +74,13 @@ class Tolerance:
         """Tell whether a drop is not too much."""
         return drop <= self.max_drop + _ROUNDING
 
+    def allows_all(self, dense: float) -> bool:
+        """Tell whether a model that is right nowhere is within, though it may lose what it has.
+
+        So it is with a drop in points of a metric that nobody said to be a share.
+        """
+        return not self.is_share and 0 < dense <= self.max_drop
+
     def holds(self, dense: float, quality: float) -> bool:
         """Tell whether a quality is within the drop from the dense model's."""
         return self.allows(self.drop(dense, quality))

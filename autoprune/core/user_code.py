@@ -51,10 +51,11 @@ def _remedy(err: BaseException) -> str:
     if isinstance(err, ModuleNotFoundError):
         missing = (err.name or "").partition(".")[0]
         return f" Run: pip install 'autoprune[{missing}]'." if missing in EXTRAS else ""
-    if isinstance(err, FileNotFoundError) and not os.path.isabs(err.filename or ""):
+    path = err.filename if isinstance(err, FileNotFoundError) else None
+    if isinstance(path, str | os.PathLike) and not Path(path).is_absolute():
         return (
-            " Relative paths inside of your code start where the command runs, here "
-            f"{Path.cwd()}; build them from Path(__file__).parent."
+            " Relative paths inside of your code start where the command runs; build them from "
+            "Path(__file__).parent."
         )
     return ""
 

@@ -15,6 +15,7 @@ from autoprune.tasks.base import TASKS, Split
 from autoprune.tasks.loaded import LoadedTask, described, scalar_of
 
 SCORES, OUTPUTS = "autoprune.scores", "autoprune.outputs"  # what models do not return
+_ROUNDING = 1e-6  # of a share in float32
 Evaluate = Callable[[nn.Module, Any], Any]
 
 
@@ -69,11 +70,12 @@ class Custom(LoadedTask):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The functions; see `Task`."""
+        """The functions, and how scores are read; see `Task`."""
         functions = self.identities(
             evaluate=self._evaluate, loss=self._loss, inputs=self._inputs, samples=self._samples
         )
-        return {"higher": self.higher_is_better, **functions}
+        share = {"is_share": True} if self.is_share else {}
+        return {"higher": self.higher_is_better, **share, **functions}
 
     def check_batch(self, batch: Any, split: Split) -> None:
         """Raise `DataError` if a batch holds no sample."""
@@ -152,10 +154,10 @@ class Custom(LoadedTask):
         if not bool(torch.isfinite(scores).all()):
             raise DataError("evaluate gave a score that is NaN or infinite for the dense model.")
         shares = scores if self.higher_is_better else -scores
-        odd = shares[(shares < 0) | (shares > 1)]
+        odd = shares[(shares < -_ROUNDING) | (shares > 1 + _ROUNDING)]
         if self.is_share and len(odd):
             raise DataError(
-                f"evaluate gave a score of {float(odd[0]):.4g} for the dense model, and is_share "
+                f"evaluate gave a score of {float(odd[0]):.7g} for the dense model, and is_share "
                 "says that scores are in [0, 1]. Divide them by their highest, or leave is_share "
                 "out."
             )

@@ -7,7 +7,14 @@ from itertools import combinations
 from os.path import abspath
 from typing import Any
 
-from torch.utils.data import Dataset, RandomSampler, SequentialSampler, Subset, SubsetRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    Dataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+)
 
 from autoprune._hints import did_you_mean
 from autoprune.core.user_code import blame
@@ -73,7 +80,10 @@ def check_separate(task: Task) -> None:
 
 def _samples(loader: Any) -> set[Any]:
     """Return what tells the samples of a loader apart, without reading one; empty if unknown."""
-    dataset, sampler = getattr(loader, "dataset", None), getattr(loader, "sampler", None)
+    dataset, batches = getattr(loader, "dataset", None), getattr(loader, "batch_sampler", None)
+    if batches is not None and type(batches) is not BatchSampler:
+        return set()
+    sampler = getattr(loader if batches is None else batches, "sampler", None)
     if type(sampler) is SubsetRandomSampler:
         return _names(dataset, [int(at) for at in sampler.indices])
     if type(sampler) not in _WHOLE or not isinstance(dataset, Sized):
@@ -86,7 +96,7 @@ def _names(dataset: Any, numbers: Sequence[int]) -> set[Any]:
         return _names(dataset.dataset, [int(dataset.indices[at]) for at in numbers])
     # Whoever has an ImageFolder has imported torchvision, which is an extra.
     folders = getattr(sys.modules.get("torchvision.datasets"), "DatasetFolder", ())
-    if isinstance(dataset, folders):
+    if isinstance(dataset, folders) and len(dataset) == len(dataset.samples):
         return {abspath(dataset.samples[at][0]) for at in numbers}
     return {(id(dataset), at) for at in numbers}
 

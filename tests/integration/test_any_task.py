@@ -163,6 +163,11 @@ def test_what_only_a_function_can_judge_is_searched_from_a_file(
     (row,) = [line.split() for line in shown.splitlines() if "error, test split" in line]
     assert row[5] == f"{error:.4g}"
     assert "change: of squared error" in run_autoprune("ledger", "run")[1], "it was kept"
+    (folder / "search.yaml").write_text(
+        SEARCH.format(task=task.replace("false", "true"), onnx="false")
+    )
+    code, _, told = run_autoprune("search", "search.yaml", "--max-drop", "1", "--out", "points")
+    assert (code, "lets any model pass" in told, "is_share: true" in told) == (2, True, True)
     assert "points" not in shown
     assert not any("taylor" in choice["method"] for choice in result["policy"].values())
 

@@ -71,8 +71,11 @@ def test_a_train_loader_that_is_sorted_by_class_is_told() -> None:
     kinds = [batch_of("classification", kind, kind) for kind in (0, 0, 1, 1, 2, 2)]
     border = batch_of("classification", 0, 1)
     (told,) = lacked("classification", [*kinds[:2], border, *kinds[2:]], shuffled)
-    assert "sorted by class: 5 of its first 6 batches hold one class" in told
+    assert "sorted by class: 6 of its first 7 batches hold one class" in told
     assert lacked("classification", [kinds[0]] * 9 + shuffled, shuffled) == [], "mostly one class"
+    twos = [batch_of("classification", kind, kind) for kind in [0] * 9 + [1] * 9]
+    (told,) = lacked("classification", twos, [batch_of("classification", 0, 1)] * 2)
+    assert "sorted by class: 18 of its first 18" in told
     assert lacked("classification", shuffled * 9, shuffled) == []
 
 
@@ -85,13 +88,13 @@ def test_training_samples_are_looked_through_until_all_classes_are_found() -> No
                 seen.append(number)
                 yield batch
 
-    one, other = batch_of("classification", 0), batch_of("classification", 1)
-    both = batch_of("classification", 0, 1)
+    one, other = batch_of("classification", 0, 1), batch_of("classification", 1, 2)
+    both = batch_of("classification", 0, 1, 2)
     assert lacked("classification", Batches([one, one, other, one, one]), [both]) == []
     assert seen == [0, 1, 2]
     seen.clear()
     (told,) = lacked("classification", Batches([one] * 30), [both])
-    assert "class 1 among the first 40" in told
+    assert "class 2 among the first 40" in told
     assert seen == [*range(10)], "no more than ten times the samples of the search split"
 
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch._utils import ExceptionWrapper
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, Subset, SubsetRandomSampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Subset, SubsetRandomSampler, TensorDataset
 from torchvision.datasets import ImageFolder
 
 from autoprune.agent.identity import data_fingerprint
@@ -273,6 +273,12 @@ def test_a_sample_that_two_splits_share_is_found_by_its_number_or_its_path(tmp_p
     train, one, other = (ImageFolder(str(tmp_path / name)) for name in ("train", "val", "val"))
     splits = {"train": DataLoader(train), "search": DataLoader(one), "test": DataLoader(other)}
     assert f"'search' and 'test' share 2 samples, for instance {tmp_path}" in refused(splits)
+    batches = BatchSampler(SubsetRandomSampler([0]), 1, False)
+    own = {
+        "search": DataLoader(one, batch_sampler=batches),
+        "test": DataLoader(Subset(other, [1])),
+    }
+    check_separate(Classification(splits | own))
     halves = {"search": DataLoader(Subset(one, [0])), "test": DataLoader(Subset(other, [1]))}
     check_separate(Classification(splits | halves))
 

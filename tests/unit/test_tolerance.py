@@ -65,6 +65,14 @@ def test_what_is_no_share_drops_by_its_own_unit() -> None:
     assert decibels.drop_text(0.4, 0.0123) == "0.4 ± 0.0123"
 
 
+def test_a_drop_of_all_that_there_is_is_seen() -> None:
+    unsaid = Tolerance(1.0, is_share=False)
+    assert unsaid.allows_all(0.93)
+    assert not unsaid.allows_all(30.0), "decibels, say"
+    assert not unsaid.allows_all(-0.3), "an error may rise without end"
+    assert not Tolerance(1.0).allows_all(0.93)
+
+
 def test_a_drop_that_is_just_allowed_is_allowed_whatever_rounding_says() -> None:
     assert Tolerance(1.0).drop(0.98, 0.97) > 1
     assert Tolerance(1.0).holds(0.98, 0.97)

@@ -34,7 +34,10 @@ def models_of(run: RunEvidence) -> list[Model]:
     if run.front is not None:
         cost = run.front.cost
         return [Model(one.limit, one.pruned, {cost: one.share}) for one in run.front.points]
-    return [Model("pruned, fine-tuned", run.result.pruned)] if run.result else []
+    if run.result is None:
+        return []
+    shares = {f"{LATENCY}{on}": one.ratio for on, one in run.result.checks.latency.items()}
+    return [Model("pruned, fine-tuned", run.result.pruned, shares)]
 
 
 def returned(run: RunEvidence, axis: CostAxis, colour: str, alone: bool) -> Iterator[go.Scatter]:

@@ -92,7 +92,8 @@ def _latency(model: _Model, target: str) -> str:
 
 def _ends(texts: Sequence[str]) -> str:
     """Return the first and the last one, once if they are alike."""
-    return " to ".join(dict.fromkeys(texts[at] for at in (0, -1))) if texts else ""
+    known = [text for text in texts if text]
+    return " to ".join(dict.fromkeys(known[at] for at in (0, -1))) if known else ""
 
 
 def _checks(run: RunEvidence) -> str:
