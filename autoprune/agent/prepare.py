@@ -186,7 +186,10 @@ def _measured(model: nn.Module, request: Request) -> Measurement:
     for warning in what_splits_lack(request.task, found, request.seed):
         warnings.warn(warning, stacklevel=2)
     quality = yardstick_of(request.task).text(found.quality)
-    note = f"dense model: {request.task.metric_name} {quality} on {found.samples:,} samples"
+    note = (
+        f"dense model: {request.task.metric_name} {quality} on {found.samples:,} samples; if it "
+        "had another quality in training, its images are prepared otherwise here"
+    )
     request.progress(Progress(stage="importance", done=0, total=1, note=note))
     return found
 

@@ -36,6 +36,10 @@ _OURS = (
 )
 _OF_PROCESSES = (HEARTBEAT, LOCK)
 _MAY_CHANGE = {"trials", "onnx", "recovery.keep_checkpoints"}
+_FINGERPRINTS = {
+    "model": "other weights or another architecture",
+    "data": "other samples, transforms or loaders",
+}
 _MAY_BE_LEFT_OUT = ("warm_start",)
 
 
@@ -173,9 +177,10 @@ def check_alike(
         RunExistsError: If it is refused.
     """
     changes = _changes(stored, config)
-    if resume and not changes.keys() - _MAY_CHANGE:
+    resumable = not changes.keys() - _MAY_CHANGE
+    if resume and resumable:
         return
-    listed = "; ".join(f"{key}: {old} -> {new}" for key, (old, new) in changes.items())
+    listed = "; ".join(_change_text(key, *change) for key, change in changes.items())
     if resume:
         raise RunExistsError(
             f"The run in {place} cannot be resumed with other settings ({listed}). Give "
@@ -183,9 +188,16 @@ def check_alike(
         )
     raise RunExistsError(
         f"{place} holds a run already{f' with other settings ({listed})' if changes else ''}. "
-        "Add --if-exists resume to go on with it, --if-exists overwrite to start afresh, or "
-        "choose another --out or --name."
+        f"Add {'--if-exists resume to go on with it, ' if resumable else ''}--if-exists overwrite "
+        "to start afresh, or choose another --out or --name."
     )
+
+
+def _change_text(key: str, old: Any, new: Any) -> str:
+    """Return a change as people read it; of models and data only fingerprints are known."""
+    if key in _FINGERPRINTS:
+        return f"{key}: {_FINGERPRINTS[key]}"
+    return f"{key}: {old} -> {new}"
 
 
 def _changes(stored: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

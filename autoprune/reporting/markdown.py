@@ -13,6 +13,7 @@ from autoprune.reporting.comparisons import comparisons
 from autoprune.reporting.effort import effort_line
 from autoprune.reporting.goal import LIMITS, ended_line, goal_rows, limit_rows
 from autoprune.reporting.rows import STEPS, bar, budget_rows, check_rows, step_rows
+from autoprune.reporting.story import cautions_of
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&])")
 
@@ -31,6 +32,7 @@ def render_markdown(result: Result) -> str:
         budget=budget_rows(result),
         checks=check_rows(result),
         effort=effort_line(result),
+        cautions=list(cautions_of(result)),
         versions=versions_text(result.versions),
         bar=bar,
         step_columns=STEPS,

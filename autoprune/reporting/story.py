@@ -41,7 +41,7 @@ def story_of(run: RunEvidence) -> Story:
         came = f"{len(run.trials)} evaluations were begun. {' '.join(run.missing)}"
         return Story(asked=_asked(run), came=came, trust="", cautions=tuple(_of_search(run)))
     results = [run.result] if run.result else list(run.points.values())
-    cautions = [*run.missing, *(text for one in results for text in _cautions(one))]
+    cautions = [*run.missing, *(text for one in results for text in cautions_of(one))]
     return Story(
         asked=_asked(run),
         came=_came(run.told),
@@ -123,7 +123,8 @@ def checks_passed(result: Result) -> bool:
     return result.checks.sliced_equals_masked and result.checks.budget_met
 
 
-def _cautions(result: Result) -> Iterator[str]:
+def cautions_of(result: Result) -> Iterator[str]:
+    """Yield what speaks against a result, or is not known of it."""
     checks = result.checks
     if not checks.sliced_equals_masked:
         yield "The sliced model differs from the masked one."

@@ -12,6 +12,7 @@ from autoprune.reporting.comparisons import comparisons
 from autoprune.reporting.effort import effort_line
 from autoprune.reporting.goal import LIMITS, ended_line, goal_rows, limit_rows
 from autoprune.reporting.rows import STEPS, bar, budget_rows, check_rows, step_rows
+from autoprune.reporting.story import cautions_of
 from autoprune.reporting.tables import standard_output, table
 
 
@@ -36,6 +37,7 @@ def report(result: Result) -> RenderableType:
         Text(),
         *(_steps(result) if result.steps else ()),
         Text(effort_line(result)),
+        *(Text(f"Mind: {text}", style="yellow") for text in cautions_of(result)),
     )
 
 

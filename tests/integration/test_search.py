@@ -237,6 +237,7 @@ def test_more_trials_on_resume_go_on(project: Path) -> None:
     more = search(project, trials=7, if_exists="resume", progress=events.append)
     after = scored(project / "run")
     assert after[:4] == before
+    assert [event.note for event in events if "dense model: top-1 " in str(event.note)]
     assert len(after) == more.result.search.evaluations == 7
     assert [event.done for event in events if event.stage == "search"] == [4, 5, 6, 7]
     alone: dict[str, Any] = {"out": project / "straight", "database": project / "other.db"}

@@ -102,6 +102,17 @@ def test_a_report_says_what_the_result_says(form: str) -> None:
         assert part in flat.replace("\\", "")
 
 
+@pytest.mark.parametrize("form", ["terminal", "markdown"])
+def test_a_report_says_what_speaks_against_the_result(form: str) -> None:
+    good = make_result()
+    dense = good.dense.model_copy(update={"quality_search": 0.18, "quality_test": 0.17})
+    for result, minded in (good, False), (good.model_copy(update={"dense": dense}), True):
+        text = shown(result) if form == "terminal" else render_markdown(result)
+        flat = re.sub(r"\s+", " ", text)
+        assert ("Mind:" in flat) is minded
+        assert ("better than the dense one (accuracy 18.00% before)" in flat) is minded
+
+
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_measured_latency_is_shown_with_its_interval(busy: bool) -> None:
     target = "pytorch/channels_last"

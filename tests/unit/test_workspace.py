@@ -77,7 +77,11 @@ def test_fail_lists_what_differs(used: Path) -> None:
     with pytest.raises(RunExistsError) as caught:
         session(used, "fail", CONFIG | {"seed": 3, "budget": {"macs": "40%"}})
     listed = "(budget.macs: 50% -> 40%; seed: 0 -> 3)"
-    assert f"with other settings {listed}" in str(caught.value)
+    assert f"with other settings {listed}. Add --if-exists overwrite" in str(caught.value)
+    with pytest.raises(RunExistsError, match="Add --if-exists resume to go on"):
+        session(used, "fail", CONFIG | {"trials": 9})
+    with pytest.raises(RunExistsError, match=r"\(data: other samples, transforms or loaders\)"):
+        session(used, "fail", CONFIG | {"data": "f00d"})
 
 
 def test_resume_with_the_same_settings_keeps_everything(used: Path) -> None:
