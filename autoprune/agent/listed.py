@@ -89,13 +89,15 @@ class ListedRun:
     def reached(self) -> Reached:
         """Return how far it got: its result, or what was best when it was last heard of."""
         if self.state == "finished":
-            return Reached.of_result(self._result())
+            return Reached.of_result(self._result()) or self._nothing()
         now = max(self.living, key=lambda one: one.beaten_at, default=None)
         if now is not None and (told := Reached.told(now.status)):
             return told
-        return self._found() or next(
-            filter(None, map(Reached.told, self._last_words())), Reached()
-        )
+        last = filter(None, map(Reached.told, self._last_words()))
+        return self._found() or next(last, None) or self._nothing()
+
+    def _nothing(self) -> Reached:
+        return Reached(is_share=self.yardstick().is_share)
 
     def yardstick(self) -> Yardstick:
         """Return how its figures are to be read, as far as that is known."""
@@ -133,7 +135,6 @@ class ListedRun:
             "state": self.state,
             "evaluations": self.evaluations(),
             **asdict(self.reached()),
-            "is_share": self.yardstick().is_share,
             "begun": self.run.created_at.isoformat(timespec="seconds"),
             "agents": len(self.living),
             "folder": None if folder is None else str(folder),

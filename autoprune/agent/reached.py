@@ -53,7 +53,7 @@ class Reached:
         (``tolerance``) or a front.
         """
         kept = run.kept.get(YARDSTICK)
-        if kept is None or run.config.get("tolerance") or run.config.get("pareto"):
+        if kept is None or not has_one_budget(run.config):
             return cls()
         best = best_ended(database, run.name)
         if best is None:
@@ -66,3 +66,8 @@ class Reached:
             return cls()
         share = costs["macs"] / yardstick.dense_macs
         return cls(yardstick.shown(quality), share, yardstick.is_share)
+
+
+def has_one_budget(settings: Mapping[str, Any]) -> bool:
+    """Tell whether a run was asked for one model inside one budget, by its settings."""
+    return not settings.get("pareto") and not settings.get("tolerance")

@@ -54,12 +54,7 @@ class Front(Document, title="autoprune front"):
     @property
     def yardstick(self) -> Yardstick:
         """How its figures are to be read."""
-        return Yardstick(
-            metric=self.metric,
-            higher_is_better=self.higher_is_better,
-            is_share=self.is_share,
-            dense_macs=self.dense.macs,
-        )
+        return Yardstick.of({**vars(self), "dense_macs": self.dense.macs})
 
 
 if __name__ == "__main__":

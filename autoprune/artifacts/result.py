@@ -232,12 +232,7 @@ class Result(Document, title="autoprune result"):
     @property
     def yardstick(self) -> Yardstick:
         """How its figures are to be read."""
-        return Yardstick(
-            metric=self.metric,
-            higher_is_better=self.higher_is_better,
-            is_share=self.is_share,
-            dense_macs=self.dense.macs,
-        )
+        return Yardstick.of({**vars(self), "dense_macs": self.dense.macs})
 
 
 def schema_text(content: type[BaseModel] = Result) -> str:

@@ -34,7 +34,7 @@ class SearchState:
         coverage: Share of scores inside their 90% interval; None without predictions.
         decides: Whether predictions decide what is scored.
         examined: Decisions to which an alternative was scored.
-        reverted: Of them, those that were reverted.
+        reverted: Of them, those whose alternative was better.
     """
 
     working: int = 0

@@ -29,7 +29,7 @@ class Yardstick:
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Self:
-        """Return what a run kept; what an earlier version did not keep is as by default."""
+        """Return what a run kept or a file says; what an earlier version lacks is by default."""
         return cls(**{one.name: kept[one.name] for one in fields(cls) if one.name in kept})
 
     def to_dict(self) -> dict[str, Any]:

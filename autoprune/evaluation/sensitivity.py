@@ -82,9 +82,7 @@ class Sensitivity:
     @property
     def yardstick(self) -> Yardstick:
         """How its qualities are to be read."""
-        return Yardstick(
-            metric=self.metric, higher_is_better=self.higher_is_better, is_share=self.is_share
-        )
+        return Yardstick.of(vars(self))
 
     def best_method(self, unit: str) -> str:
         """Return the method that gives up least over all levels of a unit."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from autoprune.agent.reached import has_one_budget
 from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
 from autoprune.core.ledger import LedgerEntry
 from autoprune.core.yardstick import Yardstick
 from autoprune.predictor.prequential import Prediction
-from autoprune.reporting.limits import has_one_budget
 
 Fate = Literal["scored", "reverted", "stopped", "failed", "infeasible", "given back", "running"]
 FATES: dict[Fate, str] = {

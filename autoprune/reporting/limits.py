@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 
 from autoprune.agent.described import TIGHTENED, dense_told, measured_told, spaces_told
 from autoprune.agent.encoding import Encoding
+from autoprune.agent.reached import has_one_budget
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Policy
 from autoprune.errors import AutopruneError
@@ -115,8 +116,3 @@ class Limits:
     @cached_property
     def _encoding(self) -> Encoding:
         return Encoding(self.spaces)
-
-
-def has_one_budget(settings: Mapping[str, Any]) -> bool:
-    """Tell whether a run was asked for one model inside one budget, by its settings."""
-    return not settings.get("pareto") and not settings.get("tolerance")

@@ -460,15 +460,7 @@ def test_what_is_no_share_is_never_told_in_percent_while_it_is_searched() -> Non
     error = Progress(stage="search", done=3, total=9, best_quality=0.34, is_share=False)
     assert summary(error) == "best by score: 0.34"
     stream = io.StringIO()
-    one = Ended(
-        number=3,
-        source="spdy",
-        outcome="scored",
-        quality=0.34,
-        score=0.3,
-        expected=None,
-        seconds=1.0,
-    )
+    one = replace(ENDED, quality=0.34, score=0.3, expected=None, seconds=1.0)
     PlainProgress(stream, every=10, verbose=True)(replace(error, ended=(one,)))
     assert "score 0.3, 0.34, 1.0 s" in stream.getvalue()
     assert "%" not in stream.getvalue()

@@ -49,7 +49,7 @@ def examined_by(attributes: Mapping[str, Any], encoding: Encoding) -> Examined |
 
 
 def was_reverted(attributes: Mapping[str, Any]) -> bool | None:
-    """Tell whether a trial took a decision back; None if it examined none, or is not judged."""
+    """Tell whether a trial reverted a decision; None if it examined none, or is not judged."""
     came = attributes.get(REGRET)
     return bool(came.get("reverted")) if isinstance(came, dict) else None
 
