@@ -10,6 +10,7 @@ from autoprune.core.recovery_checks import (
     check_effect,
     check_number,
     check_share,
+    check_switch,
     names_in,
     stages_in,
 )
@@ -28,6 +29,7 @@ _CHOICES = {
     "rate_schedule": get_args(RateSchedule),
     "amp": get_args(Amp),
 }
+_SWITCHES = ("reconstruct",)
 _WHOLE = {
     "score_steps": 0,
     "recover_steps": 0,
@@ -99,6 +101,8 @@ class Recovery:
             before its training stops; the best weights are kept. 0 for no looks.
         look_every: Training steps from one look to the next.
         calibration_batches: Training batches for statistics of norms and for gradients.
+        reconstruct: Whether what a cut leaves of each layer is fitted to what the dense model's
+            gives on those batches, before any training.
         shrink_steps: Training steps of the dense model before a cut, for units whose criterion is
             ``regularised_l1`` or ``regularised_l2``: what is to be cut shrinks meanwhile.
         shrink_strength: How fast at the end of them: a step takes learning rate x strength from
@@ -135,6 +139,7 @@ class Recovery:
     patience: int = 0
     look_every: int = 20
     calibration_batches: int = 16
+    reconstruct: bool = True
     shrink_steps: int = 30
     shrink_strength: float = 1.0
     shrink_schedule: ShrinkSchedule = "linear"
@@ -146,6 +151,8 @@ class Recovery:
             check_number(name, getattr(self, name), low, int)
         for name in _NUMBERS:
             check_number(name, getattr(self, name), 0, int | float)
+        for name in _SWITCHES:
+            check_switch(name, getattr(self, name))
         check_share("prune_until", self.prune_until)
         if self.prune_rounds > _MOST_ROUNDS:
             raise ConfigError(

@@ -42,6 +42,16 @@ def check_share(name: str, value: Any) -> None:
         )
 
 
+def check_switch(name: str, value: Any) -> None:
+    """Refuse what is neither true nor false.
+
+    Raises:
+        ConfigError: If it is refused.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"recovery.{name} must be true or false. Got {value!r}.")
+
+
 def names_in(given: Any) -> tuple[str, ...]:
     """Return the names of modules; a single one may be given as it is.
 

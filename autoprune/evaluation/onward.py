@@ -14,7 +14,6 @@ from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate
 from autoprune.evaluation.fine_tune import FineTuning
 from autoprune.evaluation.pruned import pruned
 from autoprune.evaluation.randomness import Randomness
-from autoprune.evaluation.recalibrate import recalibrate
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.restore import restored
 from autoprune.surgery.sparse import kept_at_zero
@@ -60,8 +59,8 @@ def onward(scorer: Scorer, policy: Policy, steps: int, before: Reached | None) -
         wide = widened(scorer, before)
     with randomness.running():
         model = pruned(wide, scorer.plan, scorer.importance, policy)
-        batches = 0 if same else scorer.recovery.calibration_batches
-        calibrated = recalibrate(model, scorer.task, batches, scorer.device) if batches else 0
+        trained = wide if before is not None else None
+        settled = 0.0 if same else scorer.settle(model, policy, trained)
     training = scorer.training(model, steps, randomness, final=True)
     assert isinstance(training, FineTuning)
     if before is not None:
@@ -73,7 +72,7 @@ def onward(scorer: Scorer, policy: Policy, steps: int, before: Reached | None) -
         split=scorer.search_split,
         share=share,
         training_forwards=share * TRAINING_FORWARDS + training.learns,
-        sample_forwards=share * calibrated + TRAINING_FORWARDS * shrunk,
+        sample_forwards=settled + TRAINING_FORWARDS * shrunk,
         seconds=time.perf_counter() - start,
     )
 

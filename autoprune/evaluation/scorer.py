@@ -23,6 +23,7 @@ from autoprune.evaluation.own_training import OwnTraining, size_of
 from autoprune.evaluation.pruned import pruned
 from autoprune.evaluation.randomness import Randomness, isolated
 from autoprune.evaluation.recalibrate import recalibrate
+from autoprune.evaluation.reconstruct import Targets, reconstruct, targets_of
 from autoprune.evaluation.score import Score
 from autoprune.evaluation.search_split import SearchSplit
 from autoprune.evaluation.shrink import penalties, shrink
@@ -154,8 +155,7 @@ class Scorer:
         randomness = Randomness(seed_from(self.seed, steps), self.task.loader("train"))
         with randomness.running():
             model = self._built(dense, policy)
-            batches = 0 if bare else self.recovery.calibration_batches
-            calibrated = recalibrate(model, self.task, batches, self.device) if batches else 0
+            settled = 0.0 if bare else self.settle(model, policy)
         training = self.training(model, steps, randomness, final)
         shrinking = TRAINING_FORWARDS + (not self.task.has_loss)  # the teacher's
         learns = isinstance(training, FineTuning) and training.learns
@@ -164,10 +164,42 @@ class Scorer:
             split=self._split("loss") if final else self.search_split,
             share=share,
             training_forwards=share * TRAINING_FORWARDS + learns,
-            sample_forwards=share * calibrated + shrinking * shrunk,
+            sample_forwards=settled + shrinking * shrunk,
             seconds=time.perf_counter() - start,
             early_stop=self._early_stop(steps) if final else None,
         )
+
+    def settle(self, model: nn.Module, policy: Policy, dense: nn.Module | None = None) -> float:
+        """Fit what a cut left to the dense model, and take statistics of norms anew.
+
+        Args:
+            model: The model of the policy as it was cut.
+            policy: The policy.
+            dense: What it was cut from, where that was trained already.
+
+        Returns:
+            What it cost, in forwards of one sample by the dense model.
+        """
+        batches, share, spent = self.recovery.calibration_batches, self.share(policy), 0.0
+        atoms = self.importance.removed(policy)
+        if self.recovery.reconstruct and batches and atoms:
+            targets = self._targets if dense is None else self._targets_of(dense)
+            macs = reconstruct(model, targets, self.plan.cut(atoms))
+            spent = share * targets.samples + macs / max(self.cost.dense.macs, 1)
+            spent += 0 if dense is None else targets.samples
+            batches = 0 if targets.whole else batches
+        if batches:
+            spent += share * recalibrate(model, self.task, batches, self.device)
+        return spent
+
+    @cached_property
+    def _targets(self) -> Targets:
+        with isolated(seed_from(self.seed, "targets"), self.task.loader("train")):
+            return self._targets_of(self.model)
+
+    def _targets_of(self, dense: nn.Module) -> Targets:
+        batches, memory = self.recovery.calibration_batches, self.cost.dense.memory
+        return targets_of(dense, self.task, batches, memory, self.seed, self.device)
 
     def training(
         self, model: nn.Module, steps: int, randomness: Randomness, final: bool

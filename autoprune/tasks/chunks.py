@@ -1,7 +1,7 @@
 """Split a batch, whatever its form, into smaller ones."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -62,4 +62,43 @@ def _cut(value: Any, samples: int, own: slice) -> Any:
         return value[own]
     if isinstance(value, Mapping):
         return _part(value, samples, own)
+    raise _Whole
+
+
+def joined(batches: Sequence[Any], samples: Sequence[int]) -> tuple[Any, int]:
+    """Return batches as one, and its samples: what `chunks` would part again.
+
+    Batches that do not go together, for instance of images of other sizes in one tensor, are left
+    out but for the first.
+
+    Args:
+        batches: What a loader yields, at least one.
+        samples: Samples in each.
+    """
+    try:
+        return _joined(batches, samples), sum(samples)
+    except _Whole:
+        return batches[0], samples[0]
+
+
+def _joined(parts: Sequence[Any], samples: Sequence[int]) -> Any:
+    first = parts[0]
+    if isinstance(first, Mapping) and all(part.keys() == first.keys() for part in parts):
+        kind = OrderedDict if type(first) is OrderedDict else dict
+        return kind((key, _linked([part[key] for part in parts], samples)) for key in first)
+    if type(first) in (tuple, list) and all(len(part) == len(first) for part in parts):
+        return type(first)(_linked(values, samples) for values in zip(*parts, strict=True))
+    return _linked(parts, samples)
+
+
+def _linked(values: Sequence[Any], samples: Sequence[int]) -> Any:
+    first = values[0]
+    if isinstance(first, torch.Tensor):
+        alike = {(value.shape[1:], value.dtype) for value in values}
+        if first.ndim and len(alike) == 1 and [*map(len, values)] == [*samples]:
+            return torch.cat([*values])
+    elif type(first) in (tuple, list) and [*map(len, values)] == [*samples]:
+        return type(first)(one for value in values for one in value)
+    elif isinstance(first, Mapping):
+        return _joined(values, samples)
     raise _Whole
