@@ -17,6 +17,10 @@ RECALIBRATION = (
     "Li et al. 2020, EagleEye: Fast Sub-net Evaluation for Efficient Neural Network Pruning, "
     "arXiv:2007.02491."
 )
+RECONSTRUCTION = (
+    "He et al. 2017, Channel Pruning for Accelerating Very Deep Neural Networks, "
+    "arXiv:1707.06168; ours fits all layers in one forward, with a ridge."
+)
 TRAINED = "Ours also trains for {steps} steps before it scores."
 PREDICTIONS = (
     "Dawid 1984, Statistical Theory: The Prequential Approach, doi:10.2307/2981683, for judging "
@@ -89,6 +93,8 @@ def _recovery(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if settings.get("calibration_batches", usual.calibration_batches):
         trained = f" {TRAINED.format(steps=steps)}" if steps else ""
         yield "scoring", f"{RECALIBRATION}{trained}"
+        if settings.get("reconstruct"):  # runs from before it was there do not say
+            yield "reconstruction", RECONSTRUCTION
     if settings.get("schedule") == "progressive":
         spacing = str(settings.get("prune_spacing"))
         if spacing in SPACINGS:
