@@ -39,6 +39,7 @@ def fingerprint_of(
     unused = ["keep_checkpoints"]
     unused += [] if own.distill_features else ["distill_modules"]
     unused += [] if own.patience else ["look_every"]
+    unused += [] if own.reconstruct else ["reconstruct"]  # as everything was found before it
     unused += [] if own.schedule == "progressive" else [*PROGRESSIVE]
     unused += [name for name in _NEWER if settings[name] == defaults[name]]
     content = [

@@ -11,6 +11,7 @@ from autoprune.storage.records import Evaluation
 from benchmarks.group import Group, tested_after
 
 STEPS, SEEDS, FINALISTS = 100, (1001, 1002, 1003), 3
+PLAIN = Recovery(reconstruct=False)  # all are judged as those that Optuna alone found
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Judge:
 
     def _recover(self, policy: Policy) -> tuple[Stage, float]:
         if policy.fingerprint not in self._recovered:
-            scorer = replace(self.group.scorer, recovery=Recovery(), seed=self.seed)
+            scorer = replace(self.group.scorer, recovery=PLAIN, seed=self.seed)
             candidate = scorer.candidate(policy, STEPS, final=True)
             candidate.reach(STEPS)
             self._recovered[policy.fingerprint] = candidate.stages[-1], candidate.sample_forwards
@@ -57,7 +58,7 @@ class Judge:
     def _test(self, policy: Policy) -> tuple[float, float]:
         """Return loss and quality on test images, means over seeds that no search has seen."""
         if policy.fingerprint not in self._tested:
-            plain = replace(self.group.scorer, recovery=Recovery())
+            plain = replace(self.group.scorer, recovery=PLAIN)
             made = [tested_after(replace(plain, seed=one), policy, STEPS)[0] for one in SEEDS]
             worth = mean(one.loss for one in made), mean(one.quality for one in made)
             self._tested[policy.fingerprint] = worth

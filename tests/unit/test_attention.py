@@ -24,7 +24,7 @@ from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
 POLICY = Policy({"stem": Choice("channel.l1", 0.5), "inner": Choice("channel.l1", 0.5)})
-RECOVERY = Recovery(calibration_batches=2, learning_rate=0.1)
+RECOVERY = Recovery(calibration_batches=2, learning_rate=0.1, reconstruct=False)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from autoprune.surgery.discover import discover
 from autoprune.tasks import Classification, Task, need_logits
 
 POLICY = Policy({"stem": Choice("channel.l1", 0.5)})
-RECOVERY = Recovery(calibration_batches=2, learning_rate=0.1)
+RECOVERY = Recovery(calibration_batches=2, learning_rate=0.1, reconstruct=False)
 
 
 def shuffled(seed: int, samples: int, workers: int = 0) -> DataLoader[Any]:

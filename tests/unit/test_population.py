@@ -48,11 +48,14 @@ class Populating:
         return [replace(one, state=None) if n in self.fail else one for n, one in enumerate(ended)]
 
 
+RECOVERY = Recovery(recover_steps=8, finalists=3, calibration_batches=2, reconstruct=False)
+
+
 @pytest.fixture
 def evaluations(
     scorer_of: Callable[[Recovery], Scorer], evaluations_by: Callable[[Scorer], Evaluations]
 ) -> Evaluations:
-    return evaluations_by(scorer_of(Recovery(recover_steps=8, finalists=3, calibration_batches=2)))
+    return evaluations_by(scorer_of(RECOVERY))
 
 
 def told(event: Progress) -> None:
