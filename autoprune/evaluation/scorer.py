@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
@@ -60,6 +60,10 @@ class Scorer:
     seed: int
     device: str
     recover: RecoverFunction | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what goes to another process: what follows from it is worked out there again."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
     def build(self, policy: Policy) -> nn.Module:
         """Return the pruned model as it is cut, before any recovery."""

@@ -1,6 +1,7 @@
 """What a cut leaves is fitted to the dense layers: where they can be met, they are."""
 
 import copy
+import pickle
 from collections.abc import Mapping
 
 import numpy as np
@@ -216,3 +217,16 @@ def test_targets_hold_what_layers_give(net: nn.Module, task: Classification) -> 
 
     assert torch.equal(found.inputs[0], images)
     assert torch.allclose(found.outputs["stem"], stem[found.at["stem"]], atol=1e-6)
+
+
+def test_targets_stay_in_their_process(
+    net: nn.Module, plan: Plan, cost: CostModel, task: Classification
+) -> None:
+    scorer = scorer_of(net, plan, cost, task)
+    fresh = len(pickle.dumps(scorer))
+
+    first = scorer.candidate(POLICY, 0).reach(0)
+
+    sent = pickle.dumps(scorer)
+    assert len(sent) == fresh
+    assert pickle.loads(sent).candidate(POLICY, 0).reach(0) == first
