@@ -29,6 +29,7 @@ from autoprune.core.fingerprint import check_seed
 from autoprune.core.ledger import ROLLBACK
 from autoprune.core.numbers import check_at_least, check_share
 from autoprune.core.pareto import POINTS, Pareto
+from autoprune.core.paths import at_home, resolved
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
@@ -311,7 +312,7 @@ def _front_reported(found: FrontResult, request: Request) -> FrontResult:
 def _write_page(request: Request) -> None:
     """Write the page of a run; the result, which is there already, does not depend on it."""
     server = server_of(request.database) is not None
-    run = request.name or request.out.resolve().name
+    run = request.name or resolved(request.out).name
     try:
         report(run if server else request.out, request.out / PAGE, database=request.database)
     except AutopruneError as err:
@@ -362,7 +363,7 @@ def check_space(
 
 def _folders(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
     many = [given] if isinstance(given, str | Path) else given
-    return tuple(Path(folder).expanduser() for folder in many)
+    return tuple(at_home(folder) for folder in many)
 
 
 def _constructor(given: Constructor | str | None) -> Constructor | None:

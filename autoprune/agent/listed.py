@@ -1,6 +1,5 @@
 """The runs that a database knows, as those see them who do not work on them."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,8 @@ from autoprune.agent.presence import PATIENCE, seems_alive
 from autoprune.agent.reached import Reached
 from autoprune.agent.workspace import RESULT, STUDY, database_in, point_hint
 from autoprune.core.heartbeat import Heartbeat
+from autoprune.core.json_text import read_json
+from autoprune.core.paths import resolved
 from autoprune.core.yardstick import YARDSTICK, Yardstick
 from autoprune.errors import AutopruneError, ConfigError
 from autoprune.storage.agents import Agent, Agents
@@ -160,7 +161,7 @@ class ListedRun:
 
     def _result(self) -> Mapping[str, Any]:
         with suppress(OSError, ValueError):
-            found = json.loads(((self.folder or Path()) / RESULT).read_text(encoding="utf-8"))
+            found = read_json((self.folder or Path()) / RESULT)
             return found if isinstance(found, dict) and self.folder else {}
         return {}
 
@@ -182,7 +183,7 @@ def find_listed(given: str, shared: Database | None) -> ListedRun:
         ConfigError: If there is no such run, or several.
     """
     known = listed_runs(shared) if shared is not None else []
-    path = str(Path(given).resolve())
+    path = str(resolved(given))
     found = [one for one in known if one.run.name in (given, path)] or [
         one
         for one in known

@@ -40,6 +40,7 @@ from autoprune.agent.workspace import (
     Workspace,
     database_in,
 )
+from autoprune.core.paths import resolved
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.yardstick import YARDSTICK
 from autoprune.cost.latency.runtimes import check_measurable
@@ -103,7 +104,7 @@ def run(
         home = Home(
             shared=shared,
             workspace=workspace,
-            name=request.name or request.out.resolve().name,
+            name=request.name or resolved(request.out).name,
             if_exists=request.if_exists,
         )
         config = home.completed(request.config(*fingerprints.values()))
@@ -161,7 +162,7 @@ def _searched(
         if checks.began is not None:
             lodging.keep(CHECKS, {"seconds": monotonic() - checks.began})
         if finishes:
-            folder = str(request.out.resolve())
+            folder = str(resolved(request.out))
             lodging.finish({"folder": folder, "host": socket.gethostname()})
         return found
 

@@ -14,6 +14,7 @@ from autoprune.agent.promising import promising
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
 from autoprune.agent.workspace import DATABASE, STUDY, WARM_START
+from autoprune.core.paths import resolved
 from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError
 from autoprune.space.schema import UnitSpace
@@ -142,7 +143,7 @@ def _read(folder: str, policies: Sequence[Any], scores: Sequence[float]) -> Earl
 def _scored(folder: Path, own: Path) -> list[tuple[EvaluationKey, Evaluation]]:
     """Return what the run in a folder scored to the end, with its keys."""
     advice = "Name the folder of an earlier search, or leave out --warm-start."
-    if folder.resolve() == own.resolve():
+    if resolved(folder) == resolved(own):
         raise ConfigError(f"A search cannot be warm-started by itself: {folder}. {advice}")
     if not (folder / DATABASE).is_file():
         raise ConfigError(f"{folder} holds no run: there is no {DATABASE} in it. {advice}")

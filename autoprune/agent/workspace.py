@@ -11,7 +11,9 @@ from autoprune.agent.heart import Heart
 from autoprune.agent.hold import LOCK, held
 from autoprune.artifacts.files import PLAN, WEIGHTS, write_text
 from autoprune.core.heartbeat import HEARTBEAT
+from autoprune.core.json_text import read_json
 from autoprune.core.mappings import differing
+from autoprune.core.paths import resolved
 from autoprune.errors import OutputError, RunExistsError
 
 IfExists = Literal["fail", "resume", "overwrite"]
@@ -51,7 +53,7 @@ def database_in(folder: Path) -> Path | None:
 
 def point_hint(folder: Path) -> str:
     """Return a sentence on what a folder may be that holds no run; empty if nothing is known."""
-    above = folder.resolve().parent
+    above = resolved(folder).parent
     return f" It may be a point of the run in {above}." if database_in(above) else ""
 
 
@@ -122,7 +124,7 @@ class Workspace:
         """Return the settings of the run that is here, if there is one."""
         path = self.folder / CONFIG
         try:
-            stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            stored: dict[str, Any] = read_json(path)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as err:

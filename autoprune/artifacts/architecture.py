@@ -1,6 +1,5 @@
 """``plan.json``: how the pruned architecture follows from the dense one, and its loader."""
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from textwrap import shorten
@@ -14,6 +13,7 @@ from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import Specs
 from autoprune.artifacts.files import PLAN, WEIGHTS, write_text
 from autoprune.artifacts.weights import load_weights
+from autoprune.core.json_text import read_json
 from autoprune.core.mappings import differing
 from autoprune.errors import ArtifactError
 from autoprune.surgery.apply import without
@@ -81,7 +81,7 @@ class Architecture(BaseModel):
         """Read ``plan.json`` of ``folder``; raises `ArtifactError` if it is missing or odd."""
         path = folder / PLAN
         try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            return cls.model_validate(read_json(path))
         except OSError as err:
             raise ArtifactError(
                 f"{folder} holds no result: {PLAN} cannot be read ({err.strerror}). "

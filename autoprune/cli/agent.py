@@ -10,7 +10,7 @@ import typer
 from autoprune.cli.database import Database, here
 from autoprune.cli.search_settings import seconds_of, settings_of
 from autoprune.cli.stopping import Stop, stoppable
-from autoprune.cli.streams import stdout_to_stderr
+from autoprune.cli.streams import echo, stdout_to_stderr
 from autoprune.core.progress import ProgressCallback
 from autoprune.errors import AutopruneError, ConfigError
 
@@ -71,12 +71,12 @@ def join(
                 count = _join(Path(run).name, file, here(database), given, wait, progress)
         except (KeyboardInterrupt, Stop) as stop:
             told = f"autoprune: stopped {stop}".rstrip()
-            typer.echo(f"{told}. {_who_goes_on(run, here(database))}", err=True)
+            echo(f"{told}. {_who_goes_on(run, here(database))}", err=True)
             raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else 3) from None
     told = f"{count} policies are scored; nothing is left to be scored."
     if not as_json:
         told += f" {_who_goes_on(run, here(database))}"
-    typer.echo(json.dumps({"run": Path(run).name, "evaluations": count}) if as_json else told)
+    echo(json.dumps({"run": Path(run).name, "evaluations": count}) if as_json else told)
 
 
 def _who_goes_on(run: str, database: str | None) -> str:

@@ -11,6 +11,7 @@ import typer
 from autoprune.cli.database import Database, opened
 from autoprune.cli.model_options import AsJson
 from autoprune.cli.stopping import Stop, stoppable
+from autoprune.cli.streams import echo
 
 
 def dashboard(
@@ -50,9 +51,9 @@ def dashboard(
                 "studies": len(studies),
                 "database": redact(url),
             }
-            typer.echo(json.dumps(told) if as_json else told["url"])
+            echo(json.dumps(told) if as_json else told["url"])
             if not as_json:
-                typer.echo(f"autoprune: shows {redact(url)}; Ctrl-C ends it", err=True)
+                echo(f"autoprune: shows {redact(url)}; Ctrl-C ends it", err=True)
             threading.Event().wait()
 
 

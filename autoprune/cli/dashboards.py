@@ -9,6 +9,7 @@ import typer
 from autoprune._resources import names, resource
 from autoprune.cli.listing import print_shipped
 from autoprune.cli.model_options import AsJson
+from autoprune.cli.streams import echo
 
 _FOLDER, _KIND = "dashboards", "grafana"
 
@@ -52,7 +53,7 @@ def export(
         path = to / f"{Path(name).name}.json"
         write_text(path, resource(_FOLDER, f"{name}.json").read_text(encoding="utf-8"))
         written.append(str(path))
-    typer.echo(json.dumps({"written": written}, indent=2) if as_json else "\n".join(written))
+    echo(json.dumps({"written": written}, indent=2) if as_json else "\n".join(written))
 
 
 def _known() -> list[str]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from autoprune.cli.streams import echo
+from autoprune.core.paths import at_home
 
 if TYPE_CHECKING:
     from autoprune.storage.database import Database as Opened
@@ -47,7 +49,7 @@ def here(database: str | None) -> str | None:
     """Return a URL as it is, and the path of a file as seen from where the command runs."""
     if database is None or "://" in database or not database.strip():
         return database
-    return str(Path(database).expanduser().absolute())
+    return str(at_home(database).absolute())
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def opened(database: str | None) -> "Iterator[Opened | None]":
 
     missing = missing_file(here(database))
     if missing is not None:
-        typer.echo(f"autoprune: there is no database {missing}; it knows no runs.", err=True)
+        echo(f"autoprune: there is no database {missing}; it knows no runs.", err=True)
         yield None
         return
     with closing(shared_database(here(database))) as shared:

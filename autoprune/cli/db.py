@@ -10,6 +10,7 @@ import typer
 
 from autoprune.cli.database import LookedAt, here
 from autoprune.cli.model_options import AsJson
+from autoprune.cli.streams import echo
 
 if TYPE_CHECKING:
     from autoprune.storage.health import Health
@@ -32,7 +33,7 @@ def upgrade(database: LookedAt = None, as_json: AsJson = False) -> None:
     with closing(shared_database(here(database))):  # whoever opens it brings it up to date
         url = redact(shared_url(here(database)))
     told = {"database": url, "revision": "current"}
-    typer.echo(json.dumps(told) if as_json else f"{url} is up to date.")
+    echo(json.dumps(told) if as_json else f"{url} is up to date.")
 
 
 @db.command()
@@ -50,7 +51,7 @@ def check(database: LookedAt = None, as_json: AsJson = False) -> None:
     if found.revision == "current" and not found.problems:
         _look_at_trials(url, found)
     if as_json:
-        typer.echo(json.dumps(asdict(found), indent=2))
+        echo(json.dumps(asdict(found), indent=2))
     else:
         _tell(found)
     raise typer.Exit(1 if found.problems else 0)
@@ -68,13 +69,13 @@ def _look_at_trials(url: str, found: "Health") -> None:
 
 
 def _tell(found: "Health") -> None:
-    typer.echo(f"{found.url}: tables are {found.revision}")
+    echo(f"{found.url}: tables are {found.revision}")
     width = max(map(len, found.rows), default=0)
     for name, count in found.rows.items():
-        typer.echo(f"  {name:{width}}  {count}")
+        echo(f"  {name:{width}}  {count}")
     for problem in found.problems:
-        typer.echo(f"wrong: {problem}")
+        echo(f"wrong: {problem}")
     for note in found.notes:
-        typer.echo(f"note: {note}")
+        echo(f"note: {note}")
     if not found.problems:
-        typer.echo("Nothing is wrong.")
+        echo("Nothing is wrong.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoprune.cli.model_options import MODEL_HELP, Args, AsJson, build, random_inputs
-from autoprune.cli.streams import stdout_to_stderr
+from autoprune.cli.streams import echo, stdout_to_stderr
 from autoprune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def export(
             opset=opset,
             if_exists=if_exists.value,
         )
-    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else "\n".join(_lines(found)))
+    echo(json.dumps(found.to_dict(), indent=2) if as_json else "\n".join(_lines(found)))
 
 
 def _lines(found: "Exported") -> list[str]:

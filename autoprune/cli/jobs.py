@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoprune.cli.model_options import AsJson
+from autoprune.cli.streams import echo
 
 if TYPE_CHECKING:
     from autoprune.execution.jobs.files import JobFile
@@ -72,11 +73,11 @@ def render(
     written = _written(files, out)
     if as_json:
         content = {"name": job.name, "files": {one.name: one.text for one in files}}
-        typer.echo(json.dumps(content | {"written": written}, indent=2))
+        echo(json.dumps(content | {"written": written}, indent=2))
     elif out is not None:
-        typer.echo("\n".join(written))
+        echo("\n".join(written))
     else:
-        typer.echo("\n".join(one.text for one in files), nl=False)
+        echo("\n".join(one.text for one in files), nl=False)
 
 
 @jobs.command()
@@ -103,7 +104,7 @@ def submit(
         _tell_plan(scheduler, job, scheduler.files(job, place), as_json)
         return
     found = scheduler.submit(job, place)
-    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else found.told)
+    echo(json.dumps(found.to_dict(), indent=2) if as_json else found.told)
 
 
 @jobs.command()
@@ -112,7 +113,7 @@ def status(file: File, runner: Runner, name: Name = None, as_json: AsJson = Fals
     scheduler, job = _read(file, runner, None, "6h", name)
     found = scheduler.status(job.name)
     if as_json:
-        typer.echo(json.dumps([one.to_dict() for one in found], indent=2))
+        echo(json.dumps([one.to_dict() for one in found], indent=2))
         return
     from autoprune.reporting.jobs_terminal import print_jobs
 
@@ -136,7 +137,7 @@ def _read(
         runs=found.runs,
     )
     if job.schedule is not None and job.seconds > job.schedule.shortest_gap().total_seconds():
-        typer.echo(
+        echo(
             f"autoprune: the deadline {job.deadline} is longer than the time between two firings "
             f"of {schedule!r}; those that find the one before still at work are left out.",
             err=True,
@@ -167,6 +168,6 @@ def _tell_plan(
     words = scheduler.words(job)
     if as_json:
         content = {"command": list(words), "files": {one.name: one.text for one in files}}
-        typer.echo(json.dumps(content, indent=2))
+        echo(json.dumps(content, indent=2))
         return
-    typer.echo(f"{shlex.join(words)} <<'EOF'\n{files[-1].text}EOF")
+    echo(f"{shlex.join(words)} <<'EOF'\n{files[-1].text}EOF")

@@ -11,7 +11,7 @@ import typer
 from autoprune.cli.database import Tables, here
 from autoprune.cli.errors import naming_keys
 from autoprune.cli.model_options import AsJson
-from autoprune.cli.streams import stdout_to_stderr
+from autoprune.cli.streams import echo, stdout_to_stderr
 from autoprune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -124,9 +124,9 @@ def forget(
         count = latency_api.forget_latency(target, database=here(database))
         _tell_missing(database)
     if as_json:
-        typer.echo(json.dumps({"target": target, "forgotten": count}, indent=2))
+        echo(json.dumps({"target": target, "forgotten": count}, indent=2))
     else:
-        typer.echo(
+        echo(
             f"{count} latencies of layers and whole models, measured with {target} on this "
             "device, were deleted."
         )
@@ -164,7 +164,7 @@ def _interruptible(file: Path, database: str | None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"autoprune: stopped. {_kept(file, database)}", err=True)
+        echo(f"autoprune: stopped. {_kept(file, database)}", err=True)
         raise typer.Exit(130) from None
 
 
@@ -185,7 +185,7 @@ def _tell_missing(database: str | None) -> None:
 
     missing = missing_file(here(database))
     if missing is not None:
-        typer.echo(f"autoprune: there is no database {missing}; nothing is stored yet.", err=True)
+        echo(f"autoprune: there is no database {missing}; nothing is stored yet.", err=True)
 
 
 def _of_budget(settings: "SearchFile") -> Sequence[Any]:
@@ -201,5 +201,5 @@ def _of_budget(settings: "SearchFile") -> Sequence[Any]:
 def _as_json(found: Sequence[Any], wanted: bool) -> bool:
     """Print what was found as JSON if that is wanted, and tell whether it was."""
     if wanted:
-        typer.echo(json.dumps([one.to_dict() for one in found], indent=2))
+        echo(json.dumps([one.to_dict() for one in found], indent=2))
     return wanted

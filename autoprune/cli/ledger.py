@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoprune.cli.streams import stdout_to_stderr
+from autoprune.cli.streams import echo, stdout_to_stderr
 
 if TYPE_CHECKING:
     from autoprune.core.ledger import LedgerEntry
@@ -29,7 +29,7 @@ def ledger(
 
         entries, yardstick = ledger_and_yardstick(run)
     if as_json:
-        typer.echo(json.dumps(_content(entries), indent=2))
+        echo(json.dumps(_content(entries), indent=2))
         return
     from autoprune.reporting.ledger_terminal import print_ledger
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import typer
+from autoprune.cli.streams import echo
 
 
 def print_shipped(
@@ -18,9 +18,9 @@ def print_shipped(
         columns: Keys of texts, which stand below each other.
     """
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        echo(json.dumps(found, indent=2))
         return
     widths = {key: max(len(one[key]) for one in found) for key in columns}
     for one in found:
         padded = [f"{one[key]:{width}}" for key, width in widths.items()]
-        typer.echo("  ".join([*padded, one["description"]]))
+        echo("  ".join([*padded, one["description"]]))

@@ -1,5 +1,6 @@
 """The ``autoprune`` command. Nothing here imports torch, so help and errors come at once."""
 
+import errno
 import sys
 import warnings
 from typing import Annotated, Any
@@ -22,13 +23,20 @@ from autoprune.cli.runners import runners
 from autoprune.cli.runs import runs
 from autoprune.cli.search import search
 from autoprune.cli.spaces import spaces
+from autoprune.cli.streams import echo
 from autoprune.cli.units import units
+from autoprune.core.terminal_text import shortened
 from autoprune.errors import (
+    ConfigError,
     ElsewhereError,
     InfrastructureError,
     InputError,
     VerificationError,
 )
+
+# What the system says of a path that cannot be one, or leads where nobody may look: it says so
+# wherever the path is first looked at.
+_OF_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 app = typer.Typer(
     name="autoprune",
@@ -58,7 +66,7 @@ app.add_typer(dashboards, name="dashboards")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(__version__)
+        echo(__version__)
         raise typer.Exit
 
 
@@ -95,14 +103,18 @@ def main() -> None:
         _end(err, 4)
     except VerificationError as err:
         _end(err, 1)
+    except OSError as err:
+        if err.errno not in _OF_PATHS or err.filename is None:
+            raise
+        _end(ConfigError(f"Cannot use {err.filename!r}: {err.strerror}. Check the path."), 2)
 
 
 def _show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Print a warning as a person reads it, without the line of code that it comes from."""
-    typer.echo(f"autoprune: warning: {message}", err=True)
+    echo(f"autoprune: warning: {message}", err=True)
 
 
 def _end(err: Exception, code: int) -> None:
     sys.stdout.flush()
-    typer.echo(f"autoprune: {err}", err=True)
+    echo(f"autoprune: {shortened(str(err))}", err=True)
     raise SystemExit(code) from err

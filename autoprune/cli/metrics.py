@@ -9,6 +9,7 @@ import typer
 
 from autoprune.cli.database import KnownRuns, opened
 from autoprune.cli.stopping import Stop, stoppable
+from autoprune.cli.streams import echo
 
 _PORTS = 65535  # the last one
 _ADDRESS = re.compile(r"(?:(?:\[(?P<six>[^][]+)\]|(?P<host>[^][:]*)):)?(?P<port>[0-9]{1,5})")
@@ -38,12 +39,12 @@ def metrics(
             return {one.name if one.on_server else str(one.folder): one.to_dict() for one in found}
 
     if listen is None:
-        typer.echo(text_of(read), nl=False)
+        echo(text_of(read), nl=False)
         return
     host, port = _address(listen)
     with stoppable(None), suppress(KeyboardInterrupt, Stop), served(read, host, port) as taken:
         shown = f"[{host}]" if ":" in host else host
-        typer.echo(f"autoprune: metrics at http://{shown}:{taken}/metrics", err=True)
+        echo(f"autoprune: metrics at http://{shown}:{taken}/metrics", err=True)
         threading.Event().wait()
 
 

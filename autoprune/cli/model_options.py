@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
+from autoprune.core.yaml_file import parse_yaml
 from autoprune.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import nn
 
-_SHAPE = re.compile(r"[1-9]\d*(,[1-9]\d*)*")
+_SHAPE = re.compile(r"[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*")
 
 MODEL_HELP = "FILE.py:NAME or MODULE:NAME of what builds the model."
 Args = Annotated[
@@ -54,10 +54,7 @@ def read_args(given: Sequence[str]) -> dict[str, Any]:
         key, equals, value = text.partition("=")
         if not equals or not key.isidentifier() or key in found:
             raise ConfigError(f"--args must be KEY=VALUE, each KEY once. Got {text!r}.")
-        try:
-            found[key] = yaml.safe_load(value)
-        except yaml.YAMLError as err:
-            raise ConfigError(f"--args {key}: {value!r} is not valid YAML. Quote it.") from err
+        found[key] = parse_yaml(value, f"--args {key}: {value!r}")
     return found
 
 
@@ -76,6 +73,17 @@ def random_inputs(shapes: Sequence[str], as_list: bool) -> list[Any]:
             raise ConfigError(
                 f"--input must be a shape of whole numbers from 1, like 2,3,224,224. Got {text!r}."
             )
-        made = torch.rand([int(size) for size in text.split(",")], generator=rng)
+        made = _random([int(size) for size in text.split(",")], text, rng)
         inputs.append(list(made) if as_list else made)
     return inputs
+
+
+def _random(shape: list[int], given: str, rng: Any) -> Any:
+    import torch
+
+    try:
+        return torch.rand(shape, generator=rng)
+    except RuntimeError as err:  # of the allocator
+        raise ConfigError(
+            f"--input {given} is too large for the memory here. Give a smaller shape."
+        ) from err

@@ -10,7 +10,7 @@ import typer
 from autoprune.cli.database import Tables, here
 from autoprune.cli.errors import naming_keys
 from autoprune.cli.model_options import AsJson
-from autoprune.cli.streams import stdout_to_stderr
+from autoprune.cli.streams import echo, stdout_to_stderr
 from autoprune.errors import OutputError
 
 if TYPE_CHECKING:
@@ -68,19 +68,19 @@ def profile(
         try:
             found = _profile(settings, samples, levels, workers, here(database))
         except KeyboardInterrupt:
-            typer.echo(
+            echo(
                 "autoprune: stopped. Probes that were made are kept; the same command goes on.",
                 err=True,
             )
             raise typer.Exit(130) from None
         _write(found, place)
     if as_json:
-        typer.echo(json.dumps(found.to_dict() | {"folder": str(place)}, indent=2))
+        echo(json.dumps(found.to_dict() | {"folder": str(place)}, indent=2))
         return
     from autoprune.reporting.sensitivity_terminal import print_sensitivity
 
     print_sensitivity(found)
-    typer.echo(f"Table and plot in {place}")
+    echo(f"Table and plot in {place}")
 
 
 def _profile(

@@ -8,7 +8,7 @@ import typer
 
 from autoprune.cli.database import Database, here
 from autoprune.cli.model_options import AsJson
-from autoprune.cli.streams import stdout_to_stderr
+from autoprune.cli.streams import echo, stdout_to_stderr
 
 
 def report(
@@ -41,4 +41,4 @@ def report(
 
         file = write(runs, out, database=here(database))
     told = {"file": str(file), "bytes": file.stat().st_size, "runs": runs}
-    typer.echo(json.dumps(told) if as_json else str(file))
+    echo(json.dumps(told) if as_json else str(file))

@@ -9,7 +9,7 @@ import typer
 from autoprune._resources import names
 from autoprune.cli.listing import print_shipped
 from autoprune.cli.model_options import AsJson
-from autoprune.cli.streams import stdout_to_stderr
+from autoprune.cli.streams import echo, stdout_to_stderr
 
 Runner = Annotated[
     str, typer.Argument(metavar="RUNNER", help="A shipped runner, or file:PATH for your own.")
@@ -34,9 +34,9 @@ def show(runner: Runner, as_json: AsJson = False) -> None:
     path = find_runner(runner)
     read = read_runner(path)
     if as_json:
-        typer.echo(read.model_dump_json(indent=2))
+        echo(read.model_dump_json(indent=2))
     else:
-        typer.echo(path.read_text(encoding="utf-8"), nl=False)
+        echo(path.read_text(encoding="utf-8"), nl=False)
 
 
 @runners.command()
@@ -54,10 +54,10 @@ def check(runner: Runner, as_json: AsJson = False) -> None:
         lacking = missing(read)
     if as_json:
         told = {"runner": runner, "kind": read.kind, "usable": not lacking, "missing": lacking}
-        typer.echo(json.dumps(told, indent=2))
+        echo(json.dumps(told, indent=2))
     else:
         usable = f"The runner {runner!r}, of kind {read.kind!r}, can be used here."
-        typer.echo("\n".join(lacking) or usable)
+        echo("\n".join(lacking) or usable)
     raise typer.Exit(1 if lacking else 0)
 
 

@@ -8,6 +8,7 @@ import typer
 
 from autoprune.cli.database import KnownRuns, opened
 from autoprune.cli.model_options import AsJson
+from autoprune.cli.streams import echo
 
 if TYPE_CHECKING:
     from autoprune.agent.listed import ListedRun
@@ -37,7 +38,7 @@ def list_runs(database: KnownRuns = None, as_json: AsJson = False) -> None:
     with opened(database) as shared:
         found = [one.to_dict() for one in listed_runs(shared)] if shared else []
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        echo(json.dumps(found, indent=2))
         return
     from autoprune.reporting.runs_terminal import print_runs
 
@@ -55,7 +56,7 @@ def show(run: Run, database: KnownRuns = None, as_json: AsJson = False) -> None:
     with opened(database) as shared:
         content = _content(find_listed(run, shared))
     if as_json:
-        typer.echo(json.dumps(content, indent=2))
+        echo(json.dumps(content, indent=2))
         return
     from autoprune.reporting.runs_terminal import print_run
 
@@ -94,13 +95,13 @@ def rm(
     left = str(folder) if folder is not None and folder.is_dir() else None
     if as_json:
         told = {"removed": gone.run, "evaluations_removed": gone.evaluations, "folder_left": left}
-        typer.echo(json.dumps(told, indent=2))
+        echo(json.dumps(told, indent=2))
         return
     count = gone.evaluations
     kept = "what it scored stays for other runs" if count is None else f"{count} evaluations too"
-    typer.echo(f"The run {gone.run!r} is removed from the database, {kept}.")
+    echo(f"The run {gone.run!r} is removed from the database, {kept}.")
     if left is not None:
-        typer.echo(f"Its folder {left} is left as it is; delete it yourself if you want.")
+        echo(f"Its folder {left} is left as it is; delete it yourself if you want.")
 
 
 @runs.command()
@@ -131,9 +132,9 @@ def status(
     if as_json:
         age = None if beat is None else round(beat.age, 1)
         told = {"run": run, "beats": beats, "age": age, "process_is_gone": gone}
-        typer.echo(json.dumps(told | {"status": beat and dict(beat.status)}))
+        echo(json.dumps(told | {"status": beat and dict(beat.status)}))
     else:
-        typer.echo(_told(run, beat, most))
+        echo(_told(run, beat, most))
     raise typer.Exit(0 if beats else 1)
 
 
@@ -166,7 +167,7 @@ def _beat_of(name: str, database: str | None) -> "Heartbeat | None":
         try:
             found = find_listed(name, shared)
         except ConfigError as err:
-            typer.echo(f"autoprune: {err}", err=True)
+            echo(f"autoprune: {err}", err=True)
             return None
         if not found.on_server and found.folder is not None:
             return Heartbeat.of(found.folder)

@@ -13,7 +13,9 @@ from autoprune.cli.database import Database, here
 from autoprune.cli.errors import naming_keys
 from autoprune.cli.search_settings import limits_of, seconds_of, settings_of
 from autoprune.cli.stopping import Stop, stoppable
-from autoprune.cli.streams import stdout_to_stderr
+from autoprune.cli.streams import echo, stdout_to_stderr
+from autoprune.core.numbers import MOST
+from autoprune.core.paths import resolved
 
 if TYPE_CHECKING:
     from autoprune.agent.front import FrontResult
@@ -44,6 +46,7 @@ def search(
         int | None,
         typer.Option(
             min=1,
+            max=MOST,
             help="Evaluations of the search at most; where every measured model misses a limit on "
             "latency, up to 125% more, in rounds of 25% that aim lower.",
         ),
@@ -129,7 +132,8 @@ def search(
         ),
     ] = None,
     points: Annotated[
-        int | None, typer.Option(min=2, help="Models along the front at most, 5 if left out.")
+        int | None,
+        typer.Option(min=2, max=MOST, help="Models along the front at most, 5 if left out."),
     ] = None,
     max_drop: Annotated[
         float | None,
@@ -177,7 +181,7 @@ def search(
             with stoppable(seconds_of(deadline, "--deadline")):
                 found = _run(settings, if_exists, quiet=quiet, verbose=verbose)
         except (KeyboardInterrupt, Stop) as stop:
-            typer.echo(_how_to_resume(settings, str(stop)), err=True)
+            echo(_how_to_resume(settings, str(stop)), err=True)
             raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else 3) from None
     _show(found, as_json, quiet)
 
@@ -228,9 +232,9 @@ def _show(found: "SearchResult | FrontResult", as_json: bool, quiet: bool) -> No
     if as_json:
         written = found.front if isinstance(found, FrontResult) else found.result
         content = json.loads(written.to_json()) | {"folder": str(found.folder)}
-        typer.echo(json.dumps(content, indent=2))
+        echo(json.dumps(content, indent=2))
     elif quiet:
-        typer.echo(str(found.folder))
+        echo(str(found.folder))
     elif isinstance(found, FrontResult):
         from autoprune.reporting.front import print_front
 
@@ -270,7 +274,7 @@ def _kept(settings: "SearchFile") -> str:
         count: int | None = kept_evaluations(settings.out)
         place = f"in {settings.out}"
     else:
-        name = settings.name or settings.out.resolve().name
+        name = settings.name or resolved(settings.out).name
         count = kept_on_server(name, settings.shared_database)
         place = f"in {server} under the name {name!r}, trained weights in {settings.out}"
     if count is None:

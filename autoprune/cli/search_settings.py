@@ -52,7 +52,10 @@ def _from_here(runner: str) -> str:
 def _check_together(settings: "SearchFile", changes: Mapping[str, Any]) -> None:
     """Refuse settings that are no question together."""
     file, aims = settings.path, (settings.pareto, settings.max_drop)
-    settings.recovery.check_effect()
+    try:
+        settings.recovery.check_effect()
+    except ConfigError as err:
+        raise ConfigError(f"{file}: {err}") from err
     if settings.budget is None and aims == (None, None):
         raise ConfigError(
             f"{file}: the key 'budget' is missing; or give 'pareto' or --pareto, or 'max_drop' or "

@@ -16,7 +16,7 @@ from autoprune.cli.model_options import (
     build,
     random_inputs,
 )
-from autoprune.cli.streams import stdout_to_stderr
+from autoprune.cli.streams import echo, stdout_to_stderr
 from autoprune.space.loader import FOLDER, find_space, load_space
 
 Space = Annotated[
@@ -37,9 +37,9 @@ def show(space: Space, as_json: AsJson = False) -> None:
     """Print a search space: the file with its comments, or what was understood of it."""
     loaded = load_space(space)
     if as_json:
-        typer.echo(loaded.model_dump_json(by_alias=True, indent=2))
+        echo(loaded.model_dump_json(by_alias=True, indent=2))
     else:
-        typer.echo(find_space(space).read_text(encoding="utf-8"), nl=False)
+        echo(find_space(space).read_text(encoding="utf-8"), nl=False)
 
 
 @spaces.command()
@@ -61,7 +61,7 @@ def check(
 
         found = api.check_space(loaded, build(model, args or []), random_inputs(inputs, as_list))
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2))
+        echo(json.dumps(found.to_dict(), indent=2))
         return
     from autoprune.reporting.model_terminal import print_space_check
 

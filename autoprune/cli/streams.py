@@ -5,6 +5,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
+import typer
+
+from autoprune.core.terminal_text import harmless
+
 
 @contextmanager
 def stdout_to_stderr() -> Iterator[None]:
@@ -23,3 +27,8 @@ def stdout_to_stderr() -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(kept, 1)
         os.close(kept)
+
+
+def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print a text, what steers a terminal in it spelled out: names come from files of others."""
+    typer.echo(harmless(str(text)), err=err, nl=nl)

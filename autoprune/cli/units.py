@@ -14,7 +14,7 @@ from autoprune.cli.model_options import (
     build,
     random_inputs,
 )
-from autoprune.cli.streams import stdout_to_stderr
+from autoprune.cli.streams import echo, stdout_to_stderr
 
 
 def units(
@@ -33,7 +33,7 @@ def units(
 
         found = api.units(build(model, args or []), random_inputs(inputs, as_list))
     if as_json:
-        typer.echo(json.dumps(found.to_dict(), indent=2))
+        echo(json.dumps(found.to_dict(), indent=2))
         return
     from autoprune.reporting.model_terminal import print_inventory
 

@@ -3,7 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Context, Decimal
+from math import inf
 from typing import Any, Union
 
 from autoprune._hints import did_you_mean
@@ -26,6 +27,7 @@ _SCALES: dict[str, dict[str, Any]] = {
     "latency": {"us": Decimal("0.001"), "ms": 1, "s": 1000},
 }
 _EXAMPLE = "'latency=8ms@onnxruntime'"
+_WIDE = Context(traps=[])  # 1e999999999 is infinite, and no error of its own
 _QUANTITY = re.compile(r"\s*((?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)\s*([A-Za-z]*|%)\s*")
 
 BudgetLike = Union["Budget", str, Iterable[str], Mapping[str, Any]]
@@ -151,9 +153,10 @@ def _pairs(given: str | Iterable[str] | Mapping[str, Any]) -> list[tuple[str, An
     if isinstance(given, Mapping):
         several = {k: v if isinstance(v, list) else [v] for k, v in given.items()}
         return [(str(cost), amount) for cost, amounts in several.items() for amount in amounts]
-    texts = given.split(",") if isinstance(given, str) else list(given)
+    if isinstance(given, str):
+        given = given.split(",")
     pairs: list[tuple[str, Any]] = []
-    for text in texts:
+    for text in given if isinstance(given, Iterable) else [given]:
         cost, equals, amount = str(text).partition("=")
         if not equals:
             raise BudgetError(f"A budget is written COST=LIMIT, like 'macs=50%'. Got {text!r}.")
@@ -212,16 +215,16 @@ def _parse_limit(written: str, cost: str, amount: Any) -> Limit:
             f"The budget {written!r} must be a share like '50%' or an amount like '2M'. "
             f"Got {amount!r}."
         )
-    number, unit = Decimal(match[1]), match[2]
+    unit = match[2]
     unit = unit.lower() if cost == "latency" else unit.upper()
     if unit != "%" and unit not in scales:
         allowed = ", ".join(["%", *filter(None, scales)])
         problem = f"Unknown unit {match[2]!r} in" if match[2] else "A unit is missing in"
         raise BudgetError(f"{problem} {written}={amount}. Allowed: {allowed}.")
     relative = unit == "%"
-    value = float(number / 100 if relative else number * scales[unit])
-    if value <= 0 or (relative and value > 1):
-        span = "above 0% and at most 100%" if relative else "above 0"
+    value = _amount(match[1], Decimal("0.01") if relative else scales[unit])
+    if not 0 < value < inf or (relative and value > 1):
+        span = "above 0% and at most 100%" if relative else "above 0 and not endless"
         raise BudgetError(f"The budget {written!r} must be {span}. Got {amount!r}.")
     if not relative and value < 1 and cost != "latency":
         raise BudgetError(
@@ -231,3 +234,8 @@ def _parse_limit(written: str, cost: str, amount: Any) -> Limit:
     halved = written.partition("@")[0] == "flops" and not relative
     own = "ms" if cost == "latency" and not relative else ""
     return Limit(value / 2 if halved else value, relative, own)
+
+
+def _amount(number: str, scale: Decimal | int) -> float:
+    """Return a number times its unit; what is too large for `decimal` or a float is infinite."""
+    return float(_WIDE.multiply(Decimal(number), Decimal(scale)))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from autoprune.core.json_text import read_json
 from autoprune.core.processes import runs_here, this_host, this_process
 
 HEARTBEAT = "heartbeat.json"
@@ -47,11 +48,11 @@ class Heartbeat:
     def of(cls, folder: Path) -> "Heartbeat | None":
         """Return the last one of a run, None if there is none that can be read."""
         try:
-            told = json.loads((folder / HEARTBEAT).read_text(encoding="utf-8"))
+            told = read_json(folder / HEARTBEAT)
             at, process = float(told["at"]), int(told["process"])
             who = str(told.get("host") or ""), str(told.get("identity") or "")
             return cls(at, process, dict(told.get("status") or {}), *who)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
             return None
 
     @property

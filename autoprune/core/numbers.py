@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from autoprune.errors import ConfigError
 
+MOST = 10**9  # of anything that is counted: more would never end
+_COUNT = re.compile(r"[0-9]{1,9}")
 _DIGITS = 3  # of limits that are not a person's own
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([smhd]?)\s*")
@@ -79,9 +81,17 @@ def parse_share(given: Any, name: str) -> float:
 def _number(given: Any, form: re.Pattern[str], units: Mapping[str, float]) -> float:
     """Return a number as it is, a text by its form and unit, and 0 for anything else."""
     if isinstance(given, int | float):
-        return 0.0 if isinstance(given, bool) else float(given)
+        return 0.0 if isinstance(given, bool) else as_float(given)
     match = form.fullmatch(str(given))
     return float(match[1]) * units[match[2]] if match else 0.0
+
+
+def as_float(number: float) -> float:
+    """Return a number as one with a point; a whole one that is too large is infinite."""
+    try:
+        return float(number)
+    except OverflowError:
+        return inf if number > 0 else -inf
 
 
 def parse_count(given: Any, what: str) -> int | Literal["auto"]:
@@ -96,7 +106,7 @@ def parse_count(given: Any, what: str) -> int | Literal["auto"]:
     """
     if given == "auto":
         return "auto"
-    number = int(given) if isinstance(given, str) and given.isdecimal() else given
+    number = int(given) if isinstance(given, str) and _COUNT.fullmatch(given) else given
     if type(number) is not int or number < 1:
         raise ConfigError(f"{what!r} must be auto or a number of at least 1. Got {given!r}.")
     return number

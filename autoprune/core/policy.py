@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from autoprune.core.fingerprint import fingerprint
+from autoprune.core.json_text import parse_json
 from autoprune.errors import ConfigError
 
 
@@ -84,7 +85,7 @@ class Policy(Mapping[str, Choice]):
         """
         try:
             choices = {u: Choice(str(c["method"]), float(c["sparsity"])) for u, c in raw.items()}
-        except (KeyError, TypeError, AttributeError, ValueError) as err:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as err:
             raise ConfigError(
                 "A policy maps each unit to {'method': NAME, 'sparsity': SHARE}. "
                 f"Got {raw!r}. Check the file against a policy.json that autoprune wrote."
@@ -99,7 +100,7 @@ class Policy(Mapping[str, Choice]):
     def from_json(cls, text: str) -> "Policy":
         """Read what `to_json` wrote; raises `ConfigError` like `from_dict`, or for no JSON."""
         try:
-            raw = json.loads(text)
-        except json.JSONDecodeError as err:
+            raw = parse_json(text)
+        except ValueError as err:
             raise ConfigError(f"A policy is JSON, but this is not: {err}.") from err
         return cls.from_dict(raw)

@@ -2,22 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from math import inf
 from typing import Any
 
+from autoprune.core.numbers import MOST
 from autoprune.errors import ConfigError
 
 Shares = tuple[tuple[float, float], ...]
 
 
 def check_number(name: str, value: Any, low: int, kind: Any) -> None:
-    """Refuse what is no finite number of a kind, ``int`` or ``int | float``, or too small.
+    """Refuse what is no number of a kind, ``int`` or ``int | float``, too small or too large.
 
     Raises:
         ConfigError: If it is refused.
     """
-    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value < inf:
         number = "whole number" if kind is int else "number"
         raise ConfigError(f"recovery.{name} must be a {number} of at least {low}. Got {value!r}.")
+    if value > MOST:
+        raise ConfigError(f"recovery.{name} must be at most {MOST:,}. Got {value!r}.")
 
 
 def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from autoprune.core.bisection import PRECISION
 from autoprune.core.budget import Budget, Limit
-from autoprune.core.numbers import check_at_least
+from autoprune.core.numbers import as_float, check_at_least
 from autoprune.errors import BudgetError, ConfigError
 
 MINIMISED = "macs"
@@ -101,9 +101,10 @@ def check_max_drop(given: Any) -> float:
         ConfigError: If it is no finite number of at least 0.
     """
     check_at_least("max_drop", given, 0, int | float)
-    if given == inf:
-        raise ConfigError("max_drop must be finite: a drop of quality, like 1.0. Got inf.")
-    return float(given)
+    drop = as_float(given)
+    if drop == inf:
+        raise ConfigError(f"max_drop must be finite: a drop of quality, like 1.0. Got {given!r}.")
+    return drop
 
 
 def parse_cost(given: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.imports import is_target, load_object, parse_target
+from autoprune.core.paths import at_home
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.user_code import user_code
 from autoprune.errors import CheckpointError, ConfigError, DataError
@@ -107,7 +108,7 @@ def _checkpoint_path(file: SearchFile, checkpoint: str) -> Path:
             f"{file.path}: checkpoint: {checkpoint!r} must return the path of a checkpoint. "
             f"Got {type(given).__name__}."
         )
-    return file.base / Path(given).expanduser()
+    return file.base / at_home(given)
 
 
 def _call(

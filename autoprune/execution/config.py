@@ -12,8 +12,9 @@ from autoprune.core.budget import Budget
 from autoprune.core.fingerprint import MAX_SEED
 from autoprune.core.imports import parse_target
 from autoprune.core.ledger import ROLLBACK
-from autoprune.core.numbers import parse_count, parse_duration
+from autoprune.core.numbers import MOST, parse_count, parse_duration
 from autoprune.core.pareto import POINTS, Pareto
+from autoprune.core.paths import at_home
 from autoprune.core.recovery import Recovery
 from autoprune.core.tolerance import check_max_drop, parse_cost
 from autoprune.core.yaml_file import read_yaml
@@ -72,7 +73,8 @@ def _known_fields(given: Any) -> Any:
         known = [field.name for field in fields(Recovery)]
         for key in given:
             if key not in known:
-                raise ValueError(f"unknown key {key!r} in 'recovery'.{did_you_mean(key, known)}")
+                hint = did_you_mean(str(key), known)
+                raise ValueError(f"unknown key {key!r} in 'recovery'.{hint}")
     return given
 
 
@@ -133,7 +135,7 @@ class SearchFile(BaseModel):
     checkpoint: str | None = None
     task: Annotated[Call, BeforeValidator(_spelled_out)] = Call(target="classification")
     space: str = "default"
-    trials: Annotated[int, Field(ge=1, strict=True)] = 40
+    trials: Annotated[int, Field(ge=1, le=MOST, strict=True)] = 40
     timeout: Annotated[float, BeforeValidator(parse_timeout)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)] = 0
     out: Path = Path("runs/autoprune")
@@ -148,7 +150,7 @@ class SearchFile(BaseModel):
     sensitivity: Annotated[bool, Field(strict=True)] = True
     rollback: Annotated[float, Field(ge=0, le=1)] = ROLLBACK
     pareto: Annotated[Pareto, BeforeValidator(_front)] | None = None
-    points: Annotated[int, Field(ge=2, strict=True)] = POINTS
+    points: Annotated[int, Field(ge=2, le=MOST, strict=True)] = POINTS
     max_drop: Annotated[float, BeforeValidator(check_max_drop)] | None = None
     minimise: Annotated[str, BeforeValidator(parse_cost)] | None = None
     warm_start: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = ()
@@ -174,7 +176,7 @@ class SearchFile(BaseModel):
         """The key ``database``: a URL as it is, else an absolute path."""
         if self.database is None or "://" in self.database:
             return self.database
-        return str(self.base / Path(self.database).expanduser())
+        return str(self.base / at_home(self.database))
 
 
 def load_search_file(path: Path) -> SearchFile:

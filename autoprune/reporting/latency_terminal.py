@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 from rich.console import Console
-from rich.markup import escape
 
 from autoprune.agent.latency_built import BuiltLatency
 from autoprune.agent.latency_check import CheckedLatency
@@ -17,10 +16,10 @@ def print_built(found: Sequence[BuiltLatency], console: Console | None = None) -
     """Print what building came to, a table for each target."""
     console = console or standard_output()
     for number, one in enumerate(found):
-        rows = table(f"{chr(10) * (number > 0)}{escape(one.target)}", "", "")
+        rows = table(f"{chr(10) * (number > 0)}{one.target}", "", "")
         rows.show_header = False
         for label, text in _built_rows(one):
-            rows.add_row(label, escape(text))
+            rows.add_row(label, text)
         console.print(rows)
 
 
@@ -71,7 +70,7 @@ def print_checked(found: Sequence[CheckedLatency], console: Console | None = Non
     console = console or standard_output()
     for number, one in enumerate(found):
         columns = ("policy", "predicted ms", "measured ms", "error", "")
-        title = f"{chr(10) * (number > 0)}{escape(one.target)}"
+        title = f"{chr(10) * (number > 0)}{one.target}"
         rows = table(title, *columns, right=columns[:4])
         for place, policy in enumerate(one.policies, start=1):
             times = (f"{policy.predicted_ms:.4g}", f"{policy.measured_ms:.4g}")
@@ -105,6 +104,6 @@ def print_stored(found: Sequence[StoredLatencies], console: Console | None = Non
     rows = table("Latencies of layers and of whole models", *columns, right=("stored",))
     for one in found:
         which = "this device" if one.this_device else ""
-        count, device = f"{one.measurements:,}", escape(_device(one.facts))
-        rows.add_row(escape(one.target), count, one.fingerprint[:_SHORT], which, device)
+        count, device = f"{one.measurements:,}", _device(one.facts)
+        rows.add_row(one.target, count, one.fingerprint[:_SHORT], which, device)
     console.print(rows)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from autoprune.reporting.inventory import Inventory
@@ -26,12 +25,12 @@ def print_inventory(found: Inventory, console: Console | None = None) -> None:
         sealed = table("\nSealed: cannot be pruned", "parameter", "dim", "size", "because")
         for entry in found.sealed:
             row = (entry.tensor, str(entry.dim), str(entry.size), entry.reason)
-            sealed.add_row(*map(escape, row))
+            sealed.add_row(*row)
         console.print(sealed)
     if found.rejected:
         rejected = table("\nRejected by verification", "unit", "because")
         for name, reason in found.rejected.items():
-            rejected.add_row(escape(name), escape(reason))
+            rejected.add_row(name, reason)
         console.print(rejected)
     layers = count_text(found.layer_params)
     console.print(
@@ -40,7 +39,7 @@ def print_inventory(found: Inventory, console: Console | None = None) -> None:
         soft_wrap=True,
     )
     for note in found.notes:
-        console.print(escape(note), soft_wrap=True)
+        console.print(note, soft_wrap=True)
 
 
 def _units(found: Inventory) -> Table:
@@ -51,7 +50,7 @@ def _units(found: Inventory) -> Table:
         if unit.kind == "block":
             layers = ("the whole block", "")
         figures = (count_text(unit.params), f"{unit.share:.1%}")
-        rows.add_row(escape(unit.name), str(unit.atoms), *map(escape, layers), *figures)
+        rows.add_row(unit.name, str(unit.atoms), *layers, *figures)
     return rows
 
 
@@ -71,7 +70,7 @@ def print_space_check(found: SpaceCheck, console: Console | None = None) -> None
     rows = table("What may be chosen", *columns, right=("atoms",))
     for unit in found.units:
         cells = (unit.unit, str(unit.atoms), _choices(unit), ", ".join(unit.methods))
-        rows.add_row(*map(escape, cells[: len(columns)]))
+        rows.add_row(*cells[: len(columns)])
     console.print(rows)
     for methods in every if len(every) == 1 else ():
         console.print(f"\nMethods: {', '.join(methods)}.")

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
 from autoprune.core.progress import Progress, ProgressCallback, silent
+from autoprune.core.terminal_text import harmless
 from autoprune.reporting.progress_text import ended_text, label, state_text, summary
+from autoprune.reporting.tables import PlainConsole
 
 
 @contextmanager
@@ -74,7 +76,7 @@ class PlainProgress:
         self._write(", ".join(filter(None, known)))
 
     def _write(self, line: str) -> None:
-        self._stream.write(f"{line}\n")
+        self._stream.write(f"{harmless(line)}\n")
         self._stream.flush()
 
 
@@ -119,6 +121,6 @@ def _bar(stream: TextIO) -> _Bar:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TextColumn("{task.fields[known]}", markup=False),
-        console=Console(file=stream, highlight=False),
+        console=PlainConsole(stream),
         transient=True,
     )

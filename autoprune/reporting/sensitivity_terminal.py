@@ -1,7 +1,6 @@
 """What a terminal shows of a sensitivity table: every probe, the most sensitive unit last."""
 
 from rich.console import Console
-from rich.markup import escape
 
 from autoprune.evaluation.sensitivity import Entry, Sensitivity
 from autoprune.reporting.tables import standard_output, table
@@ -31,13 +30,13 @@ def by_sensitivity(found: Sensitivity) -> list[str]:
 
 
 def _unit(entry: Entry, first: bool) -> tuple[str, ...]:
-    named = (escape(entry.unit), entry.kind, str(entry.atoms)) if first else ("", "", "")
-    return (*named, escape(entry.method), f"{entry.sparsity:.1%}")
+    named = (entry.unit, entry.kind, str(entry.atoms)) if first else ("", "", "")
+    return (*named, entry.method, f"{entry.sparsity:.1%}")
 
 
 def _figures(entry: Entry, found: Sensitivity) -> tuple[str, ...]:
     if entry.given_up is None or entry.quality is None:
-        return "", "", "", escape(f"failed: {entry.reason}")
+        return "", "", "", f"failed: {entry.reason}"
     moved = found.yardstick.change(found.dense_quality, entry.quality)
     return f"{entry.given_up:+.4f}", f"± {entry.stderr:.4f}", moved, ""
 

@@ -1,10 +1,14 @@
 """The one look of tables in the terminal."""
 
 import os
-from typing import Literal
+from collections.abc import Iterable
+from typing import IO, Literal
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+
+from autoprune.core.terminal_text import harmless
 
 WIDE = 400  # characters of a line where no terminal says how many there are
 
@@ -18,9 +22,23 @@ def table(title: str, *columns: str, right: tuple[str, ...] = ()) -> Table:
     return made
 
 
+class PlainConsole(Console):
+    """Prints texts as they are: names in them are of others, and neither markup nor commands."""
+
+    def __init__(self, file: IO[str] | None = None, width: int | None = None) -> None:
+        super().__init__(file=file, width=width, highlight=False, markup=False, emoji=False)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield what is written; what steers a terminal in it, other than rich, is spelled out."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else harmless(text), style, control)
+
+
 def standard_output() -> Console:
-    """Return standard output as rich writes to it; numbers in texts get no colours."""
-    console = Console(highlight=False)
+    """Return standard output as rich writes to it."""
+    console = PlainConsole()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = WIDE  # names are searched for and copied: nothing may break them
     return console

@@ -1,5 +1,6 @@
 """Find and read a search space by name."""
 
+import os.path
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -45,7 +46,7 @@ def find_space(name: str, base: Path | None = None) -> Path:
         return base / name.removeprefix("file:")
     if name in names(FOLDER, ".yaml"):
         return resource(FOLDER, f"{name}.yaml")
-    own = f" For a file of your own write 'file:{name}'." if (base / name).is_file() else ""
+    own = f" For a file of your own write 'file:{name}'." if os.path.isfile(base / name) else ""
     raise ConfigError(
         f"Unknown search space {name!r}.{did_you_mean(name, names(FOLDER, '.yaml'))}{own}"
     )

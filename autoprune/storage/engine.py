@@ -24,7 +24,18 @@ _SECRET_OPTION = re.compile(r"([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*"
 
 
 def sqlite_url(path: Path) -> str:
-    """Return the URL of a SQLite file, whatever characters its path holds."""
+    """Return the URL of a SQLite file, whatever characters its path holds.
+
+    Raises:
+        ConfigError: If its path is no text in UTF-8, which SQLite's are.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError as err:
+        raise ConfigError(
+            f"The path {str(path)!r} holds bytes that are no UTF-8, so no database can lie there. "
+            "Rename the folder or the file."
+        ) from err
     return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from autoprune.core.paths import at_home
 from autoprune.errors import ConfigError, OutputError
 from autoprune.storage.database import Database
 from autoprune.storage.engine import parse_url, redact, sqlite_url
@@ -77,7 +78,7 @@ def missing_file(given: str | None = None) -> Path | None:
         if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
             return None
         place = Path(str(url.database))
-    return None if place.exists() else place
+    return None if os.path.exists(place) else place
 
 
 def _place(given: str | None) -> str | Path:
@@ -89,4 +90,4 @@ def _place(given: str | None) -> str | Path:
     place = given or os.environ.get(VARIABLE)
     if place and "://" in place:
         return place
-    return Path(place or Path(typer.get_app_dir("autoprune")) / "autoprune.db").expanduser()
+    return at_home(place or Path(typer.get_app_dir("autoprune")) / "autoprune.db")

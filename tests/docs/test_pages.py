@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 import autoprune
+from autoprune.reporting.tables import PlainConsole
 from autoprune.reporting.terminal import print_report
 from benchmarks.report.made import make_run
 from docs.site.blocks import blocks
@@ -62,7 +62,7 @@ def test_messages_that_are_explained_are_told_so(message: str, texts: list[str])
 def test_the_sample_that_the_readme_shows_is_what_a_search_prints(tmp_path: Path) -> None:
     result = make_run(tmp_path / "digits", 60, ("stem.0", "stage1.0.conv1"))
     stream = io.StringIO()
-    print_report(result, Path("runs/digits"), Console(file=stream, width=120, highlight=False))
+    print_report(result, Path("runs/digits"), PlainConsole(stream, 120))
     (sample,) = (one.text for one in blocks(CHECKOUT / "README.md") if one.language == "text")
     tables, _, rest = stream.getvalue().partition("Cuts")
     told, _, below = sample.partition("Cuts")

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from autoprune.artifacts.front import Front, FrontPoint, LeftOut
 from autoprune.artifacts.result import Measured, SearchCost
 from autoprune.reporting.front import front_markdown, print_front
+from autoprune.reporting.tables import PlainConsole
 
 TARGET = "onnxruntime/threads=1"
 COST = f"latency@{TARGET}"
@@ -54,7 +54,7 @@ def front() -> Front:
 
 def printed(front: Front) -> str:
     stream = StringIO()
-    print_front(front, Path("runs/mine"), Console(file=stream, width=200))
+    print_front(front, Path("runs/mine"), PlainConsole(stream, 200))
     return stream.getvalue()
 
 

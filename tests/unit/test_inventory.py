@@ -6,7 +6,6 @@ from io import StringIO
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 import autoprune
@@ -15,6 +14,7 @@ from autoprune.errors import ConfigError, ModelError
 from autoprune.reporting.inventory import Inventory, inventory
 from autoprune.reporting.model_terminal import print_inventory, print_space_check
 from autoprune.reporting.space_check import UnitAllowance, space_check
+from autoprune.reporting.tables import PlainConsole
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Plan
@@ -117,7 +117,7 @@ def test_a_space_with_an_unknown_method_is_refused(net: nn.Module) -> None:
 
 def test_texts_hold_what_matters(found: Inventory, plan: Plan) -> None:
     text = StringIO()
-    console = Console(file=text, width=120)
+    console = PlainConsole(text, 120)
     print_inventory(found, console)
     print_space_check(space_check(SPACE, plan), console)
     shown = text.getvalue()

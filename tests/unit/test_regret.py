@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner
 
@@ -25,6 +24,7 @@ from autoprune.core.yardstick import Yardstick
 from autoprune.errors import ArtifactError
 from autoprune.ledger_api import ledger as read_ledger
 from autoprune.reporting.ledger_terminal import print_ledger, totals_line
+from autoprune.reporting.tables import PlainConsole
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.ledger import Ledger
@@ -78,7 +78,7 @@ def test_the_level_is_shared_out_among_all_decisions(cut: int) -> None:
 def test_a_ledger_is_readable_at_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     better = verdict(scored(AFTER, LOSSES - 0.1 + np.tile([0.01, -0.01], 8), quality=0.95))
     far = replace(better, outcome=Outcome.TOO_FAR, step=2, alternative=policy(c=0.5, d=0.5))
-    print_ledger([better, far], Yardstick(metric="top-1"), Console(width=80, highlight=False))
+    print_ledger([better, far], Yardstick(metric="top-1"), PlainConsole(width=80))
     lines = capsys.readouterr().out.splitlines()
     assert "a: 75% to 25% by channel.l1" in lines[2]
     assert lines[2].split()[-5:] == ["+0.100", "+0.050", "+5.00", "points", "reverted"]

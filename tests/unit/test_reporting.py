@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from autoprune.artifacts.goal import Goal, LimitTried
 from autoprune.artifacts.result import (
@@ -30,6 +29,7 @@ from autoprune.reporting.markdown import escape_markdown, render_markdown
 from autoprune.reporting.progress import PlainProgress, progress_for
 from autoprune.reporting.progress_text import ended_text, state_text, summary
 from autoprune.reporting.rows import bar, budget_rows
+from autoprune.reporting.tables import PlainConsole
 from autoprune.reporting.terminal import print_report
 from autoprune.reporting.text import (
     count_text,
@@ -77,7 +77,7 @@ def make_result(unit: str = "layer1.0.conv1", **checks: Any) -> Result:
 
 def shown(result: Result, width: int = 100) -> str:
     stream = io.StringIO()
-    print_report(result, Path("runs/one"), Console(file=stream, width=width, highlight=False))
+    print_report(result, Path("runs/one"), PlainConsole(stream, width))
     return stream.getvalue()
 
 
@@ -362,7 +362,7 @@ def within_a_drop(**changes: Any) -> Result:
 def test_the_drop_is_told_on_both_splits_and_too_much_is_marked() -> None:
     result = within_a_drop()
     stream = io.StringIO()
-    print_report(result, Path("runs/mine"), Console(file=stream, width=120))
+    print_report(result, Path("runs/mine"), PlainConsole(stream, 120))
     for text in (stream.getvalue(), render_markdown(result)):
         search, test = (line for line in text.splitlines() if "split (" in line)
         assert "0.50 ± 0.31 points" in search
@@ -420,7 +420,7 @@ def test_steps_of_a_progressive_run_are_rows() -> None:
         f"| 40 | {used} | 90.00% | 1 | cut and trained |",
     ]
     stream = io.StringIO()
-    print_report(result, Path("runs/mine"), Console(file=stream, width=120))
+    print_report(result, Path("runs/mine"), PlainConsole(stream, 120))
     assert used in stream.getvalue()
     assert "## Steps" not in render_markdown(make_result())
 
@@ -437,7 +437,7 @@ def of_psnr(**changes: Any) -> Result:
 def test_drops_of_what_is_no_share_are_in_its_own_unit() -> None:
     result = of_psnr(drop_search=0.05, drop_test=1.1, standard_error=0.02)
     stream = io.StringIO()
-    print_report(result, Path("runs/mine"), Console(file=stream, width=120))
+    print_report(result, Path("runs/mine"), PlainConsole(stream, 120))
     for text in (stream.getvalue(), render_markdown(result)):
         assert "0.05 ± 0.02" in text
         assert "Lowest macs within 1; the end" in text

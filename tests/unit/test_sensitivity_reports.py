@@ -5,11 +5,11 @@ import re
 from dataclasses import replace
 
 import numpy as np
-from rich.console import Console
 
 from autoprune.evaluation.sensitivity import Entry, Sensitivity
 from autoprune.reporting.sensitivity_plot import render_sensitivity
 from autoprune.reporting.sensitivity_terminal import by_sensitivity, print_sensitivity
+from autoprune.reporting.tables import PlainConsole
 
 ENTRY = Entry(
     unit="layer[1]</script>",
@@ -45,7 +45,7 @@ TABLE = Sensitivity(
 
 def printed(table: Sensitivity) -> str:
     stream = io.StringIO()
-    print_sensitivity(table, Console(file=stream, width=200))
+    print_sensitivity(table, PlainConsole(stream, 200))
     return stream.getvalue()
 
 

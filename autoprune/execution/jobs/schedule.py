@@ -11,7 +11,7 @@ from cronsim import CronSim, CronSimError
 from autoprune.errors import ConfigError
 
 FIELDS = ("minute", "hour", "day of month", "month", "day of week")
-_FORMS = (r"[\d*,/-]+",) * 3 + (r"[\dA-Za-z*,/-]+",) * 2
+_FORMS = (r"[\d*,/-]{1,200}",) * 3 + (r"[\dA-Za-z*,/-]{1,200}",) * 2  # all minutes are 169
 _LOOKED_AT = 400  # firings: a year of days
 
 

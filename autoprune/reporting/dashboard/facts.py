@@ -1,6 +1,5 @@
 """What is known of a study beside its trials: its run, its finalists, its ledger, its result."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from autoprune.agent.outcomes import OUTRUN, RECOVERED
 from autoprune.agent.workspace import FRONT, RESULT
 from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
+from autoprune.core.json_text import read_json
 from autoprune.core.ledger import LedgerEntry
 from autoprune.core.policy import Policy
 from autoprune.core.yardstick import YARDSTICK, Yardstick
@@ -122,6 +122,6 @@ def _points(folder: Path | None, front: Front | None) -> list[Policy]:
     for point in front.points if front and folder else ():
         assert folder is not None
         with suppress(OSError, ValueError, AutopruneError):
-            told = json.loads((folder / point.folder / RESULT).read_text(encoding="utf-8"))
+            told = read_json(folder / point.folder / RESULT)
             found.append(Policy.from_dict(told["policy"]))
     return found
