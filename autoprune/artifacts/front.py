@@ -15,10 +15,12 @@ SCHEMA_FILE = Path(__file__).with_name("front.schema.json")
 class FrontPoint(Record):
     """One model of the front; ``folder`` holds all of it and lies beside ``front.json``.
 
+    It is a plain name: who reads what a stranger wrote is led nowhere else.
+
     ``share`` is its cost as a share of the dense model's; of a latency, measured in pairs.
     """
 
-    folder: str
+    folder: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
     limit: str
     share: float
     pruned: Measured

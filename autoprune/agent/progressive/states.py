@@ -13,7 +13,7 @@ import torch
 from autoprune.agent.progressive.state import State
 from autoprune.artifacts.files import sha256_of
 from autoprune.core.ledger import LedgerEntry
-from autoprune.errors import OutputError
+from autoprune.errors import CheckpointError, OutputError
 from autoprune.storage.checkpoints import Checkpoints
 
 
@@ -85,10 +85,19 @@ class States:
         return path.name, summing.digest.hexdigest()
 
     def read(self, file: str, device: str) -> dict[str, Any]:
-        """Return the state of a training that was written."""
-        found: dict[str, Any] = torch.load(
-            self.folder / file, map_location=device, weights_only=True
-        )
+        """Return the state of a training that was written.
+
+        Raises:
+            CheckpointError: If it is none, though its sum is the recorded one: others wrote it.
+        """
+        path = self.folder / file
+        try:
+            found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        except Exception as err:  # torch raises many kinds
+            raise CheckpointError(
+                f"{path} is no state that this version wrote, or holds Python objects beside "
+                "tensors, which are never loaded. Remove the file, to go on from an earlier one."
+            ) from err
         return found
 
     def _drop_others(self, state: State) -> None:
