@@ -90,7 +90,7 @@ class Agents:
     @patient
     def all(self) -> list[Agent]:
         """Return all agents that did not leave, dead ones too."""
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             return [_agent(row) for row in session.scalars(select(AgentRow))]
 
     @patient
@@ -116,7 +116,7 @@ class Agents:
 
     def _holders(self, leases: Sequence[str]) -> dict[str, str]:
         query = select(LeaseRow.name, LeaseRow.agent_id).where(LeaseRow.name.in_(leases))
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             return {name: holder for name, holder in session.execute(query)}
 
     @patient

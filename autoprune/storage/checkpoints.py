@@ -60,7 +60,7 @@ class Checkpoints:
         """
         query = select(CheckpointRow.name, CheckpointRow.state).filter_by(run_id=run_id)
         most: dict[str, float] = {}
-        with database.transaction() as session:
+        with database.reading() as session:
             for name, state in session.execute(query):
                 most[name] = max(float(state[what]), most.get(name, 0.0))
         return sum(most.values())
@@ -68,6 +68,6 @@ class Checkpoints:
     def latest(self) -> Iterator[dict[str, Any]]:
         """Yield the states, the last one first."""
         query = select(CheckpointRow).filter_by(run_id=self._run, name=self._name)
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             found = [row.state for row in session.scalars(query.order_by(CheckpointRow.id.desc()))]
         yield from found

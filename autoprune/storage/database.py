@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from autoprune.core.fingerprint import fingerprint, seed_from
 from autoprune.errors import ConfigError, RunExistsError
-from autoprune.storage.engine import make_engine, parse_url, readable_errors
+from autoprune.storage.engine import make_engine, parse_url, readable_errors, readable_rows
 from autoprune.storage.migrate import upgrade
 from autoprune.storage.models import EvaluationRow, RunRow
 from autoprune.storage.patience import is_away, patient
@@ -78,7 +78,7 @@ class Database:
     @patient
     def find_run(self, name: str) -> Run | None:
         """Return the run of that name, if it is stored."""
-        with self.transaction() as session:
+        with self.reading() as session:
             row = session.scalar(select(RunRow).filter_by(name=name))
             return None if row is None else to_run(row)
 
@@ -93,7 +93,7 @@ class Database:
             payer: The run that asks: what another one stored costs it nothing. None to be told
                 what they cost whoever made them.
         """
-        with self.transaction() as session:
+        with self.reading() as session:
             rows = session.scalars(select(EvaluationRow).where(_any_of(keys))) if keys else ()
             found = {to_key(row): (row.run_id, to_evaluation(row)) for row in rows}
         return {
@@ -145,7 +145,7 @@ class Database:
     @patient
     def evaluations(self, run_id: int) -> list[Evaluation]:
         """Return what this run stored, oldest first; what it found stored is not among it."""
-        with self.transaction() as session:
+        with self.reading() as session:
             rows = session.scalars(
                 select(EvaluationRow).filter_by(run_id=run_id).order_by(EvaluationRow.id)
             )
@@ -159,7 +159,7 @@ class Database:
         """
         ways = select(EvaluationRow.evaluator_fp).filter_by(run_id=run_id)
         query = select(EvaluationRow).filter_by(outcome=outcome).order_by(EvaluationRow.id)
-        with self.transaction() as session:
+        with self.reading() as session:
             rows = session.scalars(query.where(EvaluationRow.evaluator_fp.in_(ways)))
             return [(to_key(row), to_evaluation(row)) for row in rows]
 
@@ -212,7 +212,18 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Yield a session of one transaction: committed at the end, undone by any exception."""
-        with readable_errors(self._engine.url), Session(self._engine) as session, session.begin():
+        url = self._engine.url
+        with readable_errors(url), Session(self._engine) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """Yield a session of one transaction whose rows are read, and nothing else is done.
+
+        Raises:
+            OutputError: If a row is not as autoprune writes it.
+        """
+        with readable_rows(self._engine.url), self.transaction() as session:
             yield session
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ def count_ended(database: Database, study: str) -> int:
         TrialModel.state.in_((TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)),
         ~given_back.exists(),
     )
-    with database.transaction() as session:
+    with database.reading() as session:
         return session.scalar(query) or 0 if has_studies(session) else 0
 
 
@@ -55,7 +55,7 @@ def best_ended(database: Database, study: str) -> FrozenTrial | None:
         .where(TrialModel.state == TrialState.COMPLETE, value.objective == 0)
         .order_by(value.value, TrialModel.number)
     )
-    with database.transaction() as session:
+    with database.reading() as session:
         ids = list(session.scalars(ranked)) if has_studies(session) else []
         for lot in (ids[at : at + _AT_ONCE] for at in range(0, len(ids), _AT_ONCE)):
             found = {trial._trial_id: trial for trial in read_trials(session, lot)}

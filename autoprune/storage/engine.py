@@ -7,12 +7,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
-from autoprune.errors import AutopruneError, ConfigError, InfrastructureError, OutputError
+from autoprune.errors import (
+    AutopruneError,
+    CandidateError,
+    ConfigError,
+    InfrastructureError,
+    OutputError,
+)
 from autoprune.storage.patience import Connect, is_away
 
 # The file keeps WAL; the other two hold for one connection and are set on each. WAL with NORMAL
@@ -110,6 +117,35 @@ def readable_errors(url: URL) -> Iterator[None]:
         if not (usual or connecting):
             raise
         raise explain(url, err) from None
+
+
+@contextmanager
+def readable_rows(url: URL) -> Iterator[None]:
+    """Turn what is raised over rows that are not as we write them into one error.
+
+    What is wrong inside a row is seen by nobody but who reads it: JSON that was cut off, a word
+    that is no state, a text for a number.
+
+    Raises:
+        OutputError: If a row cannot be read.
+    """
+    try:
+        yield
+    except (CandidateError, ConfigError) as err:  # of records that check themselves
+        raise _damaged(url, err) from err
+    except AutopruneError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as err:
+        raise _damaged(url, err) from err
+
+
+def _damaged(url: URL, err: Exception) -> OutputError:
+    reason = shorten(f"{type(err).__name__}: {err}", 300)
+    return OutputError(
+        f"The database {redact(_text(url))!r} holds what autoprune did not write ({reason}): it "
+        "is damaged, or something else wrote to it. Look with autoprune db check, and restore a "
+        "copy; a search can be begun anew with --if-exists overwrite."
+    )
 
 
 def explain(url: URL, err: BaseException) -> AutopruneError:

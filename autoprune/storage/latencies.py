@@ -60,7 +60,7 @@ class Latencies:
     def measured(self, layer: str) -> dict[Sizes, Latency]:
         """Return every stored measurement of ``layer`` with its interval, by its sizes."""
         query = select(LatencyRow).filter_by(**self._key(layer)).order_by(LatencyRow.id)
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             return {
                 tuple(json.loads(row.sizes)): Latency(row.seconds, row.low, row.high)
                 for row in session.scalars(query)
@@ -117,7 +117,7 @@ class Latencies:
 
 def devices(database: Database) -> dict[str, Mapping[str, str]]:
     """Return the facts of every device that something was measured on, by fingerprint."""
-    with database.transaction() as session:
+    with database.reading() as session:
         rows = session.scalars(select(DeviceRow).order_by(DeviceRow.created_at))
         return {row.fingerprint: row.facts for row in rows}
 
@@ -126,7 +126,7 @@ def measured_targets(database: Database) -> dict[tuple[str, str], int]:
     """Return how many latencies are stored for each fingerprint and target text."""
     counted = func.count(LatencyRow.id)
     query = select(LatencyRow.device_fp, LatencyRow.target, counted)
-    with database.transaction() as session:
+    with database.reading() as session:
         rows = session.execute(query.group_by(LatencyRow.device_fp, LatencyRow.target))
         return {(device, target): count for device, target, count in rows}
 

@@ -50,7 +50,7 @@ class Ledger:
             ArtifactError: If one has an outcome that this version does not know.
         """
         query = select(LedgerRow).filter_by(run_id=self._run).order_by(LedgerRow.id)
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             return [_entry(row) for row in session.scalars(query)]
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 from autoprune.core.policy import Policy
 from autoprune.core.stages import Stage
@@ -25,11 +26,11 @@ def to_run(row: RunRow) -> Run:
         id=row.id,
         name=row.name,
         created_at=row.created_at,
-        config=row.config,
+        config=_mapping(row.config),
         model_fp=row.model_fp,
         data_fp=row.data_fp,
-        kept=row.kept,
-        outcome=row.outcome,
+        kept=_mapping(row.kept),
+        outcome=None if row.outcome is None else _mapping(row.outcome),
     )
 
 
@@ -72,3 +73,9 @@ def to_evaluation(row: EvaluationRow) -> Evaluation:
 
 def _float(number: float | None) -> float | None:
     return None if number is None else float(number)
+
+
+def _mapping(content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise TypeError(f"{type(content).__name__} in place of a mapping")
+    return content

@@ -28,13 +28,13 @@ class Runs:
     @patient
     def all(self) -> list[Run]:
         """Return the runs, oldest first."""
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             return [to_run(row) for row in session.scalars(select(RunRow).order_by(RunRow.id))]
 
     @patient
     def keys(self, run_id: int) -> list[EvaluationKey]:
         """Return the keys of what a run stored."""
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             rows = session.scalars(select(EvaluationRow).filter_by(run_id=run_id))
             return [to_key(row) for row in rows]
 

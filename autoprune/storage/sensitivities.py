@@ -54,7 +54,7 @@ class Sensitivities:
     def known(self) -> Mapping[str, StoredProbe]:
         """Return every stored probe by the fingerprint of its policy."""
         query = select(SensitivityRow).filter_by(**self._key).order_by(SensitivityRow.id)
-        with self._database.transaction() as session:
+        with self._database.reading() as session:
             return {row.policy_fp: _probe(row) for row in session.scalars(query)}
 
     @patient

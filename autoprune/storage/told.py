@@ -23,7 +23,7 @@ def told_of_study(database: Database, study: str) -> dict[str, Any]:
         database: Where the study is.
         study: Its name.
     """
-    with database.transaction() as session:
+    with database.reading() as session:
         if not has_studies(session):
             return {}
         told = StudyUserAttributeModel
@@ -45,7 +45,7 @@ def told_trials(database: Database, study: str, *, with_params: bool = False) ->
         study: Its name.
         with_params: Whether their parameters are read too, which are most of their rows.
     """
-    with database.transaction() as session:
+    with database.reading() as session:
         if not has_studies(session):
             return []
         query = of_study(study, select(TrialModel.trial_id)).order_by(TrialModel.trial_id)

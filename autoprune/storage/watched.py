@@ -89,13 +89,13 @@ def evaluations_that(
     columns = (row.policy, row.outcome, row.loss, row.quality, row.score)
     costs = (row.sample_forwards, row.seconds, row.weights, row.weights_sha256)
     query = select(*columns, *costs).filter_by(run_id=run_id).order_by(row.id)
-    with database.transaction() as session:
+    with database.reading() as session:
         found = [one._mapping for one in session.execute(query)]
-    return [
-        Evaluation(**{**one, "policy": Policy.from_dict(one["policy"])})
-        for one in found
-        if one["outcome"].startswith(outcomes)
-    ]
+        return [
+            Evaluation(**{**one, "policy": Policy.from_dict(one["policy"])})
+            for one in found
+            if one["outcome"].startswith(outcomes)
+        ]
 
 
 def _storage(url: str, options: dict[str, Any]) -> QuickStorage:
