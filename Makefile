@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: install demo test lint format docs clean
+.PHONY: install demo test lint format docs sbom lowest newest clean
 .DELETE_ON_ERROR:
 
 # Searches a pruned model for handwritten digits; the result lies in runs/digits.
@@ -28,6 +28,16 @@ format: $(INSTALLED)
 docs: $(INSTALLED)
 	$(BIN)/python docs/site/references.py
 	$(BIN)/mkdocs build --quiet --strict
+
+# All that is installed in .venv, tools of development too, as CycloneDX.
+sbom: $(INSTALLED)
+	mkdir -p build
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
+		--validate --output-file build/sbom.json $(BIN)/python
+
+# The unit tests with the oldest or newest versions that pyproject.toml allows, in a venv of its own.
+lowest newest:
+	PYTHON=$(PYTHON) .ci/versions $@
 
 install: $(INSTALLED)
 
