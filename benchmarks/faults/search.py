@@ -55,6 +55,7 @@ class Search:
         run: Folder of the run, where it is not in ``folder``.
         root: Where ``run`` is seen from outside, if the search sees other mounts.
         runner: Keys of its runner that differ.
+        recovery: How policies are scored, if otherwise than usual.
         environment: Variables of its processes.
         within: What starts its processes, if it is not the system alone.
     """
@@ -66,6 +67,7 @@ class Search:
     run: Path | None = None
     root: str = ""
     runner: Mapping[str, Any] = field(default_factory=dict)
+    recovery: Mapping[str, Any] = field(default_factory=lambda: _SETTINGS["recovery"])
     environment: Mapping[str, str] = field(default_factory=dict)
     within: Sequence[str] = ()
 
@@ -74,6 +76,7 @@ class Search:
         stored = self.server or self._outside(self.out / "autoprune.db")
         self.books = Books(self.folder / "journal.jsonl", stored)
         given = {**_SETTINGS, "seed": self.seed, "trials": self.trials, "out": str(self.out)}
+        given["recovery"] = dict(self.recovery)
         self._write("search.yaml", given)
         self._write("runner.yaml", {**_RUNNER, **self.runner})
 

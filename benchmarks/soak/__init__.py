@@ -1,0 +1,1 @@
+"""What hours of searching leave behind: memory, files, sockets, connections, processes."""
