@@ -43,7 +43,7 @@ def facts_of(record: Record) -> Facts:
     }
 
 
-_LEFT = ("connections", "temporary", "shared_memory")
+_LEFT = ("connections", "temporary", "shared_memory", "names")
 
 
 def _faults(record: Record, jobs: Sequence[Entry]) -> Counter[str]:

@@ -43,8 +43,9 @@ class Long:
 
     def __init__(self, folder: Path, server: Server, record: Record, rng: Random) -> None:
         self._server, self._record, self._rng = server, record, rng
-        self._temporary = folder / "tmp"
+        self._temporary, self._killed = folder / "tmp", folder / "killed"
         self._temporary.mkdir(parents=True)
+        self._killed.mkdir()  # what is killed cannot tidy up
         self.search = Search(
             folder=folder / "search",
             seed=0,
@@ -57,7 +58,7 @@ class Long:
         self._eldest: int | None = None
         self._began = time.monotonic()
         self._next: deque[str] = deque()
-        self._before = {*_SHARED.iterdir()}
+        self._before = _in_shared_memory()
 
     def live(self, seconds: float, over: Event) -> None:
         """Search until the time is over; go on where a driver ended before.
@@ -120,6 +121,7 @@ class Long:
         """Return what it came to, and what is left of it; it has ended."""
         counts: dict[str, Any] = dict(self.search.tally())
         names = sorted(str(one.relative_to(self._temporary)) for one in entries(self._temporary))
+        names += sorted(_in_shared_memory() - self._before)
         return {**counts, **stored(self._server), **self._left(), "names": names[:_NAMES]}
 
     def _evaluations(self) -> int:
@@ -127,7 +129,7 @@ class Long:
         return file.read_bytes().count(b'"what": "stored"') if file.exists() else 0
 
     def _left(self) -> dict[str, int]:
-        shared = {*_SHARED.iterdir()} - self._before
+        shared = _in_shared_memory() - self._before
         return {"temporary": len(entries(self._temporary)), "shared_memory": len(shared)}
 
     def _kill(self, over: Event) -> bool:
@@ -145,7 +147,8 @@ class Long:
     def _help(self, over: Event) -> bool:
         """Start an agent, here or on what seems another machine, and kill it after a while."""
         within = elsewhere("other-machine") if self._rng.random() < 0.5 else ()
-        agent = self.search.join("--wait", "5m", within=within)
+        aside = ["env", f"TMPDIR={self._killed}"]
+        agent = self.search.join("--wait", "5m", within=[*within, *aside])
         over.wait(self._rng.uniform(*_HELPS))
         with suppress(TimeoutExpired):
             agent.wait(0)
@@ -161,3 +164,8 @@ class Long:
         over.wait(_AWAY)
         self._server.start()
         return True
+
+
+def _in_shared_memory() -> set[str]:
+    """Return what lies in memory that processes share, but what servers keep there as they run."""
+    return {one.name for one in _SHARED.iterdir() if not one.name.startswith("PostgreSQL.")}
