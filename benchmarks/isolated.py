@@ -4,17 +4,18 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from math import ceil
 from multiprocessing.connection import Connection, wait
 from textwrap import shorten
-from threading import Thread
 from typing import Any, Protocol
 
 Facts = dict[str, Any]
 START = 300.0  # seconds until a process must have imported what it needs
+_TIDIES = 60.0  # seconds that a job has to end what it began, once the benchmark is gone
 SLACK = 10  # times the limit that may pass on the clock
 _CONTEXT = multiprocessing.get_context("forkserver")
 
@@ -87,7 +88,8 @@ def _child(sender: Connection, job: Job, arguments: dict[str, Any], limit: float
     import torch
 
     torch.set_num_threads(1)
-    Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _silence()
 
     def note(**facts: object) -> None:
@@ -111,10 +113,12 @@ def _allow(seconds: float) -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait for the benchmark to die, however it does, and die with it."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
+    """Wait for the benchmark to die, however it does, and die with it; the job may tidy up."""
+    parent, job = multiprocessing.parent_process(), threading.main_thread().ident
+    if parent is not None and job is not None:
         wait([parent.sentinel])
+        signal.pthread_kill(job, signal.SIGTERM)
+        time.sleep(_TIDIES)
         os._exit(1)
 
 

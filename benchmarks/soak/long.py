@@ -75,7 +75,7 @@ class Long:
                 )
                 code = self.search.ended(self._driver, max(left, 0) + LONG)
                 self._record.add("ended", code=code, said=self.search.said() if code else "")
-                if code == 0 or left <= 0:
+                if code == 0 or left <= 0 or over.is_set():
                     return
         finally:
             over.set()

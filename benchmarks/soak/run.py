@@ -1,7 +1,7 @@
 """A soak: one long search, others beside it, faults, and a look at all of them now and then."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -35,22 +35,35 @@ def soak(note: Note, minutes: float, pause: float, seed: int, folder: str) -> No
         return
     with postgres() as server, TemporaryDirectory(prefix="soak-") as place:
         long = Long(Path(place), server, record, Random(rng.random()))
-        over, until = Event(), time.monotonic() + seconds
         try:
-            with ThreadPoolExecutor() as threads:
-                begun = {
-                    "long": threads.submit(long.live, seconds, over),
-                    "sampling": threads.submit(_sample, long, record, note, over),
-                    "disturbing": threads.submit(long.disturb, over, pause),
-                    "sequence": threads.submit(search_on, record, rng, until, over),
-                }
-            for name, one in begun.items():
-                if (err := one.exception()) is not None:
-                    record.add("failure", of=name, failure=first_line(err))
+            _soaked(long, record, note, rng, seconds, pause)
             record.add("over", **long.tally())
         finally:
             long.search.close()
     note(**facts_of(record))
+
+
+def _soaked(
+    long: Long, record: Record, note: Note, rng: Random, seconds: float, pause: float
+) -> None:
+    """Let all of it go on at the same time, until the long search has ended."""
+    over, until = Event(), time.monotonic() + seconds
+    with ThreadPoolExecutor() as threads:
+        begun = {
+            "long": threads.submit(long.live, seconds, over),
+            "sampling": threads.submit(_sample, long, record, note, over),
+            "disturbing": threads.submit(long.disturb, over, pause),
+        }
+        try:
+            search_on(record, rng, until, over)
+            wait(begun.values())
+        except BaseException:  # whoever ends this benchmark wants the searches ended too
+            over.set()
+            long.search.close()
+            raise
+    for name, one in begun.items():
+        if (err := one.exception()) is not None:
+            record.add("failure", of=name, failure=first_line(err))
 
 
 def _sample(long: Long, record: Record, note: Note, over: Event) -> None:

@@ -2,13 +2,16 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from benchmarks.faults.processes import wait_until
 from benchmarks.isolated import Note, run_isolated
-from benchmarks.provenance import code_of, commit, machine
+from benchmarks.provenance import CHECKOUT, code_of, commit, machine
 from benchmarks.store import Key, Reuse, Store, recipe_of
 from benchmarks.surgery.figures import cause, figures, is_ok
 from benchmarks.surgery.table import write_table
@@ -88,6 +91,39 @@ def test_a_job_that_dies_or_hangs_is_told() -> None:
     for job in (spins, sleeps):
         facts = run_isolated(job, {}, limit=0.1)
         assert (facts["stage"], facts["failure"]) == (job.__name__, "took longer than 0.1 s")
+
+
+_OUTLIVED = """
+import signal, sys
+sys.path.append(sys.argv[1])
+from test_benchmarks import tidies
+from benchmarks.faults.processes import wait_until
+from benchmarks.isolated import run_isolated
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell
+    run_isolated(tidies, {"folder": sys.argv[2]}, limit=600)
+"""
+
+
+def tidies(note: Note, folder: str) -> None:
+    note(stage="tidies")
+    try:
+        Path(folder, "begun").touch()
+        time.sleep(600)
+    finally:
+        Path(folder, "tidied").touch()
+
+
+@pytest.mark.slow
+def test_a_job_tidies_up_when_its_benchmark_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(_OUTLIVED, encoding="utf-8")
+    env = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    command = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path)]
+    with subprocess.Popen(command, env=env) as benchmark:
+        assert wait_until((tmp_path / "begun").exists, 200)
+        benchmark.kill()
+    assert wait_until((tmp_path / "tidied").exists, 50)
 
 
 def test_tasks_that_are_done_are_not_done_again(tmp_path: Path) -> None:
