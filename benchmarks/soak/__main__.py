@@ -11,7 +11,7 @@ from benchmarks.soak.run import soak
 from benchmarks.work import Task
 
 MINUTES, PAUSE = 120.0, 45.0
-_QUICK = {"minutes": 2.5, "pause": 12.0}
+_QUICK = {"minutes": 2.0, "pause": 12.0}
 LIMIT = 12 * 3600.0  # seconds of processor time; its searches get the same limit
 
 
