@@ -29,6 +29,7 @@ def facts_of(record: Record) -> Facts:
         counts.update({name: one[name] for name in _COUNTED if name in one})
     for one in over:
         counts.update({name: one[name] for name in _COUNTED if name in one}, searches=1)
+    counts["evaluations"] += _unfinished(record)
     failures = [f"{one['kind']}: {one['failure']}" for one in jobs if "failure" in one]
     failures += [f"{one['of']}: {one['failure']}" for one in record.all("failure")]
     return {
@@ -44,6 +45,17 @@ def facts_of(record: Record) -> Facts:
 
 
 _LEFT = ("connections", "temporary", "shared_memory", "names")
+
+
+def _unfinished(record: Record) -> int:
+    """Return the evaluations of long searches that were cut, or go on."""
+    counts: dict[str, int] = {}
+    for one in record.all("sample", "over"):
+        if one["what"] == "over":
+            counts.pop(one["search"], None)
+        else:
+            counts[one["search"]] = one["evaluations"]
+    return sum(counts.values())
 
 
 def _faults(record: Record, jobs: Sequence[Entry]) -> Counter[str]:

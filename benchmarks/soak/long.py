@@ -58,6 +58,7 @@ class Long:
         self._eldest: int | None = None
         self._began = time.monotonic()
         self._next: deque[str] = deque()
+        self._name = f"{self._began:.0f}"  # tells it from those of earlier sessions
         self._before = _in_shared_memory()
 
     def live(self, seconds: float, over: Event) -> None:
@@ -90,7 +91,8 @@ class Long:
             self._eldest = crew[0] if crew else None
         self._record.add(
             "sample",
-            life=f"{self._began:.0f}.{driver.pid}",
+            search=self._name,
+            life=f"{self._name}.{driver.pid}",
             at=round(time.monotonic() - self._began, 1),
             evaluations=done,
             driver=held([driver.pid]),
@@ -122,7 +124,8 @@ class Long:
         counts: dict[str, Any] = dict(self.search.tally())
         names = sorted(str(one.relative_to(self._temporary)) for one in entries(self._temporary))
         names += sorted(_in_shared_memory() - self._before)
-        return {**counts, **stored(self._server), **self._left(), "names": names[:_NAMES]}
+        counts |= {"search": self._name, "names": names[:_NAMES]}
+        return {**counts, **stored(self._server), **self._left()}
 
     def _evaluations(self) -> int:
         file = self.search.books.file

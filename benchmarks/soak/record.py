@@ -27,10 +27,10 @@ class Record:
             file.write(f"{json.dumps(entry)}\n")
             self._entries.append(entry)
 
-    def all(self, what: str) -> list[Entry]:
-        """Return the entries of one kind."""
+    def all(self, *kinds: str) -> list[Entry]:
+        """Return the entries of some kinds."""
         with self._lock:
-            return [entry for entry in self._entries if entry["what"] == what]
+            return [entry for entry in self._entries if entry["what"] in kinds]
 
     @property
     def lives(self) -> list[list[Entry]]:

@@ -82,7 +82,15 @@ def sample(at: float, grown: float, life: str = "a", **other: Any) -> dict[str, 
     one = {"mb": 100 + grown, "files": 10, "sockets": 3 + at / 360, "threads": 2}
     here = {"driver": one, "worker": {**one, "mb": 50}, "server": None, "eldest": 7}
     stored = {"connections": 2, "database_mb": at / 100, "wal_mb": 16}
-    return {"life": life, "at": at, "evaluations": int(at), **here, **stored, **other}
+    return {
+        "life": life,
+        "search": life,
+        "at": at,
+        "evaluations": int(at),
+        **here,
+        **stored,
+        **other,
+    }
 
 
 @pytest.fixture
@@ -140,15 +148,28 @@ def test_searches_and_faults_are_added_up(tmp_path: Path) -> None:
     record.add("fault", kind="long.worker")
     record.add("ended", code=4, said="away")
     record.add("ended", code=0, said="")
-    record.add(
-        "over", **{**sound, "evaluations": 900}, connections=1, temporary=0, shared_memory=0
-    )
+    left = {"connections": 1, "temporary": 0, "shared_memory": 0}
+    record.add("over", **{**sound, "evaluations": 900}, **left, search="a")
     found = figures({"soak": {"run": facts_of(record)}})
     assert (found["searches"], found["evaluations"], found["lost"]) == (5, 924, 1)
     assert found["faults"] == {"clock": 9, "disk": 1, "driver": 2, "long.worker": 2, "ray": 1}
     assert (found["connections_left"], found["temporary_files_left"]) == (1, 0)
     assert found["failed"] == ["ray: Failed: no", "long: exit code 4"]
     assert found["ended_well"] == pytest.approx(5 / 7)
+
+
+def test_evaluations_of_a_search_that_was_cut_count_as_far_as_they_were_sampled(
+    tmp_path: Path,
+) -> None:
+    record = Record(tmp_path)
+    for at in (10, 70):
+        record.add("sample", **sample(at, 0, "a"))
+    assert facts_of(record)["evaluations"] == 70
+    record.add("sample", **sample(30, 0, "b"))
+    assert facts_of(record)["evaluations"] == 100
+    record.add("over", search="b", evaluations=33)
+    found = facts_of(record)
+    assert (found["evaluations"], found["searches"]) == (103, 1)
 
 
 def test_nothing_measured_gives_no_figure(tmp_path: Path) -> None:
