@@ -40,7 +40,7 @@ def facts_of(record: Record) -> Facts:
         "ended": [one["code"] for one in record.all("ended")],
         "failures": failures,
         "left": {name: over[-1].get(name) for name in _LEFT} if over else {},
-        **_grown(max(record.lives, key=len, default=[])),
+        **_grown(max(map(_searching, record.lives), key=len, default=[])),
     }
 
 
@@ -64,6 +64,12 @@ def _faults(record: Record, jobs: Sequence[Entry]) -> Counter[str]:
         counted = {"clock": "jumps"}.get(one["kind"], "kills" if one["kind"] in _KILLS else "")
         found[one["kind"]] += one.get(counted, 0) if counted else 1
     return found
+
+
+def _searching(life: Sequence[Entry]) -> Sequence[Entry]:
+    """Return the samples of a life until its last evaluation; workers go then."""
+    last = next(at for at, one in enumerate(life) if one["evaluations"] == life[-1]["evaluations"])
+    return life[: last + 1]
 
 
 def _grown(life: Sequence[Entry]) -> Facts:

@@ -127,6 +127,13 @@ def test_samples_of_a_server_that_is_away_and_of_other_workers_do_not_count(
     assert slopes["worker.mb"] == {"per_unit": 0, "low": 0, "high": 0}
 
 
+def test_what_happens_after_the_last_evaluation_does_not_count(record: Record) -> None:
+    before = facts_of(record)["slopes"]
+    for at in range(3700, 4600, 10):
+        record.add("sample", **{**sample(at, 900), "evaluations": 3690})
+    assert facts_of(record)["slopes"] == before
+
+
 def test_the_longest_life_tells_the_slopes_and_all_lives_the_minutes(record: Record) -> None:
     before = facts_of(record)
     for at in (10, 70):
