@@ -38,6 +38,8 @@ def command(
     tasks: Callable[..., Iterable[Task]],
     figures: Callable[[Results], Mapping[str, Any]],
     write: Write = write_results,
+    *,
+    partly: bool = False,
 ) -> Callable[..., None]:
     """Return the command line of a benchmark, for typer; arguments are those of `run`.
 
@@ -47,13 +49,14 @@ def command(
         tasks: Takes ``quick`` and yields what there is to do.
         figures: Makes the figures of the results.
         write: Writes the file of a full run.
+        partly: Whether it is written anew after each task, with what is known by then.
     """
 
     def main(
         quick: Quick = False, state: State = None, reuse: ReuseOf = "same", only: Only = ""
     ) -> None:
         options: dict[str, Any] = {"quick": quick, "state": state, "reuse": reuse, "only": only}
-        run(name, tasks(quick=quick), figures, write, **options)
+        run(name, tasks(quick=quick), figures, write, **options, partly=partly)
 
     file = f"benchmarks/results/{name}.json"
     main.__doc__ = f"{purpose}\n\nThe last line is JSON; the full run writes {file}."
@@ -70,6 +73,7 @@ def run(
     state: Path | None,
     reuse: Reuse,
     only: str,
+    partly: bool = False,
 ) -> None:
     """Do the tasks, print one JSON object last, and write the file of a full run.
 
@@ -82,13 +86,18 @@ def run(
         state: Folder of what is done, None for the one beside the results.
         reuse: Which results in the folder count.
         only: What ``kind.name`` of a task must hold.
+        partly: Whether the file is written after each task too.
     """
+
+    def told(results: Results, *, whole: bool) -> Mapping[str, Any]:
+        last = {"figures": figures(results), "machine": machine(), "commit": commit()}
+        if (whole or partly) and not quick and not only:
+            write(RESULTS / f"{name}.json", results, last)
+        return last
+
     with ExitStack() as stack:
         scratch = stack.enter_context(TemporaryDirectory()) if quick else RESULTS / f".{name}"
         store = Store(state or Path(scratch), reuse)
         wanted = [task for task in tasks if only in f"{task.kind}.{task.name}"]
-        results = run_all(wanted, store, commit())
-    last = {"figures": figures(results), "machine": machine(), "commit": commit()}
-    if not quick and not only:
-        write(RESULTS / f"{name}.json", results, last)
-    print(json.dumps(last), flush=True)
+        results = run_all(wanted, store, commit(), lambda known: told(known, whole=False))
+    print(json.dumps(told(results, whole=True)), flush=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 RESULTS = CHECKOUT / "benchmarks" / "results"
+_NO_CODE = ":!benchmarks/results"
 _PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "numpy")
 
 
@@ -29,7 +30,7 @@ def machine() -> dict[str, str | int]:
 def commit() -> str:
     """Return the checkout's commit, with ``+`` if its code was changed since, or ``unknown``."""
     try:
-        changed = _git("status", "--porcelain", "--", "autoprune", "benchmarks")
+        changed = _git("status", "--porcelain", "--", "autoprune", "benchmarks", _NO_CODE)
         return _git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

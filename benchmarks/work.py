@@ -1,6 +1,6 @@
 """The tasks of a benchmark, run one after the other, and what a person sees of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import timedelta
 from typing import Any
@@ -51,10 +51,21 @@ _WINDOW = 600.0  # seconds whose tasks tell how long the others will take
 Results = dict[str, dict[str, Facts]]
 
 
-def run_all(tasks: Sequence[Task], store: Store, commit: str) -> Results:
+def run_all(
+    tasks: Sequence[Task],
+    store: Store,
+    commit: str,
+    seen: Callable[[Results], object] = lambda results: None,
+) -> Results:
     """Return the facts of every task by kind and name; those in the store are not done again.
 
     Progress goes to standard error: a bar with the time left in a terminal, and a line per task.
+
+    Args:
+        tasks: What there is to do.
+        store: What was done before.
+        commit: Written beside the facts.
+        seen: Given all that is known after each task that was done; tasks to come have no facts.
     """
     prepare({task.job.__module__ for task in tasks})
     known = {task: store.get(task.key) for task in tasks}
@@ -69,8 +80,13 @@ def run_all(tasks: Sequence[Task], store: Store, commit: str) -> Results:
             found = run_isolated(task.job, given, task.limit) | {"commit": commit}
             store.put(task.key, found)
             known[task] = found
+            seen(_results(known))
             progress.advance(bar)
             progress.console.print(_line(progress, bar, task, found), soft_wrap=True)
+    return _results(known)
+
+
+def _results(known: Mapping[Task, Facts | None]) -> Results:
     results: Results = {}
     for task, facts in known.items():
         results.setdefault(task.kind, {})[task.name] = facts or {}

@@ -1,0 +1,1 @@
+"""autoprune and other tools, on the same models, data, budgets, fine-tuning and seeds."""

@@ -1,0 +1,74 @@
+"""What the results come to: who is best under each limit, and what a search costs."""
+
+from collections.abc import Iterable, Mapping
+from statistics import mean, median
+from typing import Any
+
+from benchmarks.peers.cells import Cell, Place, cells
+from benchmarks.peers.limits import LIMITS
+from benchmarks.peers.rivals import OURS, RIVALS
+from benchmarks.peers.subjects import SUBJECTS
+from benchmarks.work import Results
+
+Table = Mapping[Place, Cell]
+OTHERS = tuple(rival for rival in RIVALS if rival != OURS)
+
+
+def figures(results: Results) -> dict[str, Any]:
+    """Return the benchmark's figures; None stands for what was not measured.
+
+    Of each model and limit ``ours`` and ``best_rival``, the mean quality on the test split over
+    the seeds that are done, ``best_rival_name``, and ``gain_points``: what ours has more, over
+    the seeds that both have. Who missed the limit is not the best. ``cost_ratio_fastnas``: sample
+    forwards of our search by those of FastNAS's, the median over models and limits on MACs.
+    ``latency_budget_met_ours``, ``_rivals``: the share of models, of models and rivals, in which
+    all seeds met the limit on latency.
+    """
+    table = cells(results)
+    found: dict[str, Any] = {}
+    for subject in SUBJECTS:
+        for limit in LIMITS:
+            compared = _compared(table, subject, limit)
+            found |= {f"{subject}.{limit}.{name}": value for name, value in compared.items()}
+    return found | {
+        "cost_ratio_fastnas": _cost_ratio(table),
+        "latency_budget_met_ours": _met_share(table, [OURS]),
+        "latency_budget_met_rivals": _met_share(table, OTHERS),
+    }
+
+
+def best(table: Table, subject: str, limit: str, rivals: Iterable[str]) -> str | None:
+    """Return who has the highest mean quality of ``rivals`` that met the limit."""
+    known = {rival: table[subject, limit, rival] for rival in rivals}
+    found = {rival: cell.mean("quality") or 0.0 for rival, cell in known.items() if cell.met}
+    return max(found, key=lambda one: found[one]) if found else None
+
+
+def _compared(table: Table, subject: str, limit: str) -> dict[str, Any]:
+    ours, name = table[subject, limit, OURS], best(table, subject, limit, OTHERS)
+    other = None if name is None else table[subject, limit, name]
+    return {
+        "ours": ours.mean("quality"),
+        "best_rival": other and other.mean("quality"),
+        "best_rival_name": name,
+        "gain_points": other and ours.gain(other),
+        "seeds": len(ours.runs),
+    }
+
+
+def _cost_ratio(table: Table) -> float | None:
+    ratios = []
+    for subject in SUBJECTS:
+        for limit in (name for name, one in LIMITS.items() if one.latency is None):
+            ours = table[subject, limit, OURS].mean("forwards")
+            theirs = table[subject, limit, "fastnas"].mean("forwards")
+            if ours is not None and theirs:
+                ratios.append(ours / theirs)
+    return median(ratios) if ratios else None
+
+
+def _met_share(table: Table, rivals: Iterable[str]) -> float | None:
+    limits = [name for name, one in LIMITS.items() if one.latency is not None]
+    found = [table[s, limit, r].met for s in SUBJECTS for limit in limits for r in rivals]
+    known = [one for one in found if one is not None]
+    return mean(known) if known else None

@@ -1,0 +1,97 @@
+"""Searches of autoprune: ours, and plain samplers and baselines over the same units and budget."""
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import autoprune
+from autoprune.agent.prepare import ranked
+from autoprune.core.recovery import Recovery
+from autoprune.cost.model import CostModel
+from autoprune.evaluation.scorer import Scorer
+from autoprune.space.loader import load_space
+from autoprune.surgery.discover import plan_of
+from autoprune.tasks import Split
+from benchmarks.peers.counting import counting
+from benchmarks.peers.protocol import Given, Pruned
+from benchmarks.peers.subjects import SUBJECTS
+
+SPACE = "default"
+UNIFORM = 3  # one for each method
+
+
+def ours(given: Given) -> Pruned:
+    """Search as `autoprune.search` does where nothing is set."""
+    return _searched(given, "budgeted", given.evaluations)
+
+
+def tpe(given: Given) -> Pruned:
+    """Search by Optuna's TPE."""
+    return _searched(given, "tpe", given.evaluations, stages=())
+
+
+def cmaes(given: Given) -> Pruned:
+    """Search by Optuna's CMA-ES."""
+    return _searched(given, "cmaes", given.evaluations, stages=())
+
+
+def drawn(given: Given) -> Pruned:
+    """Draw as many policies within the limit at random, and take the best."""
+    return _searched(given, "random", given.evaluations, stages=())
+
+
+def uniform(given: Given) -> Pruned:
+    """Cut all units by one sparsity, by the best of three methods."""
+    return _searched(given, "uniform", UNIFORM, stages=())
+
+
+def _searched(given: Given, sampler: str, trials: int, **settings: Any) -> Pruned:
+    recovery = Recovery(**(dict(SUBJECTS[given.subject].settings) | settings))
+    with TemporaryDirectory() as folder:
+        found = autoprune.search(
+            given.model,
+            task=given.task,
+            budget=_budget(given),
+            space=SPACE,
+            trials=trials,
+            seed=given.seed,
+            out=Path(folder) / "run",
+            recovery=recovery,
+            onnx=False,
+            database=str(Path(folder) / "shared.db"),
+            sampler=sampler,
+            progress=lambda event: None,
+        )
+    start = time.monotonic()
+    with counting() as again:  # what the search did before it trained its finalists
+        model = _scorer(given, recovery).candidate(found.policy, 0).model
+    cost, test = found.result.search, _samples(given, "test")
+    facts = {
+        "evaluations": cost.evaluations,
+        "stopped": cost.stopped,
+        "own_forwards": cost.sample_forwards,
+        "sensitivity_forwards": cost.sensitivity_forwards,
+        "policy": found.policy.to_dict(),
+    }
+    tested = test * given.one_forward * (1 + given.share(found.model))
+    aside, aside_s = tested + again.macs, time.monotonic() - start
+    return Pruned(model=model, aside=aside, aside_s=aside_s, facts=facts)
+
+
+def _samples(given: Given, split: Split) -> int:
+    return sum(given.task.samples(batch) for batch in given.task.batches(split))
+
+
+def _budget(given: Given) -> str:
+    if given.latency is not None:
+        return f"latency={100 * given.latency:g}%@pytorch/threads=1"
+    return f"macs={100 * given.macs:g}%"
+
+
+def _scorer(given: Given, recovery: Recovery) -> Scorer:
+    """Return what cuts a policy out of the dense model, as the search did before any training."""
+    plan = plan_of(given.model, given.inputs)
+    cost = CostModel(given.model, plan)
+    methods = load_space(SPACE).all_methods
+    return ranked(given.model, plan, cost, given.task, methods, recovery, given.seed, "cpu")
