@@ -14,6 +14,7 @@ from autoprune.evaluation.candidate import TRAINING_FORWARDS
 from autoprune.evaluation.fine_tune import fine_tune
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.randomness import isolated
+from autoprune.evaluation.recalibrate import recalibrate
 from benchmarks.isolated import Note
 from benchmarks.peers.apart import pruned_apart
 from benchmarks.peers.protocol import BATCH, Given
@@ -73,7 +74,7 @@ def contest(
     found = prune(rival, given) if tool is None else pruned_apart(tool, rival, known)
     share = given.share(found.model)
     note(**found.facts, share=share)
-    model = _alike(found.model)
+    model = _alike(found.model, given)
     note(stage="train", cut=measure(model, given.task, "test", "cpu").quality)
     note(**trained(model, given, steps))
     if latency is None:
@@ -83,9 +84,12 @@ def contest(
         note(**timed(model, SUBJECTS[subject].model(), given, latency))
 
 
-def _alike(model: nn.Module) -> nn.Module:
-    """Return the model with what changes the speed of kernels alike for all."""
+def _alike(model: nn.Module, given: Given) -> nn.Module:
+    """Return the model with new statistics of batch norms, laid out as is fast on CPUs."""
     model.requires_grad_(True)
+    recovery, task = SUBJECTS[given.subject].recovery, given.task
+    with isolated(given.seed, task.loader("train")):
+        recalibrate(model, task, recovery.calibration_batches, "cpu")
     return model.to(memory_format=torch.channels_last)
 
 
@@ -112,7 +116,7 @@ def timed(model: nn.Module, dense: nn.Module, given: Given, share: float) -> dic
     """Compare the latency of a model with the dense one's, in pairs."""
     runtime, inputs = find_runtime(TARGET), given.task.trace_inputs(TARGET.batch)
     with (
-        runtime.open(_alike(dense), inputs, TARGET) as before,
+        runtime.open(dense.to(memory_format=torch.channels_last), inputs, TARGET) as before,
         runtime.open(model, inputs, TARGET) as after,
     ):
         found = compare(before, after, limit_s=PAIRS_S)
