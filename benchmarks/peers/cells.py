@@ -50,8 +50,9 @@ class Cell:
 
     @property
     def met(self) -> bool | None:
-        """Whether every seed that ended kept within the limit; None if none did."""
-        return all(one["met"] for one in self.runs.values()) if self.runs else None
+        """Whether every seed that ended kept within the limit; None if nobody knows."""
+        found = {one.get("met") for one in self.runs.values()}
+        return False if False in found else None if None in found or not found else True
 
     def gain(self, other: "Cell") -> float | None:
         """Return how many points more of quality it has, over the seeds that both have."""

@@ -49,9 +49,10 @@ def contest(
     """Prune a model, train what is left, and measure it on the test split.
 
     Args:
-        note: Told the facts: ``share`` of the dense model's multiply-adds, ``met``, ``quality``
-            on the test split before (``cut``) and after training, what the search cost in
-            sample forwards of the dense model and seconds, and what the rival tells.
+        note: Told the facts: ``share`` of the dense model's multiply-adds, ``met`` (None where
+            the machine was too busy to tell), ``quality`` on the test split, ``cut`` before the
+            training, what the search cost in sample forwards of the dense model and in seconds,
+            and what the rival tells.
         subject: Name of the model.
         rival: Who prunes, one of `RIVALS`.
         macs: Limit on multiply-adds, as a share.
@@ -126,5 +127,5 @@ def timed(model: nn.Module, dense: nn.Module, given: Given, share: float) -> dic
         "latency_high": found.high,
         "dense_ms": 1000 * found.dense.seconds,
         "busy": found.busy,
-        "met": found.ratio <= share,
+        "met": None if found.busy else found.ratio <= share,
     }
