@@ -132,6 +132,19 @@ def test_tasks_that_are_done_are_not_done_again(tmp_path: Path) -> None:
     assert run_all([task], Store(tmp_path), "abc") == {"ours": {"net": {"gap": 0.5}}}
 
 
+@pytest.mark.slow
+def test_what_is_known_is_told_after_each_task(tmp_path: Path) -> None:
+    first, last = (
+        Task(kind="ours", name=name, job=fails, arguments={"word": name}, limit=60, code="c")
+        for name in ("first", "last")
+    )
+    told: list[Results] = []
+    found = run_all([first, last], Store(tmp_path), "abc", told.append)
+    known = [[name for name, facts in one["ours"].items() if facts] for one in told]
+    assert known == [["first"], ["first", "last"]]
+    assert told[-1] == found
+
+
 def test_figures_of_hand_made_results(tmp_path: Path) -> None:
     seconds = {"apply_s": 0.1, "trace_s": 0.3, "ranked_s": 0.2}
     results: Results = {
