@@ -22,7 +22,7 @@ FIRST = ("25%", "50%")  # the limits that tell most
 _LIBRARY = ("agent", "predictor", "evaluation", "surgery", "methods", "cost", "tasks", "space")
 _HERE = (
     *("apart", "bisection", "contest", "counting", "protocol", "rivals", "subjects", "venvs"),
-    *("fastnas", "fasterai", "searches", "torch_pruning"),
+    *("fastnas", "fasterai", "searches", "tabs", "torch_pruning"),
 )
 CODE = (
     *(f"autoprune/{one}" for one in _LIBRARY),

@@ -1,5 +1,6 @@
 """The comparison with other tools: what is ours of it, without the tools."""
 
+import os
 from math import isclose
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from torch import nn
 from benchmarks.peers.__main__ import CODE, tasks
 from benchmarks.peers.bisection import bisected
 from benchmarks.peers.cells import KIND, cells, name_of
-from benchmarks.peers.counting import counting
+from benchmarks.peers.counting import Count, counting
 from benchmarks.peers.figures import OTHERS, best, figures
 from benchmarks.peers.limits import LIMITS, SEEDS
 from benchmarks.peers.pictures import picture
 from benchmarks.peers.rivals import OURS, RIVALS
 from benchmarks.peers.subjects import SUBJECTS
+from benchmarks.peers.tabs import Tab
 from benchmarks.peers.venvs import PACKAGES
 from benchmarks.peers.written import MISSING, markdown, write
 from benchmarks.provenance import CHECKOUT
@@ -81,6 +83,32 @@ def test_what_is_counted_follows_the_weight_that_is_used() -> None:
     with counting() as count, torch.no_grad():
         conv(torch.zeros(1, 4, 2, 2))
     assert count.macs == 4 * 8 * 4
+
+
+def test_a_table_that_two_processes_make_is_paid_for_once(tmp_path: Path) -> None:
+    table = tmp_path / "table.pt"
+    table.write_text("of nobody")
+
+    def write(part: int) -> None:
+        table.write_text(f"{part} parts")
+        os.utime(table, ns=(part, part))  # clocks of file systems are coarse
+
+    count = Count()
+    first = Tab(table, count)
+    assert not table.exists()  # nobody knows what it cost
+    first.look()
+    count.macs += 100
+    write(1)
+    first.look()
+    count.macs += 50  # cut before this part was written
+    again = Count()
+    second = Tab(table, again)
+    assert (table.read_text(), second.macs) == ("1 parts", 100)
+    second.look()
+    again.macs += 50
+    write(2)
+    second.look()
+    assert Tab(table, Count()).macs == 150
 
 
 def test_figures_compare_seeds_that_both_have_with_the_best_that_met_the_limit() -> None:
