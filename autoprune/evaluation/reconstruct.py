@@ -19,6 +19,7 @@ from autoprune.evaluation.recalibrate import averaging, norms_of
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import call
 from autoprune.surgery.sparse import kept_at_zero
+from autoprune.surgery.tensors import copied
 from autoprune.surgery.units import Cut, staying
 from autoprune.tasks import Task
 from autoprune.tasks.chunks import joined
@@ -53,6 +54,9 @@ def targets_of(
 ) -> Targets:
     """Run a model on training samples, at once, and keep what its layers give.
 
+    Batch norms use the statistics of these samples, as those of pruned models will. Where a
+    model's own are others, as before any training, scales would be orders of magnitude apart.
+
     Args:
         model: What pruned models are to be like, on ``device``; left as it is.
         task: Source of the training batches.
@@ -71,10 +75,11 @@ def targets_of(
             break
         taken.append(raw)
     batch, samples = joined(taken, counts[: len(taken)])
-    seen = _Seen.by(model, seed)
+    model = copied(model)
+    seen, norms = _Seen.by(model, seed), norms_of(model).values()
     inputs = task.inputs(to_device(batch, device))
     hooks = [layer.register_forward_hook(partial(seen.note, name)) for name, layer in seen.layers]
-    with evaluating(model), torch.no_grad(), _removing(hooks):
+    with evaluating(model), averaging(norms), torch.no_grad(), _removing(hooks):
         call(model, inputs)
     return Targets(inputs, samples, samples == sum(counts), seen.at, seen.outputs)
 

@@ -19,6 +19,7 @@ from benchmarks.peers.subjects import SUBJECTS
 
 SPACE = "default"
 UNIFORM = 3  # one for each method
+PLAIN = {"stages": (), "reconstruct": False}  # without what is ours
 
 
 def ours(given: Given) -> Pruned:
@@ -28,22 +29,22 @@ def ours(given: Given) -> Pruned:
 
 def tpe(given: Given) -> Pruned:
     """Search by Optuna's TPE."""
-    return _searched(given, "tpe", given.evaluations, stages=())
+    return _searched(given, "tpe", given.evaluations, **PLAIN)
 
 
 def cmaes(given: Given) -> Pruned:
     """Search by Optuna's CMA-ES."""
-    return _searched(given, "cmaes", given.evaluations, stages=())
+    return _searched(given, "cmaes", given.evaluations, **PLAIN)
 
 
 def drawn(given: Given) -> Pruned:
     """Draw as many policies within the limit at random, and take the best."""
-    return _searched(given, "random", given.evaluations, stages=())
+    return _searched(given, "random", given.evaluations, **PLAIN)
 
 
 def uniform(given: Given) -> Pruned:
     """Cut all units by one sparsity, by the best of three methods."""
-    return _searched(given, "uniform", UNIFORM, stages=())
+    return _searched(given, "uniform", UNIFORM, **PLAIN)
 
 
 def _searched(given: Given, sampler: str, trials: int, **settings: Any) -> Pruned:

@@ -21,11 +21,11 @@ from tests.integration.conftest import started_postgres, write_project
 
 FIRST = """night's "first") OR ('1'='1"""
 AGAIN, SHORT, FRONT = "again", "short; DROP TABLE ap_run", "front"
-TRIALS = {FIRST: 14, AGAIN: 9, SHORT: 20, FRONT: 6}
+TRIALS = {FIRST: 17, AGAIN: 9, SHORT: 20, FRONT: 6}
 MORE = {SHORT: ["--timeout", "0.001s"], FRONT: ["--pareto", "macs", "--points", "2"]}
 # It is found to be prunable, for it is not trained then.
 PICKY = """
-        if self.training and self.stem.weight.shape[0] == 3:
+        if self.training and self.stem.weight.shape[0] == 5:
             raise ArithmeticError("this width cannot be trained")
 """
 
