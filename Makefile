@@ -35,9 +35,13 @@ sbom: $(INSTALLED)
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
 		--validate --output-file build/sbom.json $(BIN)/python
 
-# The unit tests with the oldest or newest versions that pyproject.toml allows, in a venv of its own.
-lowest newest:
-	PYTHON=$(PYTHON) .ci/versions $@
+# The unit tests with the oldest versions that pyproject.toml allows, in a venv of its own.
+lowest:
+	PYTHON=$(PYTHON) .ci/versions lowest
+
+# The same with the newest ones.
+newest:
+	PYTHON=$(PYTHON) .ci/versions newest
 
 install: $(INSTALLED)
 
