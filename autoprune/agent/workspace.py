@@ -195,6 +195,10 @@ def check_alike(
     )
 
 
+# What settings were before a run could say so.
+_BEFORE = {"recovery.reconstruct": False}
+
+
 def _change_text(key: str, old: Any, new: Any) -> str:
     """Return a change as people read it; of models and data only fingerprints are known."""
     if key in _FINGERPRINTS:
@@ -204,7 +208,8 @@ def _change_text(key: str, old: Any, new: Any) -> str:
 
 def _changes(stored: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return old and new of each setting that differs, by keys like ``recovery.finalists``."""
-    old, new = _flat(stored), _flat(json.loads(json.dumps(dict(config))))
+    new = _flat(json.loads(json.dumps(dict(config))))
+    old = {key: was for key, was in _BEFORE.items() if key in new} | _flat(stored)
     return {key: (old.get(key), new.get(key)) for key in differing(old, new)}
 
 

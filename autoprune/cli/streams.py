@@ -30,5 +30,9 @@ def stdout_to_stderr() -> Iterator[None]:
 
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Print a text, what steers a terminal in it spelled out: names come from files of others."""
-    typer.echo(harmless(str(text)), err=err, nl=nl)
+    """Print a text, what steers a terminal in it spelled out: names come from files of others.
+
+    Data that another program reads on standard output stay as they are.
+    """
+    shown = err or sys.stdout.isatty()
+    typer.echo(harmless(str(text)) if shown else str(text), err=err, nl=nl)

@@ -17,12 +17,26 @@ def is_linear(module: nn.Module) -> TypeGuard[Layer]:
     kinds = (nn.Linear, *_CONVOLUTIONS)
     if not any(isinstance(module, k) and type(module).forward is k.forward for k in kinds):
         return False
-    return not is_parametrized(module) and not module._forward_pre_hooks
+    hooked = module._forward_pre_hooks or module._forward_hooks
+    return not is_parametrized(module) and not hooked
 
 
-def places(layer: Layer, output: Tensor) -> int:
-    """Return at how many places a layer gives all of its outputs, over samples and positions."""
-    return prod(_grid(layer, output))
+def grid(layer: Layer, output: Tensor) -> tuple[int, ...]:
+    """Return the places at which a layer gives all of its outputs: samples and positions.
+
+    It is empty for a single sample without an axis of its own.
+    """
+    if isinstance(layer, nn.Linear):
+        return tuple(output.shape[:-1])
+    batched = output.ndim == len(layer.kernel_size) + 2
+    return (output.shape[0], *output.shape[2:]) if batched else ()
+
+
+def row_size(layer: Layer) -> int:
+    """Return how many numbers a layer reads at one place."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features
+    return layer.in_channels * prod(layer.kernel_size)
 
 
 def outputs_at(layer: Layer, output: Tensor, at: Tensor) -> Tensor:
@@ -32,38 +46,34 @@ def outputs_at(layer: Layer, output: Tensor, at: Tensor) -> Tensor:
         layer: The layer.
         output: What it gives: ``samples x outputs x positions`` of a convolution,
             ``... x inputs`` of a linear layer.
-        at: Numbers of places, below `places`.
+        at: Numbers of places of `grid`.
 
     Returns:
         ``places x outputs``.
     """
-    index = torch.unravel_index(at, _grid(layer, output))
+    index = torch.unravel_index(at, grid(layer, output))
     last = output.movedim(1, -1) if isinstance(layer, _CONVOLUTIONS) else output
     return last[index]
 
 
-def inputs_at(layer: Layer, value: Tensor, at: Tensor) -> Tensor | None:
-    """Return what a layer reads at some places.
+def inputs_at(layer: Layer, value: Tensor, at: Tensor, expected: tuple[int, ...]) -> Tensor | None:
+    """Return what a layer reads at some places of a grid.
 
     Returns:
         ``groups x places x inputs of a group``, in the order of a row of the weight; None where
-        it has not as many places as ``at`` needs.
+        its grid is another one.
     """
     if isinstance(layer, nn.Linear):
-        grid, last, groups = value.shape[:-1], value, 1
+        own, last, groups = value.shape[:-1], value, 1
+    elif value.ndim != len(layer.kernel_size) + 2:
+        return None
     else:
         last, groups = _patches(layer, value), layer.groups
-        grid = last.shape[: value.ndim - 1]
-    if prod(grid) <= int(at.max()):
+        own = last.shape[: value.ndim - 1]
+    if tuple(own) != expected:
         return None
-    rows = last[torch.unravel_index(at, grid)]
+    rows = last[torch.unravel_index(at, expected)]
     return rows.reshape(len(at), groups, -1).transpose(0, 1)
-
-
-def _grid(layer: Layer, output: Tensor) -> tuple[int, ...]:
-    if isinstance(layer, nn.Linear):
-        return tuple(output.shape[:-1])
-    return (output.shape[0], *output.shape[2:])
 
 
 def _patches(layer: Any, value: Tensor) -> Tensor:

@@ -59,8 +59,7 @@ def onward(scorer: Scorer, policy: Policy, steps: int, before: Reached | None) -
         wide = widened(scorer, before)
     with randomness.running():
         model = pruned(wide, scorer.plan, scorer.importance, policy)
-        trained = wide if before is not None else None
-        settled = 0.0 if same else scorer.settle(model, policy, trained)
+        settled = 0.0 if same else scorer.settle(model, policy, trained=before is not None)
     training = scorer.training(model, steps, randomness, final=True)
     assert isinstance(training, FineTuning)
     if before is not None:

@@ -3,21 +3,32 @@
 He et al. 2017, arXiv:1707.06168: the outputs of a layer, reconstructed from the channels left.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from autoprune.evaluation.layer_rows import Layer, inputs_at, is_linear, outputs_at, places
+from autoprune.evaluation.layer_rows import (
+    Layer,
+    grid,
+    inputs_at,
+    is_linear,
+    outputs_at,
+    row_size,
+)
 from autoprune.evaluation.measure import to_device
 from autoprune.evaluation.recalibrate import averaging, norms_of
+from autoprune.evaluation.regression import fit
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import call
+from autoprune.surgery.nested import Inputs, call, map_tensors
+from autoprune.surgery.plan import Plan
 from autoprune.surgery.sparse import kept_at_zero
 from autoprune.surgery.tensors import copied
 from autoprune.surgery.units import Cut, staying
@@ -25,9 +36,26 @@ from autoprune.tasks import Task
 from autoprune.tasks.chunks import joined
 
 PLACES = 4096  # that a layer is fitted at, at most
+FEWEST = 16
 HELD = 2**29  # bytes of activations at once, and of the outputs that are kept
-RIDGE = 0.1  # of the mean square of what a layer reads: how much weights keep to what they were
-AUDITED = 8  # one of so many places tells whether a fit is better than what it began with
+READ = 2**27  # bytes of what one layer reads at all of its places
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a layer of the dense model gives.
+
+    Args:
+        grid: Samples and positions.
+        at: Numbers of places of it.
+        outputs: ``places x outputs``.
+        normed: Whether a norm comes next whose statistics are taken anew: it takes any mean away.
+    """
+
+    grid: tuple[int, ...]
+    at: Tensor
+    outputs: Tensor
+    normed: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,19 +66,17 @@ class Targets:
         inputs: Arguments of the forward on those samples.
         samples: How many they are.
         whole: Whether they are all that were asked for.
-        at: Numbers of the places by layer, see `places`.
-        outputs: ``places x outputs`` by layer.
+        layers: What each layer gives, by name.
     """
 
-    inputs: Any
+    inputs: Inputs
     samples: int
     whole: bool
-    at: Mapping[str, Tensor]
-    outputs: Mapping[str, Tensor]
+    layers: Mapping[str, Target]
 
 
 def targets_of(
-    model: nn.Module, task: Task, batches: int, memory: int, seed: int, device: str
+    model: nn.Module, task: Task, plan: Plan, batches: int, memory: int, seed: int, device: str
 ) -> Targets:
     """Run a model on training samples, at once, and keep what its layers give.
 
@@ -60,6 +86,7 @@ def targets_of(
     Args:
         model: What pruned models are to be like, on ``device``; left as it is.
         task: Source of the training batches.
+        plan: The model's plan.
         batches: How many, as far as `HELD` allows.
         memory: Bytes of activations for a sample.
         seed: Decides which places.
@@ -75,52 +102,90 @@ def targets_of(
             break
         taken.append(raw)
     batch, samples = joined(taken, counts[: len(taken)])
-    model = copied(model)
-    seen, norms = _Seen.by(model, seed), norms_of(model).values()
     inputs = task.inputs(to_device(batch, device))
-    hooks = [layer.register_forward_hook(partial(seen.note, name)) for name, layer in seen.layers]
-    with evaluating(model), averaging(norms), torch.no_grad(), _removing(hooks):
-        call(model, inputs)
-    return Targets(inputs, samples, samples == sum(counts), seen.at, seen.outputs)
+    seen = _Seen.by(copied(model), samples if plan.by_value else None, seed)
+    _run(seen.model, inputs, seen.hooks())
+    return Targets(inputs, samples, samples == sum(counts), seen.found)
 
 
-@dataclass
-class _Seen:
-    """Keeps what layers give at places drawn at random; of layers that run once."""
-
-    layers: list[tuple[str, Layer]]
-    rows: int
-    rng: torch.Generator
-    at: dict[str, Tensor] = field(default_factory=dict)
-    outputs: dict[str, Tensor] = field(default_factory=dict)
-    _again: set[str] = field(default_factory=set)
-
-    @classmethod
-    def by(cls, model: nn.Module, seed: int) -> "_Seen":
-        layers = [(name, module) for name, module in model.named_modules() if is_linear(module)]
-        uses = [id(module.weight) for _, module in layers]
-        own = [pair for pair, use in zip(layers, uses, strict=True) if uses.count(use) == 1]
-        width = sum(module.weight.shape[0] for _, module in own)
-        rows = max(1, min(PLACES, HELD // (4 * max(width, 1))))
-        return cls(own, rows, torch.Generator().manual_seed(seed))
-
-    def note(self, name: str, layer: Layer, _: Any, output: Tensor) -> None:
-        if name in self._again or name in self.at:
-            self._again.add(name)
-            self.at.pop(name, None), self.outputs.pop(name, None)
-            return
-        drawn = torch.randperm(places(layer, output), generator=self.rng)[: self.rows]
-        at = drawn.to(output.device)
-        self.at[name], self.outputs[name] = at, outputs_at(layer, output, at)
+def _run(model: nn.Module, inputs: Inputs, hooks: Sequence[Any]) -> None:
+    """Run a model under hooks, norms taking new statistics; hooks are removed then."""
+    fresh = map_tensors(torch.clone, inputs)  # a model may change what it is given
+    with evaluating(model), averaging(norms_of(model).values()), torch.no_grad(), _removing(hooks):
+        call(model, fresh)
 
 
 @contextmanager
-def _removing(hooks: list[Any]) -> Iterator[None]:
+def _removing(hooks: Sequence[Any]) -> Iterator[None]:
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@dataclass
+class _Seen:
+    """Keeps what layers give at places drawn at random; of layers that run once.
+
+    Args:
+        model: The model that runs.
+        layers: Those that could be fitted, by name.
+        most: Places of each.
+        samples: What the first axis must hold, where other rows than samples (proposals of a
+            detector) depend on what the model finds; else None.
+        rng: Draws the places.
+        found: What they give.
+    """
+
+    model: nn.Module
+    layers: Mapping[str, Layer]
+    most: int
+    samples: int | None
+    rng: torch.Generator
+    found: dict[str, Target] = field(default_factory=dict)
+    _again: set[str] = field(default_factory=set)
+    _last: tuple[str, Tensor] | None = None
+
+    @classmethod
+    def by(cls, model: nn.Module, samples: int | None, seed: int) -> "_Seen":
+        uses = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
+        layers = {
+            name: module
+            for name, module in model.named_modules()
+            if is_linear(module) and all(uses[id(p)] == 1 for p in module.parameters())
+        }
+        width = sum(module.weight.shape[0] for module in layers.values())
+        most = min(PLACES, HELD // (4 * max(width, 1)))
+        return cls(model, layers, most, samples, torch.Generator().manual_seed(seed))
+
+    def hooks(self) -> list[Any]:
+        layers = [
+            one.register_forward_hook(partial(self._note, name))
+            for name, one in self.layers.items()
+        ]
+        norms = norms_of(self.model).values()
+        return layers + [norm.register_forward_pre_hook(self._note_norm) for norm in norms]
+
+    def _note(self, name: str, layer: Layer, _: Any, output: Tensor) -> None:
+        if name in self._again or name in self.found:
+            self._again.add(name)
+            self.found.pop(name, None)
+            return
+        places = grid(layer, output)
+        if self.samples is not None and places[:1] != (self.samples,):
+            return
+        most = min(self.most, READ // (4 * row_size(layer)))
+        drawn = torch.randperm(prod(places), generator=self.rng)[:most]
+        if places and len(drawn) >= FEWEST:
+            at = drawn.to(output.device)
+            self.found[name] = Target(places, at, outputs_at(layer, output, at))
+            self._last = name, output
+
+    def _note_norm(self, _: nn.Module, args: tuple[Any, ...]) -> None:
+        if self._last is not None and args and args[0] is self._last[1]:
+            one = self.found[self._last[0]]
+            self.found[self._last[0]] = Target(one.grid, one.at, one.outputs, normed=True)
 
 
 def reconstruct(model: nn.Module, targets: Targets, cut: Cut) -> int:
@@ -136,47 +201,23 @@ def reconstruct(model: nn.Module, targets: Targets, cut: Cut) -> int:
         targets: Of the model it was cut from.
         cut: What was cut.
     """
-    zeroed, macs = set(kept_at_zero(model)), list[int]()
+    macs = list[int]()
 
-    def fit(name: str, layer: Layer, args: tuple[Any, ...]) -> None:
-        wanted = targets.outputs[name]
+    def fit_to(name: str, layer: Layer, args: tuple[Any, ...]) -> None:
+        target = targets.layers[name]
         gone = cut.positions.get(f"{name}.weight", {}).get(0)
+        wanted = target.outputs
         if gone is not None:
             wanted = wanted[:, torch.from_numpy(staying(wanted.shape[1], gone)).to(wanted.device)]
-        read = inputs_at(layer, args[0], targets.at[name]) if args else None
+        read = inputs_at(layer, args[0], target.at, target.grid) if args else None
         if read is not None and wanted.shape[1] == layer.weight.shape[0]:
-            macs.append(_fit(layer, read, wanted))
+            macs.append(fit(layer, read, wanted, normed=target.normed))
 
-    left = {n: m for n, m in model.named_modules() if n in targets.at and is_linear(m)}
-    fitted = {n: layer for n, layer in left.items() if f"{n}.weight" not in zeroed}
-    hooks = [layer.register_forward_pre_hook(partial(fit, n)) for n, layer in fitted.items()]
-    norms = norms_of(model).values()
-    with evaluating(model), averaging(norms), torch.no_grad(), _removing(hooks):
-        call(model, targets.inputs)
+    zeroed = set(kept_at_zero(model))
+    hooks = [
+        module.register_forward_pre_hook(partial(fit_to, name))
+        for name, module in model.named_modules()
+        if name in targets.layers and is_linear(module) and f"{name}.weight" not in zeroed
+    ]
+    _run(model, targets.inputs, hooks)
     return sum(macs)
-
-
-def _fit(layer: Layer, read: Tensor, wanted: Tensor) -> int:
-    """Fit weight and bias by ridge regression towards what they are; return multiply-adds."""
-    groups, rows, width = read.shape
-    audited = max(1, rows // AUDITED)
-    given = wanted.reshape(rows, groups, -1).transpose(0, 1)
-    old = layer.weight.reshape(groups, -1, width).mT
-    own, wish = read[:, audited:], given[:, audited:]
-    mean, level = (x.mean(1, keepdim=True) for x in (own, wish))
-    own, wish = own - mean, wish - level
-    gram, product = own.mT @ own, own.mT @ wish
-    ridge = RIDGE * gram.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
-    tiny = torch.finfo(gram.dtype).tiny
-    system = gram + (ridge + tiny) * torch.eye(width, device=gram.device)
-    new = torch.linalg.solve(system, product + ridge * old)
-
-    def error(weight: Tensor) -> Tensor:
-        gap = (read[:, :audited] - mean) @ weight - (given[:, :audited] - level)
-        return gap.square().sum()
-
-    if error(new) < error(old):  # false for numbers that are not finite, too
-        layer.weight.copy_(new.mT.reshape(layer.weight.shape))
-        if layer.bias is not None:
-            layer.bias.copy_((level - mean @ new).reshape(-1))
-    return int(groups * width * (rows * (width + 2 * new.shape[-1]) + width * width // 3))

@@ -173,25 +173,23 @@ class Scorer:
             early_stop=self._early_stop(steps) if final else None,
         )
 
-    def settle(self, model: nn.Module, policy: Policy, dense: nn.Module | None = None) -> float:
+    def settle(self, model: nn.Module, policy: Policy, *, trained: bool = False) -> float:
         """Fit what a cut left to the dense model, and take statistics of norms anew.
 
         Args:
             model: The model of the policy as it was cut.
             policy: The policy.
-            dense: What it was cut from, where that was trained already.
+            trained: Whether it was cut from what was trained since: that is left as it is.
 
         Returns:
             What it cost, in forwards of one sample by the dense model.
         """
         batches, share, spent = self.recovery.calibration_batches, self.share(policy), 0.0
         atoms = self.importance.removed(policy)
-        if self.recovery.reconstruct and batches and atoms:
-            targets = self._targets if dense is None else self._targets_of(dense)
-            macs = reconstruct(model, targets, self.plan.cut(atoms))
-            spent = share * targets.samples + macs / max(self.cost.dense.macs, 1)
-            spent += 0 if dense is None else targets.samples
-            batches = 0 if targets.whole else batches
+        if self.recovery.reconstruct and batches and atoms and not trained:
+            macs = reconstruct(model, self._targets, self.plan.cut(atoms))
+            spent = share * self._targets.samples + macs / max(self.cost.dense.macs, 1)
+            batches = 0 if self._targets.whole else batches
         if batches:
             spent += share * recalibrate(model, self.task, batches, self.device)
         return spent
@@ -199,11 +197,15 @@ class Scorer:
     @cached_property
     def _targets(self) -> Targets:
         with isolated(seed_from(self.seed, "targets"), self.task.loader("train")):
-            return self._targets_of(self.model)
-
-    def _targets_of(self, dense: nn.Module) -> Targets:
-        batches, memory = self.recovery.calibration_batches, self.cost.dense.memory
-        return targets_of(dense, self.task, batches, memory, self.seed, self.device)
+            return targets_of(
+                self.model,
+                self.task,
+                self.plan,
+                self.recovery.calibration_batches,
+                self.cost.dense.memory,
+                self.seed,
+                self.device,
+            )
 
     def training(
         self, model: nn.Module, steps: int, randomness: Randomness, final: bool

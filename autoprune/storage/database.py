@@ -223,7 +223,7 @@ class Database:
         Raises:
             OutputError: If a row is not as autoprune writes it.
         """
-        with readable_rows(self._engine.url), self.transaction() as session:
+        with self.transaction() as session, readable_rows(self._engine.url):
             yield session
 
     def close(self) -> None:

@@ -144,7 +144,7 @@ def _damaged(url: URL, err: Exception) -> OutputError:
     return OutputError(
         f"The database {redact(_text(url))!r} holds what autoprune did not write ({reason}): it "
         "is damaged, or something else wrote to it. Look with autoprune db check, and restore a "
-        "copy; a search can be begun anew with --if-exists overwrite."
+        "copy. If that finds nothing wrong, this may be a fault of ours: please report it."
     )
 
 

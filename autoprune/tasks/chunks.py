@@ -83,6 +83,8 @@ def joined(batches: Sequence[Any], samples: Sequence[int]) -> tuple[Any, int]:
 
 def _joined(parts: Sequence[Any], samples: Sequence[int]) -> Any:
     first = parts[0]
+    if len({type(part) for part in parts}) > 1:
+        raise _Whole
     if isinstance(first, Mapping) and all(part.keys() == first.keys() for part in parts):
         kind = OrderedDict if type(first) is OrderedDict else dict
         return kind((key, _linked([part[key] for part in parts], samples)) for key in first)
@@ -93,6 +95,8 @@ def _joined(parts: Sequence[Any], samples: Sequence[int]) -> Any:
 
 def _linked(values: Sequence[Any], samples: Sequence[int]) -> Any:
     first = values[0]
+    if len({type(value) for value in values}) > 1:
+        raise _Whole
     if isinstance(first, torch.Tensor):
         alike = {(value.shape[1:], value.dtype) for value in values}
         if first.ndim and len(alike) == 1 and [*map(len, values)] == [*samples]:

@@ -16,7 +16,9 @@ from autoprune.evaluation.measure import Measurement, measure
 from autoprune.evaluation.scorer import Scorer
 
 POLICY = Policy({"stem": Choice("channel.l1", 0.75)})
-RECOVERY = Recovery(calibration_batches=2, learning_rate=0.05, patience=99, look_every=4)
+RECOVERY = Recovery(
+    calibration_batches=2, learning_rate=0.05, patience=99, look_every=4, reconstruct=False
+)
 
 
 @pytest.fixture

@@ -225,7 +225,7 @@ def test_frozen_parameters_stay(net: nn.Module, task: Classification) -> None:
 
 
 def test_training_that_diverges_fails_the_candidate(net: nn.Module, task: Classification) -> None:
-    wild = replace(PLAIN, learning_rate=1e30)
+    wild = replace(PLAIN, learning_rate=1e9)
     with pytest.raises(CandidateError, match=r"training loss became (nan|inf)"):
         fine_tune(net, task, 20, wild, "cpu")
 

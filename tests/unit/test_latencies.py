@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.target import Target
-from autoprune.errors import CandidateError
+from autoprune.errors import CandidateError, OutputError
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.latencies import Latencies, devices, measured_targets
@@ -118,5 +118,5 @@ def test_an_altered_row_is_refused_when_it_is_read(
     latencies.add(CONV, (1,), ONE)
     with database.transaction() as session:
         session.execute(text("UPDATE ap_latency SET seconds = -1"))
-    with pytest.raises(CandidateError):
+    with pytest.raises(OutputError, match="A latency needs a median above 0"):
         latencies.known(CONV)

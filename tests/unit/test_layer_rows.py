@@ -1,12 +1,13 @@
 """Rows of a regression: their products with the weight are what the layer gives."""
 
+from math import prod
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from autoprune.evaluation.layer_rows import inputs_at, is_linear, outputs_at, places
+from autoprune.evaluation.layer_rows import grid, inputs_at, is_linear, outputs_at, row_size
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "conv": (nn.Conv2d(4, 6, 3, padding=1), (2, 4, 7, 5)),
@@ -37,11 +38,13 @@ def test_a_row_times_the_weight_is_what_the_layer_gives(
     if form is torch.channels_last and value.ndim == 4:
         value = value.contiguous(memory_format=form)
     output = layer(value)
-    at = torch.randperm(places(layer, output))[:20]
+    places = grid(layer, output)
+    at = torch.randperm(prod(places))[:20]
 
-    rows = inputs_at(layer, value, at)
+    rows = inputs_at(layer, value, at, places)
 
     assert rows is not None
+    assert rows.shape[0] * rows.shape[2] == row_size(layer)
     weight = layer.weight.reshape(rows.shape[0], -1, rows.shape[-1])
     found = (rows @ weight.mT).transpose(0, 1).reshape(len(at), -1)
     if layer.bias is not None:
@@ -49,10 +52,17 @@ def test_a_row_times_the_weight_is_what_the_layer_gives(
     assert torch.allclose(found, outputs_at(layer, output, at), atol=1e-5)
 
 
-def test_a_layer_that_reads_fewer_places_has_no_rows() -> None:
-    layer = nn.Linear(5, 3)
+def test_a_layer_that_reads_other_places_has_no_rows() -> None:
+    linear, conv = nn.Linear(5, 3), nn.Conv2d(2, 3, 1)
 
-    assert inputs_at(layer, torch.randn(2, 5), torch.tensor([0, 7])) is None
+    assert inputs_at(linear, torch.randn(9, 5), torch.tensor([0, 7]), (8,)) is None
+    assert inputs_at(conv, torch.randn(2, 2, 3, 3), torch.tensor([0, 7]), (2, 3, 4)) is None
+    assert inputs_at(conv, torch.randn(2, 4, 4), torch.tensor([0, 7]), (2, 4, 4)) is None
+
+
+def test_what_has_no_axis_of_samples_has_no_places() -> None:
+    assert grid(nn.Linear(5, 3), torch.randn(3)) == ()
+    assert grid(nn.Conv2d(2, 3, 1), torch.randn(3, 4, 4)) == ()
 
 
 class Doubled(nn.Linear):
@@ -68,3 +78,6 @@ def test_only_what_computes_as_pytorch_does_is_linear() -> None:
     assert not is_linear(normed)
     assert not is_linear(nn.ConvTranspose2d(1, 1, 1))
     assert not is_linear(nn.ReLU())
+    watched = nn.Linear(3, 3)
+    watched.register_forward_hook(lambda *_: None)
+    assert not is_linear(watched)

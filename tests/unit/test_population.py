@@ -152,7 +152,7 @@ def test_members_that_fail_are_left_out(evaluations: Evaluations) -> None:
 
 
 def test_a_training_that_diverges_is_the_candidates_fault(evaluations: Evaluations) -> None:
-    wild = replace(evaluations.scorer.recovery, learning_rate=1e12)
+    wild = replace(evaluations.scorer.recovery, learning_rate=1e9)
     scorer = replace(evaluations.scorer, recovery=wild)
     with pytest.raises(CandidateError):
         recover_population(

@@ -70,6 +70,7 @@ from tests.unit.conftest import batches
 METHODS = ["channel.l1", "channel.l2", "unstructured.l1"]
 STEPS = 20
 RECOVERY = Recovery(
+    reconstruct=False,
     schedule="progressive",
     recover_steps=STEPS,
     prune_rounds=2,

@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError
 from autoprune.evaluation import reconstruct as room
+from autoprune.evaluation import regression
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.recalibrate import recalibrate
 from autoprune.evaluation.reconstruct import Targets, reconstruct, targets_of
+from autoprune.evaluation.regression import fit
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import plan_of
@@ -32,7 +35,7 @@ def fitted(
     model: nn.Module, plan: Plan, task: Classification, atoms: Mapping[str, Ids], batches: int = 3
 ) -> tuple[nn.Module, nn.Module, int]:
     """Return a model as it is cut, what became of it, and multiply-adds."""
-    targets = targets_of(model, task, batches, 1, 0, "cpu")
+    targets = targets_of(model, task, plan, batches, 1, 0, "cpu")
     left = apply(model, plan, atoms)
     found = copy.deepcopy(left)
     return left, found, reconstruct(found, targets, plan.cut(atoms))
@@ -67,7 +70,7 @@ class Twins(nn.Module):
 def test_channels_that_others_can_stand_for_are_not_missed(
     bias: bool, task: Classification, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "RIDGE", 1e-6)
+    monkeypatch.setattr(regression, "RIDGE", 1e-6)
     torch.manual_seed(0)
     model = Twins(bias).eval()
     plan = plan_of(model, [next(task.batches("search"))[0][:2]])
@@ -105,7 +108,7 @@ def test_the_same_seed_gives_the_same_weights(
 
 
 def test_weights_kept_at_zero_stay_there(net: nn.Module, plan: Plan, task: Classification) -> None:
-    targets = targets_of(net, task, 3, 1, 0, "cpu")
+    targets = targets_of(net, task, plan, 3, 1, 0, "cpu")
     atoms = {"inner": np.array([0, 3])}
     model = apply(net, plan, atoms)
     mask = torch.rand_like(model.get_parameter("outer.weight")) < 0.5
@@ -137,14 +140,17 @@ class Again(nn.Module):
 
 
 def test_layers_that_serve_several_places_stay_as_they_are(task: Classification) -> None:
-    found = targets_of(Again().eval(), task, 1, 1, 0, "cpu")
+    model = Again().eval()
+    plan = plan_of(model, [next(task.batches("search"))[0][:2]])
 
-    assert [*found.outputs] == ["first", "head"]
+    found = targets_of(model, task, plan, 3, 1, 0, "cpu")
+
+    assert [*found.layers] == ["first", "head"]
 
 
 def test_a_fit_that_helps_only_where_it_was_made_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer places than inputs, no ridge, noise: what fits them is far off elsewhere."""
-    monkeypatch.setattr(room, "RIDGE", 0.0)
+    monkeypatch.setattr(regression, "RIDGE", 0.0)
     rng = torch.Generator().manual_seed(0)
     layer = nn.Linear(64, 2)
     before = layer.weight.detach().clone()
@@ -152,18 +158,18 @@ def test_a_fit_that_helps_only_where_it_was_made_is_left(monkeypatch: pytest.Mon
     wanted = read[0] @ before.T + 0.1 * torch.randn(48, 2, generator=rng)
 
     with torch.no_grad():
-        room._fit(layer, read, wanted)
+        fit(layer, read, wanted, normed=False)
 
     assert torch.equal(layer.weight, before)
 
 
 def test_as_many_batches_as_memory_holds(
-    net: nn.Module, task: Classification, monkeypatch: pytest.MonkeyPatch
+    net: nn.Module, plan: Plan, task: Classification, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(room, "HELD", 20_000)
 
     def samples(memory: int) -> tuple[int, bool]:
-        found = targets_of(net, task, 3, memory, 0, "cpu")
+        found = targets_of(net, task, plan, 3, memory, 0, "cpu")
         return found.samples, found.whole
 
     assert samples(800) == (24, True)
@@ -182,7 +188,7 @@ def test_candidates_begin_reconstructed_and_it_is_counted(
     scorer = scorer_of(net, plan, cost, task)
     atoms = scorer.importance.removed(POLICY)
     model = scorer.build(POLICY)
-    macs = reconstruct(model, targets_of(net, task, 16, 1, 0, "cpu"), plan.cut(atoms))
+    macs = reconstruct(model, targets_of(net, task, plan, 16, 1, 0, "cpu"), plan.cut(atoms))
 
     found = scorer.candidate(POLICY, 0)
 
@@ -209,15 +215,16 @@ def test_a_switch_is_true_or_false() -> None:
         Recovery(reconstruct=1)  # type: ignore[arg-type]
 
 
-def test_targets_hold_what_layers_give(net: nn.Module, task: Classification) -> None:
-    found: Targets = targets_of(net, task, 3, 1, 0, "cpu")
+def test_targets_hold_what_layers_give(net: nn.Module, plan: Plan, task: Classification) -> None:
+    found: Targets = targets_of(net, task, plan, 3, 1, 0, "cpu")
     images = torch.cat([one for one, _ in task.batches("train")])
+    assert not isinstance(found.inputs, Mapping)
 
     with torch.no_grad():
         stem = net.get_submodule("stem")(images).movedim(1, -1).reshape(-1, 8)
 
     assert torch.equal(found.inputs[0], images)
-    assert torch.allclose(found.outputs["stem"], stem[found.at["stem"]], atol=1e-6)
+    assert torch.allclose(found.layers["stem"].outputs, stem[found.layers["stem"].at], atol=1e-6)
 
 
 def test_targets_stay_in_their_process(
@@ -234,14 +241,105 @@ def test_targets_stay_in_their_process(
 
 
 def test_statistics_of_norms_that_fit_no_data_do_not_matter(
-    net: nn.Module, task: Classification
+    net: nn.Module, plan: Plan, task: Classification
 ) -> None:
-    before = targets_of(net, task, 3, 1, 0, "cpu").outputs
+    before = targets_of(net, task, plan, 3, 1, 0, "cpu").layers
     net.get_buffer("norm.running_var").fill_(1e6)
     net.get_buffer("inner_norm.running_mean").fill_(-7)
     stale = copy.deepcopy(net.state_dict())
 
-    after = targets_of(net, task, 3, 1, 0, "cpu").outputs
+    after = targets_of(net, task, plan, 3, 1, 0, "cpu").layers
 
-    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(torch.equal(before[name].outputs, after[name].outputs) for name in before)
     assert all(torch.equal(value, stale[name]) for name, value in net.state_dict().items())
+
+
+class Scales(nn.Module):
+    """It changes what it is given, as preprocessing in a forward does."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.net(x.mul_(2))
+        return found
+
+
+def test_a_model_that_changes_its_inputs_gives_the_same_again(
+    net: nn.Module, task: Classification
+) -> None:
+    model = Scales(net).eval()
+    plan = plan_of(model, [next(task.batches("search"))[0][:2].clone()])
+    targets = targets_of(model, task, plan, 3, 1, 0, "cpu")
+    atoms = {"net.inner": np.array([1, 2])}
+    found = [apply(model, plan, atoms) for _ in range(2)]
+
+    for one in found:
+        reconstruct(one, targets, plan.cut(atoms))
+
+    first, again = (one.state_dict() for one in found)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+def test_rows_that_a_detector_proposes_are_no_places(
+    net: nn.Module, plan: Plan, task: Classification
+) -> None:
+    class Rows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.last = net, nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = self.last(self.net(x).repeat(2, 1))
+            return found
+
+    by_value = replace(plan, by_value=True)
+
+    assert "last" in targets_of(Rows(), task, plan, 3, 1, 0, "cpu").layers
+    found = targets_of(Rows(), task, by_value, 3, 1, 0, "cpu").layers
+    assert "net.stem" in found
+    assert "last" not in found
+
+
+def test_a_layer_without_bias_is_not_moved_by_what_it_cannot_give() -> None:
+    """Half of the inputs are gone, and their mean with them: only a bias could make up for it."""
+    rng = torch.Generator().manual_seed(0)
+    whole = torch.rand(256, 8, generator=rng) + 5
+    weight = torch.randn(2, 8, generator=rng)
+    read, wanted = whole[None, :, :4], whole @ weight.T
+
+    def error_of(layer: nn.Linear) -> tuple[float, float]:
+        with torch.no_grad():
+            layer.weight.copy_(weight[:, :4])
+            before = float((layer(read[0]) - wanted).square().mean())
+            fit(layer, read, wanted, normed=False)
+            return before, float((layer(read[0]) - wanted).square().mean())
+
+    for bias in (True, False):
+        before, after = error_of(nn.Linear(4, 2, bias=bias))
+        assert after < 0.1 * before
+
+
+def test_more_inputs_than_places_are_fitted_the_same_way() -> None:
+    rng = torch.Generator().manual_seed(0)
+    own, gap = torch.randn(1, 20, 30, generator=rng), torch.randn(1, 20, 3, generator=rng)
+    ridge = regression.RIDGE * own.square().sum() / 30
+    gram = own[0].T @ own[0] + ridge * torch.eye(30)
+
+    found = regression._change(own, gap)
+
+    assert torch.allclose(found[0], torch.linalg.solve(gram, own[0].T @ gap[0]), atol=1e-5)
+
+
+def test_half_precision_is_fitted_in_full() -> None:
+    rng = torch.Generator().manual_seed(0)
+    read, layer = torch.randn(1, 64, 6, generator=rng), nn.Linear(6, 2).half()
+    wanted = read[0] @ torch.randn(6, 2, generator=rng)
+
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert fit(layer, read.half(), wanted.half(), normed=False) > 0
+
+    assert layer.weight.dtype == torch.float16
+    weight = layer.weight.detach().float()
+    assert float((read[0] @ weight.T - wanted).square().mean()) < 0.1

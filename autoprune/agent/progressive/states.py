@@ -93,6 +93,8 @@ class States:
         path = self.folder / file
         try:
             found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        except (OSError, MemoryError, torch.OutOfMemoryError):
+            raise
         except Exception as err:  # torch raises many kinds
             raise CheckpointError(
                 f"{path} is no state that this version wrote, or holds Python objects beside "
