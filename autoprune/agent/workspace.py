@@ -43,6 +43,7 @@ _FINGERPRINTS = {
     "data": "other samples, transforms or loaders",
 }
 _MAY_BE_LEFT_OUT = ("warm_start",)
+_BEFORE = {"recovery.reconstruct": False}  # what held before a run could say so
 
 
 def database_in(folder: Path) -> Path | None:
@@ -193,10 +194,6 @@ def check_alike(
         f"Add {'--if-exists resume to go on with it, ' if resumable else ''}--if-exists overwrite "
         "to start afresh, or choose another --out or --name."
     )
-
-
-# What settings were before a run could say so.
-_BEFORE = {"recovery.reconstruct": False}
 
 
 def _change_text(key: str, old: Any, new: Any) -> str:

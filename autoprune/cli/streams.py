@@ -7,7 +7,7 @@ from contextlib import contextmanager, redirect_stdout
 
 import typer
 
-from autoprune.core.terminal_text import harmless
+from autoprune.core.terminal_text import encodable, harmless
 
 
 @contextmanager
@@ -35,4 +35,4 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
     Data that another program reads on standard output stay as they are.
     """
     shown = err or sys.stdout.isatty()
-    typer.echo(harmless(str(text)) if shown else str(text), err=err, nl=nl)
+    typer.echo(harmless(str(text)) if shown else encodable(str(text)), err=err, nl=nl)

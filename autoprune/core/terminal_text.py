@@ -14,6 +14,11 @@ def harmless(text: str) -> str:
     return "".join(c if c in _KEPT or not _steers(c) else _spelled(c) for c in text)
 
 
+def encodable(text: str) -> str:
+    """Return a text with what UTF-8 cannot hold spelled out: bytes of a path that were no text."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def shortened(text: str, most: int = _MOST) -> str:
     """Return a text whose middle is left out where it is longer than ``most`` characters."""
     if len(text) <= most:

@@ -61,7 +61,8 @@ def prune(rival: str, given: Given) -> Pruned:
     start = time.monotonic()
     with isolated(given.seed, given.task.loader("train")), counting() as count:
         found = adapter(given)
-    forwards = (count.macs - found.aside) / once
+    counted = (count.macs - found.aside) / once
+    forwards = max(counted, found.facts.get("own_forwards", 0.0))  # layers that are fitted, too
     seconds = time.monotonic() - start - found.aside_s
     found.model.zero_grad(set_to_none=True)
     with torch.no_grad():

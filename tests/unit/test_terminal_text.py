@@ -1,6 +1,7 @@
 """What others named something does nothing to a terminal."""
 
 import io
+import sys
 
 import pytest
 from rich.text import Text
@@ -36,11 +37,19 @@ def test_a_long_text_keeps_its_ends() -> None:
     assert shortened("a" * 100, 100) == "a" * 100
 
 
-def test_commands_print_names_harmlessly(capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_print_names_harmlessly(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     echo("run \x1b[2Jgone")
     echo("run \x1b[2Jgone", err=True)
     shown = capsys.readouterr()
     assert shown.out == shown.err == "run \\x1b[2Jgone\n"
+
+
+def test_what_programs_read_stays_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    echo("runs/می\N{ZERO WIDTH NON-JOINER}خواهم\udcff")
+    assert capsys.readouterr().out == "runs/می\N{ZERO WIDTH NON-JOINER}خواهم\\udcff\n"
 
 
 @pytest.mark.parametrize(

@@ -101,6 +101,12 @@ def test_resume_may_change_the_trials(used: Path) -> None:
     assert (used / "autoprune.db").read_text() == "old autoprune.db"
 
 
+def test_runs_from_before_a_setting_go_on_as_they_began(used: Path) -> None:
+    session(used, "resume", CONFIG | {"recovery": {"reconstruct": False}})
+    with pytest.raises(RunExistsError, match=r"\(recovery\.reconstruct: False -> True\)"):
+        session(used, "resume", CONFIG | {"recovery": {"reconstruct": True}})
+
+
 @pytest.mark.parametrize(
     ("config", "listed"),
     [
