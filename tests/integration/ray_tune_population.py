@@ -17,7 +17,7 @@ def main(project: Path) -> None:
         model(),
         task=autoprune.Classification(load_object("code.py:loaders", base=project)()),
         budget="macs=50%",
-        trials=4,
+        trials=8,
         sensitivity=False,
         onnx=False,
         out=project / "population",
