@@ -6,7 +6,7 @@ He et al. 2017, arXiv:1707.06168: the outputs of a layer, reconstructed from the
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from math import prod
@@ -183,9 +183,9 @@ class _Seen:
             self._last = name, output
 
     def _note_norm(self, _: nn.Module, args: tuple[Any, ...]) -> None:
-        if self._last is not None and args and args[0] is self._last[1]:
-            one = self.found[self._last[0]]
-            self.found[self._last[0]] = Target(one.grid, one.at, one.outputs, normed=True)
+        name, output = self._last or ("", None)
+        if name in self.found and args and args[0] is output:
+            self.found[name] = replace(self.found[name], normed=True)
 
 
 def reconstruct(model: nn.Module, targets: Targets, cut: Cut) -> int:

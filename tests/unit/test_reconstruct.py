@@ -343,3 +343,24 @@ def test_half_precision_is_fitted_in_full() -> None:
     assert layer.weight.dtype == torch.float16
     weight = layer.weight.detach().float()
     assert float((read[0] @ weight.T - wanted).square().mean()) < 0.1
+
+
+def test_a_norm_may_come_after_its_layer_has_run_again(task: Classification) -> None:
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.head = (
+                nn.Conv2d(1, 4, 3),
+                nn.BatchNorm2d(4),
+                nn.Linear(4, 3),
+            )
+
+        def forward(self, x: Tensor) -> Tensor:
+            first, second = self.conv(x), self.conv(-x)
+            found: Tensor = self.head((self.norm(first) + second).mean((2, 3)))
+            return found
+
+    model = Pair().eval()
+    plan = plan_of(model, [next(task.batches("search"))[0][:2]])
+
+    assert [*targets_of(model, task, plan, 3, 1, 0, "cpu").layers] == ["head"]
