@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from autoprune.cli.main import main
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -135,6 +137,14 @@ def write_project(folder: Path) -> Path:
     (folder / "search.yaml").write_text(SEARCH)
     (folder / "runner.yaml").write_text("kind: local\ndevice: cpu\nthreads: 1\n")
     return folder
+
+
+def finish(patch: pytest.MonkeyPatch, *words: str) -> None:
+    """Run a command of autoprune in this process; it must end well."""
+    patch.setattr(sys, "argv", ["autoprune", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,7 +1,6 @@
 """Real searches on a real PostgreSQL, and what the database and their results say of them."""
 
 import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,12 +11,11 @@ import pytest
 import yaml
 from optuna.trial import FrozenTrial
 
-from autoprune.cli.main import main
 from autoprune.storage.database import Database
 from autoprune.storage.records import Evaluation, Run
 from autoprune.storage.study import close_study, open_study
 from autoprune.storage.study_trials import ABANDONED
-from tests.integration.conftest import started_postgres, write_project
+from tests.integration.conftest import finish, started_postgres, write_project
 
 FIRST = """night's "first") OR ('1'='1"""
 AGAIN, SHORT, FRONT = "again", "short; DROP TABLE ap_run", "front"
@@ -89,8 +87,4 @@ def searched(folder: Path) -> Iterator[World]:
 
 def _search(patch: pytest.MonkeyPatch, out: Path, name: str, *more: str) -> None:
     words = ["search", "search.yaml", "--name", name, "--out", str(out), "--quiet"]
-    words += ["--trials", str(TRIALS[name]), *more]
-    patch.setattr(sys, "argv", ["autoprune", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert not ended.value.code
+    finish(patch, *words, "--trials", str(TRIALS[name]), *more)

@@ -3,7 +3,6 @@
 import json
 import pickle
 import shutil
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from autoprune.cli.main import main
+from tests.integration.conftest import finish
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -222,10 +221,7 @@ def earlier(user_folder: Path) -> Path:
     """Return the folder of a run that ended, with its result."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(user_folder)
-        patch.setattr(sys, "argv", ["autoprune", "search", "search.yaml", "--quiet"])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert not ended.value.code
+        finish(patch, "search", "search.yaml", "--quiet")
     return user_folder / "run"
 
 

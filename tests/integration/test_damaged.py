@@ -2,15 +2,14 @@
 
 import shutil
 import sqlite3
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import autoprune
-from autoprune.cli.main import main
 from autoprune.errors import ArtifactError
+from tests.integration.conftest import finish
 
 Run = Callable[..., tuple[int, str, str]]
 Damage = Callable[[Path], object]
@@ -22,11 +21,7 @@ def made(user_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(user_folder)
         patch.setenv("AUTOPRUNE_DATABASE", str(tmp_path_factory.mktemp("shared") / "shared.db"))
-        words = ["autoprune", "search", "search.yaml", "--trials", "3", "--quiet"]
-        patch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert not ended.value.code
+        finish(patch, "search", "search.yaml", "--trials", "3", "--quiet")
     return user_folder
 
 

@@ -1,7 +1,6 @@
 """Through the command line: a small search, then its result exported in every format."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,9 +9,9 @@ import pytest
 import torch
 
 import autoprune
-from autoprune.cli.main import main
 from autoprune.formats.onnx import run_onnx
 from autoprune.surgery.compare import difference, outputs
+from tests.integration.conftest import finish
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -20,15 +19,11 @@ Run = Callable[..., tuple[int, str, str]]
 @pytest.fixture(scope="module")
 def finished(user_folder: Path) -> Iterator[Path]:
     """Return the user's folder, with a finished search in ``run``."""
-    words = ["autoprune", "search", "search.yaml", "--trials", "2", "--quiet"]
     text = (user_folder / "search.yaml").read_text().replace("onnx: false", "onnx: true")
     (user_folder / "search.yaml").write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(user_folder)
-        patch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert not ended.value.code
+        finish(patch, "search", "search.yaml", "--trials", "2", "--quiet")
         yield user_folder
 
 

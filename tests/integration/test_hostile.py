@@ -6,7 +6,6 @@ import json
 import pickle
 import shutil
 import sqlite3
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import autoprune
-from autoprune.cli.main import main
 from autoprune.errors import ArtifactError, CheckpointError, InputError
 from autoprune.execution.checkpoint import load_checkpoint
+from tests.integration.conftest import finish
 
 Run = Callable[..., tuple[int, str, str]]
 CANARY = "was_run"
@@ -49,11 +48,7 @@ def made(user_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(user_folder)
         patch.setenv("AUTOPRUNE_DATABASE", str(tmp_path_factory.mktemp("shared") / "shared.db"))
         for out, more in words.items():
-            words_of = ["autoprune", "search", *more, "--out", out, "--trials", "3", "--quiet"]
-            patch.setattr(sys, "argv", words_of)
-            with pytest.raises(SystemExit) as ended:
-                main()
-            assert not ended.value.code
+            finish(patch, "search", *more, "--out", out, "--trials", "3", "--quiet")
     return user_folder
 
 
