@@ -5,10 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import torch
 
 from autoprune.core.staged import StagedWork
 from autoprune.core.workers import Hire, Inline, Workers
-from autoprune.execution.workers.local import can_fork, local_workers
+from autoprune.execution.workers.local import _gpus, can_fork, local_workers
 from autoprune.testing.workers import WorkersContract
 
 
@@ -22,6 +23,48 @@ class TestSpawned(WorkersContract):
     def make(self) -> Hire:
         assert not can_fork("cpu", 2)
         return local_workers(2, "cpu", 2)
+
+
+def never() -> None:
+    raise RuntimeError("this cannot be unpacked there")
+
+
+class Stranded:
+    """Work that no process can unpack, as where a GPU is not seen there."""
+
+    def __reduce__(self) -> Any:
+        return never, ()
+
+    def __call__(self, job: int) -> int:
+        return job
+
+
+def test_a_worker_that_could_not_begin_tells_how_it_ended() -> None:
+    with local_workers(1, "cpu", 2)(Stranded()) as workers:
+        workers.submit(7, 1)
+        (done,) = workers.wait(60)
+    assert (done.ticket, done.lost) == (7, "exited with 1")
+
+
+@pytest.mark.parametrize(
+    ("shown", "count", "names"),
+    [
+        (None, 1, ["0"]),
+        ("", 1, ["0"]),
+        (None, 3, ["0", "1", "2"]),
+        ("5", 1, ["5"]),
+        ("2,GPU-8a", 2, ["2", "GPU-8a"]),
+    ],
+)
+def test_workers_are_shown_the_gpus_that_this_process_sees(
+    monkeypatch: pytest.MonkeyPatch, shown: str | None, count: int, names: list[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if shown is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    assert _gpus("cuda") == names
+    assert _gpus("cpu") == []
 
 
 class Mute:

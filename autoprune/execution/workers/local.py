@@ -6,7 +6,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from multiprocessing.connection import Connection, wait
@@ -55,10 +55,13 @@ def local_workers(count: int, device: str, threads: int) -> Hire:
 
 @dataclass(eq=False)
 class _Worker:
-    """A process: the end of its pipe, what ends it and tells how it ended, its GPU and its job."""
+    """A process: the end of its pipe, what ends it, its GPU and its job.
+
+    Given the seconds that it has to end by itself, ``end`` tells how it ended.
+    """
 
     pipe: Connection
-    end: Callable[[], int | None]
+    end: Callable[[float], int | None]
     gpu: str | None = None
     ticket: int | None = None
 
@@ -118,8 +121,8 @@ class LocalWorkers:
         given, worker.ticket = worker.ticket, None
         try:
             ticket, result, raised = worker.pipe.recv()
-        except (EOFError, OSError):
-            return Done(given, None, lost=_ending(self._dismiss(worker)))
+        except (EOFError, OSError):  # it is ending; told to, it would not tell of what
+            return Done(given, None, lost=_ending(self._dismiss(worker, patience=_PATIENCE)))
         return Done(ticket, result, raised=raised)
 
     def _started(self) -> _Worker:
@@ -130,10 +133,10 @@ class LocalWorkers:
         self._workers.append(worker)
         return worker
 
-    def _dismiss(self, worker: _Worker) -> int | None:
+    def _dismiss(self, worker: _Worker, patience: float = 0) -> int | None:
         self._workers.remove(worker)
         worker.pipe.close()
-        return worker.end()
+        return worker.end(patience)
 
     @property
     def _environment(self) -> dict[str, str]:
@@ -158,7 +161,8 @@ def _forked(work: Callable[[Any], Any], threads: int) -> _Worker:
         process.start()
     theirs.close()
 
-    def end() -> int | None:
+    def end(patience: float) -> int | None:
+        process.join(patience)
         process.terminate()
         process.join(_PATIENCE)
         if process.exitcode is None:
@@ -172,7 +176,7 @@ def _forked(work: Callable[[Any], Any], threads: int) -> _Worker:
 def _gpus(device: str) -> list[str]:
     """Return what names each GPU in ``CUDA_VISIBLE_DEVICES``; none where one is asked for."""
     count = torch.cuda.device_count() if device == "cuda" else 0
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    shown = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
     return shown if len(shown) == count else [str(number) for number in range(count)]
 
 
@@ -188,7 +192,9 @@ def _spawned(work: bytes, threads: int, environment: Mapping[str, str]) -> _Work
     ours.send((sys.path, os.getpid(), threads))
     ours.send_bytes(work)
 
-    def end() -> int:
+    def end(patience: float) -> int:
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(patience)
         process.terminate()
         try:
             return process.wait(_PATIENCE)
