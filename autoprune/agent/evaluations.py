@@ -100,7 +100,7 @@ class Evaluations:
 
     @property
     def _steps(self) -> int:
-        return self.scorer.recovery.score_steps
+        return self.scorer.recovery.steps_of_scores
 
     def finalist(self, policy: Policy, run: str = "") -> Finalist:
         """Return a policy as a finalist, with what an earlier session found of it.

@@ -142,7 +142,7 @@ def check_trainable(request: Request) -> None:
         ModelError: If every parameter is frozen.
     """
     recovery = request.recovery
-    trains = recovery.score_steps or (recovery.recover_steps and request.recover is None)
+    trains = recovery.steps_of_scores or (recovery.recover_steps and request.recover is None)
     shrinks = recovery.shrink_steps and any(map(penalty, request.space.all_methods))
     if not (trains or shrinks):
         return

@@ -46,7 +46,7 @@ class Scoring:
         """
         try:
             with candidate_errors():
-                _, score = scorer.score(self.policy, scorer.recovery.score_steps, self.watch)
+                _, score = scorer.score(self.policy, scorer.recovery.steps_of_scores, self.watch)
         except CandidateError as err:
             return failed(self.policy, blame(err.__cause__ or err))
         return _evaluation(self.policy, score)
@@ -65,7 +65,7 @@ class ScoreWork:
     @property
     def stages(self) -> int:
         """How many stages a score has, at least 1."""
-        return len(self.scorer.aims(self.scorer.recovery.score_steps))
+        return len(self.scorer.aims(self.scorer.recovery.steps_of_scores))
 
     def __call__(self, job: Job[R]) -> R:
         """Do a job in one go."""
@@ -124,7 +124,7 @@ class ScoreCourse:
         return self._making.state_dict()
 
     def _begun(self, state: dict[str, Any] | None) -> Making:
-        return self._scorer.making(self._policy, self._scorer.recovery.score_steps, state)
+        return self._scorer.making(self._policy, self._scorer.recovery.steps_of_scores, state)
 
 
 def _evaluation(policy: Policy, score: Score) -> Evaluation:

@@ -45,6 +45,8 @@ _NUMBERS = (
     *("distill", "distill_temperature", "distill_features", "learning_rate", "momentum"),
     *("weight_decay", "clip_norm", "ema", "shrink_strength", "max_step_drop"),
 )
+_AUTOMATIC = ("score_steps",)
+_BARE_STEPS = 80  # of a score where nothing is reconstructed
 _MOST_ROUNDS = 100
 PROGRESSIVE = ("prune_rounds", "prune_spacing", "prune_until", "max_step_drop", "keep_checkpoints")
 FOR_FINALISTS = (
@@ -61,7 +63,8 @@ class Recovery:
     whatever is trained.
 
     Args:
-        score_steps: Training steps before a candidate is scored.
+        score_steps: Training steps before a candidate is scored; None for 0 where layers are
+            reconstructed and 80 elsewhere, for a bare cut tells little of what it will be worth.
         score_by: What ranks candidates on the search split: the ``loss``, the ``metric``, or
             ``kl``, the divergence of their outputs from the dense model's.
         stages: Where scoring looks whether to go on: pairs of the share of ``score_steps`` trained
@@ -114,11 +117,11 @@ class Recovery:
         ConfigError: If a value is out of range.
     """
 
-    score_steps: int = 80
+    score_steps: int | None = None
     score_by: ScoreBy = "loss"
     stages: Shares = ((1 / 3, 1 / 4), (1, 1 / 4), (1, 1))
     recover_steps: int = 200
-    finalists: int = 3
+    finalists: int = 6
     schedule: Schedule = "one-shot"
     prune_rounds: int = 4
     prune_spacing: Spacing = "cubic"
@@ -148,7 +151,8 @@ class Recovery:
         object.__setattr__(self, "stages", stages_in(self.stages))
         object.__setattr__(self, "distill_modules", names_in(self.distill_modules))
         for name, low in _WHOLE.items():
-            check_number(name, getattr(self, name), low, int)
+            if name not in _AUTOMATIC or getattr(self, name) is not None:
+                check_number(name, getattr(self, name), low, int)
         for name in _NUMBERS:
             check_number(name, getattr(self, name), 0, int | float)
         for name in _SWITCHES:
@@ -169,6 +173,13 @@ class Recovery:
             )
         for name, allowed in _CHOICES.items():
             check_choice(name, getattr(self, name), allowed)
+
+    @property
+    def steps_of_scores(self) -> int:
+        """Training steps before a candidate is scored."""
+        if self.score_steps is not None:
+            return self.score_steps
+        return 0 if self.reconstruct else _BARE_STEPS
 
     @property
     def distils(self) -> bool:

@@ -134,7 +134,7 @@ def check_teachable(dense: nn.Module, task: Task, inputs: Inputs, recovery: Reco
     """
     if recovery.distill > 0:
         need_logits(task, "recovery.distill")
-    if not task.has_loss and (recovery.score_steps or recovery.recover_steps):
+    if not task.has_loss and (recovery.steps_of_scores or recovery.recover_steps):
         with torch.no_grad(), evaluating(dense):
             taught = call(dense, inputs)
             imitation(call(copied(dense).train(), inputs), taught)

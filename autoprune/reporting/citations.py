@@ -88,12 +88,15 @@ def _methods(run: RunEvidence) -> set[str]:
 
 
 def _recovery(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    usual = Recovery()
-    steps = settings.get("score_steps", usual.score_steps)
+    usual = Recovery(
+        score_steps=settings.get("score_steps"),
+        reconstruct=bool(settings.get("reconstruct")),  # runs from before it was there do not say
+    )
     if settings.get("calibration_batches", usual.calibration_batches):
+        steps = usual.steps_of_scores
         trained = f" {TRAINED.format(steps=steps)}" if steps else ""
         yield "scoring", f"{RECALIBRATION}{trained}"
-        if settings.get("reconstruct"):  # runs from before it was there do not say
+        if usual.reconstruct:
             yield "reconstruction", RECONSTRUCTION
     if settings.get("schedule") == "progressive":
         spacing = str(settings.get("prune_spacing"))

@@ -120,7 +120,7 @@ def ceiling(groups: Groups) -> float | None:
 def default() -> str:
     """Return the score that searches use unless told otherwise, at the nearest steps measured."""
     recovery = Recovery()
-    steps = min(STEPS, key=lambda one: abs(one - recovery.score_steps))
+    steps = min(STEPS, key=lambda one: abs(one - recovery.steps_of_scores))
     return f"{recovery.score_by}@{steps}"
 
 

@@ -153,7 +153,10 @@ class Case:
         """Tell whether an alternative is better with seeds that the search has not seen."""
         scorer = self.evaluations.scorer
         losses = [
-            [replace(scorer, seed=seed).score(policy, scorer.recovery.score_steps)[1].loss or 0.0]
+            [
+                replace(scorer, seed=seed).score(policy, scorer.recovery.steps_of_scores)[1].loss
+                or 0.0
+            ]
             for policy in (entry.policy, entry.alternative)
             for seed in SEEDS
         ]

@@ -24,6 +24,7 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     **{name: {"sampler": name} for name in WITHOUT},
     "no_sensitivity": {"sampler": "budgeted", "sensitivity": False},
     "no_stages": {"sampler": "budgeted", "stages": False},
+    "no_reconstruction": {"sampler": "budgeted", "reconstruct": False},
 }
 _LIVE = ("search/live.py", "search/judged.py", "networks.py", "images.py", "group.py")
 LIVE = tuple(f"benchmarks/{one}" for one in _LIVE)
@@ -65,6 +66,11 @@ def tasks(*, quick: bool) -> Iterator[Task]:
                     given["stages"] = False
                 code = scoring if sampler == "tpe" else ours
                 yield task("live", name, live.search, code, **given)
+    for model, share in SETTINGS:  # what is left of TPE's cost if it scores as we do
+        given = {"model": model, "share": share, "seed": FIRST, "trials": TRIALS["tpe"]}
+        given |= {"sampler": "tpe", "reconstruct": True, "finalists": 6}
+        name = f"{model}.{share:.0%}.tpe.{FIRST}"
+        yield task("scored", name, live.search, scoring, **given)
     for name, options in ABLATIONS.items():
         for model, share in SETTINGS[::3]:
             given = {"model": model, "share": share, "seed": FIRST, "trials": 80, **options}

@@ -30,10 +30,12 @@ def figures(results: Results) -> dict[str, Any]:
     by the score that the searches themselves saw. ``_close``: within 0.1 points of the quality,
     for a judged quality is no more exact. ``_mean``: of the mean quality over seeds;
     ``_mean_seeds``: over how many, fewer where searches are not done yet or failed.
+    ``_scored``: TPE scores as ours does, stages included.
     ``ahead_points``: how much better ours ends than TPE's, mean over searches.
     """
     live = results.get("live", {})
     means = over_seeds(live)
+    scored = {n: f for n, f in live.items() if ".tpe." not in n} | results.get("scored", {})
     gaps = {n: median(f["gap"]) for n, f in _ours(results).items() if f.get("gap")}
     ratios = _ratios(live, "judged", by_quality)
     return {
@@ -46,6 +48,9 @@ def figures(results: Results) -> dict[str, Any]:
         "cost_ratio_tpe_mean_seeds": {
             name: ours["seeds"] for name, (_, ours) in _pairs(means, "judged").items()
         },
+        "cost_ratio_tpe_scored": _median(_ratios(scored, "judged", by_quality)),
+        "cost_ratio_tpe_scored_all": _ratios(scored, "judged", by_quality),
+        "ahead_points_scored": _ahead(scored),
         "ahead_points": _ahead(live),
         "table_gap_points": max(gaps.values(), default=None),
         "table_evaluations": {name: _needed(facts) for name, facts in _tables(results).items()},

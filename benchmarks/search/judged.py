@@ -10,7 +10,7 @@ from autoprune.core.stages import Stage
 from autoprune.storage.records import Evaluation
 from benchmarks.group import Group, tested_after
 
-STEPS, SEEDS, FINALISTS = 100, (1001, 1002, 1003), 3
+STEPS, SEEDS = 100, (1001, 1002, 1003)
 PLAIN = Recovery(reconstruct=False)  # all are judged as those that Optuna alone found
 
 
@@ -25,11 +25,13 @@ class Judge:
         group: The model under its limit.
         seed: Seed of the search.
         before: Sample forwards before the first evaluation.
+        finalists: How many of the best are compared.
     """
 
     group: Group
     seed: int
     before: float
+    finalists: int
     _recovered: dict[str, tuple[Stage, float]] = field(default_factory=dict)
     _tested: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -40,7 +42,7 @@ class Judge:
         """
         for count in (at for at in counts if at <= len(made)):
             scored = [one for one in made[:count] if one.score is not None]
-            best = sorted(scored, key=lambda one: one.score or 0.0)[:FINALISTS]
+            best = sorted(scored, key=lambda one: one.score or 0.0)[: self.finalists]
             compared = {one.policy: self._recover(one.policy) for one in best}
             cost = self.before + sum(one.sample_forwards for one in made[:count])
             cost += sum(forwards for _, forwards in compared.values())

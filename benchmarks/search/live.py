@@ -25,6 +25,7 @@ SPACE = SearchSpace.model_validate(
         "sparsities": [at / 16 for at in range(1, 15)],
     }
 )
+FEWER = 3  # finalists of TPE's searches, the default when they were made
 JUDGED_AT = (10, 20, 30, 40, 60, 80, 100)  # evaluations; longer searches at their end only
 
 
@@ -54,11 +55,18 @@ def search(
         sampler: Name of the sampler.
         seed: Seed of the search.
         trials: Policies scored.
-        options: ``sensitivity`` and ``stages``, where they differ from the default.
+        options: ``sensitivity``, ``stages``, ``reconstruct`` and ``finalists``, where they
+            differ from the default; ``tpe`` has nothing reconstructed and fewer finalists.
     """
     register()
+    bare = sampler == "tpe"
     stages = {} if options.get("stages", True) else {"stages": ()}
-    recovery = autoprune.Recovery(recover_steps=0, finalists=1, **stages)  # type: ignore[arg-type]
+    recovery = autoprune.Recovery(
+        recover_steps=0,
+        finalists=1,
+        reconstruct=bool(options.get("reconstruct", not bare)),
+        **stages,  # type: ignore[arg-type]
+    )
     with TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         found = autoprune.search(
@@ -91,7 +99,9 @@ def search(
         scoring_s=sum(e.seconds for e in made),
     )
     note(stage="judge")
-    judge = Judge(Group.of(model, f"{share:.0%}", SPACE), seed, cost.sensitivity_forwards)
+    group = Group.of(model, f"{share:.0%}", SPACE)
+    finalists = int(options.get("finalists", FEWER if bare else autoprune.Recovery().finalists))
+    judge = Judge(group, seed, cost.sensitivity_forwards, finalists)
     counts = [at for at in JUDGED_AT if at < len(made) <= JUDGED_AT[-1]]
     judged = []
     for row in judge.rows(made, [*counts, len(made)]):

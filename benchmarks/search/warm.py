@@ -70,7 +70,7 @@ def _wider(table: str, objective: TableObjective) -> tuple[Projection, Score]:
     recipe = RECIPES[table]
     network = Network.of(replace(recipe, budget=WIDER[recipe.budget]))
     network.model.load_state_dict(dict(objective.table.weights))
-    scorer, steps = network.scorer(recipe.data()), recipe.recovery.score_steps
+    scorer, steps = network.scorer(recipe.data()), recipe.recovery.steps_of_scores
 
     def score(policy: Policy) -> float:
         _, found = scorer.score(policy, steps)

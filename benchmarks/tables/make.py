@@ -103,7 +103,7 @@ def _trained(network: Network, splits: Splits, file: Path) -> None:
 
 def _scored(maker: Maker, levels: Codes, codes: Codes, watch: Watch) -> dict[str, Any]:
     network, recipe = maker.network, maker.network.recipe
-    steps, first, others = recipe.recovery.score_steps, recipe.seeds[0], recipe.seeds[1:]
+    steps, first, others = recipe.recovery.steps_of_scores, recipe.seeds[0], recipe.seeds[1:]
     rows = zip(levels, codes, strict=True)
     policies = [policy_of(network.spaces, *row) for row in rows]
     shape = (len(policies), len(recipe.seeds))
@@ -156,7 +156,7 @@ def _singles(maker: Maker, watch: Watch) -> dict[str, Any]:
 
 
 def _before_and_after(maker: Maker, policy: Policy, recipe: Recipe) -> list[tuple[float, float]]:
-    both = (0, recipe.recovery.score_steps)
+    both = (0, recipe.recovery.steps_of_scores)
     found = [maker.score(policy, steps, recipe.seeds[0]) for steps in both]
     return [(one["loss"], one["quality"]) for one in found]
 

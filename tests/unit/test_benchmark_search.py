@@ -20,6 +20,16 @@ OURS: dict[str, Any] = {
 }
 
 
+def test_tpe_that_scores_as_we_do_is_told_apart() -> None:
+    scored: dict[str, Any] = {**TPE, "judged": [[400, 1000.0, 0.3, 0.90]]}
+    live = {"net.50%.tpe.0": TPE, "net.50%.budgeted.0": OURS}
+    found = figures({"live": live, "scored": {"net.50%.tpe.0": scored}})
+    assert found["cost_ratio_tpe"] == 4
+    assert found["cost_ratio_tpe_scored_all"] == {"net.50%.0": 1.0}
+    assert found["ahead_points_scored"] == 1.0
+    assert figures({"live": live})["cost_ratio_tpe_scored"] is None
+
+
 def test_costs_are_compared_at_the_first_policy_that_is_worth_as_much() -> None:
     found = figures({"live": {"net.50%.tpe.0": TPE, "net.50%.budgeted.0": OURS}})
     assert found["cost_ratio_tpe"] == pytest.approx(4)  # 0.91 of quality, after 1000

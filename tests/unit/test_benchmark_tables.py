@@ -142,7 +142,7 @@ def test_rows_scored_again_are_what_is_stored(name: str) -> None:
     network = objective.network
     network.model.load_state_dict(dict(objective.table.weights))
     scorer = network.scorer(network.recipe.data())
-    steps = network.recipe.recovery.score_steps
+    steps = network.recipe.recovery.steps_of_scores
     rows = [0, len(objective.table.levels) // 2, objective.row(objective.optimum())]
     stored = objective.table.loss[rows, 0]
     assert min(abs(np.subtract.outer(stored, stored)[np.triu_indices(3, 1)])) > 0.05

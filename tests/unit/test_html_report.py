@@ -418,6 +418,7 @@ def test_a_report_replaces_an_older_one(tmp_path: Path) -> None:
     [
         ({}, "arXiv:2007.02491. Ours also trains for 80 steps"),
         ({"score_steps": 12}, "arXiv:2007.02491. Ours also trains for 12 steps"),
+        ({"score_steps": None, "reconstruct": True}, "arXiv:2007.02491."),
         ({"score_steps": 0}, "arXiv:2007.02491."),
         ({"calibration_batches": 0}, None),
     ],

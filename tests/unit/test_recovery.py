@@ -30,6 +30,8 @@ USUAL = Recovery()
         ({"clip_norm": "1"}, r"recovery\.clip_norm must be a number of at least 0\. Got '1'"),
         ({"distill_features": float("nan")}, r"recovery\.distill_features must be a number"),
         ({"patience": 1.5}, r"recovery\.patience must be a whole number of at least 0\. Got 1\.5"),
+        ({"score_steps": -1}, r"recovery\.score_steps must be a whole number of at least 0"),
+        ({"finalists": None}, r"recovery\.finalists must be a whole number of at least 1"),
         ({"look_every": 0}, r"recovery\.look_every must be a whole number of at least 1\. Got 0"),
         ({"patience": True}, r"recovery\.patience must be a whole number"),
         ({"distill_modules": 3}, r"recovery\.distill_modules must be a list of names.*Got 3"),
@@ -68,6 +70,20 @@ def test_settings_survive_a_round_trip() -> None:
     own = Recovery(distill_modules="layer1", stages=((1, 1),), amp="none")  # type: ignore[arg-type]
     assert own.distill_modules == ("layer1",)
     assert Recovery(**own.to_dict()) == own
+
+
+@pytest.mark.parametrize(
+    ("given", "steps"),
+    [
+        ({}, 0),
+        ({"reconstruct": False}, 80),
+        ({"score_steps": 7}, 7),
+        ({"score_steps": 0, "reconstruct": False}, 0),
+    ],
+)
+def test_a_bare_cut_is_trained_before_it_is_scored(given: dict[str, Any], steps: int) -> None:
+    assert Recovery(**given).steps_of_scores == steps
+    assert Recovery(**given).of_scores().steps_of_scores == steps
 
 
 def test_scores_know_nothing_of_what_holds_for_finalists() -> None:
