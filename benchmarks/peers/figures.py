@@ -19,8 +19,9 @@ def figures(results: Results) -> dict[str, Any]:
 
     Of each model and limit ``ours`` and ``best_rival``, the mean quality on the test split over
     the seeds that are done, ``best_rival_name``, and ``gain_points``: what ours has more, over
-    the seeds that both have. Who missed the limit is not the best. ``cost_ratio_fastnas``: sample
-    forwards of our search by those of FastNAS's, the median over models and limits on MACs.
+    the seeds that both have, None where ours missed the limit. Who missed it is not the best.
+    ``cost_ratio_fastnas``: sample forwards of our search by those of FastNAS's, the median over
+    models and limits on MACs.
     ``latency_budget_met_ours``, ``_rivals``: the share of models, of models and rivals, in which
     all seeds met the limit on latency.
     """
@@ -51,7 +52,7 @@ def _compared(table: Table, subject: str, limit: str) -> dict[str, Any]:
         "ours": ours.mean("quality"),
         "best_rival": other and other.mean("quality"),
         "best_rival_name": name,
-        "gain_points": other and ours.gain(other),
+        "gain_points": other and ours.gain(other) if ours.met else None,
         "seeds": len(ours.runs),
     }
 

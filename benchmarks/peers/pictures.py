@@ -11,12 +11,15 @@ from benchmarks.peers.subjects import SUBJECTS
 
 
 def write_pictures(folder: Path, table: Table) -> None:
-    """Write a page for each model that something is known of: ``folder/MODEL.html``."""
+    """Write ``folder/MODEL.html`` for each model that something is known of.
+
+    plotly lies beside them, so that they open without a network.
+    """
     for subject in SUBJECTS:
         figure = picture(table, subject)
         if figure.data:
             folder.mkdir(exist_ok=True)
-            figure.write_html(folder / f"{subject}.html", include_plotlyjs="cdn")
+            figure.write_html(folder / f"{subject}.html", include_plotlyjs="directory")
 
 
 def picture(table: Table, subject: str) -> go.Figure:

@@ -129,6 +129,12 @@ def test_figures_compare_seeds_that_both_have_with_the_best_that_met_the_limit()
     assert found["latency_budget_met_ours"] is None
 
 
+def test_who_misses_the_limit_gains_nothing() -> None:
+    found = figures(results(ours={0: run(0.92, met=False)}, fastnas={0: run(0.91)}))
+    assert found["resnet20.25%.gain_points"] is None
+    assert found["resnet20.25%.best_rival"] == pytest.approx(0.91)
+
+
 def test_a_limit_on_latency_that_nobody_could_tell_counts_for_nobody() -> None:
     def facts(met: bool | None) -> dict[str, Any]:
         return run(0.9, met=met, latency_share=0.5)
@@ -165,7 +171,8 @@ def test_the_files_hold_every_cell_and_a_picture_of_what_is_known(tmp_path: Path
     found = results(ours={0: run(0.92)}, tpe={0: run(0.9), 1: run(0.91)})
     write(tmp_path / "peers.json", found, {"figures": {}})
     assert {one.name for one in tmp_path.iterdir()} == {"peers.json", "peers.md", "peers"}
-    assert [one.name for one in (tmp_path / "peers").iterdir()] == ["resnet20.html"]
+    made = {one.name for one in (tmp_path / "peers").iterdir()}
+    assert made == {"resnet20.html", "plotly.min.js"}
     drawn = picture(cells(found), "resnet20")
     whiskers = {one.name: one.error_y.array[0] for one in drawn.data}
     assert whiskers["autoprune"] == 0
