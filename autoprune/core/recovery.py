@@ -57,7 +57,7 @@ FOR_FINALISTS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """Settings of the short recovery in scoring and the longer one of the finalists.
+    """Settings of what happens between a cut and a score, and of the training of finalists.
 
     Fine-tuning is SGD with momentum. What is said of finalists holds for them alone, the rest for
     whatever is trained.

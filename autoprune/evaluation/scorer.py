@@ -1,4 +1,4 @@
-"""Score a policy: shrink, apply, recalibrate, recover briefly, measure on the search split."""
+"""Score a policy: shrink, cut, reconstruct, recalibrate, recover, measure on the search split."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -32,7 +32,7 @@ it. A key that is not known is an error. Paths are relative to the file, those o
 
 ## Keys of `recovery`
 
-How pruned models are trained: briefly before each score ([scoring.md](scoring.md)), longer at the
+How pruned models are brought back: before each score ([scoring.md](scoring.md)), longer at the
 end ([recovery.md](recovery.md)). In Python they are the arguments of `autoprune.Recovery`.
 
 {recovery}

@@ -25,9 +25,9 @@ def search_charts(run: RunEvidence, at: str) -> Iterator[Chart]:
             f"{at}-front-{number}",
             front_title(run, cost),
             front_figure([run], cost),
-            "Small marks were scored after a short recovery, the large one was fine-tuned to the "
-            f"end: the two qualities do not compare directly.{of_latency(cost)} A dashed line is "
-            "a limit, the solid one goes through the best evaluations.",
+            "Small marks were scored after little training or none, the large one was trained to "
+            f"the end: the two qualities do not compare directly.{of_latency(cost)} A dashed line "
+            "is a limit, the solid one goes through the best evaluations.",
         )
     yield Chart(
         f"{at}-history",
