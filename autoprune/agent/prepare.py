@@ -93,7 +93,6 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
     model = request.model.to(request.device)
     request.progress(Progress(stage="importance", done=0, total=1))
     measured = _measured(model, request)
-    outputs = request.task.forwards * measured.samples if request.recovery.score_by == "kl" else 0
     scorer = ranked(
         model,
         plan,
@@ -104,6 +103,7 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
         request.seed,
         request.device,
     )
+    outputs = request.task.forwards * measured.samples if scorer.score_by == "kl" else 0
     return Prepared(
         plan=plan,
         inputs=inputs,

@@ -45,7 +45,7 @@ _NUMBERS = (
     *("distill", "distill_temperature", "distill_features", "learning_rate", "momentum"),
     *("weight_decay", "clip_norm", "ema", "shrink_strength", "max_step_drop"),
 )
-_AUTOMATIC = ("score_steps",)
+_AUTOMATIC = ("score_steps", "score_by")
 _BARE_STEPS = 80  # of a score where nothing is reconstructed
 _MOST_ROUNDS = 100
 PROGRESSIVE = ("prune_rounds", "prune_spacing", "prune_until", "max_step_drop", "keep_checkpoints")
@@ -66,7 +66,8 @@ class Recovery:
         score_steps: Training steps before a candidate is scored; None for 0 where layers are
             reconstructed and 80 elsewhere, for a bare cut tells little of what it will be worth.
         score_by: What ranks candidates on the search split: the ``loss``, the ``metric``, or
-            ``kl``, the divergence of their outputs from the dense model's.
+            ``kl``, the divergence of their outputs from the dense model's; None for ``kl`` in
+            classification and ``loss`` in other tasks.
         stages: Where scoring looks whether to go on: pairs of the share of ``score_steps`` trained
             and the share of the search split measured by then. Neither falls, the last pair is
             (1, 1); a single one, or none, scores every candidate to the end.
@@ -118,7 +119,7 @@ class Recovery:
     """
 
     score_steps: int | None = None
-    score_by: ScoreBy = "loss"
+    score_by: ScoreBy | None = None
     stages: Shares = ((1 / 3, 1 / 4), (1, 1 / 4), (1, 1))
     recover_steps: int = 200
     finalists: int = 6
@@ -172,7 +173,8 @@ class Recovery:
                 f"usual. Got {self.distill_temperature!r}."
             )
         for name, allowed in _CHOICES.items():
-            check_choice(name, getattr(self, name), allowed)
+            if name not in _AUTOMATIC or getattr(self, name) is not None:
+                check_choice(name, getattr(self, name), allowed)
 
     @property
     def steps_of_scores(self) -> int:

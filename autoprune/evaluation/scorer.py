@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,7 +30,7 @@ from autoprune.evaluation.shrink import penalties, shrink
 from autoprune.evaluation.way import fingerprint_of
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
-from autoprune.tasks import Task
+from autoprune.tasks import Classification, Task
 
 Watch = Callable[[Sequence[Stage]], str | None]
 
@@ -83,7 +83,14 @@ class Scorer:
 
     def fingerprint(self, steps: int) -> str:
         """Identity of this way of scoring with ``steps`` training steps; below 0 of a finalist."""
-        return fingerprint_of(self.recovery, steps, self.seed, self.recover, self.device)
+        recovery = replace(self.recovery, score_by=self.score_by)
+        return fingerprint_of(recovery, steps, self.seed, self.recover, self.device)
+
+    @property
+    def score_by(self) -> ScoreBy:
+        """What ranks candidates."""
+        usual: ScoreBy = "kl" if isinstance(self.task, Classification) else "loss"
+        return self.recovery.score_by or usual
 
     def score(
         self, policy: Policy, steps: int, watch: Watch | None = None
@@ -238,7 +245,7 @@ class Scorer:
     @cached_property
     def search_split(self) -> SearchSplit:
         """The search split, the same batches for every candidate."""
-        return self._split(self.recovery.score_by)
+        return self._split(self.score_by)
 
     def _split(self, score_by: ScoreBy) -> SearchSplit:
         seed = seed_from(self.seed, "search")

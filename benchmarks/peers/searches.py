@@ -19,7 +19,7 @@ from benchmarks.peers.subjects import SUBJECTS
 
 SPACE = "default"
 UNIFORM = 3  # one for each method
-PLAIN = {"stages": (), "reconstruct": False}  # without what is ours
+PLAIN = {"stages": (), "reconstruct": False, "score_by": "loss"}  # without what is ours
 
 
 def ours(given: Given) -> Pruned:

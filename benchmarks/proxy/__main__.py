@@ -121,7 +121,7 @@ def default() -> str:
     """Return the score that searches use unless told otherwise, at the nearest steps measured."""
     recovery = Recovery()
     steps = min(STEPS, key=lambda one: abs(one - recovery.steps_of_scores))
-    return f"{recovery.score_by}@{steps}"
+    return f"{recovery.score_by or 'kl'}@{steps}"  # both networks classify
 
 
 def figures(results: Results) -> dict[str, Any]:

@@ -24,6 +24,7 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     **{name: {"sampler": name} for name in WITHOUT},
     "no_sensitivity": {"sampler": "budgeted", "sensitivity": False},
     "no_stages": {"sampler": "budgeted", "stages": False},
+    "no_divergence": {"sampler": "budgeted", "score_by": "loss"},
     "no_reconstruction": {"sampler": "budgeted", "reconstruct": False},
 }
 _LIVE = ("search/live.py", "search/judged.py", "networks.py", "images.py", "group.py")

@@ -55,16 +55,19 @@ def search(
         sampler: Name of the sampler.
         seed: Seed of the search.
         trials: Policies scored.
-        options: ``sensitivity``, ``stages``, ``reconstruct`` and ``finalists``, where they
-            differ from the default; ``tpe`` has nothing reconstructed and fewer finalists.
+        options: ``sensitivity``, ``stages``, ``reconstruct``, ``score_by`` and ``finalists``,
+            where they differ from the default. ``tpe`` has nothing reconstructed and fewer
+            finalists; where nothing is reconstructed the loss is the score.
     """
     register()
     bare = sampler == "tpe"
     stages = {} if options.get("stages", True) else {"stages": ()}
+    reconstruct = bool(options.get("reconstruct", not bare))
     recovery = autoprune.Recovery(
         recover_steps=0,
         finalists=1,
-        reconstruct=bool(options.get("reconstruct", not bare)),
+        reconstruct=reconstruct,
+        score_by=options.get("score_by", None if reconstruct else "loss"),
         **stages,  # type: ignore[arg-type]
     )
     with TemporaryDirectory() as folder:

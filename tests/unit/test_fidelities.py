@@ -19,7 +19,7 @@ from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import Reading
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.discover import discover
-from autoprune.tasks import Classification, Task, need_logits
+from autoprune.tasks import Classification, Task, create_task, need_logits
 
 POLICY = Policy({"stem": Choice("channel.l1", 0.5)})
 RECOVERY = Recovery(calibration_batches=2, learning_rate=0.1, reconstruct=False)
@@ -56,6 +56,16 @@ def by(scorer: Scorer, score_by: Any) -> Scorer:
 # --- scores
 
 
+def test_classification_is_scored_by_divergence_and_other_tasks_by_loss(scorer: Scorer) -> None:
+    assert (scorer.recovery.score_by, scorer.score_by) == (None, "kl")
+    assert by(scorer, "metric").score_by == "metric"
+    data = {"train": shuffled(1, 44), "search": shuffled(2, 60), "test": []}
+    other = create_task("segmentation", data)
+    assert replace(scorer, task=other).score_by == "loss"
+    same = by(scorer, "kl")
+    assert scorer.fingerprint(3) == same.fingerprint(3) != by(scorer, "loss").fingerprint(3)
+
+
 def test_the_divergence_is_that_of_the_formula() -> None:
     ours, dense = torch.tensor([[0.0, 1.0], [2.0, 0.0]]), torch.tensor([[1.0, 0.0], [2.0, 0.0]])
     sigmoid = 1 / (1 + np.exp(-1.0))
@@ -68,7 +78,7 @@ def test_the_divergence_is_that_of_the_formula() -> None:
 
 
 def test_scores_are_lower_for_the_better_whatever_they_are_made_of(scorer: Scorer) -> None:
-    score = scorer.score(POLICY, 3)[1]
+    score = by(scorer, "loss").score(POLICY, 3)[1]
     assert score.score == score.loss
     metric = by(scorer, "metric").score(POLICY, 3)[1]
     assert metric.score == -(metric.quality or 0.0)

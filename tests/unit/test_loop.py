@@ -303,7 +303,7 @@ def test_the_loop_scores_and_tells_everything_it_asked_for(
     loop = make_loop(progress=events.append)
     ranked = loop.run()
     assert [trial.state for trial in loop.study.trials] == [TrialState.COMPLETE] * 5
-    assert [e.loss for e in ranked] == sorted(trial.value or 0 for trial in loop.study.trials)
+    assert [e.score for e in ranked] == sorted(trial.value or 0 for trial in loop.study.trials)
     assert [event.done for event in events] == [0, 1, 2, 3, 4, 5]
     assert events[-1].best_loss == ranked[0].loss
     assert 0 < (events[-1].feasible_macs or 0) <= 0.6

@@ -100,7 +100,7 @@ def test_what_was_found_before_keeps_its_identity(steps: int) -> None:
         30: "028a5d3246a6728ecb42b5b16e4aeee2b73c41b52f00591b8ee1fa2b234866bd",
         -201: "d31bdd3bbfbbd68cf1267243233cbd701e812100e06a5d1b2c7736808f04c8cf",
     }
-    bare = replace(USUAL, reconstruct=False)
+    bare = replace(USUAL, reconstruct=False, score_by="loss")
     assert fingerprint_of(bare, steps, 0, None, "cpu") == known[steps]
 
 
