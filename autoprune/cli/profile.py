@@ -31,7 +31,7 @@ def profile(
     file: Annotated[Path, typer.Argument(metavar="CONFIG", help="A search file (YAML).")],
     samples: Annotated[
         int, typer.Option(min=1, help="Samples of the search split that are measured at most.")
-    ] = 512,
+    ] = 128,
     levels: Annotated[
         Levels,
         typer.Option(

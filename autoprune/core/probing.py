@@ -24,8 +24,8 @@ class Probing:
         ConfigError: If a value is out of range.
     """
 
-    samples: int = 512
-    calibration: int = 256
+    samples: int = 128
+    calibration: int = 128
     levels: Levels = "quick"
 
     def __post_init__(self) -> None:
