@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.aggregation import MeanMetric
 
 from autoprune.core.user_code import user_code
 from autoprune.errors import ConfigError, DataError
@@ -164,18 +163,19 @@ class Custom(LoadedTask):
 
 
 class MeanScore:
-    """The mean of scores."""
+    """The mean of scores; NaN if one is, which torchmetrics' `MeanMetric` leaves out."""
 
     def __init__(self) -> None:
-        self._mean = MeanMetric().set_dtype(torch.float64)
+        self._sum, self._samples = 0.0, 0
 
     def update(self, outputs: Any, batch: Any) -> None:
         """Take in the scores of a batch."""
-        self._mean.update(outputs[SCORES])
+        self._sum += float(outputs[SCORES].sum())
+        self._samples += len(outputs[SCORES])
 
     def compute(self) -> float:
         """Return the mean of everything taken in."""
-        return float(self._mean.compute())
+        return self._sum / self._samples
 
 
 def _count(batch: Any) -> int:
