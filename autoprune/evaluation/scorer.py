@@ -160,38 +160,37 @@ class Scorer:
             bare: Whether it is cut and no more, for a state is to be loaded.
         """
         start = time.perf_counter()
-        dense, shrunk = (self.model, 0) if bare else self.shrunk(policy)
+        dense, spent = (self.model, 0.0) if bare else self.shrunk(policy)
         share = self.share(policy)
         # all candidates see the same batches
         randomness = Randomness(seed_from(self.seed, steps), self.task.loader("train"))
         with randomness.running():
             model = self._built(dense, policy)
-            settled = 0.0 if bare else self.settle(model, policy)
-        training = self.training(model, steps, randomness, final)
-        shrinking = TRAINING_FORWARDS + (not self.task.has_loss)  # the teacher's
-        learns = isinstance(training, FineTuning) and training.learns
+            spent += 0.0 if bare else self.settle(model, policy, share)
         return Candidate(
-            training=training,
+            training=self.training(model, steps, randomness, final),
             split=self._split("loss") if final else self.search_split,
             share=share,
-            training_forwards=share * TRAINING_FORWARDS + learns,
-            sample_forwards=settled + shrinking * shrunk,
+            sample_forwards=spent,
             seconds=time.perf_counter() - start,
             early_stop=self._early_stop(steps) if final else None,
         )
 
-    def settle(self, model: nn.Module, policy: Policy, *, trained: bool = False) -> float:
+    def settle(
+        self, model: nn.Module, policy: Policy, share: float, *, trained: bool = False
+    ) -> float:
         """Fit what a cut left to the dense model, and take statistics of norms anew.
 
         Args:
             model: The model of the policy as it was cut.
             policy: The policy.
+            share: What one of its forwards costs, in forwards of the dense model.
             trained: Whether it was cut from what was trained since: that is left as it is.
 
         Returns:
             What it cost, in forwards of one sample by the dense model.
         """
-        batches, share, spent = self.recovery.calibration_batches, self.share(policy), 0.0
+        batches, spent = self.recovery.calibration_batches, 0.0
         atoms = self.importance.removed(policy)
         if self.recovery.reconstruct and batches and atoms and not trained:
             macs = reconstruct(model, self._targets, self.plan.cut(atoms))
@@ -251,11 +250,14 @@ class Scorer:
         seed = seed_from(self.seed, "search")
         return SearchSplit(self.task, self.model, score_by, seed, self.device)
 
-    def shrunk(self, policy: Policy) -> tuple[nn.Module, int]:
-        """Return the dense model after regularised training, if asked for, and samples used."""
+    def shrunk(self, policy: Policy) -> tuple[nn.Module, float]:
+        """Return the dense model after regularised training, if asked for, and what that cost.
+
+        The cost is in forwards of one sample by the dense model.
+        """
         powers = penalties(policy)
         if not powers or self.recovery.shrink_steps == 0:
-            return self.model, 0
+            return self.model, 0.0
         dense = copied(self.model)
         atoms = self.importance.removed(policy)
         powers = {unit: power for unit, power in powers.items() if unit in atoms}
@@ -263,4 +265,5 @@ class Scorer:
             samples = shrink(
                 dense, self.plan, atoms, powers, self.task, self.recovery, self.device, self.model
             )
-        return dense, samples
+        teacher = not self.task.has_loss
+        return dense, float(samples * (TRAINING_FORWARDS + teacher))
