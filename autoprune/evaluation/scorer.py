@@ -79,7 +79,7 @@ class Scorer:
 
     def share(self, policy: Policy) -> float:
         """Return what a forward of a policy's model costs, in forwards of the dense model."""
-        return self.cost.price(self.kept(policy)).macs / self.cost.dense.macs
+        return self.cost.price(self.kept(policy)).macs / max(self.cost.dense.macs, 1)
 
     def fingerprint(self, steps: int) -> str:
         """Identity of this way of scoring with ``steps`` training steps; below 0 of a finalist."""
