@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from autoprune.core.arrays import Floats
 from autoprune.core.costs import EXACT, LATENCY, Costs, part_of
 from autoprune.cost.file_size import FileSize
 from autoprune.cost.memory import PeakMemory
-from autoprune.cost.products import Factors, Floats, Products
+from autoprune.cost.products import Factors, Products
 from autoprune.cost.sparse import Sparsity
 from autoprune.surgery.accept import unwrapped
 from autoprune.surgery.ids import Ids

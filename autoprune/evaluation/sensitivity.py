@@ -4,12 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from autoprune.core.arrays import Floats
 from autoprune.core.yardstick import Yardstick
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +62,8 @@ class Sensitivity:
     """
 
     dense_loss: float
-    errors: Mapping[str, Mapping[str, FloatArray]]
-    noise: Mapping[str, Mapping[str, FloatArray]]
+    errors: Mapping[str, Mapping[str, Floats]]
+    noise: Mapping[str, Mapping[str, Floats]]
     sample_forwards: float = 0.0
     seconds: float = 0.0
     dense_quality: float = 0.0
@@ -105,7 +101,7 @@ class Sensitivity:
         }
 
 
-def _lists(arrays: Mapping[str, Mapping[str, FloatArray]]) -> dict[str, dict[str, list[float]]]:
+def _lists(arrays: Mapping[str, Mapping[str, Floats]]) -> dict[str, dict[str, list[float]]]:
     return {
         unit: {method: array.tolist() for method, array in own.items()}
         for unit, own in arrays.items()

@@ -4,7 +4,6 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import cho_solve
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -12,9 +11,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Kernel, WhiteKernel
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from autoprune.core.arrays import Floats
 from autoprune.predictor.kernels import Columns
 
-Floats = npt.NDArray[np.float64]
 _SMALL = 1e-12
 _JITTER = 1e-6  # variance, of scores of variance 1
 

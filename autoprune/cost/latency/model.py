@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
+from autoprune.core.arrays import Floats
 from autoprune.cost.latency.grid import Grid
 from autoprune.cost.latency.layers import Layer
-from autoprune.cost.products import Factors, Floats, Products
+from autoprune.cost.products import Factors, Products
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Factor, Plan, present
 
