@@ -5,7 +5,8 @@ from math import inf
 from typing import Any
 
 from autoprune.core.bisection import PRECISION
-from autoprune.core.budget import Budget, Limit
+from autoprune.core.budget import Budget
+from autoprune.core.limit import Limit
 from autoprune.core.numbers import as_float, check_at_least
 from autoprune.core.yardstick import change_text, in_points
 from autoprune.errors import BudgetError, ConfigError
