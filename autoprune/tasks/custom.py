@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.core.user_code import user_code
+from autoprune.core.words import check_switch
 from autoprune.errors import ConfigError, DataError
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call
@@ -57,9 +58,8 @@ class Custom(LoadedTask):
         is_share: bool = False,
     ) -> None:
         super().__init__(data)
-        for name, given in (("higher_is_better", higher_is_better), ("is_share", is_share)):
-            if not isinstance(given, bool):
-                raise ConfigError(f"{name} must be true or false. Got {given!r}.")
+        check_switch("higher_is_better", higher_is_better)
+        check_switch("is_share", is_share)
         self._evaluate, self._loss = evaluate, loss
         self._inputs, self._samples = inputs, samples
         self.metric_name, self.higher_is_better = metric_name, higher_is_better
