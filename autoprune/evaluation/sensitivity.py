@@ -88,11 +88,14 @@ class Sensitivity:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {
-            **{"metric": self.metric, "higher_is_better": self.higher_is_better},
+            "metric": self.metric,
+            "higher_is_better": self.higher_is_better,
             "is_share": self.is_share,
             "samples": self.samples,
-            **{"dense_loss": self.dense_loss, "dense_quality": self.dense_quality},
-            **{"sample_forwards": self.sample_forwards, "seconds": self.seconds},
+            "dense_loss": self.dense_loss,
+            "dense_quality": self.dense_quality,
+            "sample_forwards": self.sample_forwards,
+            "seconds": self.seconds,
             "probed": self.probed,
             "sparsities": {unit: list(own) for unit, own in self.sparsities.items()},
             "errors": _lists(self.errors),

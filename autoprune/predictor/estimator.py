@@ -59,8 +59,9 @@ class ScorePredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no
         self.level_, self.scale_ = float(y.mean()), float(_or_one(y.std()))
         inputs, targets = self._inputs(X), (y - self.level_) / self.scale_
         extra = np.zeros(len(y)) if noise is None else np.asarray(noise) / self.scale_
-        start = self.kernel or _kernel(self.prior_, own, self.earlier)
-        optimiser = "fmin_l_bfgs_b" if self.kernel is None and len(y) > 1 else None
+        fresh = self.kernel is None
+        start = _kernel(self.prior_, own, self.earlier) if fresh else self.kernel
+        optimiser = "fmin_l_bfgs_b" if fresh and len(y) > 1 else None
         self.process_ = GaussianProcessRegressor(
             start, alpha=_JITTER + extra**2, optimizer=optimiser
         )

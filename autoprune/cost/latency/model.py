@@ -58,9 +58,8 @@ class LatencyModel:
             for layer in layers
             if layer.key in grids
         ]
-        measured = {layer.key for layer in layers} & grids.keys()
         pairs = zip([term for term in plan.terms if term.operands], layers, strict=True)
-        unmeasured = [term for term, layer in pairs if layer.key not in measured]
+        unmeasured = [term for term, layer in pairs if layer.key not in grids]
         self._rest = Products(factors, [(t.coefficient, t.factors) for t in unmeasured])
         computed = {term.op for term in plan.terms}
         made = [piece for piece in plan.activations if not piece.prolonged]
