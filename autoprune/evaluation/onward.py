@@ -61,7 +61,8 @@ def onward(scorer: Scorer, policy: Policy, steps: int, before: Reached | None) -
     with randomness.running():
         model = pruned(wide, scorer.plan, scorer.importance, policy)
         if not same:
-            spent += scorer.settle(model, policy, share, trained=before is not None)
+            atoms, trained = scorer.importance.removed(policy), before is not None
+            spent += scorer.settling.settle(model, atoms, share, trained=trained)
     training = scorer.training(model, steps, randomness, final=True)
     assert isinstance(training, FineTuning)
     if before is not None:

@@ -22,10 +22,9 @@ from autoprune.evaluation.making import Making
 from autoprune.evaluation.own_training import OwnTraining, size_of
 from autoprune.evaluation.pruned import pruned
 from autoprune.evaluation.randomness import Randomness, isolated
-from autoprune.evaluation.recalibrate import recalibrate
-from autoprune.evaluation.reconstruct import Targets, reconstruct, targets_of
 from autoprune.evaluation.score import Score
 from autoprune.evaluation.search_split import SearchSplit
+from autoprune.evaluation.settling import Settling
 from autoprune.evaluation.shrink import penalties, shrink
 from autoprune.evaluation.way import fingerprint_of
 from autoprune.surgery.plan import Plan
@@ -166,7 +165,8 @@ class Scorer:
         randomness = Randomness(seed_from(self.seed, steps), self.task.loader("train"))
         with randomness.running():
             model = self._built(dense, policy)
-            spent += 0.0 if bare else self.settle(model, policy, share)
+            if not bare:
+                spent += self.settling.settle(model, self.importance.removed(policy), share)
         return Candidate(
             training=self.training(model, steps, randomness, final),
             split=self._split("loss") if final else self.search_split,
@@ -176,42 +176,18 @@ class Scorer:
             early_stop=self._early_stop(steps) if final else None,
         )
 
-    def settle(
-        self, model: nn.Module, policy: Policy, share: float, *, trained: bool = False
-    ) -> float:
-        """Fit what a cut left to the dense model, and take statistics of norms anew.
-
-        Args:
-            model: The model of the policy as it was cut.
-            policy: The policy.
-            share: What one of its forwards costs, in forwards of the dense model.
-            trained: Whether it was cut from what was trained since: that is left as it is.
-
-        Returns:
-            What it cost, in forwards of one sample by the dense model.
-        """
-        batches, spent = self.recovery.calibration_batches, 0.0
-        atoms = self.importance.removed(policy)
-        if self.recovery.reconstruct and batches and atoms and not trained:
-            macs = reconstruct(model, self._targets, self.plan.cut(atoms))
-            spent = share * self._targets.samples + macs / max(self.cost.dense.macs, 1)
-            batches = 0 if self._targets.whole else batches
-        if batches:
-            spent += share * recalibrate(model, self.task, batches, self.device)
-        return spent
-
     @cached_property
-    def _targets(self) -> Targets:
-        with isolated(seed_from(self.seed, "targets"), self.task.loader("train")):
-            return targets_of(
-                self.model,
-                self.task,
-                self.plan,
-                self.recovery.calibration_batches,
-                self.cost.dense.memory,
-                self.seed,
-                self.device,
-            )
+    def settling(self) -> Settling:
+        """What is done to a model right after its cut."""
+        return Settling(
+            model=self.model,
+            plan=self.plan,
+            cost=self.cost,
+            task=self.task,
+            recovery=self.recovery,
+            seed=self.seed,
+            device=self.device,
+        )
 
     def training(
         self, model: nn.Module, steps: int, randomness: Randomness, final: bool
