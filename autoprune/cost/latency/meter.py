@@ -170,7 +170,7 @@ class Meter:
         found: list[Comparison] = []
         with self.against_dense() as pairs:
             for policy in policies:
-                found.append(pairs.compare(pairs.shrunk(policy), _PAIRS_S))
+                found.append(pairs.compare(pairs.cut(policy), _PAIRS_S))
                 told(len(found), len(policies))
         return found
 
