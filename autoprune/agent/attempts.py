@@ -8,7 +8,7 @@ from optuna import Study
 
 from autoprune.agent.gate import Measurement
 from autoprune.agent.members import Member
-from autoprune.core.budget import Limit
+from autoprune.core.limit import Limit
 from autoprune.core.policy import Policy
 from autoprune.core.tolerance import Tolerance
 from autoprune.cost.latency.observations import Comparison, Timing

@@ -12,7 +12,8 @@ from autoprune.agent.projection import Projection
 from autoprune.agent.session import Session
 from autoprune.artifacts.goal import Ended
 from autoprune.core.bisection import Bisection, Tried
-from autoprune.core.budget import Budget, Limit, written
+from autoprune.core.budget import Budget
+from autoprune.core.limit import Limit, limit_text
 from autoprune.core.progress import Progress
 from autoprune.core.tolerance import Tolerance
 from autoprune.errors import BudgetError, ModelError, OutOfMemoryError
@@ -156,7 +157,7 @@ class Descent:
     def _tell(self, limit: Limit, target: int) -> None:
         best = self.smallest
         known = f"{best.found.share:.1%} of dense is within" if best and best.found else "none yet"
-        name = written(self.tolerance.cost, limit)
+        name = limit_text(self.tolerance.cost, limit)
         note = f"limit {len(self.tried) + 1}: {name} ({self.tolerance.text}: {known})"
         done = min(len(self.loop.scored), target)
         self.session.request.progress(Progress(stage="search", done=done, total=target, note=note))

@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from autoprune.core.fingerprint import seed_from
-from autoprune.core.tolerance import drop_of
+from autoprune.core.yardstick import in_points
 from autoprune.evaluation.scorer import Scorer
 from autoprune.evaluation.search_split import SearchSplit
 
@@ -14,7 +14,7 @@ from autoprune.evaluation.search_split import SearchSplit
 def drop_error(scorer: Scorer, pruned: nn.Module) -> float | None:
     """Return the standard error of the drop from the dense to a pruned model.
 
-    It is told as drops are, see `drop_of`.
+    It is told as drops are, see `in_points`.
 
     Both are measured on the same samples; the spread of the paired differences of their metric is
     what counts, so what is hard for both adds nothing. None where there is one batch that cannot
@@ -36,7 +36,7 @@ def drop_error(scorer: Scorer, pruned: nn.Module) -> float | None:
     if len(gaps) < 2 or not np.isfinite(gaps).all():
         return None
     error = float(gaps.std(ddof=1)) / math.sqrt(len(gaps))
-    return drop_of(error, scorer.task.is_share)
+    return in_points(error, scorer.task.is_share)
 
 
 def _metric_by_part(split: SearchSplit, model: nn.Module) -> tuple[float, ...]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from torch import nn
 
 from autoprune.agent.latency import TargetLatency
-from autoprune.core.budget import Budget, Limit, written
+from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
+from autoprune.core.limit import Limit, limit_text
 from autoprune.cost.latency.graph import EndToEnd
 from autoprune.cost.latency.observations import Comparison
 
@@ -121,14 +122,14 @@ def exceeded(measured: Mapping[str, Measurement]) -> dict[str, Measurement]:
 def told(measured: Mapping[str, Measurement]) -> str:
     """Return what was measured beside each limit, for a person."""
     return "; ".join(
-        f"{one.text}, for {written(cost, one.limit)}" for cost, one in measured.items()
+        f"{one.text}, for {limit_text(cost, one.limit)}" for cost, one in measured.items()
     )
 
 
 def told_misses(missed: Mapping[str, Measurement]) -> str:
     """Return by how much limits were missed, and what counts."""
     return "; ".join(
-        f"{written(cost, one.limit)} by {one.excess - 1:.1%} ({one.text}: before fine-tuning the "
-        "upper end must be inside, after it the median)"
+        f"{limit_text(cost, one.limit)} by {one.excess - 1:.1%} ({one.text}: before fine-tuning "
+        "the upper end must be inside, after it the median)"
         for cost, one in missed.items()
     )

@@ -14,7 +14,7 @@ from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.front import FrontSampler
 from autoprune.agent.session import Session
 from autoprune.artifacts.front import LeftOut
-from autoprune.core.budget import written
+from autoprune.core.limit import limit_text
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress
 from autoprune.errors import BudgetError, ModelError
@@ -154,7 +154,7 @@ def _cost(session: Session) -> str:
 
 def _limit(session: Session, projection: Projection) -> str:
     """Return a limit on the cost that is traded as a user writes it."""
-    return written(_cost(session), projection.budget.limits[_cost(session)])
+    return limit_text(_cost(session), projection.budget.limits[_cost(session)])
 
 
 def _remembered(limit: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autoprune.agent.probes import Answer, Probe, Probes
+from autoprune.core.arrays import Floats
 from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
 from autoprune.core.progress import Progress, ProgressCallback
@@ -17,7 +18,7 @@ from autoprune.evaluation.points import Point, due, expected
 from autoprune.evaluation.probe import Prober, probe_fingerprint
 from autoprune.evaluation.probed import Probed
 from autoprune.evaluation.scorer import Scorer
-from autoprune.evaluation.sensitivity import Entry, FloatArray, Sensitivity
+from autoprune.evaluation.sensitivity import Entry, Sensitivity
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.sensitivities import Sensitivities, StoredProbe
@@ -132,8 +133,8 @@ class _Table:
         assert dense.quality is not None
         entries = [entry for unit in self.spaces for entry in self._entries(unit, dense.loss)]
         failed = failed_error([e.given_up for e in entries if e.given_up is not None])
-        errors = dict[str, Mapping[str, FloatArray]]()
-        noise = dict[str, Mapping[str, FloatArray]]()
+        errors = dict[str, Mapping[str, Floats]]()
+        noise = dict[str, Mapping[str, Floats]]()
         for unit, space in self.spaces.items():
             own = {(e.method, e.level): (e.given_up, e.stderr) for e in entries if e.unit == unit}
             errors[unit], noise[unit] = fit(space, own, failed)

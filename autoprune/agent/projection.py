@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from autoprune.agent.smallest import smallest, varied
-from autoprune.core.budget import Budget, written
+from autoprune.core.budget import Budget
 from autoprune.core.costs import Costs, cost_text
+from autoprune.core.limit import limit_text
 from autoprune.core.policy import Policy
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError
@@ -220,7 +221,7 @@ class Projection:
         limit = self.budget.limits[cost]
         plain = not limit.relative and cost not in self.tightened
         amount = "" if plain else f" ({cost_text(cost, self._limits[cost])})"
-        return f"{written(cost, limit)}{amount}"
+        return f"{limit_text(cost, limit)}{amount}"
 
     @property
     def _limits(self) -> dict[str, float]:

@@ -18,7 +18,7 @@ from autoprune.agent.samplers.names import check_along_fronts
 from autoprune.agent.session import Session
 from autoprune.artifacts.goal import Ended, Goal, LimitTried
 from autoprune.artifacts.result import Measured
-from autoprune.core.budget import written
+from autoprune.core.limit import limit_text
 from autoprune.core.tolerance import Tolerance
 from autoprune.errors import BudgetError, ConfigError
 from autoprune.storage.records import Evaluation
@@ -109,7 +109,7 @@ def _limits(tried: Sequence[Attempt], tolerance: Tolerance, dense: float) -> lis
     before = [0, *(one.evaluations for one in tried)]
     return [
         LimitTried(
-            limit=written(tolerance.cost, one.limit),
+            limit=limit_text(tolerance.cost, one.limit),
             within=one.holds(tolerance, dense),
             drop=tolerance.drop(dense, one.found.quality) if one.found else None,
             share=one.found.share if one.found else None,
@@ -128,7 +128,7 @@ def _nothing_within(descent: Descent, tolerance: Tolerance, ended: Ended) -> Bud
         drop, share = tolerance.drop(dense, best.found.quality), best.found.share
         closest = (
             f"The best one drops by {tolerance.drop_text(drop)} and has {share:.1%} of the dense "
-            f"model's {cost} (found at {written(cost, best.limit)})."
+            f"model's {cost} (found at {limit_text(cost, best.limit)})."
         )
     else:
         closest = next((one.reason for one in descent.tried), "Nothing was tried.")
@@ -146,7 +146,7 @@ def _higher(descent: Descent, tolerance: Tolerance) -> str:
     """Return the advice to raise the budget's own limit on the cost, if there is one."""
     limit = descent.session.request.budget.limits[tolerance.cost]
     usual = tolerance.widest(None).limits[tolerance.cost]
-    shown = written(tolerance.cost, limit)
+    shown = limit_text(tolerance.cost, limit)
     return "" if limit == usual else f", a higher limit than the budget's {shown}"
 
 

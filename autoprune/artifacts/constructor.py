@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoprune.core.imports import load_object, parse_target
+from autoprune.core.imports import load_object, parse_import
 from autoprune.core.user_code import user_code
 from autoprune.errors import ArtifactError, ConfigError, ModelError
 
@@ -43,7 +43,7 @@ class Constructor:
     recorded: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
-        parse_target(self.target, what=self.what)
+        parse_import(self.target, what=self.what)
         try:
             json.dumps(dict(self.args), allow_nan=False)
         except (TypeError, ValueError) as err:
@@ -55,7 +55,7 @@ class Constructor:
     @property
     def file(self) -> Path | None:
         """The file in ``target``, or ``None`` for a module."""
-        target = parse_target(self.target)
+        target = parse_import(self.target)
         return target.path(self.base) if target.is_file else None
 
     @property
@@ -95,7 +95,7 @@ class Constructor:
         """Return plain JSON types; a file is recorded relative to ``folder``, with its sum."""
         if self.file is None:
             return {"target": self.target, "args": dict(self.args)}
-        name = parse_target(self.target).name
+        name = parse_import(self.target).name
         try:
             path = Path(os.path.relpath(self.file, folder.resolve())).as_posix()
         except ValueError:  # another drive

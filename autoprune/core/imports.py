@@ -12,12 +12,12 @@ from autoprune.core.user_code import user_code
 from autoprune.core.user_modules import import_file
 from autoprune.errors import InputError, ModelError
 
-_TARGET = re.compile(r"(?P<source>.+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*(?:\.\w+)*)")
+_FORM = re.compile(r"(?P<source>.+\.py|[A-Za-z_]\w*(?:\.\w+)*):(?P<name>[A-Za-z_]\w*(?:\.\w+)*)")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A parsed import string.
+class ImportString:
+    """An import string, read: what it names.
 
     Args:
         source: Path of a ``.py`` file, or a dotted module name.
@@ -40,26 +40,26 @@ class Target:
         return f"{self.source}:{self.name}"
 
 
-def is_target(text: str) -> bool:
+def is_import(text: str) -> bool:
     """Tell whether ``text`` is an import string and not, for instance, a path."""
-    return _TARGET.fullmatch(text.removeprefix("module:")) is not None
+    return _FORM.fullmatch(text.removeprefix("module:")) is not None
 
 
-def parse_target(
+def parse_import(
     text: str, *, what: str = "model", error: type[InputError] = ModelError
-) -> Target:
+) -> ImportString:
     """Read an import string; ``what`` names the place it comes from, for the message.
 
     Raises:
         InputError: As ``error``, if ``text`` is no import string.
     """
-    match = _TARGET.fullmatch(text.removeprefix("module:"))
+    match = _FORM.fullmatch(text.removeprefix("module:"))
     if match is None:
         raise error(
             f"{what} must be FILE.py:NAME or MODULE:NAME, like 'model.py:resnet' or "
             f"'torchvision.models:resnet18'. Got {text!r}."
         )
-    return Target(match["source"], match["name"])
+    return ImportString(match["source"], match["name"])
 
 
 def load_object(
@@ -73,46 +73,46 @@ def load_object(
     Raises:
         InputError: As ``error``, if the source is missing, ambiguous, raises, or lacks the name.
     """
-    target = parse_target(text, what=what, error=error)
-    if target.is_file:
-        source = target.path(base)
+    named = parse_import(text, what=what, error=error)
+    if named.is_file:
+        source = named.path(base)
         if not source.is_file():
             raise error(
-                f"{what}: there is no file {target.source!r} in {base}. Paths start at the folder "
+                f"{what}: there is no file {named.source!r} in {base}. Paths start at the folder "
                 "of the file that names them."
             )
     elif not text.startswith("module:"):
-        _refuse_ambiguous(target, base, what, error)
-    with user_code(f"{what}: cannot import {target.source!r}", error):
-        module = import_file(source) if target.is_file else importlib.import_module(target.source)
-    return _attribute(module, target, what, error)
+        _refuse_ambiguous(named, base, what, error)
+    with user_code(f"{what}: cannot import {named.source!r}", error):
+        module = import_file(source) if named.is_file else importlib.import_module(named.source)
+    return _attribute(module, named, what, error)
 
 
-def _refuse_ambiguous(target: Target, base: Path, what: str, error: type[InputError]) -> None:
-    file = f"{target.source.replace('.', '/')}.py"
+def _refuse_ambiguous(named: ImportString, base: Path, what: str, error: type[InputError]) -> None:
+    file = f"{named.source.replace('.', '/')}.py"
     if not (base / file).is_file():
         return
     try:
-        known = importlib.util.find_spec(target.source) is not None
+        known = importlib.util.find_spec(named.source) is not None
     except (ImportError, ValueError):
         known = False
     if known:
         raise error(
-            f"{what}: {str(target)!r} could mean the file {file!r} in {base} or the module "
-            f"{target.source!r}. Write '{file}:{target.name}' or 'module:{target}'."
+            f"{what}: {str(named)!r} could mean the file {file!r} in {base} or the module "
+            f"{named.source!r}. Write '{file}:{named.name}' or 'module:{named}'."
         )
     raise error(
-        f"{what}: there is no module {target.source!r}, but a file {file!r} in {base}. "
-        f"Write '{file}:{target.name}' to use it."
+        f"{what}: there is no module {named.source!r}, but a file {file!r} in {base}. "
+        f"Write '{file}:{named.name}' to use it."
     )
 
 
-def _attribute(module: Any, target: Target, what: str, error: type[InputError]) -> Any:
+def _attribute(module: Any, named: ImportString, what: str, error: type[InputError]) -> Any:
     found = module
-    for part in target.name.split("."):
+    for part in named.name.split("."):
         if not hasattr(found, part):
             names = [name for name in dir(found) if not name.startswith("_")]
             hint = did_you_mean(part, names)
-            raise error(f"{what}: {target.source!r} has no {target.name!r}.{hint}")
+            raise error(f"{what}: {named.source!r} has no {named.name!r}.{hint}")
         found = getattr(found, part)
     return found

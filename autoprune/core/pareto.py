@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN
 from typing import Any
 
-from autoprune.core.budget import Budget, Limit, written
+from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
+from autoprune.core.limit import Limit, limit_text
 from autoprune.core.numbers import rounded
 from autoprune.errors import BudgetError
 
@@ -119,8 +120,8 @@ class Pareto:
             return low
         smallest = Limit(rounded(least, ROUND_CEILING), high.relative, high.unit)
         raise BudgetError(
-            f"There is no front below {written(self.cost, high)}: the smallest model that can be "
-            f"reached has {smallest}. Set a higher upper end, give a range, or allow higher "
+            f"There is no front below {limit_text(self.cost, high)}: the smallest model that can "
+            f"be reached has {smallest}. Set a higher upper end, give a range, or allow higher "
             "sparsities or more units in the search space."
         )
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
 from autoprune.core.numbers import check_at_least
-from autoprune.errors import ConfigError
+from autoprune.core.words import check_choice
 
 Levels = Literal["quick", "full"]
 
@@ -31,10 +31,7 @@ class Probing:
     def __post_init__(self) -> None:
         check_at_least("samples", self.samples, 1, int)
         check_at_least("calibration", self.calibration, 1, int)
-        if self.levels not in get_args(Levels):
-            raise ConfigError(
-                f"levels must be one of {', '.join(get_args(Levels))}. Got {self.levels!r}."
-            )
+        check_choice("levels", self.levels, get_args(Levels))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by name."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autoprune.core.function_identity import plain, source_of, sum_of
-from autoprune.core.imports import load_object, parse_target
+from autoprune.core.imports import load_object, parse_import
 from autoprune.core.user_code import user_code
 from autoprune.errors import ConfigError
 
@@ -60,7 +60,7 @@ class RecoverFunction:
             ConfigError: If it cannot be imported or called with a model and epochs.
         """
         function = load_object(target, base=base, what=what, error=ConfigError)
-        parsed = parse_target(target, what=what, error=ConfigError)
+        parsed = parse_import(target, what=what, error=ConfigError)
         file = parsed.path(base) if parsed.is_file else None
         return cls(
             name=str(parsed),

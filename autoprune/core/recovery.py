@@ -6,14 +6,13 @@ from typing import Any, Literal, get_args
 from autoprune.core.progressive import Spacing
 from autoprune.core.recovery_checks import (
     Shares,
-    check_choice,
     check_effect,
     check_number,
-    check_share,
-    check_switch,
+    check_positive_share,
     names_in,
     stages_in,
 )
+from autoprune.core.words import check_choice, check_switch
 from autoprune.errors import ConfigError
 
 Schedule = Literal["one-shot", "progressive"]
@@ -157,8 +156,8 @@ class Recovery:
         for name in _NUMBERS:
             check_number(name, getattr(self, name), 0, int | float)
         for name in _SWITCHES:
-            check_switch(name, getattr(self, name))
-        check_share("prune_until", self.prune_until)
+            check_switch(f"recovery.{name}", getattr(self, name))
+        check_positive_share("prune_until", self.prune_until)
         if self.prune_rounds > _MOST_ROUNDS:
             raise ConfigError(
                 f"recovery.prune_rounds must be at most {_MOST_ROUNDS}: each round is "
@@ -174,7 +173,7 @@ class Recovery:
             )
         for name, allowed in _CHOICES.items():
             if name not in _AUTOMATIC or getattr(self, name) is not None:
-                check_choice(name, getattr(self, name), allowed)
+                check_choice(f"recovery.{name}", getattr(self, name), allowed)
 
     @property
     def steps_of_scores(self) -> int:

@@ -24,17 +24,7 @@ def check_number(name: str, value: Any, low: int, kind: Any) -> None:
         raise ConfigError(f"recovery.{name} must be at most {MOST:,}. Got {value!r}.")
 
 
-def check_choice(name: str, value: Any, allowed: Sequence[str]) -> None:
-    """Refuse what is none of the words.
-
-    Raises:
-        ConfigError: If it is refused.
-    """
-    if value not in allowed:
-        raise ConfigError(f"recovery.{name} must be one of {', '.join(allowed)}. Got {value!r}.")
-
-
-def check_share(name: str, value: Any) -> None:
+def check_positive_share(name: str, value: Any) -> None:
     """Refuse what is no share above 0 and at most 1.
 
     Raises:
@@ -44,16 +34,6 @@ def check_share(name: str, value: Any) -> None:
         raise ConfigError(
             f"recovery.{name} must be a number above 0 and at most 1, like 0.2. Got {value!r}."
         )
-
-
-def check_switch(name: str, value: Any) -> None:
-    """Refuse what is neither true nor false.
-
-    Raises:
-        ConfigError: If it is refused.
-    """
-    if not isinstance(value, bool):
-        raise ConfigError(f"recovery.{name} must be true or false. Got {value!r}.")
 
 
 def names_in(given: Any) -> tuple[str, ...]:

@@ -5,8 +5,10 @@ from math import inf
 from typing import Any
 
 from autoprune.core.bisection import PRECISION
-from autoprune.core.budget import Budget, Limit
+from autoprune.core.budget import Budget
+from autoprune.core.limit import Limit
 from autoprune.core.numbers import as_float, check_at_least
+from autoprune.core.yardstick import change_text, in_points
 from autoprune.errors import BudgetError, ConfigError
 
 MINIMISED = "macs"
@@ -19,7 +21,7 @@ class Tolerance:
     """How much quality may be given up, and for what.
 
     Args:
-        max_drop: Quality that may be lost at most, as `drop_of` tells it.
+        max_drop: Quality that may be lost at most, as `in_points` tells it.
         cost: The cost that is to be low, as in a `Budget`.
         is_share: Whether the task's metric is a share.
 
@@ -62,13 +64,11 @@ class Tolerance:
 
     def drop(self, dense: float, quality: float) -> float:
         """Return the drop from the dense model's quality; below 0 where it rose."""
-        return drop_of(dense - quality, self.is_share)
+        return in_points(dense - quality, self.is_share)
 
     def drop_text(self, drop: float, error: float | None = None) -> str:
         """Return a drop that was found, and its standard error, as they are written."""
-        form = ".2f" if self.is_share else ".4g"
-        sure = "" if error is None else f" ± {error:{form}}"
-        return f"{drop:{form}}{sure}{' points' if self.is_share else ''}"
+        return change_text(drop, self.is_share, error=error)
 
     def allows(self, drop: float) -> bool:
         """Tell whether a drop is not too much."""
@@ -84,14 +84,6 @@ class Tolerance:
     def holds(self, dense: float, quality: float) -> bool:
         """Tell whether a quality is within the drop from the dense model's."""
         return self.allows(self.drop(dense, quality))
-
-
-def drop_of(lost: float, is_share: bool) -> float:
-    """Return a loss of quality as drops are told.
-
-    In points if the metric is a share, 100 x the metric; else as it is, in the metric's own unit.
-    """
-    return 100 * lost if is_share else lost
 
 
 def check_max_drop(given: Any) -> float:

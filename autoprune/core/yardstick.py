@@ -56,11 +56,32 @@ class Yardstick:
         """Tell whether these are shares, so that points of them mean something."""
         return self.is_share and all(0 <= self.shown(one) <= 1 for one in qualities)
 
-    def _moved(self, gained: float, points: bool) -> str:
-        by = self.shown(gained)
-        return f"{100 * by:+.2f} points" if points else f"{by:+.4g}"
+    def _moved(self, gained: float, is_share: bool) -> str:
+        return change_text(in_points(self.shown(gained), is_share), is_share, sign="+")
 
 
 def metric_text(value: float, is_share: bool = True) -> str:
     """Return a metric as it is written: in percent if it is a share, else as a number."""
     return f"{100 * value:.2f}%" if is_share and 0 <= value <= 1 else f"{value:.4g}"
+
+
+def in_points(change: float, is_share: bool) -> float:
+    """Return a change of a metric, or of quality, as people are told it.
+
+    In points if the metric is a share, 100 x the metric; else as it is, in the metric's own unit.
+    """
+    return 100 * change if is_share else change
+
+
+def change_text(told: float, is_share: bool, *, sign: str = "", error: float | None = None) -> str:
+    """Return a change as it is written: ``+0.31 points``, ``0.31 ± 0.12 points``, ``0.02``.
+
+    Args:
+        told: What `in_points` gave.
+        is_share: Whether the metric is a share.
+        sign: ``+`` to write that of a rise too.
+        error: Its standard error, told alike; None if nobody knows.
+    """
+    form = ".2f" if is_share else ".4g"
+    sure = "" if error is None else f" ± {error:{form}}"
+    return f"{told:{sign}{form}}{sure}{' points' if is_share else ''}"

@@ -7,14 +7,15 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from autoprune.core.arrays import Floats
 from autoprune.core.costs import EXACT, LATENCY, Costs, part_of
 from autoprune.cost.file_size import FileSize
 from autoprune.cost.memory import PeakMemory
-from autoprune.cost.products import Factors, Floats, Products
+from autoprune.cost.products import Factors, Products
 from autoprune.cost.sparse import Sparsity
 from autoprune.surgery.accept import unwrapped
 from autoprune.surgery.ids import Ids
-from autoprune.surgery.plan import Factor, Kept, Plan
+from autoprune.surgery.plan import Factor, Kept, Plan, present
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.units import inside
 
@@ -55,7 +56,7 @@ class CostModel:
         self._blocks = _blocks(plan)
         self._factors = factors = Factors(self.units)
         shapes = {name: self._shape(name) for name in plan.shapes}
-        here = {name: [Factor(0, {(unit,): 1}) for unit in self._blocks[name]] for name in shapes}
+        here = {name: [present(unit) for unit in self._blocks[name]] for name in shapes}
         names = [name for name, _ in model.named_parameters()]
         own = [(1, (*shapes[name], *here[name])) for name in names]
         self._params = Products(factors, own)

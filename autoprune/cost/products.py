@@ -3,12 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Factor
-
-Floats = npt.NDArray[np.float64]
 
 
 class Factors:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from autoprune.cost.products import Floats
+from autoprune.core.arrays import Floats
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Plan
 

@@ -22,10 +22,12 @@ class Training(Protocol):
     Attributes:
         done: Steps so far.
         samples: Samples that were trained on so far.
+        learns: Whether each step runs the dense model too.
     """
 
     done: int
     samples: int
+    learns: bool
 
     @property
     def kept(self) -> nn.Module:
@@ -48,7 +50,6 @@ class Candidate:
         training: The training of the pruned model, whose norms are recalibrated.
         split: The search split.
         share: What one of its forwards costs, in forwards of the dense model.
-        training_forwards: What training costs for a sample, in forwards of the dense model.
         sample_forwards: Cost so far, in forwards of one sample by the dense model.
         seconds: Cost so far, in seconds of wall clock.
         early_stop: What ends its training early; None if nothing does.
@@ -58,13 +59,17 @@ class Candidate:
     training: Training
     split: SearchSplit
     share: float
-    training_forwards: float
     sample_forwards: float
     seconds: float
     early_stop: EarlyStop | None = None
     stages: list[Stage] = field(default_factory=list)
     _reading: Reading | None = None
     _found: Measurement | None = None  # where it stands, on the whole split
+
+    @property
+    def training_forwards(self) -> float:
+        """What training costs for a sample, in forwards of the dense model."""
+        return self.share * TRAINING_FORWARDS + self.training.learns
 
     @property
     def model(self) -> nn.Module:

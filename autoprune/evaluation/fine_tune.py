@@ -42,6 +42,9 @@ class FineTuning:
         teacher: The dense model, where ``recovery`` says to learn from it or the task has no loss.
         randomness: What is drawn from; None for the sources as they are.
 
+    Attributes:
+        learns: Whether each step runs the dense model too.
+
     Raises:
         ConfigError: If the device cannot compute with ``recovery.amp``.
     """
@@ -63,6 +66,7 @@ class FineTuning:
         self._distillation = None
         if teacher is not None and (recovery.distils or not task.has_loss):
             self._distillation = Distillation(teacher, task, recovery)
+        self.learns = self._distillation is not None
         self.done = self.halvings = self.samples = 0
         self._pace = 1.0
         self.good = GoodStates()
@@ -73,11 +77,6 @@ class FineTuning:
             self._updates = Updates(model, recovery, steps, device)
             self._average = self._updates.average
             self._parts |= {"batches": self._batches} | self._updates.parts()
-
-    @property
-    def learns(self) -> bool:
-        """Whether each step runs the dense model too."""
-        return self._distillation is not None
 
     @property
     def kept(self) -> nn.Module:

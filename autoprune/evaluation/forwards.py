@@ -13,6 +13,7 @@ from autoprune.surgery.nested import map_tensors
 Forward = Callable[..., Any]
 Outputs = dict[str, list[Any]]  # by module, for each of its calls that is in no other one's
 _PLAIN = (torch.Tensor, int, float, bool, str, type(None))
+_NONE_LEFT = object()  # an output may be None
 
 
 class Enough(BaseException):
@@ -63,7 +64,7 @@ def replayed(model: nn.Module, outputs: Outputs) -> Iterator[None]:
     with standing_in(model, {name: _player(name, left[name]) for name in outputs}):
         yield
         for name, rest in left.items():
-            if next(rest, None) is not None:
+            if next(rest, _NONE_LEFT) is not _NONE_LEFT:
                 raise MismatchError(f"{name} was called less often than it was recorded.")
 
 

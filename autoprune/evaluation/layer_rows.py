@@ -45,7 +45,7 @@ def outputs_at(layer: Layer, output: Tensor, at: Tensor) -> Tensor:
     Args:
         layer: The layer.
         output: What it gives: ``samples x outputs x positions`` of a convolution,
-            ``... x inputs`` of a linear layer.
+            ``... x outputs`` of a linear layer.
         at: Numbers of places of `grid`.
 
     Returns:

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
+from autoprune.core.arrays import Floats
 from autoprune.evaluation.points import Point, fixed
-from autoprune.evaluation.sensitivity import FloatArray
 from autoprune.space.schema import UnitSpace
 
 _LEAST_NOISE = 1e-6  # of a loss: so that no entry weighs infinitely much in a fit
@@ -14,7 +14,7 @@ _LEAST_NOISE = 1e-6  # of a loss: so that no entry weighs infinitely much in a f
 
 def fit(
     space: UnitSpace, known: Mapping[Point, tuple[float | None, float]], failed: float
-) -> tuple[dict[str, FloatArray], dict[str, FloatArray]]:
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Return errors and noise of all levels by method: never falling, 0 at level 0.
 
     A method is fitted by isotonic regression, each probe weighed by its noise, and interpolated
@@ -31,7 +31,7 @@ def fit(
     for (method, level), (error, stderr) in sorted(known.items()):
         value = (failed, failed) if error is None else (error, stderr)
         found.setdefault(method, {})[level] = value
-    once, errors, noise = fixed(space), dict[str, FloatArray](), dict[str, FloatArray]()
+    once, errors, noise = fixed(space), dict[str, Floats](), dict[str, Floats]()
     longest = max(len(own) for own in found.values())
     for method, own in found.items():
         if method in once:
@@ -54,9 +54,7 @@ def failed_error(given_up: Sequence[float]) -> float:
     return max(1.0, 2 * max(given_up, default=0.0))
 
 
-def _isotonic(
-    gone: FloatArray, own: Mapping[int, tuple[float, float]]
-) -> tuple[FloatArray, FloatArray]:
+def _isotonic(gone: Floats, own: Mapping[int, tuple[float, float]]) -> tuple[Floats, Floats]:
     levels = sorted(own)
     at = np.concatenate([[0.0], gone[levels]])
     values = np.array([own[level][0] for level in levels])

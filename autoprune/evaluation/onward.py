@@ -10,7 +10,7 @@ from torch import nn
 
 from autoprune.core.fingerprint import seed_from
 from autoprune.core.policy import Policy
-from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate
+from autoprune.evaluation.candidate import Candidate
 from autoprune.evaluation.fine_tune import FineTuning
 from autoprune.evaluation.pruned import pruned
 from autoprune.evaluation.randomness import Randomness
@@ -54,24 +54,25 @@ def onward(scorer: Scorer, policy: Policy, steps: int, before: Reached | None) -
     seed = seed_from(scorer.seed, steps, done)  # whatever the policy: all see the same batches
     randomness = Randomness(seed, scorer.task.loader("train"))
     same = before is not None and before.policy == policy
-    wide, shrunk = scorer.shrunk(policy) if before is None else (scorer.model, 0)
+    share = scorer.share(policy)
+    wide, spent = scorer.shrunk(policy) if before is None else (scorer.model, 0.0)
     if before is not None and not same:
         wide = widened(scorer, before)
     with randomness.running():
         model = pruned(wide, scorer.plan, scorer.importance, policy)
-        settled = 0.0 if same else scorer.settle(model, policy, trained=before is not None)
+        if not same:
+            atoms, trained = scorer.importance.removed(policy), before is not None
+            spent += scorer.settling.settle(model, atoms, share, trained=trained)
     training = scorer.training(model, steps, randomness, final=True)
     assert isinstance(training, FineTuning)
     if before is not None:
         go_on = training.load_state_dict if same else training.take_over
         go_on(before.state)
-    share = scorer.share(policy)
     return Candidate(
         training=training,
         split=scorer.search_split,
         share=share,
-        training_forwards=share * TRAINING_FORWARDS + training.learns,
-        sample_forwards=settled + TRAINING_FORWARDS * shrunk,
+        sample_forwards=spent,
         seconds=time.perf_counter() - start,
     )
 

@@ -9,9 +9,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from autoprune.evaluation.forwards import Forward, plain, standing_in
+from autoprune.surgery.macs import macs_of
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call, tensors_in
-from autoprune.surgery.trace import macs_of
 
 NEVER = -1
 

@@ -26,6 +26,8 @@ class OwnTraining:
         randomness: What is drawn from.
     """
 
+    learns = False  # as far as we know
+
     def __init__(
         self,
         model: nn.Module,

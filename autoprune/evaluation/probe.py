@@ -134,9 +134,7 @@ class Prober:
         return [self._found(one, recorded, seconds) for one in candidates]
 
     def _candidate(self, policy: Policy) -> UnderProbe:
-        cost = self._scorer.cost
-        share = cost.price(self._scorer.kept(policy)).macs / max(cost.dense.macs, 1)
-        one = UnderProbe(policy, share, metric=self._task.metric())
+        one = UnderProbe(policy, self._scorer.share(policy), metric=self._task.metric())
         with one.trying():
             one.model = self._scorer.build(policy).eval()
         return one

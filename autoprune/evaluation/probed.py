@@ -5,18 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from autoprune.core.arrays import Floats
 from autoprune.core.policy import Policy
 from autoprune.core.user_code import blame
 from autoprune.errors import CandidateError, InputError, ModelError
 from autoprune.evaluation.forwards import MismatchError
 from autoprune.tasks.base import Metric
 
-Numbers = npt.NDArray[np.float64]
 SAME = 1e-5  # share of the largest output by which a shared forward may differ from a whole one
 
 
@@ -82,7 +80,7 @@ class UnderProbe:
             self.reason = blame(err)
 
 
-def paired(losses: Numbers, dense: Numbers, counts: Numbers) -> tuple[float, float]:
+def paired(losses: Floats, dense: Floats, counts: Floats) -> tuple[float, float]:
     """Return the mean loss, and the standard error of its mean difference to the dense loss.
 
     Where there is one batch only, nobody knows the noise: it is taken to be as large as the

@@ -49,7 +49,7 @@ class Target:
         grid: Samples and positions.
         at: Numbers of places of it.
         outputs: ``places x outputs``.
-        normed: Whether a norm comes next whose statistics are taken anew: it takes any mean away.
+        normed: Whether a norm comes right after it that takes statistics anew, and any mean away.
     """
 
     grid: tuple[int, ...]
@@ -145,7 +145,7 @@ class _Seen:
     rng: torch.Generator
     found: dict[str, Target] = field(default_factory=dict)
     _again: set[str] = field(default_factory=set)
-    _last: tuple[str, Tensor] | None = None
+    _last: tuple[str, Tensor, int] | None = None  # a layer, its output, and that one's version
 
     @classmethod
     def by(cls, model: nn.Module, samples: int | None, seed: int) -> "_Seen":
@@ -180,11 +180,12 @@ class _Seen:
         if places and len(drawn) >= FEWEST:
             at = drawn.to(output.device)
             self.found[name] = Target(places, at, outputs_at(layer, output, at))
-            self._last = name, output
+            self._last = name, output, output._version
 
     def _note_norm(self, _: nn.Module, args: tuple[Any, ...]) -> None:
-        name, output = self._last or ("", None)
-        if name in self.found and args and args[0] is output:
+        name, output, version = self._last or ("", None, 0)
+        # What an activation has changed in place is the same tensor, but no longer what it gave.
+        if name in self.found and args and args[0] is output and output._version == version:
             self.found[name] = replace(self.found[name], normed=True)
 
 

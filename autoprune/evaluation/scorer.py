@@ -22,10 +22,9 @@ from autoprune.evaluation.making import Making
 from autoprune.evaluation.own_training import OwnTraining, size_of
 from autoprune.evaluation.pruned import pruned
 from autoprune.evaluation.randomness import Randomness, isolated
-from autoprune.evaluation.recalibrate import recalibrate
-from autoprune.evaluation.reconstruct import Targets, reconstruct, targets_of
 from autoprune.evaluation.score import Score
 from autoprune.evaluation.search_split import SearchSplit
+from autoprune.evaluation.settling import Settling
 from autoprune.evaluation.shrink import penalties, shrink
 from autoprune.evaluation.way import fingerprint_of
 from autoprune.surgery.plan import Plan
@@ -79,7 +78,7 @@ class Scorer:
 
     def share(self, policy: Policy) -> float:
         """Return what a forward of a policy's model costs, in forwards of the dense model."""
-        return self.cost.price(self.kept(policy)).macs / self.cost.dense.macs
+        return self.cost.price(self.kept(policy)).macs / max(self.cost.dense.macs, 1)
 
     def fingerprint(self, steps: int) -> str:
         """Identity of this way of scoring with ``steps`` training steps; below 0 of a finalist."""
@@ -160,59 +159,35 @@ class Scorer:
             bare: Whether it is cut and no more, for a state is to be loaded.
         """
         start = time.perf_counter()
-        dense, shrunk = (self.model, 0) if bare else self.shrunk(policy)
+        dense, spent = (self.model, 0.0) if bare else self.shrunk(policy)
         share = self.share(policy)
         # all candidates see the same batches
         randomness = Randomness(seed_from(self.seed, steps), self.task.loader("train"))
         with randomness.running():
             model = self._built(dense, policy)
-            settled = 0.0 if bare else self.settle(model, policy)
-        training = self.training(model, steps, randomness, final)
-        shrinking = TRAINING_FORWARDS + (not self.task.has_loss)  # the teacher's
-        learns = isinstance(training, FineTuning) and training.learns
+            if not bare:
+                spent += self.settling.settle(model, self.importance.removed(policy), share)
         return Candidate(
-            training=training,
+            training=self.training(model, steps, randomness, final),
             split=self._split("loss") if final else self.search_split,
             share=share,
-            training_forwards=share * TRAINING_FORWARDS + learns,
-            sample_forwards=settled + shrinking * shrunk,
+            sample_forwards=spent,
             seconds=time.perf_counter() - start,
             early_stop=self._early_stop(steps) if final else None,
         )
 
-    def settle(self, model: nn.Module, policy: Policy, *, trained: bool = False) -> float:
-        """Fit what a cut left to the dense model, and take statistics of norms anew.
-
-        Args:
-            model: The model of the policy as it was cut.
-            policy: The policy.
-            trained: Whether it was cut from what was trained since: that is left as it is.
-
-        Returns:
-            What it cost, in forwards of one sample by the dense model.
-        """
-        batches, share, spent = self.recovery.calibration_batches, self.share(policy), 0.0
-        atoms = self.importance.removed(policy)
-        if self.recovery.reconstruct and batches and atoms and not trained:
-            macs = reconstruct(model, self._targets, self.plan.cut(atoms))
-            spent = share * self._targets.samples + macs / max(self.cost.dense.macs, 1)
-            batches = 0 if self._targets.whole else batches
-        if batches:
-            spent += share * recalibrate(model, self.task, batches, self.device)
-        return spent
-
     @cached_property
-    def _targets(self) -> Targets:
-        with isolated(seed_from(self.seed, "targets"), self.task.loader("train")):
-            return targets_of(
-                self.model,
-                self.task,
-                self.plan,
-                self.recovery.calibration_batches,
-                self.cost.dense.memory,
-                self.seed,
-                self.device,
-            )
+    def settling(self) -> Settling:
+        """What is done to a model right after its cut."""
+        return Settling(
+            model=self.model,
+            plan=self.plan,
+            cost=self.cost,
+            task=self.task,
+            recovery=self.recovery,
+            seed=self.seed,
+            device=self.device,
+        )
 
     def training(
         self, model: nn.Module, steps: int, randomness: Randomness, final: bool
@@ -251,11 +226,14 @@ class Scorer:
         seed = seed_from(self.seed, "search")
         return SearchSplit(self.task, self.model, score_by, seed, self.device)
 
-    def shrunk(self, policy: Policy) -> tuple[nn.Module, int]:
-        """Return the dense model after regularised training, if asked for, and samples used."""
+    def shrunk(self, policy: Policy) -> tuple[nn.Module, float]:
+        """Return the dense model after regularised training, if asked for, and what that cost.
+
+        The cost is in forwards of one sample by the dense model.
+        """
         powers = penalties(policy)
         if not powers or self.recovery.shrink_steps == 0:
-            return self.model, 0
+            return self.model, 0.0
         dense = copied(self.model)
         atoms = self.importance.removed(policy)
         powers = {unit: power for unit, power in powers.items() if unit in atoms}
@@ -263,4 +241,5 @@ class Scorer:
             samples = shrink(
                 dense, self.plan, atoms, powers, self.task, self.recovery, self.device, self.model
             )
-        return dense, samples
+        teacher = not self.task.has_loss
+        return dense, float(samples * (TRAINING_FORWARDS + teacher))

@@ -4,12 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from autoprune.core.arrays import Floats
 from autoprune.core.yardstick import Yardstick
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +62,8 @@ class Sensitivity:
     """
 
     dense_loss: float
-    errors: Mapping[str, Mapping[str, FloatArray]]
-    noise: Mapping[str, Mapping[str, FloatArray]]
+    errors: Mapping[str, Mapping[str, Floats]]
+    noise: Mapping[str, Mapping[str, Floats]]
     sample_forwards: float = 0.0
     seconds: float = 0.0
     dense_quality: float = 0.0
@@ -92,11 +88,14 @@ class Sensitivity:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return {
-            **{"metric": self.metric, "higher_is_better": self.higher_is_better},
+            "metric": self.metric,
+            "higher_is_better": self.higher_is_better,
             "is_share": self.is_share,
             "samples": self.samples,
-            **{"dense_loss": self.dense_loss, "dense_quality": self.dense_quality},
-            **{"sample_forwards": self.sample_forwards, "seconds": self.seconds},
+            "dense_loss": self.dense_loss,
+            "dense_quality": self.dense_quality,
+            "sample_forwards": self.sample_forwards,
+            "seconds": self.seconds,
             "probed": self.probed,
             "sparsities": {unit: list(own) for unit, own in self.sparsities.items()},
             "errors": _lists(self.errors),
@@ -105,7 +104,7 @@ class Sensitivity:
         }
 
 
-def _lists(arrays: Mapping[str, Mapping[str, FloatArray]]) -> dict[str, dict[str, list[float]]]:
+def _lists(arrays: Mapping[str, Mapping[str, Floats]]) -> dict[str, dict[str, list[float]]]:
     return {
         unit: {method: array.tolist() for method, array in own.items()}
         for unit, own in arrays.items()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoprune.artifacts.constructor import Constructor
-from autoprune.core.imports import is_target, load_object, parse_target
+from autoprune.core.imports import is_import, load_object, parse_import
 from autoprune.core.paths import at_home
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.user_code import user_code
@@ -67,7 +67,7 @@ def build_task(file: SearchFile) -> "Task":
     with _at(what):
         make = (
             load_object(target, base=file.base, what=what, error=ConfigError)
-            if is_target(target)
+            if is_import(target)
             else TASKS.get(target)
         )
     for key in getattr(make, "functions", ()):
@@ -101,7 +101,7 @@ def load_recover(file: SearchFile) -> RecoverFunction | None:
 
 def _checkpoint_path(file: SearchFile, checkpoint: str) -> Path:
     given: object = checkpoint
-    if is_target(checkpoint):
+    if is_import(checkpoint):
         given = _call(file, checkpoint, {}, "checkpoint", CheckpointError)
     if not isinstance(given, str | os.PathLike):
         raise CheckpointError(
@@ -120,7 +120,7 @@ def _call(
 ) -> object:
     what = f"{file.path}: {key}"
     function = load_object(target, base=file.base, what=what, error=error)
-    parsed = parse_target(target)
+    parsed = parse_import(target)
     folder = parsed.path(file.base).parent if parsed.is_file else None
     with user_code(f"{what}: {target!r} raised", error, folder):
         result: object = function(**args)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from autoprune._hints import did_you_mean
 from autoprune.core.budget import Budget
 from autoprune.core.fingerprint import MAX_SEED
-from autoprune.core.imports import parse_target
+from autoprune.core.imports import parse_import
 from autoprune.core.ledger import ROLLBACK
 from autoprune.core.numbers import MOST, parse_count, parse_duration
 from autoprune.core.pareto import POINTS, Pareto
@@ -189,9 +189,9 @@ def load_search_file(path: Path) -> SearchFile:
     try:
         loaded = SearchFile.model_validate(raw)
         for key, call in (("model", loaded.model), ("data", loaded.data)):
-            parse_target(call.target, what=f"{path}: {key}", error=ConfigError)
+            parse_import(call.target, what=f"{path}: {key}", error=ConfigError)
         if loaded.recover is not None:
-            parse_target(loaded.recover, what=f"{path}: recover", error=ConfigError)
+            parse_import(loaded.recover, what=f"{path}: recover", error=ConfigError)
     except ValidationError as err:
         raise ConfigError(f"{path}: {explain(err, SearchFile)}") from err
     loaded._path = path

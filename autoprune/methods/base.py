@@ -79,11 +79,12 @@ def per_atom(values: torch.Tensor, part: Slice) -> torch.Tensor:
     return sums[torch.from_numpy(part.index).to(sums.device)].sum(1)
 
 
-def summed(parts: Sequence[torch.Tensor], atoms: int) -> torch.Tensor:
-    """Return the sum over the slices of a unit, zeros if there is none, ``[atoms]``."""
-    if not parts:
-        return torch.zeros(atoms, dtype=torch.float64)
-    return torch.stack(list(parts)).sum(0)
+def summed(parts: Sequence[torch.Tensor], unit: Unit, weights: Tensors) -> torch.Tensor:
+    """Return the sum over slices of a unit, ``[atoms]``; zeros where its weights are if none."""
+    if parts:
+        return torch.stack(list(parts)).sum(0)
+    device = weights[unit.slices[0].tensor].device
+    return torch.zeros(unit.atoms, dtype=torch.float64, device=device)
 
 
 def filters(unit: Unit, tensors: Tensors) -> list[Slice]:
@@ -112,4 +113,4 @@ def gate_derivative(unit: Unit, weights: Tensors, gradients: Tensors) -> torch.T
     """
     known = [part for part in unit.slices if part.tensor in gradients]
     readers = [part for part in known if part.reads]
-    return summed(products(readers or known, weights, gradients), unit.atoms)
+    return summed(products(readers or known, weights, gradients), unit, weights)

@@ -29,7 +29,9 @@ class NormScale(Criterion):
         norms = [part for part in unit.makers if _is_scale(part, weights)]
         if not norms:
             return Magnitude(1).score(unit, weights, gradients, rng)
-        return summed([per_atom(weights[part.tensor].abs(), part) for part in norms], unit.atoms)
+        return summed(
+            [per_atom(weights[part.tensor].abs(), part) for part in norms], unit, weights
+        )
 
 
 def _is_scale(part: Slice, weights: Tensors) -> bool:

@@ -32,7 +32,7 @@ class Gradient(ElementCriterion):
             per_atom((weights[part.tensor].double() * gradients[part.tensor]).abs(), part)
             for part in filters(unit, gradients)
         ]
-        return summed(sizes, unit.atoms)
+        return summed(sizes, unit, weights)
 
     def elements(
         self, weight: torch.Tensor, gradient: torch.Tensor, rng: np.random.Generator

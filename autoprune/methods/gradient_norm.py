@@ -28,8 +28,8 @@ class GradientNorm(ElementCriterion):
         self, unit: Unit, weights: Tensors, gradients: Tensors, rng: np.random.Generator
     ) -> torch.Tensor:
         """Return the norm per atom for one batch, shape ``[atoms]``; see `Criterion.score`."""
-        own = filters(unit, gradients)
-        return summed([per_atom(gradients[p.tensor].double().abs(), p) for p in own], unit.atoms)
+        sizes = [per_atom(gradients[p.tensor].double().abs(), p) for p in filters(unit, gradients)]
+        return summed(sizes, unit, weights)
 
     def elements(
         self, weight: torch.Tensor, gradient: torch.Tensor, rng: np.random.Generator

@@ -35,7 +35,7 @@ class Magnitude(ElementCriterion):
         """Return the norm per atom, shape ``[atoms]``; see `Criterion.score`."""
         own = filters(unit, weights)
         powers = [per_atom(weights[p.tensor].double().abs().pow(self.power), p) for p in own]
-        return summed(powers, unit.atoms).pow(1 / self.power)
+        return summed(powers, unit, weights).pow(1 / self.power)
 
     def elements(
         self, weight: torch.Tensor, gradient: torch.Tensor, rng: np.random.Generator

@@ -4,7 +4,6 @@ import warnings
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import cho_solve
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -12,9 +11,9 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Kernel, WhiteKernel
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from autoprune.core.arrays import Floats
 from autoprune.predictor.kernels import Columns
 
-Floats = npt.NDArray[np.float64]
 _SMALL = 1e-12
 _JITTER = 1e-6  # variance, of scores of variance 1
 
@@ -60,8 +59,9 @@ class ScorePredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no
         self.level_, self.scale_ = float(y.mean()), float(_or_one(y.std()))
         inputs, targets = self._inputs(X), (y - self.level_) / self.scale_
         extra = np.zeros(len(y)) if noise is None else np.asarray(noise) / self.scale_
-        start = self.kernel or _kernel(self.prior_, own, self.earlier)
-        optimiser = "fmin_l_bfgs_b" if self.kernel is None and len(y) > 1 else None
+        fresh = self.kernel is None
+        start = _kernel(self.prior_, own, self.earlier) if fresh else self.kernel
+        optimiser = "fmin_l_bfgs_b" if fresh and len(y) > 1 else None
         self.process_ = GaussianProcessRegressor(
             start, alpha=_JITTER + extra**2, optimizer=optimiser
         )

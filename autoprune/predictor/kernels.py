@@ -3,10 +3,9 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.gaussian_process.kernels import Kernel
 
-Floats = npt.NDArray[np.float64]
+from autoprune.core.arrays import Floats
 
 
 class Columns(Kernel):  # type: ignore[misc]  # scikit-learn has no types

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from autoprune.core.budget import Budget, Limit
+from autoprune.core.budget import Budget
+from autoprune.core.limit import Limit
 from autoprune.core.pareto import Pareto, read_front_text
 from autoprune.errors import AutopruneError
 from autoprune.reporting.evidence import RunEvidence

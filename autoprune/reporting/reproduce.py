@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any
 
 from autoprune._resources import names
-from autoprune.core.budget import Budget, written
+from autoprune.core.budget import Budget
+from autoprune.core.limit import limit_text
 from autoprune.core.pareto import read_front_text
 from autoprune.core.recovery import Recovery
 from autoprune.errors import InputError
@@ -26,7 +27,7 @@ def command(run: RunEvidence) -> str:
 def limits_written(budget: Mapping[str, Any]) -> list[str]:
     """Return limits as the option takes them; as they stand where a newer version wrote them."""
     try:
-        return [written(*one) for one in Budget.parse(budget).limits.items()]
+        return [limit_text(*one) for one in Budget.parse(budget).limits.items()]
     except InputError:
         return [f"{cost}={limit}" for cost, limit in budget.items()]
 

@@ -35,7 +35,7 @@ class Made:
     prolonged: bool = False
 
 
-Split = tuple[Made, tuple[str, ...]]
+Needed = tuple[Made, tuple[str, ...]]  # a piece of memory, and the blocks it needs one of
 _AHEAD = 50  # pieces looked through for one that is the same
 
 
@@ -97,7 +97,7 @@ class Activations:
         found = self._alive.get(tensor.untyped_storage()._cdata)
         return found[1] if found else -1
 
-    def split(self, blocks: Mapping[str, str]) -> Iterator[tuple[Made, tuple[str, ...]]]:
+    def split(self, blocks: Mapping[str, str]) -> Iterator[Needed]:
         """Yield every piece of memory, and the blocks of which one must be there for it to be.
 
         Args:
@@ -122,7 +122,7 @@ class Activations:
             yield replace(piece, first=now, prolonged=bool(needs)), ()
 
 
-def aligned(records: Sequence[Sequence[Split]]) -> Iterator[list[Split]]:
+def aligned(records: Sequence[Sequence[Needed]]) -> Iterator[list[Needed]]:
     """Yield each piece of the first forward with those of the others that are the same.
 
     Forwards may differ: what a model computes once and keeps is made in the first one only.
@@ -139,6 +139,6 @@ def aligned(records: Sequence[Sequence[Split]]) -> Iterator[list[Split]]:
         yield same
 
 
-def _alike(one: Split, other: Split) -> bool:
+def _alike(one: Needed, other: Needed) -> bool:
     (left, needs), (right, others) = one, other
     return (left.op, left.module, left.size, needs) == (right.op, right.module, right.size, others)

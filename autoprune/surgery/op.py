@@ -14,6 +14,8 @@ from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.shadow import Shadow, Unruled, line, varying
 
 EMPTY = Shadow()
+Operand = tuple[tuple[int, Ids | None], ...]
+Settings = tuple[tuple[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +38,8 @@ class MacTerm:
     factors: tuple[Ids, ...]
     module: str
     weight: str | None = None
-    operands: tuple["Operand", ...] = ()
-    settings: "Settings" = ()
-
-
-Operand = tuple[tuple[int, Ids | None], ...]
-Settings = tuple[tuple[str, Any], ...]
+    operands: tuple[Operand, ...] = ()
+    settings: Settings = ()
 
 
 def _numbers(value: Any) -> bool:
@@ -88,6 +86,11 @@ class Record:
     branches: bool = False
     random: bool = False
     training: tuple[str, ...] = ()
+
+    @property
+    def module(self) -> str:
+        """Name of the innermost module that is running, empty outside of all."""
+        return self.modules[-1] if self.modules else ""
 
     def shadow(self, tensor: torch.Tensor) -> Shadow:
         """Return what is known of ``tensor``; nothing is known of a fresh constant."""

@@ -7,7 +7,7 @@ from math import gcd
 
 import numpy as np
 
-from autoprune.surgery.activations import Split, aligned
+from autoprune.surgery.activations import Needed, aligned
 from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.op import MacTerm, Operand, Record
 from autoprune.surgery.plan import Activation, CostTerm, Factor, Product, present
@@ -177,7 +177,7 @@ def activations(
 
 
 def _activation(
-    same: Sequence[Split], owners: Sequence[Owners], blocks: Sequence[Unit]
+    same: Sequence[Needed], owners: Sequence[Owners], blocks: Sequence[Unit]
 ) -> Activation:
     first, needs = same[0]
     coefficient, factors = _product(first.size, [made.lines for made, _ in same], owners)

@@ -1,6 +1,6 @@
 """Real eager forwards that carry channel ids beside every tensor."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
 from typing import Any
@@ -9,16 +9,16 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from autoprune.surgery.accept import forward_error
 from autoprune.surgery.activations import Activations
 from autoprune.surgery.adapt import adapted
 from autoprune.surgery.blocks import Flow
 from autoprune.surgery.ids import Ids, IdTable
+from autoprune.surgery.macs import note_macs
 from autoprune.surgery.modes import evaluating, switched
 from autoprune.surgery.nested import Inputs, call, tensors_in
-from autoprune.surgery.op import MacTerm, Op, Record
+from autoprune.surgery.op import Op, Record
 from autoprune.surgery.rules import RULES
 from autoprune.surgery.rules.elementwise import elementwise
 from autoprune.surgery.shadow import Shadow, Unruled
@@ -33,25 +33,6 @@ _BY_VALUE = {
     "aten._unique2",
     "torchvision.nms",
 }
-
-
-# Ops that multiply and add, but that PyTorch has no formula for.
-_UNCOUNTED = (
-    *("aten.mkldnn_rnn", "aten.lstm", "aten.gru", "aten.rnn", "aten._thnn", "aten._cudnn_rnn"),
-    *("aten._fft", "aten.fft", "aten.cdist", "aten._cdist", "aten._trilinear", "aten._linalg"),
-    *("aten.linalg_inv", "aten.linalg_lu", "aten.linalg_qr", "aten.linalg_eigh"),
-    "torchvision.deform_conv2d",
-)
-# What PyTorch could count but does not: attention on the CPU, and products with vectors.
-_FORMULAS: dict[str, Callable[..., int]] = {
-    "aten._scaled_dot_product_flash_attention_for_cpu": flop_registry[
-        torch.ops.aten._scaled_dot_product_flash_attention
-    ],
-    "aten.mv": lambda matrix, vector, **_: 2 * matrix.numel(),
-    "aten.addmv": lambda start, matrix, vector, **_: 2 * matrix.numel(),
-    "aten.dot": lambda left, right, **_: 2 * left.numel(),
-}
-_KNOWN = {"aten", "prim", "prims", "torchvision", "profiler"}
 _KEPT = ("flow", "activations", "uncounted", "by_value", "branches", "axes")
 
 
@@ -75,7 +56,7 @@ class TraceMode(TorchDispatchMode):
         if read:
             op = Op(func, args, kwargs, out, self.record)
             _apply_rule(op, func)
-            _count(op, func, args, kwargs, out)
+            note_macs(op, func, args, kwargs, out)
             self.record.flow.step(op.name, nodes, op.outputs)
             self.record.random |= torch.Tag.nondeterministic_seeded in func.tags
             self.record.by_value |= op.name in _BY_VALUE
@@ -84,9 +65,9 @@ class TraceMode(TorchDispatchMode):
         return out
 
     def _hold(self, name: str, out: Any) -> None:
-        module = self.record.modules[-1] if self.record.modules else ""
+        record = self.record
         for tensor in tensors_in(out):
-            self.record.activations.note(name, tensor, self.record.shadow(tensor), module)
+            record.activations.note(name, tensor, record.shadow(tensor), record.module)
 
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one op; a mode that changes what ops see does it here."""
@@ -108,29 +89,6 @@ def _apply_rule(op: Op, func: Any) -> None:
         op.parts.clear()
         op.seal(carried, str(reason))
         op.give()
-
-
-def _count(op: Op, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-    macs = macs_of(func, args, kwargs, out)
-    if macs is None:
-        if op.name.startswith(_UNCOUNTED) or func.namespace not in _KNOWN:
-            op.record.uncounted.add(op.name)
-        return
-    whole = sum(share for share, _ in op.parts) or 1
-    module = op.record.modules[-1] if op.record.modules else ""
-    operands, weight, settings = op.operands(), op.weight, op.settings
-    terms = []
-    for share, factors in op.parts or [(1, ())]:
-        part = macs * share // whole
-        terms.append(MacTerm(op.name, part, factors, module, weight, operands, settings))
-        operands = ()
-    op.record.terms.append(tuple(terms))
-
-
-def macs_of(func: Any, args: Any, kwargs: Any, out: Any) -> int | None:
-    """Return the multiply-adds of an op that was run, None if nobody has a formula for it."""
-    formula = flop_registry.get(func.overloadpacket) or _FORMULAS.get(str(func.overloadpacket))
-    return None if formula is None else int(formula(*args, **kwargs, out_val=out)) // 2
 
 
 def start_record(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:
@@ -194,7 +152,7 @@ def _trace_training(model: nn.Module, inputs: Inputs, record: Record) -> None:
         return
     twin = copied(model)
     introduce(record, twin, inputs)
-    with _uncounted(record), evaluating(twin), switched(twin, switches):
+    with _set_aside(record), evaluating(twin), switched(twin, switches):
         lengths = len(record.ids.edges), len(record.ids.seals), len(record.ids.consumed)
         try:
             _run(twin, inputs, record)
@@ -223,7 +181,7 @@ def _switches(model: nn.Module, unused: Sequence[str]) -> tuple[str, ...]:
 
 
 @contextmanager
-def _uncounted(record: Record) -> Iterator[None]:
+def _set_aside(record: Record) -> Iterator[None]:
     """Keep multiply-adds and skip connections of a second forward out of the record."""
     before = {name: getattr(record, name) for name in _KEPT}
     terms, record.flow, record.random = list(record.terms), Flow(), False

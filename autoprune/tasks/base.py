@@ -175,8 +175,9 @@ def yardstick_of(task: Task, dense_macs: int | None = None) -> Yardstick:
 
 
 def shown(task: Task, quality: float | None) -> float | None:
-    """Return the metric of a quality, as people know it: an error is minus the quality."""
-    return quality if quality is None or task.higher_is_better else -quality
+    """Return the metric of a quality, if there is one; see `Yardstick.shown`."""
+    own = Yardstick(higher_is_better=task.higher_is_better)
+    return None if quality is None else own.shown(quality)
 
 
 @runtime_checkable

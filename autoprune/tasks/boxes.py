@@ -8,9 +8,7 @@ from torch import Tensor
 
 from autoprune.errors import DataError
 from autoprune.tasks.base import Split
-from autoprune.tasks.loaded import described
-
-_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8)
+from autoprune.tasks.loaded import INTEGERS, described
 
 
 def check_boxes(target: Mapping[str, Any], size: tuple[int, int], split: Split) -> None:
@@ -81,7 +79,7 @@ def _fits(boxes: Any, labels: Any) -> bool:
         isinstance(boxes, Tensor)
         and isinstance(labels, Tensor)
         and boxes.is_floating_point()
-        and labels.dtype in _INTEGERS
+        and labels.dtype in INTEGERS
         and boxes.ndim == 2
         and boxes.shape[1] == 4
         and labels.shape == boxes.shape[:1]

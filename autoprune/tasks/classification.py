@@ -6,10 +6,12 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy, pad
 
+from autoprune.core.words import check_switch
 from autoprune.errors import ConfigError, DataError
 from autoprune.tasks.accuracy import Accuracy
 from autoprune.tasks.base import TASKS
 from autoprune.tasks.labelled import Labelled, of_train
+from autoprune.tasks.loaded import INTEGERS
 from autoprune.tasks.logits import logits_of, total_loss
 from autoprune.tasks.weights import check_count, check_weights, weights_of
 
@@ -72,8 +74,7 @@ class Classification(Labelled):
 
     def fits(self, targets: torch.Tensor) -> bool:
         """Tell whether they are integers ``[samples]``."""
-        kinds = (torch.int64, torch.int32, torch.int16, torch.uint8)
-        return targets.dtype in kinds and targets.ndim == 1
+        return targets.dtype in INTEGERS and targets.ndim == 1
 
     def loss(self, outputs: Any, batch: Any) -> torch.Tensor:
         """Return the mean over samples; see the class, and `Task.loss`.
@@ -153,8 +154,7 @@ def _check_range(low: int, high: int, classes: int) -> None:
 def _check_settings(top_k: Any, balanced: Any, label_smoothing: Any) -> None:
     if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
         raise ConfigError(f"top_k must be a whole number, 1 or more. Got {top_k!r}.")
-    if not isinstance(balanced, bool):
-        raise ConfigError(f"balanced must be true or false. Got {balanced!r}.")
+    check_switch("balanced", balanced)
     number = isinstance(label_smoothing, (int, float)) and not isinstance(label_smoothing, bool)
     if not number or not 0 <= label_smoothing < 1:
         raise ConfigError(

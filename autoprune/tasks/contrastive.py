@@ -7,7 +7,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from autoprune.core.numbers import check_at_least
-from autoprune.errors import ConfigError, DataError
+from autoprune.core.words import check_choice
+from autoprune.errors import DataError
 from autoprune.surgery.nested import Inputs
 from autoprune.tasks.base import TASKS, Split
 from autoprune.tasks.embeddings import Embeddings, check_embeddings
@@ -58,9 +59,7 @@ class Contrastive(LoadedTask):
         temperature: float | None = None,
     ) -> None:
         check_at_least("recall_at", recall_at, 1, int)
-        if direction not in get_args(Direction):
-            allowed = ", ".join(get_args(Direction))
-            raise ConfigError(f"direction must be one of {allowed}. Got {direction!r}.")
+        check_choice("direction", direction, get_args(Direction))
         if temperature is not None:
             check_at_least("temperature", temperature, 1e-6, int | float)
         super().__init__(data)

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.aggregation import MeanMetric
 
 from autoprune.core.user_code import user_code
+from autoprune.core.words import check_switch
 from autoprune.errors import ConfigError, DataError
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call
@@ -58,9 +58,8 @@ class Custom(LoadedTask):
         is_share: bool = False,
     ) -> None:
         super().__init__(data)
-        for name, given in (("higher_is_better", higher_is_better), ("is_share", is_share)):
-            if not isinstance(given, bool):
-                raise ConfigError(f"{name} must be true or false. Got {given!r}.")
+        check_switch("higher_is_better", higher_is_better)
+        check_switch("is_share", is_share)
         self._evaluate, self._loss = evaluate, loss
         self._inputs, self._samples = inputs, samples
         self.metric_name, self.higher_is_better = metric_name, higher_is_better
@@ -164,18 +163,19 @@ class Custom(LoadedTask):
 
 
 class MeanScore:
-    """The mean of scores."""
+    """The mean of scores; NaN if one is, which torchmetrics' `MeanMetric` leaves out."""
 
     def __init__(self) -> None:
-        self._mean = MeanMetric().set_dtype(torch.float64)
+        self._sum, self._samples = 0.0, 0
 
     def update(self, outputs: Any, batch: Any) -> None:
         """Take in the scores of a batch."""
-        self._mean.update(outputs[SCORES])
+        self._sum += float(outputs[SCORES].sum())
+        self._samples += len(outputs[SCORES])
 
     def compute(self) -> float:
         """Return the mean of everything taken in."""
-        return float(self._mean.compute())
+        return self._sum / self._samples
 
 
 def _count(batch: Any) -> int:

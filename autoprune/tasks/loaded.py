@@ -14,6 +14,8 @@ from autoprune.tasks.base import Split
 from autoprune.tasks.chunks import first_samples
 from autoprune.tasks.splits import check_splits, iterate
 
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8)  # that may number classes
+
 
 class LoadedTask:
     """Batches of loaders, ``(inputs, targets)`` or a mapping of which one key holds the targets.

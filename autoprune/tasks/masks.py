@@ -7,9 +7,7 @@ import torch
 
 from autoprune.errors import DataError
 from autoprune.tasks.base import Split
-from autoprune.tasks.loaded import described
-
-INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8)
+from autoprune.tasks.loaded import INTEGERS, described
 
 
 def check_images_and_masks(batch: Any, key: str, split: Split) -> None:

@@ -4,8 +4,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.core.budget import Budget, Limit
+from autoprune.core.budget import Budget
 from autoprune.core.costs import EXACT, Costs
+from autoprune.core.limit import Limit
 
 shares = st.floats(min_value=0.0, max_value=1.0, exclude_min=True, allow_subnormal=False)
 amounts = st.floats(min_value=1.0, max_value=1e18) | st.integers(1, 10**18).map(float)

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.core.budget import Limit
+from autoprune.core.limit import Limit
 from autoprune.core.pareto import Pareto, dominators
 
 figures = st.floats(0, 1) | st.sampled_from([0.25, 0.5, 0.75])

@@ -17,7 +17,7 @@ from autoprune.cli.model_options import read_args
 from autoprune.cli.search_settings import limits_of, seconds_of, settings_of
 from autoprune.core.budget import Budget
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
-from autoprune.core.imports import parse_target
+from autoprune.core.imports import parse_import
 from autoprune.core.numbers import parse_count, parse_duration, parse_share
 from autoprune.core.pareto import Pareto
 from autoprune.core.policy import Policy
@@ -163,7 +163,7 @@ GRAMMARS: dict[str, tuple[Callable[[str], object], list[str]]] = {
     "url": (parse_url, ["sqlite:///x.db", "postgresql+psycopg://u:p@h:5432/n?sslmode=require"]),
     "listen": (_address, ["9464", "[::1]:9464", "localhost:80"]),
     "args": (lambda given: read_args([given]), ["width=8", "names=[a, b]", "x={a: 1}"]),
-    "import": (parse_target, ["model.py:build", "module:torchvision.models:resnet18"]),
+    "import": (parse_import, ["model.py:build", "module:torchvision.models:resnet18"]),
     "method": (split_method, ["channel.l1", "2:4.l2", "block.drop"]),
 }
 

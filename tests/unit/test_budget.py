@@ -2,8 +2,9 @@ from typing import Any
 
 import pytest
 
-from autoprune.core.budget import Budget, Limit
+from autoprune.core.budget import Budget
 from autoprune.core.costs import Costs
+from autoprune.core.limit import Limit
 from autoprune.errors import BudgetError
 
 OTHERS: Any = {"memory": 9, "sparse_macs": 9, "sparse_size": 9}

@@ -11,7 +11,7 @@ from autoprune.agent.prepare import check_data
 from autoprune.agent.task_space import space_for, without_gradients
 from autoprune.core.recovery import Recovery
 from autoprune.core.yardstick import Yardstick
-from autoprune.errors import ConfigError, DataError, InputError, ModelError
+from autoprune.errors import CandidateError, ConfigError, DataError, InputError, ModelError
 from autoprune.evaluation.fine_tune import fine_tune
 from autoprune.evaluation.imitation import imitation
 from autoprune.evaluation.measure import measure
@@ -73,6 +73,15 @@ def test_a_score_that_is_nan_is_told_at_once() -> None:
     one = task(lambda model, batch: torch.full((len(batch),), torch.nan))
     with pytest.raises(DataError, match="NaN or infinite"):
         one.check_outputs(one.outputs(net(), IMAGES[0]), IMAGES[0])
+
+
+def test_a_candidate_with_a_score_that_is_nan_has_no_quality() -> None:
+    def one_is_nan(model: nn.Module, images: Tensor) -> Tensor:
+        return error(model, images).index_fill(0, torch.tensor([2]), torch.nan)
+
+    scored = task(one_is_nan, loss=lambda outputs, images: outputs.square().mean())
+    with pytest.raises(CandidateError, match="metric on the search split is nan"):
+        measure(net(), scored, "search", "cpu")
 
 
 def test_batches_of_any_form_have_inputs_and_samples() -> None:

@@ -22,7 +22,7 @@ from autoprune.agent.samplers.names import Start, make_sampler
 from autoprune.agent.session import Session
 from autoprune.agent.tolerance import _limits, _nothing_within
 from autoprune.core.bisection import PRECISION
-from autoprune.core.budget import Limit
+from autoprune.core.limit import Limit
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Progress
 from autoprune.core.stages import Stage

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.core.imports import is_target, load_object, parse_target
+from autoprune.core.imports import is_import, load_object, parse_import
 from autoprune.core.user_code import EXTRAS, blame
 from autoprune.errors import ConfigError, DataError, ModelError
 
@@ -111,12 +111,12 @@ def test_an_installed_package_keeps_its_name(
     ],
 )
 def test_what_counts_as_an_import_string(text: str, expected: bool) -> None:
-    assert is_target(text) is expected
+    assert is_import(text) is expected
 
 
 def test_a_text_that_is_no_import_string_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"data must be FILE\.py:NAME .*Got 'model\.py'"):
-        parse_target("model.py", what="data", error=ConfigError)
+        parse_import("model.py", what="data", error=ConfigError)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from autoprune.agent.gate import Gate, Measurement, exceeded, told_misses
 from autoprune.agent.inside import Inside
 from autoprune.agent.join import _help
 from autoprune.agent.projection import Projection
-from autoprune.core.budget import Budget, Limit
+from autoprune.core.budget import Budget
 from autoprune.core.costs import EXACT, Costs
+from autoprune.core.limit import Limit
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Progress
 from autoprune.core.stages import Stage

@@ -123,6 +123,13 @@ def test_tensors_without_a_gradient_count_for_nothing(name: str) -> None:
     assert score(name, *ALL, gradients={}) == [0.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("name", ["gradient", "gradient_norm", "taylor", "fisher"])
+def test_batches_without_a_gradient_give_zeros_where_the_weights_are(name: str) -> None:
+    weights = {name: weight.to("meta") for name, weight in WEIGHTS.items()}
+    found = CRITERIA.get(name).score(Unit("u", 3, ALL), weights, {}, np.random.default_rng(0))
+    assert found.device.type == "meta"  # else sums over batches fail on a GPU
+
+
 def test_random_scores_depend_on_the_generator_alone() -> None:
     first = score("random", *ALL)
     assert first == score("random", MAKER, weights={}, gradients={})

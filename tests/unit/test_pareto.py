@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from autoprune.core.budget import Budget, Limit
+from autoprune.core.budget import Budget
+from autoprune.core.limit import Limit
 from autoprune.core.pareto import Pareto, dominators, front_text, read_front_text
 from autoprune.errors import BudgetError
 

@@ -16,6 +16,7 @@ from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError, DataError
 from autoprune.evaluation.drawn import CHUNK
+from autoprune.evaluation.forwards import MismatchError, replayed
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.probe import Prober, probe_fingerprint
@@ -353,6 +354,16 @@ def test_samples_are_as_many_as_asked_for_or_as_there_are() -> None:
     # in whole parts: batches of 8 come apart to 2, 3 and 3 samples
     assert Prober(scorer, Probing(samples=13)).samples == 8 + 2 + 3
     assert Prober(scorer, Probing(samples=14)).samples == 8 + 2 + 3 + 3
+
+
+@pytest.mark.parametrize("output", [None, 1.0])
+def test_a_module_that_is_called_less_often_than_it_was_is_noticed(output: object) -> None:
+    model = nn.Sequential(nn.Identity(), nn.Identity())
+    with (
+        pytest.raises(MismatchError, match="less often"),
+        replayed(model, {"0": [torch.zeros(1), output], "1": [torch.zeros(1)]}),
+    ):
+        model(torch.zeros(1))
 
 
 def test_ways_of_probing_that_differ_have_other_fingerprints() -> None:

@@ -364,3 +364,18 @@ def test_a_norm_may_come_after_its_layer_has_run_again(task: Classification) -> 
     plan = plan_of(model, [next(task.batches("search"))[0][:2]])
 
     assert [*targets_of(model, task, plan, 3, 1, 0, "cpu").layers] == ["head"]
+
+
+def test_a_norm_after_an_activation_in_place_takes_no_mean_of_the_layer_away(
+    task: Classification,
+) -> None:
+    model = nn.Sequential(
+        *(nn.Conv2d(1, 4, 3, bias=False), nn.ReLU(inplace=True), nn.BatchNorm2d(4)),
+        *(nn.Conv2d(4, 4, 3, bias=False), nn.BatchNorm2d(4)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)),
+    ).eval()
+    plan = plan_of(model, [next(task.batches("search"))[0][:2]])
+
+    found = targets_of(model, task, plan, 3, 1, 0, "cpu").layers
+
+    assert {name: one.normed for name, one in found.items()} == {"0": False, "3": True, "7": False}

@@ -3,6 +3,7 @@
 import math
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,7 @@ from autoprune.errors import ConfigError, ModelError
 from autoprune.evaluation.fine_tune import fine_tune
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure
+from autoprune.evaluation.onward import onward
 from autoprune.evaluation.recalibrate import recalibrate
 from autoprune.evaluation.scorer import Scorer
 from autoprune.evaluation.shrink import growth, penalties, proximal, shrink
@@ -30,7 +32,8 @@ from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
 from autoprune.surgery.units import Slice, Unit
-from autoprune.tasks import Classification
+from autoprune.tasks import Classification, Custom
+from autoprune.tasks.base import SPLITS
 
 MAKER = Slice("make", 0, np.array([[0, 3], [1, 4], [2, 5]]), reads=False)
 READER = Slice("read", 1, np.array([[2], [1], [0]]), reads=True)
@@ -219,6 +222,22 @@ def test_a_score_shrinks_and_counts_it_as_training_of_the_dense_model(scorer: Sc
     assert with_it.sample_forwards == pytest.approx(plain.sample_forwards + 3 * 5 * 8)
     assert with_it.loss != plain.loss
     assert all(map(torch.equal, state_of(scorer.model), before))
+
+
+def test_without_a_loss_the_teacher_is_counted_wherever_it_begins(
+    trained: nn.Module, plan: Plan, task: Classification
+) -> None:
+    data = {split: [images for images, _ in task.batches(split)] for split in SPLITS}
+    own = Custom(data, evaluate=lambda model, images: model(images).amax(1))
+    importance = rank_atoms(trained, plan, None, METHODS, 1, "cpu")
+    recovery = Recovery(shrink_steps=5, calibration_batches=2)
+    cost = CostModel(trained, plan)
+    scorer = Scorer(trained, plan, importance, cost, own, recovery, seed=0, device="cpu")
+    without = replace(scorer, recovery=replace(recovery, shrink_steps=0))
+
+    for begin in (partial(onward, before=None), Scorer.candidate):
+        spent, less = (begin(one, POLICY, 2).sample_forwards for one in (scorer, without))
+        assert spent - less == pytest.approx((3 + 1) * 5 * 8)
 
 
 def test_scores_of_other_methods_are_not_touched_by_it(scorer: Scorer) -> None:

@@ -82,6 +82,7 @@ FREE: dict[str, tuple[Callable[[], Toy], int]] = {
     "stack_last": (lambda: Toy(lambda m, y: torch.stack([y, 2 * y], -1).sum(-1)), 8),
     "patches": (lambda: Toy(through_patches), 8),
     "uneven_split": (lambda: Toy(uneven), 2),
+    "last_of_fewer": (lambda: Toy(lambda m, y: y[:, -16:]), 8),
     "positions": (lambda: Toy(positions_by_place, positions=places(1, 1, 8, 8)), 8),
     "positions_first": (
         lambda: Toy(

@@ -9,7 +9,8 @@ import pytest
 from torch import nn
 
 from autoprune.agent.drop import drop_error
-from autoprune.core.budget import Budget, Limit
+from autoprune.core.budget import Budget
+from autoprune.core.limit import Limit
 from autoprune.core.recovery import Recovery
 from autoprune.core.tolerance import Tolerance
 from autoprune.errors import BudgetError, ConfigError

@@ -15,7 +15,7 @@ from autoprune.core.policy import Policy
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.progressive import Leg, first_parts, legs, with_smaller_step
 from autoprune.core.recovery import Recovery
-from autoprune.core.tolerance import drop_of
+from autoprune.core.yardstick import in_points
 
 _WOBBLE = 0.02  # of quality, that a leg of training may lose by chance
 
@@ -170,7 +170,7 @@ class ProgressiveRun:
             return True
         before = state.accepted.quality if state.accepted else self.quality
         is_share = self.trainer.scorer.task.is_share
-        return drop_of(before - best.quality, is_share) > self._recovery.max_step_drop
+        return in_points(before - best.quality, is_share) > self._recovery.max_step_drop
 
 
 def _harmed(attempt: Attempt, before: Attempt) -> bool:

@@ -56,7 +56,7 @@ class EndToEnd:
             torch.set_num_threads(before)  # only measuring runs on the threads of the target
             yield cls(model, plan, inputs, runtime, target, session)
 
-    def shrunk(self, kept: Mapping[str, int]) -> nn.Module:
+    def cut(self, kept: Mapping[str, int]) -> nn.Module:
         """Return a model that keeps so many atoms of each unit; latency does not ask which."""
         units = self.plan.units
         gone = {

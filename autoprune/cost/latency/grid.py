@@ -7,8 +7,8 @@ from itertools import pairwise, product
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
+from autoprune.core.arrays import Floats
 from autoprune.cost.latency.layers import Sizes
-from autoprune.cost.products import Floats
 from autoprune.surgery.ids import Ids
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from autoprune.core.arrays import Floats
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.target import Target
 from autoprune.cost.latency.build import Standing, Store, TableBuilder
@@ -21,7 +22,6 @@ from autoprune.cost.latency.observations import Comparison, Timing
 from autoprune.cost.latency.runtimes import Runtime, find_runtime
 from autoprune.cost.latency.runtimes.prepare import batched
 from autoprune.cost.latency.staircase import find_step
-from autoprune.cost.products import Floats
 from autoprune.surgery.discover import plan_of
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.nested import Inputs
@@ -170,7 +170,7 @@ class Meter:
         found: list[Comparison] = []
         with self.against_dense() as pairs:
             for policy in policies:
-                found.append(pairs.compare(pairs.shrunk(policy), _PAIRS_S))
+                found.append(pairs.compare(pairs.cut(policy), _PAIRS_S))
                 told(len(found), len(policies))
         return found
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
+from autoprune.core.arrays import Floats
 from autoprune.cost.latency.grid import Grid
 from autoprune.cost.latency.layers import Layer
-from autoprune.cost.products import Factors, Floats, Products
+from autoprune.cost.products import Factors, Products
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Factor, Plan, present
 
@@ -57,9 +58,8 @@ class LatencyModel:
             for layer in layers
             if layer.key in grids
         ]
-        measured = {layer.key for layer in layers} & grids.keys()
         pairs = zip([term for term in plan.terms if term.operands], layers, strict=True)
-        unmeasured = [term for term, layer in pairs if layer.key not in measured]
+        unmeasured = [term for term, layer in pairs if layer.key not in grids]
         self._rest = Products(factors, [(t.coefficient, t.factors) for t in unmeasured])
         computed = {term.op for term in plan.terms}
         made = [piece for piece in plan.activations if not piece.prolonged]

@@ -14,7 +14,7 @@ from ray.tune.schedulers import (
 )
 
 from autoprune._hints import did_you_mean
-from autoprune.core.imports import is_target, load_object
+from autoprune.core.imports import is_import, load_object
 from autoprune.errors import ConfigError
 from autoprune.execution.workers.tune_hyperband import HyperBand
 from autoprune.execution.workers.tune_trial import VALUE
@@ -72,7 +72,7 @@ def make_scheduler(name: str, options: Mapping[str, Any], stages: int) -> TrialS
 def _scheduler(name: str) -> type[TrialScheduler]:
     if name in _KNOWN:
         return _KNOWN[name]
-    if not is_target(name):
+    if not is_import(name):
         raise ConfigError(
             f"Unknown scheduler {name!r}.{did_you_mean(name, _KNOWN)} A scheduler of your own is "
             "written 'module:Class' or './mine.py:Class'."

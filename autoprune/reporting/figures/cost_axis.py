@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from autoprune.artifacts.result import Measured
-from autoprune.core.budget import Limit
 from autoprune.core.costs import LATENCY
+from autoprune.core.limit import Limit
 from autoprune.reporting.cost_names import cost_name
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.figures.look import GREY, ORANGE, lines, plain

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoprune.artifacts.result import Result
-from autoprune.core.budget import Budget, written
+from autoprune.core.budget import Budget
+from autoprune.core.limit import limit_text
 from autoprune.reporting.comparisons import comparisons
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.figures.policy import policy_figure
@@ -52,7 +53,7 @@ def tiles_of(run: RunEvidence) -> list[Tile]:
     checks = Tile(
         label="budget and checks",
         value="passed" if met else "FAILED",
-        before=", ".join(written(*one) for one in limits),
+        before=", ".join(limit_text(*one) for one in limits),
         good=met,
     )
     return [quality, *_tiles_of_costs(result), checks]

@@ -28,9 +28,9 @@ def split(op: Op) -> None:
 
 
 def _start(op: Op, axis: int) -> int:
-    start = op.arg("start") or 0
+    start: int = op.arg("start") or 0
     size: int = op.arg("self").shape[axis]
-    return min(start + size if start < 0 else start, size)
+    return min(max(start + size, 0) if start < 0 else start, size)
 
 
 def _pieces(op: Op, axis: int, starts: list[int]) -> None:
