@@ -1,14 +1,17 @@
 """Every kind of workers does what the search expects of them."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from autoprune.core.staged import StagedWork
-from autoprune.core.workers import Hire, Inline, Workers
+from autoprune.core.workers import Crew, Hire, Inline, Workers, WorkersLostError
 from autoprune.execution.workers.local import _gpus, can_fork, local_workers
 from autoprune.testing.workers import WorkersContract
 
@@ -44,6 +47,28 @@ def test_a_worker_that_could_not_begin_tells_how_it_ended() -> None:
         workers.submit(7, 1)
         (done,) = workers.wait(60)
     assert (done.ticket, done.lost) == (7, "exited with 1")
+
+
+def nothing(_: bytes, job: int) -> int:
+    return job
+
+
+def test_workers_that_end_before_they_have_read_their_work_are_lost_and_no_error_of_ours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 7\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    work = partial(nothing, bytes(2**22))  # more than a pipe holds
+    with local_workers(1, "cpu", 2)(work) as workers:
+        crew = Crew(workers)
+        crew.give(0, 1)
+        found: dict[int, Any] = {}
+        while crew.busy:
+            found |= dict(crew.done(30))
+    assert isinstance(found[0], WorkersLostError)
+    assert str(found[0]) == "3 workers, the last exited with 7"
 
 
 @pytest.mark.parametrize(

@@ -94,9 +94,7 @@ class LocalWorkers:
 
     def submit(self, ticket: int, job: Any) -> None:
         """Give a job to a process that has none; start one if there is none."""
-        while True:
-            worker = next((one for one in self._workers if one.ticket is None), None)
-            worker = worker or self._started()
+        for worker in [one for one in self._workers if one.ticket is None]:
             try:
                 worker.pipe.send((ticket, job))
             except OSError:  # it ended while it had nothing to do
@@ -104,6 +102,10 @@ class LocalWorkers:
             else:
                 worker.ticket = ticket
                 return
+        worker = self._started()
+        with suppress(OSError):  # it could not begin: whoever waits for the job is told
+            worker.pipe.send((ticket, job))
+        worker.ticket = ticket
 
     def wait(self, timeout: float | None = None) -> list[Done[Any]]:
         """Return jobs that were done, and those whose process ended."""
@@ -189,8 +191,9 @@ def _spawned(work: bytes, threads: int, environment: Mapping[str, str]) -> _Work
             stdout=2,  # what is printed there is no part of our output
             env={**os.environ, **environment, "OMP_NUM_THREADS": str(threads)},
         )
-    ours.send((sys.path, os.getpid(), threads))
-    ours.send_bytes(work)
+    with suppress(OSError):  # it has ended already, which shows when it is given a job
+        ours.send((sys.path, os.getpid(), threads))
+        ours.send_bytes(work)
 
     def end(patience: float) -> int:
         with suppress(subprocess.TimeoutExpired):
