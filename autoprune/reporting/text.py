@@ -6,19 +6,20 @@ from autoprune.core.costs import LATENCY
 
 _BYTES = ("size", "memory", "sparse_size")
 _STEPS = ((10**9, "G"), (10**6, "M"), (10**3, "k"))
+_ROUNDED_UP = 0.9995  # of a step: what three digits would show as a thousand of the step below
 
 
 def count_text(amount: int, unit: str = "") -> str:
     """Return an amount with three digits and a decimal prefix: ``12.3 M``, ``1.05 MB``."""
     for step, prefix in _STEPS:
-        if amount >= step:
+        if amount >= _ROUNDED_UP * step:
             return f"{amount / step:.{_decimals(amount / step)}f} {prefix}{unit}"
     return f"{amount} {unit}".strip()
 
 
 def ms_text(milliseconds: float) -> str:
-    """Return a latency with three digits: ``12.3 ms``."""
-    return f"{milliseconds:.3g} ms"
+    """Return a latency with three digits, ``12.3 ms``; above them whole ones: ``1,234 ms``."""
+    return f"{milliseconds:,.0f} ms" if milliseconds >= 999.5 else f"{milliseconds:.3g} ms"
 
 
 def amount_text(cost: str, value: float) -> str:

@@ -34,6 +34,7 @@ from autoprune.reporting.terminal import print_report
 from autoprune.reporting.text import (
     count_text,
     duration_text,
+    ms_text,
     share_text,
 )
 
@@ -176,8 +177,18 @@ def test_a_bar_is_full_only_if_nothing_was_cut(kept: int, expected: str) -> None
 
 
 def test_figures() -> None:
-    assert [count_text(n) for n in (0, 999, 1000, 123_456, 5 * 10**9)] == [
-        *("0", "999", "1.00 k", "123 k", "5.00 G")
+    assert [count_text(n) for n in (0, 999, 1000, 123_456, 999_499, 5 * 10**9)] == [
+        *("0", "999", "1.00 k", "123 k", "999 k", "5.00 G")
+    ]
+    rounded_up = (999_500, 999_999, 999_500_000, 999_999_999)
+    assert [count_text(n) for n in rounded_up] == ["1.00 M", "1.00 M", "1.00 G", "1.00 G"]
+    assert [ms_text(ms) for ms in (0.01234, 9.876, 123.4, 999.4)] == [
+        *("0.0123 ms", "9.88 ms", "123 ms", "999 ms")
+    ]
+    assert [ms_text(ms) for ms in (999.6, 1234.5, 98765.0)] == [
+        "1,000 ms",
+        "1,234 ms",
+        "98,765 ms",
     ]
     assert share_text(50.01, 100) == "50.1%"
     assert [share_text(n / 1000, 1.0) for n in range(1001)] == [f"{n / 10}%" for n in range(1001)]

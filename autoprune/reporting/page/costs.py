@@ -7,7 +7,7 @@ from autoprune.reporting.evidence import LatencyTable, RunEvidence
 from autoprune.reporting.figures.latency import latency_figure
 from autoprune.reporting.figures.spending import spending_figure
 from autoprune.reporting.page.parts import Chart, Table
-from autoprune.reporting.text import count_text
+from autoprune.reporting.text import count_text, ms_text
 
 
 def latency_chart(run: RunEvidence, at: str) -> Chart | None:
@@ -34,7 +34,7 @@ def devices_table(run: RunEvidence) -> Table | None:
             one.target,
             ", ".join(one.device[key] for key in ("cpu", "gpu") if one.device.get(key)),
             one.fingerprint[:12],
-            "" if one.predicted_ms is None else f"{one.predicted_ms:.3g} ms",
+            "" if one.predicted_ms is None else ms_text(one.predicted_ms),
             _measured(run, one),
             str(one.layers),
             str(one.models),
@@ -47,7 +47,7 @@ def devices_table(run: RunEvidence) -> Table | None:
 
 def _measured(run: RunEvidence, table: LatencyTable) -> str:
     check = run.result.checks.latency.get(table.target) if run.result else None
-    return "" if check is None else f"{check.pruned_ms:.3g} ms"
+    return "" if check is None else ms_text(check.pruned_ms)
 
 
 def spent_parts(run: RunEvidence, at: str) -> tuple[Chart, Table]:
@@ -57,7 +57,7 @@ def spent_parts(run: RunEvidence, at: str) -> tuple[Chart, Table]:
         (
             one.part,
             "not written down" if one.seconds is None else f"{one.seconds:,.1f}",
-            "" if one.sample_forwards is None else f"{count_text(round(one.sample_forwards))}",
+            "" if one.sample_forwards is None else count_text(round(one.sample_forwards)),
         )
         for one in run.spent
     ]

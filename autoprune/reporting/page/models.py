@@ -15,6 +15,7 @@ from autoprune.reporting.goal import LIMITS, ended_line, goal_rows, limit_rows
 from autoprune.reporting.page.parts import Chart, Table, Tile
 from autoprune.reporting.rows import STEPS, budget_rows, check_rows, step_rows
 from autoprune.reporting.story import checks_passed
+from autoprune.reporting.text import ms_text
 from autoprune.reporting.units import unit_facts
 
 
@@ -80,8 +81,8 @@ def _tiles_of_costs(result: Result) -> list[Tile]:
     return exact + [
         Tile(
             label=f"latency, {target}",
-            value=f"{one.pruned_ms:.3g} ms",
-            before=f"of {one.dense_ms:.3g} ms: {one.ratio:.1%} of dense",
+            value=ms_text(one.pruned_ms),
+            before=f"of {ms_text(one.dense_ms)}: {one.ratio:.1%} of dense",
         )
         for target, one in result.checks.latency.items()
     ]
