@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autoprune.errors import OutputError
@@ -16,15 +17,18 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write ``text`` so that a crash leaves the old file or the new one, never half of one.
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Yield a place aside; what is written there becomes the file ``path`` if the block ends well.
+
+    A crash leaves the old file or the new one, never half of one.
 
     Raises:
-        OutputError: If the folder cannot be written.
+        OutputError: If an `OSError` says that it cannot be written.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        yield partial
         os.replace(partial, path)
     except OSError as err:
         with suppress(OSError):
@@ -33,3 +37,13 @@ def write_text(path: Path, text: str) -> None:
             f"{path} cannot be written: {err.strerror}. Make room or mend the permissions, then "
             "do it again: a search goes on with --if-exists resume."
         ) from err
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` into a file, which is `whole` at any time.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -1,6 +1,6 @@
 """Weights of a pruned model as safetensors; tied tensors are written once."""
 
-import os
+import errno
 from collections import OrderedDict
 from pathlib import Path
 from textwrap import shorten
@@ -9,25 +9,33 @@ import safetensors
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from autoprune.artifacts.files import sha256_of
+from autoprune.artifacts.files import sha256_of, whole
 from autoprune.errors import ArtifactError
 from autoprune.surgery.tensors import state_tensors
 
 
 def save_weights(model: nn.Module, path: Path) -> str:
-    """Write the model's state atomically and return the file's SHA-256."""
+    """Write the model's state into a file, which is `whole` at any time; return its SHA-256.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
     saved = set(model.state_dict())
     tensors = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in state_tensors(model).items()
         if name in saved
     }
-    partial = path.with_name(f".{path.name}.partial")
-    partial.touch()
-    mode = partial.stat().st_mode  # as any new file here; safetensors lets its owner alone read it
-    save_file(tensors, partial)
-    partial.chmod(mode)
-    os.replace(partial, path)
+    with whole(path) as partial:
+        partial.touch()
+        mode = (
+            partial.stat().st_mode
+        )  # as any new file here; safetensors lets its owner alone read it
+        try:
+            save_file(tensors, partial)
+        except safetensors.SafetensorError as err:  # whatever it is of the file
+            raise OSError(errno.EIO, str(err)) from err
+        partial.chmod(mode)
     return sha256_of(path)
 
 

@@ -2,7 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from autoprune.artifacts.files import PLAN, WEIGHTS, sha256_of, write_text
 from autoprune.artifacts.result import SCHEMA_FILE, Result, schema_text
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.cost.model import CostModel
-from autoprune.errors import ArtifactError
+from autoprune.errors import ArtifactError, OutputError
 from autoprune.surgery.apply import apply
 from autoprune.surgery.compare import outputs
 from autoprune.surgery.ids import Ids
@@ -194,6 +196,29 @@ def test_who_may_read_weights_is_who_may_read_any_new_file(folder: Path) -> None
     other = folder / "other"
     other.touch()
     assert (folder / WEIGHTS).stat().st_mode == other.stat().st_mode
+
+
+@contextmanager
+def no_room(size: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes, as where a disk is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_weights_that_there_is_no_room_for_leave_the_old_ones_and_nothing_else(
+    pruned: nn.Module, folder: Path
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(OutputError, match=r"weights\.safetensors cannot be written: .*room"):
+        with no_room(100):
+            save_weights(pruned, folder / WEIGHTS)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    with pytest.raises(OutputError, match=r"gone/weights cannot be written: No such file"):
+        save_weights(pruned, folder / "gone" / "weights")
 
 
 def test_modules_are_told_the_version_of_their_weights(tmp_path: Path) -> None:
