@@ -100,8 +100,8 @@ class Session:
         name, stored = run_of(winner.weights or ""), self.evaluations
         if not name:
             return []
-        last = next(Checkpoints(stored.database, stored.run_id, name).latest(), None)
-        return list(State.from_dict(last).steps) if last else []
+        states = Checkpoints(stored.database, stored.run_id, name).latest()
+        return list(State.from_dict(states[0]).steps) if states else []
 
     @property
     def ledger(self) -> Ledger:

@@ -28,9 +28,7 @@ def save_weights(model: nn.Module, path: Path) -> str:
     }
     with whole(path) as partial:
         partial.touch()
-        mode = (
-            partial.stat().st_mode
-        )  # as any new file here; safetensors lets its owner alone read it
+        mode = partial.stat().st_mode  # as any new file; safetensors lets its owner alone read it
         try:
             save_file(tensors, partial)
         except safetensors.SafetensorError as err:  # whatever it is of the file

@@ -1,6 +1,6 @@
 """Where progressive runs stand: each row is a state, written with what was learnt on the way."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -48,6 +48,7 @@ class Checkpoints:
                 add_once(session, self._run, entry)
 
     @staticmethod
+    @patient
     def spent(database: Database, run_id: int, what: str) -> float:
         """Return the sum of a number in the states of all progressive runs of a search.
 
@@ -65,9 +66,9 @@ class Checkpoints:
                 most[name] = max(float(state[what]), most.get(name, 0.0))
         return sum(most.values())
 
-    def latest(self) -> Iterator[dict[str, Any]]:
-        """Yield the states, the last one first."""
+    @patient
+    def latest(self) -> list[dict[str, Any]]:
+        """Return the states, the last one first."""
         query = select(CheckpointRow).filter_by(run_id=self._run, name=self._name)
         with self._database.reading() as session:
-            found = [row.state for row in session.scalars(query.order_by(CheckpointRow.id.desc()))]
-        yield from found
+            return [row.state for row in session.scalars(query.order_by(CheckpointRow.id.desc()))]

@@ -13,6 +13,7 @@ from autoprune.core.fingerprint import fingerprint
 from autoprune.core.target import Target
 from autoprune.storage.database import Database
 from autoprune.storage.models import DeviceRow, LatencyRow
+from autoprune.storage.patience import patient
 from autoprune.storage.records import Latency
 
 Sizes = tuple[int, ...]
@@ -57,6 +58,7 @@ class Latencies:
         """
         return {sizes: latency.seconds for sizes, latency in self.measured(layer).items()}
 
+    @patient
     def measured(self, layer: str) -> dict[Sizes, Latency]:
         """Return every stored measurement of ``layer`` with its interval, by its sizes."""
         query = select(LatencyRow).filter_by(**self._key(layer)).order_by(LatencyRow.id)
@@ -66,6 +68,7 @@ class Latencies:
                 for row in session.scalars(query)
             }
 
+    @patient
     def add(self, layer: str, sizes: Sequence[int], latency: Interval) -> None:
         """Store a latency; of two for the same sizes the one with the narrower interval stays.
 
@@ -91,6 +94,7 @@ class Latencies:
             with self._database.transaction() as session:
                 session.execute(update(LatencyRow).filter_by(**key).where(wider).values(values))
 
+    @patient
     def forget(self) -> int:
         """Delete everything of this device and target, and return how much that was."""
         with self._database.transaction() as session:
@@ -115,6 +119,7 @@ class Latencies:
             pass  # another process was first
 
 
+@patient
 def devices(database: Database) -> dict[str, Mapping[str, str]]:
     """Return the facts of every device that something was measured on, by fingerprint."""
     with database.reading() as session:
@@ -122,6 +127,7 @@ def devices(database: Database) -> dict[str, Mapping[str, str]]:
         return {row.fingerprint: row.facts for row in rows}
 
 
+@patient
 def measured_targets(database: Database) -> dict[tuple[str, str], int]:
     """Return how many latencies are stored for each fingerprint and target text."""
     counted = func.count(LatencyRow.id)
