@@ -99,10 +99,11 @@ def _file(out: Path | None, folder: Path | None) -> Path:
     if not file.parent.is_dir():
         raise OutputError(
             f"There is no folder {str(file.parent)!r} to write into. Make it first, or choose "
-            "another --out."
+            "another --out (out= in Python)."
         )
     if file.exists() and not _is_report(file):
         raise OutputError(
-            f"{file} exists already and is no report of autoprune. Choose another --out."
+            f"{file} exists already and is no report of autoprune. Choose another --out (out= in "
+            "Python)."
         )
     return file

@@ -178,7 +178,8 @@ class Home:
             hosts = ", ".join(sorted({one.host.split()[0] for one in busy}))
             raise RunExistsError(
                 f"Agents work on the run {run.name!r} ({len(busy)}, on {hosts}), or died less "
-                "than a minute ago. Stop them before it is overwritten, or choose another --name."
+                "than a minute ago. Stop them before it is overwritten, or choose another --name "
+                "(name= in Python)."
             )
 
     def _own(self) -> Database:

@@ -42,6 +42,7 @@ _FINGERPRINTS = {
     "model": "other weights or another architecture",
     "data": "other samples, transforms or loaders",
 }
+_IN_PYTHON = "if_exists=, out= and name= of search in Python"
 _MAY_BE_LEFT_OUT = ("warm_start",)
 _BEFORE = {"recovery.reconstruct": False}  # what held before a run could say so
 
@@ -148,7 +149,7 @@ class Workspace:
             raise RunExistsError(
                 f"{self.folder} holds evaluations in {DATABASE}, but not the settings they were "
                 f"made with, {CONFIG}. Put that file back, add --if-exists overwrite to start "
-                "afresh, or choose another --out."
+                f"afresh, or choose another --out ({_IN_PYTHON})."
             )
 
     def _glob(self, pattern: str) -> Iterator[Path]:
@@ -187,12 +188,12 @@ def check_alike(
     if resume:
         raise RunExistsError(
             f"The run in {place} cannot be resumed with other settings ({listed}). Give "
-            "the old ones, or --if-exists overwrite, or another --out or --name."
+            f"the old ones, or --if-exists overwrite, or another --out or --name ({_IN_PYTHON})."
         )
     raise RunExistsError(
         f"{place} holds a run already{f' with other settings ({listed})' if changes else ''}. "
         f"Add {'--if-exists resume to go on with it, ' if resumable else ''}--if-exists overwrite "
-        "to start afresh, or choose another --out or --name."
+        f"to start afresh, or choose another --out or --name ({_IN_PYTHON})."
     )
 
 

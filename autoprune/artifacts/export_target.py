@@ -63,5 +63,5 @@ def refuse_existing(files: list[Path], if_exists: IfFileExists) -> None:
     if there and if_exists == "fail":
         raise RunExistsError(
             f"{there[0]} exists already. Add --if-exists overwrite to replace it, or choose "
-            "another --out."
+            "another --out (if_exists=, out= in Python)."
         )

@@ -183,7 +183,8 @@ def test_an_existing_file_is_replaced_only_if_asked(run: Path, tmp_path: Path) -
     for format, name in SUFFIXES.items():
         file = tmp_path / name
         file.write_text("old")
-        with pytest.raises(RunExistsError, match=r"exists already. Add --if-exists overwrite"):
+        told = r"exists already. Add --if-exists overwrite .* \(if_exists=, out= in Python\)"
+        with pytest.raises(RunExistsError, match=told):
             autoprune.export(run, format, out=file)  # type: ignore[arg-type]
         assert file.read_text() == "old"
         autoprune.export(run, format, out=file, if_exists="overwrite")  # type: ignore[arg-type]

@@ -70,6 +70,7 @@ def test_fail_says_how_to_go_on_and_touches_nothing(used: Path) -> None:
         session(used, "fail")
     for part in (str(used), "holds a run already. ", "--if-exists resume", "overwrite", "--out"):
         assert part in str(caught.value)
+    assert "if_exists=, out= and name= of search in Python" in str(caught.value)
     assert content(used) == before
 
 
@@ -123,6 +124,7 @@ def test_resume_with_other_settings_is_refused(
         session(used, "resume", config)
     assert listed in str(caught.value)
     assert "--if-exists overwrite" in str(caught.value)
+    assert "if_exists=, out= and name= of search in Python" in str(caught.value)
     assert content(used) == before
 
 
