@@ -109,7 +109,7 @@ class Evaluations:
 
         Args:
             policy: The policy.
-            run: Name of the progressive run that it comes from, if it does.
+            run: Name of the progressive run or the population that it comes from, if it does.
         """
         steps = self.scorer.recovery.recover_steps
         key = self._key(policy, -1 - steps)

@@ -23,7 +23,7 @@ class Finalist:
     """A policy in the last round; what was found before is not found again.
 
     Where it has to go on from a step whose weights were not kept, it is trained from the start:
-    that gives the same numbers. What a progressive run made cannot be made like that.
+    that gives the same numbers. What a progressive run or a population made cannot be made so.
 
     Args:
         scorer: Builds and trains its model.
@@ -34,7 +34,7 @@ class Finalist:
         known: What an earlier session stored.
         candidate: Its model in training; None if that has not begun in this process.
         standing: Where a worker left its training; None if none has, or it went on here.
-        run: Name of the progressive run that made it; empty where none did.
+        run: Name of the progressive run or the population that made it; empty where none did.
     """
 
     scorer: Scorer
@@ -89,11 +89,11 @@ class Finalist:
 
         Raises:
             CandidateError: If it raises, or a loss becomes NaN or infinite.
-            ArtifactError: If a progressive run made it and its weights are gone or altered.
+            ArtifactError: If ``run`` made it and its weights are gone or altered.
         """
-        model = self._stored()
-        if model is not None and self.known is not None:
-            return model, self.known
+        stored = self.stored()
+        if stored is not None:
+            return stored
         with candidate_errors():
             candidate = self.candidate = self.candidate or self._begun()
             found = candidate.reach(self.steps)
@@ -113,6 +113,17 @@ class Finalist:
         )
         self.keep(self.known)
         return candidate.model, self.known
+
+    def stored(self) -> tuple[nn.Module, Evaluation] | None:
+        """Return what an earlier session came to, if its weights are still as recorded."""
+        if self.known is None or self.known.weights is None:
+            return None
+        path = self.folder / self.known.weights
+        if not path.is_file() or sha256_of(path) != self.known.weights_sha256:
+            return None
+        model = self.scorer.build(self.policy)
+        load_weights(model, path, sha256_of(path))
+        return model.eval(), self.known
 
     def leave(self) -> Evaluation:
         """Keep how far it got, and return that."""
@@ -136,24 +147,13 @@ class Finalist:
         if self.run:
             raise ArtifactError(
                 f"The weights {self.folder / weights_of(self.policy, self.run)}, which a "
-                "progressive run made, are missing or were altered. Put the file back, or start "
-                "afresh."
+                "progressive run or a population made, are missing or were altered. Put the file "
+                "back, or start afresh."
             )
         state = None if self.standing is None else self.standing.state
         found = begun(self.scorer, self.policy, self.steps, state)
         self.standing = None
         return found
-
-    def _stored(self) -> nn.Module | None:
-        """Return the model of an earlier session, if its weights are still as recorded."""
-        if self.known is None or self.known.weights is None:
-            return None
-        path = self.folder / self.known.weights
-        if not path.is_file() or sha256_of(path) != self.known.weights_sha256:
-            return None
-        model = self.scorer.build(self.policy)
-        load_weights(model, path, sha256_of(path))
-        return model.eval()
 
 
 def weights_of(policy: Policy, run: str) -> str:
@@ -162,7 +162,7 @@ def weights_of(policy: Policy, run: str) -> str:
 
 
 def run_of(weights: str) -> str:
-    """Return the name of the progressive run in the name of such a file, empty without one."""
+    """Return the name of what made it, of the name of such a file; see `Finalist.run`."""
     return weights.removesuffix(".safetensors").partition("-")[2].partition("-")[2]
 
 

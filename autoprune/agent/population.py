@@ -105,7 +105,7 @@ def recover_population(
 
     Population based training (Jaderberg et al. 2017, arXiv:1711.09846): after each of `ROUNDS`
     stages the worst take over policy and weights of the best, with another learning rate. What is
-    interrupted begins anew.
+    interrupted, or whose weights are gone, begins anew.
 
     Returns:
         The model, its evaluation, and the evaluations of all that began.
@@ -122,7 +122,7 @@ def recover_population(
     if known is not None and accepts(known[1], known[0]):
         return known
     progress(Progress(stage="recover", done=0, total=count))
-    members = populate(Training(evaluations.scorer), policies)
+    members = populate(Training(evaluations.scorer), policies) if policies else ()
     progress(Progress(stage="recover", done=count, total=count))
     costs = {
         policy: (
@@ -158,10 +158,8 @@ def _known(policies: Iterable[Policy], evaluations: Evaluations, name: str) -> R
     """Return what an earlier session found with the same population."""
     finalists = [evaluations.finalist(policy, name) for policy in policies]
     found = [one.known for one in finalists if one.known is not None]
-    for finalist in finalists:
-        if finalist.known is not None and finalist.known.outcome == RECOVERED:
-            return *finalist.finish(), found
-    return None
+    won = (finalist.stored() for finalist in finalists)
+    return next(((*one, found) for one in won if one is not None), None)
 
 
 def _ranking(members: Iterable[Member[Leg]]) -> Iterator[Member[Leg]]:

@@ -139,6 +139,24 @@ def test_a_winner_that_is_not_accepted_any_more_is_not_taken(evaluations: Evalua
     assert populate.calls == 2
 
 
+def test_a_winner_whose_weights_are_gone_is_trained_again(evaluations: Evaluations) -> None:
+    populate = Populating()
+    winner = recover_population(RANKED, evaluations, told, yes, populate=populate)[1]
+    assert winner.weights is not None
+    (evaluations.folder / winner.weights).unlink()
+    again = recover_population(RANKED, evaluations, told, yes, populate=populate)[1]
+    assert populate.calls == 2
+    assert (again.policy, again.quality) == (winner.policy, winner.quality)
+    assert (evaluations.folder / winner.weights).is_file()
+
+
+def test_no_population_is_made_of_nobody(evaluations: Evaluations) -> None:
+    populate = Populating()
+    with pytest.raises(ModelError, match="None of the 0 pruned models"):
+        recover_population((), evaluations, told, yes, populate=populate)
+    assert populate.calls == 0
+
+
 def test_members_that_fail_are_left_out(evaluations: Evaluations) -> None:
     _, found, others = recover_population(
         RANKED, evaluations, told, yes, populate=Populating({0, 2})

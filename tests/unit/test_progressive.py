@@ -838,7 +838,9 @@ def test_the_winner_is_kept_and_its_cost_is_that_of_the_whole_run(
     kept = evaluations.finalist(found.policy, run_of(found.weights))
     assert same(kept.finish()[0], model)
     path.write_bytes(path.read_bytes() + b"x")
-    with pytest.raises(ArtifactError, match="which a progressive run made, are missing or were"):
+    with pytest.raises(
+        ArtifactError, match="which a progressive run or a population made, are missing"
+    ):
         evaluations.finalist(found.policy, run_of(found.weights)).finish()
     recovered(ranked[::-1], True)
     assert len(list(evaluations.folder.glob("finalist-*"))) == 2, "each run keeps its own"
