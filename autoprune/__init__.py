@@ -10,10 +10,7 @@ if TYPE_CHECKING:
     from autoprune.agent.latency_stored import StoredLatencies as StoredLatencies
     from autoprune.agent.prunable import Prunable as Prunable
     from autoprune.agent.result import SearchResult as SearchResult
-    from autoprune.api import export as export
-    from autoprune.api import load as load
     from autoprune.api import search as search
-    from autoprune.api import units as units
     from autoprune.artifacts.export import Exported as Exported
     from autoprune.core.budget import Budget as Budget
     from autoprune.core.ledger import LedgerEntry as LedgerEntry
@@ -30,12 +27,15 @@ if TYPE_CHECKING:
     from autoprune.prunable_api import prunable as prunable
     from autoprune.report_api import report as report
     from autoprune.reporting.inventory import Inventory as Inventory
+    from autoprune.result_api import export as export
+    from autoprune.result_api import load as load
     from autoprune.tasks.classification import Classification as Classification
     from autoprune.tasks.contrastive import Contrastive as Contrastive
     from autoprune.tasks.custom import Custom as Custom
     from autoprune.tasks.detection import Detection as Detection
     from autoprune.tasks.multi_label import MultiLabel as MultiLabel
     from autoprune.tasks.segmentation import Segmentation as Segmentation
+    from autoprune.units_api import units as units
 
 __version__ = "0.1.0"
 
@@ -62,16 +62,16 @@ _HOMES = {
     "StoredLatencies": "autoprune.agent.latency_stored",
     "build_latency": "autoprune.latency_api",
     "check_latency": "autoprune.latency_api",
-    "export": "autoprune.api",
+    "export": "autoprune.result_api",
     "forget_latency": "autoprune.latency_api",
     "ledger": "autoprune.ledger_api",
-    "load": "autoprune.api",
+    "load": "autoprune.result_api",
     "profile": "autoprune.profile_api",
     "prunable": "autoprune.prunable_api",
     "report": "autoprune.report_api",
     "search": "autoprune.api",
     "stored_latencies": "autoprune.latency_api",
-    "units": "autoprune.api",
+    "units": "autoprune.units_api",
 }
 __all__ = [*sorted(_HOMES)]
 

@@ -1,14 +1,12 @@
-"""The public functions: everything else is wired together here."""
+"""The public function that searches: everything that a search needs is wired together here."""
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, TypedDict, Unpack, get_args, overload
 
-import numpy as np
 from torch import nn
 
+from autoprune._given import database_of, runner_of, shown_by, space_of
 from autoprune.agent.front import FrontResult, run_front
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult
@@ -16,39 +14,23 @@ from autoprune.agent.run import run_search
 from autoprune.agent.samplers.names import DEFAULT
 from autoprune.agent.task_space import space_for
 from autoprune.agent.tolerance import run_tolerance
-from autoprune.agent.workspace import PAGE, REPORT, IfExists
-from autoprune.artifacts.architecture import load as load_folder
+from autoprune.agent.workspace import IfExists
 from autoprune.artifacts.constructor import Constructor
-from autoprune.artifacts.export import Exported
-from autoprune.artifacts.export_folder import export_folder
-from autoprune.artifacts.export_formats import Format
-from autoprune.artifacts.export_target import IfFileExists
-from autoprune.artifacts.files import write_text
 from autoprune.core.budget import Budget, BudgetLike
 from autoprune.core.fingerprint import check_seed
 from autoprune.core.ledger import ROLLBACK
 from autoprune.core.numbers import check_at_least, check_share
 from autoprune.core.pareto import POINTS, Pareto
-from autoprune.core.paths import at_home, resolved
+from autoprune.core.paths import at_home
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
 from autoprune.core.tolerance import Tolerance
-from autoprune.errors import AutopruneError, ConfigError
-from autoprune.execution.runners import SearchRunner, load_runner
-from autoprune.methods import find_method
-from autoprune.report_api import report
-from autoprune.reporting.front import front_markdown
-from autoprune.reporting.inventory import Inventory, inventory
-from autoprune.reporting.markdown import render_markdown
-from autoprune.reporting.progress import progress_for
-from autoprune.reporting.space_check import SpaceCheck, space_check
-from autoprune.space.loader import load_space
+from autoprune.errors import ConfigError
+from autoprune.execution.runners import SearchRunner
+from autoprune.search_reports import front_with_reports, with_reports
 from autoprune.space.schema import SearchSpace
-from autoprune.storage.shared import server_of
 from autoprune.surgery.accept import taken_out
-from autoprune.surgery.discover import discover
-from autoprune.surgery.nested import Inputs
 from autoprune.tasks import Task
 from autoprune.tasks.base import check_task
 
@@ -225,16 +207,14 @@ def search(
             "Give a budget like 'macs=50%', or a front with pareto='macs', or a drop of quality "
             "with max_drop=1.0."
         )
-    place = load_runner(runner) if isinstance(runner, str) else runner
-    place = place.with_workers(workers)
+    place = runner_of(runner).with_workers(workers)
     place.check(recovery, own_training=recover is not None)
-    shown = progress_for() if progress is None else nullcontext(progress)
-    with shown as told, place.applied() as at:
+    with shown_by(progress) as told, place.applied() as at:
         request = Request(
             model=taken_out(model),
             task=task,
             budget=limits,
-            space=_space_of(task, space),
+            space=space_for(task, space_of(space)),
             trials=trials,
             timeout=timeout,
             seed=seed,
@@ -248,7 +228,7 @@ def search(
             hire=at.hire,
             populate=at.populate,
             onnx=onnx,
-            database=None if database is None else str(database),
+            database=database_of(database),
             name=name,
             source=None if source is None else Path(source),
             progress=told,
@@ -261,11 +241,9 @@ def search(
             warm_start=_folders(warm_start),
         )
         if front is not None:
-            return _front_reported(run_front(request), request)
+            return front_with_reports(run_front(request), request)
         found = (run_tolerance if tolerance else run_search)(request)
-        if not (found.folder / REPORT).exists():
-            _write_page(request)
-        return _reported(found)
+        return with_reports(found, request)
 
 
 def _tolerance(
@@ -287,80 +265,6 @@ def _tolerance(
     return Tolerance.parse(max_drop, minimise, is_share)
 
 
-def _space_of(task: Task, given: str | SearchSpace) -> SearchSpace:
-    space = load_space(given) if isinstance(given, str) else given
-    return space_for(task, space)
-
-
-def _reported(found: SearchResult) -> SearchResult:
-    """Write the report of a result; one that was finished before keeps its own."""
-    if not (found.folder / REPORT).exists():
-        write_text(found.folder / REPORT, render_markdown(found.result))
-    return found
-
-
-def _front_reported(found: FrontResult, request: Request) -> FrontResult:
-    """Write the reports of a front and of its points; the page shows all of them."""
-    for point in found.points:
-        _reported(point)
-    if not (found.folder / REPORT).exists():
-        _write_page(request)
-        write_text(found.folder / REPORT, front_markdown(found.front))
-    return found
-
-
-def _write_page(request: Request) -> None:
-    """Write the page of a run; the result, which is there already, does not depend on it."""
-    server = server_of(request.database) is not None
-    run = request.name or resolved(request.out).name
-    try:
-        report(run if server else request.out, request.out / PAGE, database=request.database)
-    except AutopruneError as err:
-        warnings.warn(
-            f"The result is whole, but its {PAGE} could not be written: {err} Make it again with "
-            "autoprune report.",
-            stacklevel=3,
-        )
-
-
-def units(model: nn.Module, inputs: Inputs, *, seed: int = 0) -> Inventory:
-    """Trace a model, verify its units and list what can be pruned and what cannot, and why.
-
-    Args:
-        model: The model, on the CPU; it is left as it is.
-        inputs: Positional arguments of one forward, or a mapping of keyword arguments, on the
-            CPU.
-        seed: Seed of the random masks that units are verified with.
-
-    Raises:
-        ModelError: If the forward raises or nothing can be pruned.
-    """
-    model = taken_out(model)
-    return inventory(model, discover(model, inputs, np.random.default_rng(seed)))
-
-
-def check_space(
-    space: str | SearchSpace, model: nn.Module, inputs: Inputs, *, seed: int = 0
-) -> SpaceCheck:
-    """Tell what a search space allows for each unit of a model.
-
-    Args:
-        space: A shipped search space, ``"file:PATH"``, or the object.
-        model: The model, on the CPU; it is left as it is.
-        inputs: Positional arguments of one forward, or a mapping of keyword arguments, on the
-            CPU.
-        seed: Seed of the random masks that units are verified with.
-
-    Raises:
-        ConfigError: If there is no such space, a pattern matches no unit, or a method is unknown.
-        ModelError: If the forward raises or nothing can be pruned.
-    """
-    found = load_space(space) if isinstance(space, str) else space
-    for method in found.all_methods:
-        find_method(method)
-    return space_check(found, discover(model, inputs, np.random.default_rng(seed)))
-
-
 def _folders(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
     many = [given] if isinstance(given, str | Path) else given
     return tuple(at_home(folder) for folder in many)
@@ -368,57 +272,3 @@ def _folders(given: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
 
 def _constructor(given: Constructor | str | None) -> Constructor | None:
     return Constructor(target=given) if isinstance(given, str) else given
-
-
-def load(
-    folder: str | Path, model: nn.Module | Callable[[], nn.Module] | str | None = None
-) -> nn.Module:
-    """Return the pruned model of a result folder, in eval mode, on the CPU.
-
-    Args:
-        folder: What a finished search wrote.
-        model: The dense model or what builds it, weights being irrelevant; an import string such
-            as ``"model.py:build"`` starts at the current folder. None calls the constructor the
-            run recorded: load only folders whose code you trust.
-
-    Raises:
-        ArtifactError: If the folder is incomplete or altered, or the dense model does not fit.
-        ModelError: If an import string leads to nothing that builds a model.
-    """
-    return load_folder(folder, model)
-
-
-def export(
-    folder: str | Path,
-    format: Format,
-    *,
-    out: str | Path | None = None,
-    model: nn.Module | Callable[[], nn.Module] | str | None = None,
-    inputs: Inputs | None = None,
-    opset: int | None = None,
-    if_exists: IfFileExists = "fail",
-) -> Exported:
-    """Write the pruned model of a result folder for other runtimes, compared with the model.
-
-    ``onnx`` and ``torch-export`` take any batch size, other sizes are those of ``inputs``; batch
-    norms are folded into the layer before them. ``safetensors`` is a copy of what `load` needs.
-    Outputs are compared on random inputs at three batch sizes, one of them 1, and may differ by
-    1e-3 of the largest output.
-
-    Args:
-        folder: What a finished search wrote.
-        format: ``onnx``, ``torch-export`` or ``safetensors``.
-        out: File, or a folder that is there; None for ``folder`` itself.
-        model: The dense model or what builds it, as for `load`.
-        inputs: Positional arguments of one forward, or a mapping of keyword arguments, whose
-            shapes and types are taken; None for those that the run recorded.
-        opset: Version of ONNX's operators, None for the exporter's own choice.
-        if_exists: What to do if the file is there: ``fail`` or ``overwrite``.
-
-    Raises:
-        InputError: If something given cannot be used, or the folder is incomplete or altered.
-        VerificationError: If the model cannot be exported or the file gives other outputs;
-            nothing is written then.
-    """
-    target = None if out is None else Path(out)
-    return export_folder(Path(folder), format, target, model, inputs, opset, if_exists)

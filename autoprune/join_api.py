@@ -1,16 +1,15 @@
 """The public function that helps a run which another process began."""
 
-from contextlib import nullcontext
 from typing import Literal
 
 from torch import nn
 
+from autoprune._given import runner_of, shown_by
 from autoprune.agent.join import find_shared_run, join_run
 from autoprune.core.numbers import check_at_least
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recover_function import RecoverFunction
-from autoprune.execution.runners import SearchRunner, load_runner
-from autoprune.reporting.progress import progress_for
+from autoprune.execution.runners import SearchRunner
 from autoprune.surgery.accept import taken_out
 from autoprune.tasks import Task
 from autoprune.tasks.base import check_task
@@ -54,10 +53,8 @@ def join(
     """
     check_task(task)
     check_at_least("wait", wait, 0, int | float)
-    place = load_runner(runner) if isinstance(runner, str) else runner
-    shown = progress_for() if progress is None else nullcontext(progress)
-    place = place.with_workers(workers)
-    with shown as told, place.applied() as at:
+    place = runner_of(runner).with_workers(workers)
+    with shown_by(progress) as told, place.applied() as at:
         return join_run(
             find_shared_run(run, database, wait, told),
             taken_out(model),

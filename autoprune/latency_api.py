@@ -1,12 +1,13 @@
 """The public functions about latency: build tables, check them, list and forget what is stored."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor, nn
 
+from autoprune._given import database_of, shown_by, space_of
 from autoprune.agent import latency_stored
 from autoprune.agent.latency import ERROR, LIMIT_S, TargetLatency
 from autoprune.agent.latency_built import BuiltLatency
@@ -18,9 +19,6 @@ from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.target import Target
 from autoprune.cost.latency.runtimes import check_measurable, find_runtime
 from autoprune.errors import ConfigError
-from autoprune.methods import find_method
-from autoprune.reporting.progress import progress_for
-from autoprune.space.loader import load_space
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
 from autoprune.storage.shared import missing_file, shared_database
@@ -129,7 +127,7 @@ def stored_latencies(database: str | Path | None = None) -> list[StoredLatencies
     Raises:
         InputError: If the database cannot be used.
     """
-    if missing_file(_text(database)):
+    if missing_file(database_of(database)):
         return []
     with closing(_open(database)) as opened:
         return latency_stored.stored_latencies(opened)
@@ -149,7 +147,7 @@ def forget_latency(target: Target | str, *, database: str | Path | None = None) 
     """
     wanted = Target.parse(target)
     find_runtime(wanted)
-    if missing_file(_text(database)):
+    if missing_file(database_of(database)):
         return 0
     with closing(_open(database)) as opened:
         return latency_stored.forget_latencies(opened, wanted)
@@ -171,11 +169,8 @@ def _built(
     limit_s = parse_duration(limit, "limit")
     check_at_least("seed", seed, 0, int)
     wanted = _targets(targets)
-    declared = load_space(space) if isinstance(space, str) else space
-    for method in declared.all_methods:
-        find_method(method)
-    shown = progress_for() if progress is None else nullcontext(progress)
-    with shown as told, closing(_open(database)) as opened:
+    declared = space_of(space)
+    with shown_by(progress) as told, closing(_open(database)) as opened:
         told(Progress(stage="trace", done=0, total=1))
         dense = copied(taken_out(model)).cpu()
         inputs = arguments(inputs)
@@ -202,8 +197,4 @@ def _targets(given: Targets) -> list[Target]:
 
 
 def _open(database: str | Path | None) -> Database:
-    return shared_database(_text(database))
-
-
-def _text(database: str | Path | None) -> str | None:
-    return None if database is None else str(database)
+    return shared_database(database_of(database))

@@ -1,12 +1,13 @@
 """The public function that measures what each unit of a model gives up when it alone is cut."""
 
-from contextlib import closing, nullcontext
+from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from torch import nn
 
+from autoprune._given import database_of, runner_of, shown_by, space_of
 from autoprune.agent.identity import data_fingerprint, dense_fingerprint
 from autoprune.agent.prepare import check_data, example_inputs, ranked
 from autoprune.agent.profile import measure_sensitivity
@@ -19,10 +20,7 @@ from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.sensitivity import Sensitivity
-from autoprune.execution.runners import SearchRunner, load_runner
-from autoprune.methods import find_method
-from autoprune.reporting.progress import progress_for
-from autoprune.space.loader import load_space
+from autoprune.execution.runners import SearchRunner
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.shared import shared_database
 from autoprune.surgery.accept import taken_out
@@ -72,20 +70,15 @@ def profile(
     check_task(task)
     probing = Probing(samples=samples, levels=levels)
     check_seed(seed)
-    found = load_space(space) if isinstance(space, str) else space
-    found = space_for(task, found)
-    for method in found.all_methods:
-        find_method(method)
-    place = load_runner(runner) if isinstance(runner, str) else runner
-    place = place.with_workers("auto" if workers is None else workers)
+    found = space_for(task, space_of(space))
+    place = runner_of(runner).with_workers("auto" if workers is None else workers)
     model = copied(taken_out(model)).cpu()
-    shown = progress_for() if progress is None else nullcontext(progress)
     loaders = (task.loader(split) for split in SPLITS)
     with (
-        shown as told,
+        shown_by(progress) as told,
         place.applied() as at,
         isolated(seed, *loaders),
-        closing(shared_database(None if database is None else str(database))) as opened,
+        closing(shared_database(database_of(database))) as opened,
     ):
         check_data(model, task)
         inputs = example_inputs(task)

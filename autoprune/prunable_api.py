@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import numpy as np
 from torch import Tensor, nn
 
+from autoprune._given import space_of
 from autoprune.agent.parts import check_parts, limited
 from autoprune.agent.prepare import example_inputs
 from autoprune.agent.projection import Projection
@@ -18,7 +19,6 @@ from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, ConfigError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.randomness import isolated
-from autoprune.space.loader import load_space
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.accept import taken_out
 from autoprune.surgery.discover import discover
@@ -56,7 +56,7 @@ def prunable(
         InputError: If model, data, space and budget do not fit together.
     """
     check_seed(seed)
-    limits, found = Budget.parse(budget), load_space(space) if isinstance(space, str) else space
+    limits, found = Budget.parse(budget), space_of(space)
     if limits.targets:
         raise BudgetError(
             f"A limit on latency ({limits}) must be measured again on what is found, which a "

@@ -45,7 +45,7 @@ def export_folder(
     opset: int | None,
     if_exists: IfFileExists,
 ) -> Exported:
-    """Export the model of a result folder; see `autoprune.api.export`."""
+    """Export the model of a result folder; see `autoprune.export`."""
     check_options(format, opset, if_exists)
     architecture = Architecture.read(folder)
     target = target_of(folder, format, out)

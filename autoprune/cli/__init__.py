@@ -1,1 +1,1 @@
-"""Command line: one file per command group, each a thin client of `autoprune.api`."""
+"""Command line: one file per command group, each a thin client of public functions."""

@@ -1,4 +1,4 @@
-"""``autoprune export``: a thin client of `autoprune.api.export`."""
+"""``autoprune export``: a thin client of `autoprune.result_api`."""
 
 import json
 from enum import StrEnum
@@ -66,9 +66,9 @@ def export(
     if args and model is None:
         raise ConfigError("--args are for what --model names. Give --model as well.")
     with stdout_to_stderr():
-        from autoprune import api
+        from autoprune import result_api
 
-        found = api.export(
+        found = result_api.export(
             run,
             format.value,
             out=out,

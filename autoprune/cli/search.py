@@ -1,4 +1,4 @@
-"""``autoprune search``: a thin client of `autoprune.api.search`."""
+"""``autoprune search``: a thin client of `autoprune.api`."""
 
 import json
 import shlex

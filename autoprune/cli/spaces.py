@@ -57,9 +57,10 @@ def check(
     """
     with stdout_to_stderr():
         loaded = load_space(space)
-        from autoprune import api
+        from autoprune import units_api
 
-        found = api.check_space(loaded, build(model, args or []), random_inputs(inputs, as_list))
+        given = build(model, args or []), random_inputs(inputs, as_list)
+        found = units_api.check_space(loaded, *given)
     if as_json:
         echo(json.dumps(found.to_dict(), indent=2))
         return

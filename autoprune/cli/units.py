@@ -1,4 +1,4 @@
-"""``autoprune units``: a thin client of `autoprune.api.units`."""
+"""``autoprune units``: a thin client of `autoprune.units_api`."""
 
 import json
 from typing import Annotated
@@ -29,9 +29,9 @@ def units(
     One forward is traced, and every unit is verified by value.
     """
     with stdout_to_stderr():
-        from autoprune import api
+        from autoprune import units_api
 
-        found = api.units(build(model, args or []), random_inputs(inputs, as_list))
+        found = units_api.units(build(model, args or []), random_inputs(inputs, as_list))
     if as_json:
         echo(json.dumps(found.to_dict(), indent=2))
         return

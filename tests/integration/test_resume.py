@@ -87,7 +87,7 @@ def before(place, name, chosen):
     setattr(place, name, guarded)
 
 def arm(moment):
-    from autoprune import api
+    from autoprune import search_reports
     from autoprune.agent import finalist, loop, result
     from autoprune.evaluation.scorer import Scorer
     from autoprune.storage.database import Database
@@ -111,11 +111,11 @@ def arm(moment):
     elif "result.json" in words:
         before(result, "write_text", lambda path, text: path.name == "result.json")
     else:
-        before(api, "write_text", lambda path, text: path.name == "report.md")
+        before(search_reports, "write_text", lambda path, text: path.name == "report.md")
     return lambda event: None
 
 def main(project, moments):
-    import autoprune.api
+    import autoprune.search_reports
     for number, moment in enumerate(moments):
         child = os.fork()
         if child == 0:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import autoprune
-from autoprune import api
+from autoprune import units_api
 from autoprune.errors import ConfigError, ModelError
 from autoprune.reporting.inventory import Inventory, inventory
 from autoprune.reporting.model_terminal import print_inventory, print_space_check
@@ -112,7 +112,7 @@ def test_a_space_check_tells_every_unit(plan: Plan) -> None:
 def test_a_space_with_an_unknown_method_is_refused(net: nn.Module) -> None:
     odd = SPACE.model_copy(update={"methods": ("channel.l3",)})
     with pytest.raises(ConfigError, match=r"Unknown method 'channel\.l3'"):
-        api.check_space(odd, net, [torch.randn(2, 1, 6, 6)])
+        units_api.check_space(odd, net, [torch.randn(2, 1, 6, 6)])
 
 
 def test_texts_hold_what_matters(found: Inventory, plan: Plan) -> None:
