@@ -156,7 +156,7 @@ def test_a_pickled_front_goes_on(opened: Opened) -> None:
 def test_a_policy_is_compared_inside_the_tightest_limit_it_meets() -> None:
     front = sampler()
     for at, one in enumerate(front.samplers):
-        policy = front.encoding.policy(one._uniform())
+        policy = front.encoding.policy(one.feasible.uniform())
         assert front.aim(policy) is front.samplers[at].projection
     assert front.aim(Policy({})) is front.projection, "what meets none is judged by the highest"
 
@@ -168,7 +168,7 @@ def test_incumbents_of_a_limit_are_inside_it(opened: Opened) -> None:
         step(study)
     known = History(front.encoding).read(study)
     for one in front.samplers:
-        inside = one._inside(known)
+        inside = one.feasible.meets(known.rows)
         best = known.best(2, inside)
         assert one.projection.meets(front.encoding.split(best)[0]).all()
         values = known.values[inside]

@@ -80,8 +80,10 @@ def test_an_honest_run_under_another_budget_has_a_good_first_proposal(
     rows, scores = earlier
     sampler = made(0, [told(rows, scores)])
     (first,), _ = searched(sampler, 1)
-    plain = sampler._projected(told(rows, scores).best(1)[0])
-    uniform = sampler._projected(sampler.encoding.row({f"level:{unit}": 3 for unit in KEPT}))
+    plain = sampler.feasible.projected(told(rows, scores).best(1)[0])
+    uniform = sampler.feasible.projected(
+        sampler.encoding.row({f"level:{unit}": 3 for unit in KEPT})
+    )
     assert score(sampler, first) <= min(score(sampler, plain), score(sampler, uniform))
 
 
@@ -98,5 +100,5 @@ def test_what_scored_too_little_is_proposed_and_not_learned_from() -> None:
     rows = pool.random(np.random.default_rng(0), 2)
     sampler = made(0, [told(rows, np.array([2.0, 1.0]))])
     found, scores = searched(sampler, 8)
-    assert np.array_equal(found[0], sampler._projected(rows[1]))
+    assert np.array_equal(found[0], sampler.feasible.projected(rows[1]))
     assert np.isfinite(scores).all()

@@ -222,8 +222,8 @@ def test_two_that_ask_at_the_same_moment_do_not_get_the_same(projection: Project
         study.ask()
     samplers = [BudgetedSampler(projection, 0, anchors(4, projection)) for _ in range(2)]
     rows = [s.propose(study, t).row for s, t in zip(samplers, study.trials, strict=True)]
-    assert rows[0].tolist() == samplers[0]._projected(samplers[0]._anchors[0]).tolist()
-    assert rows[1].tolist() == samplers[1]._projected(samplers[1]._anchors[1]).tolist()
+    assert rows[0].tolist() == samplers[0].feasible.projected(samplers[0]._anchors[0]).tolist()
+    assert rows[1].tolist() == samplers[1].feasible.projected(samplers[1]._anchors[1]).tolist()
     for sampler in samplers:
         sampler._anchors = []
     drawn = [s.propose(study, t).row for s, t in zip(samplers, study.trials, strict=True)]

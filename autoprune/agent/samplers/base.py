@@ -14,8 +14,9 @@ from optuna.trial import FrozenTrial
 from autoprune.agent.encoding import Encoding, Params, Rows, distributions, levels_of
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.claims import claim
+from autoprune.agent.samplers.feasible import Feasible
 from autoprune.agent.samplers.history import History
-from autoprune.agent.samplers.known import Bools, Known
+from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.proposal import Proposal
 from autoprune.core.fingerprint import seed_from
 from autoprune.core.policy import Policy
@@ -47,6 +48,7 @@ class PolicySampler(BaseSampler, ABC):
         self.projection = projection
         self.encoding = Encoding(projection.spaces)
         self.space = distributions(projection.spaces)
+        self.feasible = Feasible(projection, self.encoding)
         self._seed = seed
         self._history = History(self.encoding)
         self._anchors = [self.encoding.wish(params) for params in anchors]
@@ -164,10 +166,8 @@ class PolicySampler(BaseSampler, ABC):
         given = [Proposal.again(*one, self.encoding) for one in known.given_back]
         if not given:
             return []
-        levels, _ = self.encoding.split(np.stack([one.row for one in given]))
-        return [
-            one for one, fits in zip(given, self.projection.meets(levels), strict=True) if fits
-        ]
+        fits = self.feasible.meets(np.stack([one.row for one in given]))
+        return [one for one, fit in zip(given, fits, strict=True) if fit]
 
     def _check_objectives(self, study: Study) -> None:
         count = len(study.directions)
@@ -195,12 +195,14 @@ class PolicySampler(BaseSampler, ABC):
         rng = self._rng(known)
         found = self._next(study, trial, known, rng)
         if found is None and self.goes_on:
-            found = self._neighbour(known, rng)
+            tried = (*known.rows[::-1], *known.pending)
+            near = self.feasible.neighbour(tried, known.tried, rng)
+            found = None if near is None else Proposal(near, "neighbour")
         return found or Proposal(self._repeated(known), "tried")
 
     def _anchor(self, known: Known, turn: int) -> Proposal | None:
         """Return the next anchor that was not tried, None if there is none."""
-        for row in map(self._projected, self._anchors[turn:]):  # limits may be tightened
+        for row in map(self.feasible.projected, self._anchors[turn:]):  # limits may be tightened
             if row.tobytes() not in known.tried:
                 return Proposal(row, "anchor")
         return None
@@ -219,70 +221,7 @@ class PolicySampler(BaseSampler, ABC):
     ) -> Proposal | None:
         """Return a feasible policy that was not tried yet, None if none is found."""
 
-    def _neighbour(self, known: Known, rng: np.random.Generator) -> Proposal | None:
-        """Return a feasible policy beside one that was tried, None if there is none.
-
-        Where costs never rise as more is cut, this finds one for as long as there is any: all
-        that is feasible hangs together, by way of the smallest model.
-        """
-        for start in (*known.rows[::-1], *known.pending):
-            near = self._beside(start)
-            levels, methods = self.encoding.split(near)
-            near = self.encoding.join(levels, methods)[self.projection.meets(levels)]
-            new = [row for row in near if row.tobytes() not in known.tried]
-            if new:
-                return Proposal(
-                    self._spent(new[int(rng.integers(len(new)))], known.tried), "neighbour"
-                )
-        return None
-
-    def _beside(self, row: Rows) -> Rows:
-        """Return rows that differ in the level or the method of one unit."""
-        most = np.concatenate([self.encoding.levels, self.encoding.methods])
-        levels = np.arange(2 * self.encoding.units) < self.encoding.units
-        found = [row]
-        for column in range(len(row)):
-            values = (row[column] - 1, row[column] + 1) if levels[column] else range(most[column])
-            for value in values:
-                if 0 <= value < most[column] and value != row[column]:
-                    found.append(row.copy())
-                    found[-1][column] = value
-        return np.stack(found)
-
-    def _spent(self, row: Rows, tried: set[bytes]) -> Rows:
-        """Let single units of a new row take back what the budget leaves, while that is new."""
-        filled: Rows = self._filled(row[None])[0]
-        if filled.tobytes() not in tried:
-            return filled
-        _, methods = self.encoding.split(row)
-        while True:
-            lower = self.projection.lowered(self.encoding.split(row)[0])
-            rows = self.encoding.join(lower, np.broadcast_to(methods, lower.shape))
-            new = [one for one in rows if one.tobytes() not in tried]
-            if not new:
-                return row
-            row = new[0]
-
-    def _filled(self, rows: Rows) -> Rows:
-        """Let single units of rows take back what the budget leaves."""
-        levels, methods = self.encoding.split(rows)
-        return self.encoding.join(self.projection.filled(levels), methods)
-
     def _repeated(self, known: Known) -> Rows:
         """Return what ended last inside the budget."""
-        inside = known.rows[self._inside(known)]
-        return inside[-1] if len(inside) else self._uniform()
-
-    def _inside(self, known: Known) -> Bools:
-        """Tell which of the policies that came to an end are inside the budget."""
-        if not len(known.rows):
-            return np.zeros(0, bool)
-        return self.projection.meets(self.encoding.split(known.rows)[0])
-
-    def _projected(self, row: Rows) -> Rows:
-        levels, methods = self.encoding.split(row)
-        return self.encoding.join(self.projection.project_row(levels), methods)
-
-    def _uniform(self) -> Rows:
-        levels = (self.encoding.levels - 1) // 2
-        return self._projected(self.encoding.join(levels, np.zeros_like(levels)))
+        inside = known.rows[self.feasible.meets(known.rows)]
+        return inside[-1] if len(inside) else self.feasible.uniform()

@@ -140,7 +140,7 @@ class BudgetedSampler(PolicySampler):
         Where the share of such proposals is reached, or none is expected to improve nearly as
         much, what is usual stays.
         """
-        best = known.best(1, self._inside(known) & np.isfinite(known.final))
+        best = known.best(1, self.feasible.meets(known.rows) & np.isfinite(known.final))
         alternatives = self._alternatives(best[0], known, belief) if len(best) else iter(())
         found, examined = list(usual), len(known.examined)
         for at, one in enumerate(usual):
@@ -180,7 +180,7 @@ class BudgetedSampler(PolicySampler):
     def _candidates(
         self, known: Known, belief: Belief | None, rng: np.random.Generator
     ) -> dict[str, Rows]:
-        best = known.best(_INCUMBENTS, self._inside(known))
+        best = known.best(_INCUMBENTS, self.feasible.meets(known.rows))
         parts = {"random": self.pool.random(rng, _RANDOM)}
         if len(best):
             weights = [self._weights(belief, rng) for _ in range(_ALLOCATED)]
@@ -220,7 +220,7 @@ class BudgetedSampler(PolicySampler):
         For some proposals none is: they are taken as they come, to see what sparing would miss.
         Nor where there is no incumbent: what costs more, as along a front, is none to beat.
         """
-        inside = known.final[self._inside(known)]
+        inside = known.final[self.feasible.meets(known.rows)]
         incumbent = float(np.nanmin(inside)) if np.isfinite(inside).any() else None
         audit = bool(rng.random() < self._exploration)
         if incumbent is None or audit:
@@ -242,7 +242,7 @@ class BudgetedSampler(PolicySampler):
         for lot in self._filled_up(ordered, tried):
             return lot[0]
         row, source = ordered[0]
-        return self._spent(row, tried), source
+        return self.feasible.spent(row, tried), source
 
     def _filled_up(
         self, ordered: Sequence[Candidate], tried: set[bytes]
@@ -254,7 +254,7 @@ class BudgetedSampler(PolicySampler):
         seen = set(tried)
         for start in range(0, min(len(ordered), _LOOKED_AT), _LOT):
             some = ordered[start : min(start + _LOT, _LOOKED_AT)]
-            filled = self._filled(np.stack([row for row, _ in some]))
+            filled = self.feasible.filled(np.stack([row for row, _ in some]))
             lot = list[Candidate]()
             for row, (_, source) in zip(filled, some, strict=True):
                 if row.tobytes() not in seen:

@@ -8,13 +8,14 @@ import numpy as np
 from autoprune.agent.allocation import Marginal
 from autoprune.agent.encoding import Encoding, Floats, Rows
 from autoprune.agent.projection import Projection
+from autoprune.agent.samplers.feasible import Feasible
 
 _POSITIONS = 41  # fewer than for one projection: there are hundreds of candidates
 _STEPS = np.array([1, 1, 1, 2, 2, 3])  # levels a switch moves a unit by
 
 
 @dataclass(frozen=True)
-class Pool:
+class Pool(Feasible):
     """Draws candidates as rows of an `Encoding`.
 
     Args:
@@ -23,8 +24,6 @@ class Pool:
         errors: What is given up, ``units x methods x levels``.
     """
 
-    projection: Projection
-    encoding: Encoding
     errors: Floats
 
     @classmethod
@@ -94,11 +93,6 @@ class Pool:
             wanted: Levels, ``policies x units``.
         """
         return self.projection.scaled(wanted, _POSITIONS)
-
-    def filled(self, rows: Rows) -> Rows:
-        """Let single units of feasible rows take back what the budget leaves."""
-        levels, methods = self.encoding.split(rows)
-        return self.encoding.join(self.projection.filled(levels), methods)
 
     @property
     def least(self) -> list[Floats]:

@@ -62,7 +62,7 @@ class ProjectedSampler(PolicySampler):
         wish = self.encoding.wish(drawn | inner.sample_relative(study, counted, self.space))
         tried = known.tried
         for _ in range(_TRIES):
-            row = self._projected(wish)
+            row = self.feasible.projected(wish)
             if row.tobytes() not in tried:
                 return Proposal(row, "sampler")
             wish = self._jolted(wish, rng)
