@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -13,27 +12,27 @@ from optuna.trial import FrozenTrial, Trial
 from autoprune.agent.company import Alone, Company
 from autoprune.agent.encoding import Params, levels_of, policy_of
 from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.judge import LEAST, Courses, verdict
+from autoprune.agent.judge import LEAST
 from autoprune.agent.projection import Projection
 from autoprune.agent.ranking import Scored
 from autoprune.agent.rollback import Rollback, told
 from autoprune.agent.samplers.attributes import PLACE
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.scoring import Scoring
+from autoprune.agent.sifted import sifted
 from autoprune.agent.tally import Tally
-from autoprune.agent.trials import Told, abandon, ask_all, ended, tell_all, was_given_back
+from autoprune.agent.trials import Told, abandon, ask_all, ended, tell_all
 from autoprune.agent.underway import Underway
+from autoprune.agent.watches import best_inside, watches
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.workers import Crew
 from autoprune.errors import ModelError
-from autoprune.evaluation.scorer import Watch
 from autoprune.storage.own_trials import AGENT
 from autoprune.storage.records import Evaluation
 from autoprune.tasks.base import shown
 
 _AT_ONCE = 64  # policies that are asked for before the first of them is given to a worker
-_LEARNED = 300  # evaluations, the latest, whose courses tell whether another one catches up
 
 
 @dataclass(kw_only=True)
@@ -181,35 +180,25 @@ class Loop:
         """Have trials scored, or end those whose policies were scored elsewhere.
 
         Returns:
-            Whether all were of use. Others repeat what was tried, for nothing else is left; or
-            what is being scored here, given back by an agent that took this one for dead.
+            Whether all were of use.
         """
-        useful = True
-        new, known_here = dict[str, tuple[Trial, Policy]](), list[tuple[Trial, Evaluation]]()
-        for trial, params in asked:
-            policy = self._policy(params)
-            name = policy.fingerprint
-            if not (name in new or policy in self._underway or name in self.scored):
-                new[name] = trial, policy
-            elif not was_given_back(trial):
-                abandon(trial)
-                useful, self._exhausted = False, True
-            elif name in self.scored:  # by another agent, but it was scored here after all
-                known_here.append((trial, self.scored[name]))
-            else:
-                abandon(trial)
-                useful = False
-        watches = self._watches([policy for _, policy in new.values()])
-        known = self.evaluations.known_all(list(watches.items()))
-        jobs = [(trial, Scoring(policy, watches[policy])) for trial, policy in new.values()]
+        told = [(trial, self._policy(params)) for trial, params in asked]
+        found = sifted(told, self.scored, self._underway)
+        for trial in found.useless:
+            abandon(trial)
+        least = max(LEAST, self.evaluations.scorer.recovery.finalists)
+        own = watches([policy for _, policy in found.new], self.sampler, self.scored, least)
+        known = self.evaluations.known_all(list(own.items()))
+        jobs = [(trial, Scoring(policy, own[policy])) for trial, policy in found.new]
         self._underway.begin([one for one in jobs if one[1].policy not in known])
-        found = [(trial, known[job.policy]) for trial, job in jobs if job.policy in known]
-        if known_here + found:
-            self._end(known_here + found)
+        stored = [(trial, known[job.policy]) for trial, job in jobs if job.policy in known]
+        if found.scored or stored:
+            self._end(found.scored + stored)
             self._report(None)
-        if self._exhausted:
+        if found.repeated:
+            self._exhausted = True
             self._report(None, note="the sampler has no policy left that was not tried")
-        return useful
+        return not found.useless
 
     @property
     def _signature(self) -> dict[str, str]:
@@ -256,30 +245,12 @@ class Loop:
         levels = levels_of(trial.params, self.projection.spaces)
         return self.projection.price(levels).as_dict()
 
-    def _watches(self, policies: Sequence[Policy]) -> dict[Policy, Watch]:
-        """Return why each candidate is stopped: the best is one inside what is aimed at now."""
-        least = max(LEAST, self.evaluations.scorer.recovery.finalists)
-        completed = Courses.of(self.scored.latest(_LEARNED))
-        best: dict[int, Evaluation | None] = {}
-        found: dict[Policy, Watch] = {}
-        for policy in policies:
-            aim = self.sampler.aim(policy)
-            if id(aim) not in best:
-                best[id(aim)] = self._best(aim)
-            own = best[id(aim)]
-            found[policy] = partial(verdict, incumbent=own, completed=completed, least=least)
-        return found
-
-    def _best(self, aim: Projection) -> Evaluation | None:
-        """Return the best evaluation inside some limits."""
-        return next((one for one in self.scored.best_first() if aim.aims_at(one.policy)), None)
-
     def _keep(self, trial: FrozenTrial, evaluation: Evaluation) -> None:
         self.scored[evaluation.policy.fingerprint] = evaluation
         self._tally.add(trial.number, evaluation, trial.user_attrs)
 
     def _report(self, pace: float | None, note: str | None = None) -> None:
-        best = self._best(self.projection)
+        best = best_inside(self.scored, self.projection)
         left = self.trials - len(self.scored)
         share = None
         if best is not None:
