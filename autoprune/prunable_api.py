@@ -6,7 +6,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from autoprune._given import space_of
-from autoprune.agent.parts import check_parts, limited
+from autoprune.agent.parts import check_parts, inside_parts
 from autoprune.agent.prepare import example_inputs
 from autoprune.agent.projection import Projection
 from autoprune.agent.prunable import Prunable
@@ -73,7 +73,7 @@ def prunable(
         spaces = allowed(found, plan)
         cost = CostModel(model, plan, parts=limits.parts)
         check_parts(model, limits, cost.dense)
-        projection = Projection(cost, limited(spaces, limits, plan, cost), limits)
+        projection = Projection(cost, inside_parts(spaces, limits, plan, cost), limits)
         methods = {method for one in spaces.values() for method in one.methods}
         batches = Recovery().calibration_batches
         importance = rank_atoms(model, plan, task, methods, batches, "cpu", seed)

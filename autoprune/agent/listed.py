@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from autoprune._hints import did_you_mean
+from autoprune.agent.outcomes import RECOVERED, SCORED
 from autoprune.agent.presence import PATIENCE, seems_alive
 from autoprune.agent.reached import Reached
 from autoprune.agent.workspace import RESULT, STUDY, database_in, point_hint
@@ -83,8 +84,8 @@ class ListedRun:
         """Return what was found best, finalists first, then by score; lower is better."""
         with suppress(AutopruneError), self.opened() as (database, run):
             made = [one for one in database.evaluations(run.id) if one.score is not None]
-            ranked = sorted(made, key=lambda one: (one.outcome != "recovered", one.score))
-            return [one for one in ranked if one.outcome in ("recovered", "scored")][:count]
+            ranked = sorted(made, key=lambda one: (one.outcome != RECOVERED, one.score))
+            return [one for one in ranked if one.outcome in (RECOVERED, SCORED)][:count]
         return []
 
     def reached(self) -> Reached:

@@ -36,7 +36,7 @@ def check_parts(model: nn.Module, budget: Budget, dense: Costs) -> None:
             )
 
 
-def limited(
+def inside_parts(
     spaces: Mapping[str, UnitSpace], budget: Budget, plan: Plan, cost: CostModel
 ) -> Mapping[str, UnitSpace]:
     """Return what may be chosen, without units outside of the limited parts if nothing else is.

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoprune.agent.anchors import anchors
+from autoprune.agent.at_limits import projections, spread
 from autoprune.agent.encoding import levels_of
 from autoprune.agent.latency import TargetLatency
-from autoprune.agent.limits import projections, spread
-from autoprune.agent.parts import check_parts, limited
+from autoprune.agent.parts import check_parts, inside_parts
 from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
 from autoprune.agent.tables import allowed, build_tables
@@ -113,7 +113,7 @@ def _projections(
 ) -> list[Projection]:
     cost = CostModel(request.model, plan, latencies, parts=request.budget.parts)
     check_parts(request.model, request.budget, cost.dense)
-    spaces = limited(spaces, request.budget, plan, cost)
+    spaces = inside_parts(spaces, request.budget, plan, cost)
     if request.tolerance:
         return spread(request.tolerance.cost, request.budget, cost, spaces)
     return projections(request.pareto, request.points, request.budget, cost, spaces)

@@ -11,6 +11,7 @@ from autoprune.agent.samplers.history import when_ended
 from autoprune.agent.samplers.proposal import PREQUENTIAL
 from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
+from autoprune.reporting.aimed_limits import AimedLimits
 from autoprune.reporting.evidence import (
     Evaluated,
     Fate,
@@ -19,13 +20,12 @@ from autoprune.reporting.evidence import (
     Sensed,
     Spent,
 )
-from autoprune.reporting.limits import Limits
 from autoprune.reporting.secrets import without_secrets
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study_trials import ABANDONED
 
 
-def evaluated(trials: Iterable[FrozenTrial], limits: Limits) -> list[Evaluated]:
+def evaluated(trials: Iterable[FrozenTrial], limits: AimedLimits) -> list[Evaluated]:
     """Return trials in the order in which they came to their end, those that run last.
 
     Args:
@@ -36,7 +36,7 @@ def evaluated(trials: Iterable[FrozenTrial], limits: Limits) -> list[Evaluated]:
     return [_evaluated(one, limits) for one in ordered]
 
 
-def _evaluated(trial: FrozenTrial, limits: Limits) -> Evaluated:
+def _evaluated(trial: FrozenTrial, limits: AimedLimits) -> Evaluated:
     told = trial.user_attrs
     scored = trial.state == TrialState.COMPLETE and trial.values is not None
     score = trial.values[0] if scored else None
@@ -55,7 +55,7 @@ def _evaluated(trial: FrozenTrial, limits: Limits) -> Evaluated:
     )
 
 
-def _fate(trial: FrozenTrial, limits: Limits) -> Fate:
+def _fate(trial: FrozenTrial, limits: AimedLimits) -> Fate:
     told, state = trial.user_attrs, trial.state
     if not state.is_finished():
         return "running"

@@ -7,7 +7,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from autoprune.core.ledger import LedgerEntry
-from autoprune.reporting.limits import Limits
+from autoprune.reporting.aimed_limits import AimedLimits
 from autoprune.storage.checkpoints import Checkpoints
 from autoprune.storage.database import Database
 from autoprune.storage.ledger import Ledger
@@ -30,7 +30,7 @@ class Stored:
 
     kept: Mapping[str, Any]
     evaluations: Sequence[Evaluation]
-    limits: Limits
+    limits: AimedLimits
     trials: Sequence[FrozenTrial]
     ledger: Sequence[LedgerEntry]
     progressive: Mapping[str, float]
@@ -38,7 +38,7 @@ class Stored:
     @classmethod
     def of(cls, database: Database, run: Run, study: str) -> "Stored":
         """Read what there is of a run; ``study`` is the name of its study."""
-        limits = Limits(told=told_of_study(database, study), config=run.config)
+        limits = AimedLimits(told=told_of_study(database, study), config=run.config)
         return cls(
             kept=run.kept,
             evaluations=database.evaluations(run.id),

@@ -7,10 +7,10 @@ from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
 from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
+from autoprune.reporting.asked_limits import beside_front
 from autoprune.reporting.cost_names import cost_name
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.goal import tolerance_of
-from autoprune.reporting.limited import beside_front
 from autoprune.reporting.text import count_text, share_text
 
 _TOO_GOOD = 0.05  # of a share: what the smaller model gains beyond is hardly training

@@ -10,6 +10,7 @@ from autoprune.agent.listed import find_listed
 from autoprune.artifacts.goal import Goal, LimitTried
 from autoprune.artifacts.result import LatencyCheck, Result
 from autoprune.core.ledger import Outcome
+from autoprune.reporting.asked_limits import costs_limited
 from autoprune.reporting.evidence import LatencyTable, RunEvidence
 from autoprune.reporting.figures.front import front_figure
 from autoprune.reporting.figures.history import compared_history, history_figure
@@ -20,7 +21,6 @@ from autoprune.reporting.figures.predictions import calibration_figure, reliabil
 from autoprune.reporting.figures.rollback import rollback_figure
 from autoprune.reporting.figures.spending import spending_figure
 from autoprune.reporting.gather import gather
-from autoprune.reporting.limited import costs_limited
 from autoprune.reporting.page.compared import compared_charts
 from autoprune.reporting.page.searched import search_charts
 from autoprune.reporting.units import unit_facts

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import autoprune
-from autoprune.agent.parts import check_parts, limited
+from autoprune.agent.parts import check_parts, inside_parts
 from autoprune.agent.projection import Projection
 from autoprune.agent.tables import allowed
 from autoprune.core.budget import Budget
@@ -55,7 +55,7 @@ def projection_of(model: nn.Module, plan: Plan, budget: Any) -> Projection:
     cost = CostModel(model, plan, parts=limits.parts)
     check_parts(model, limits, cost.dense)
     spaces = allowed(load_space("default"), plan)
-    return Projection(cost, limited(spaces, limits, plan, cost), limits)
+    return Projection(cost, inside_parts(spaces, limits, plan, cost), limits)
 
 
 # --- how a limit is written

@@ -19,9 +19,9 @@ from autoprune.core.ledger import LedgerEntry
 from autoprune.core.policy import Policy
 from autoprune.core.yardstick import YARDSTICK, Yardstick
 from autoprune.errors import AutopruneError
+from autoprune.reporting.aimed_limits import AimedLimits
 from autoprune.reporting.dashboard.looked_at import LookedAt
 from autoprune.reporting.gather import written_in
-from autoprune.reporting.limits import Limits
 from autoprune.storage.database import Database
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation
@@ -85,9 +85,9 @@ class Facts:
         return self.listed.run.config if self.listed else {}
 
     @cached_property
-    def limits(self) -> Limits:
+    def limits(self) -> AimedLimits:
         """What the study says of its limits."""
-        return Limits(told=self.told, config=self.config)
+        return AimedLimits(told=self.told, config=self.config)
 
     @cached_property
     def returned(self) -> list[Policy]:

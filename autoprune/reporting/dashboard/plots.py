@@ -8,6 +8,7 @@ from typing import BinaryIO
 
 from plotly.graph_objects import Figure
 
+from autoprune.reporting.asked_limits import costs_limited
 from autoprune.reporting.dashboard.looked_at import LookedAt
 from autoprune.reporting.dashboard.trials import Shown
 from autoprune.reporting.evidence import RunEvidence
@@ -19,7 +20,6 @@ from autoprune.reporting.figures.predictions import calibration_figure, reliabil
 from autoprune.reporting.figures.rollback import rollback_figure
 from autoprune.reporting.figures.spending import spending_figure
 from autoprune.reporting.gather import gather
-from autoprune.reporting.limited import costs_limited
 from autoprune.reporting.units import unit_facts
 
 _HEIGHT = 440  # pixels

@@ -66,7 +66,7 @@ class Shown:
         return self._policies
 
     def excess(self, trial: FrozenTrial) -> dict[str, float]:
-        """Return by how much of each limit a trial is over it; see `Limits.excess`."""
+        """Return by how much of each limit a trial is over it; see `AimedLimits.excess`."""
         return self.facts.limits.excess(trial, self.policies.get(trial.number))
 
     def is_inside(self, trial: FrozenTrial) -> bool:

@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 from autoprune.artifacts.result import Measured
 from autoprune.core.costs import LATENCY
 from autoprune.core.limit import Limit
+from autoprune.reporting.asked_limits import limits_asked
 from autoprune.reporting.cost_names import cost_name
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.figures.look import GREY, ORANGE, lines, plain
-from autoprune.reporting.limited import limited
 
 PREDICTED, MEASURED = "by the table", "measured"
 LIMIT = ORANGE  # colour of limits, where one run is shown
@@ -46,7 +46,7 @@ class CostAxis:
             cost: A cost as in a budget.
         """
         known = all(run.share(cost, 1) is not None for run in runs)
-        limits = [limit for run in runs for limit in limited(run).get(cost, ())]
+        limits = [limit for run in runs for limit in limits_asked(run).get(cost, ())]
         absolute = cost.startswith(LATENCY) and not all(one.relative for one in limits)
         return cls(cost, known and not absolute)
 
@@ -88,7 +88,7 @@ class CostAxis:
 
     def mark_limits(self, figure: go.Figure, run: RunEvidence, colour: str) -> None:
         """Draw a line at each limit of a run, and where it aims below one."""
-        limits = limited(run).get(self.cost, [])
+        limits = limits_asked(run).get(self.cost, [])
         for one in limits:
             text = f"limit {one}" if len(limits) < _MANY else ""
             self._line(figure, self.limit(run, one), text, colour)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import plotly.graph_objects as go
 
 from autoprune.core.pareto import dominators
+from autoprune.reporting.asked_limits import costs_limited
 from autoprune.reporting.cost_names import cost_name
 from autoprune.reporting.evidence import FATES, RunEvidence
 from autoprune.reporting.figures.cost_axis import LIMIT, CostAxis
@@ -20,7 +21,6 @@ from autoprune.reporting.figures.look import (
     plain,
 )
 from autoprune.reporting.figures.returned import models_of, returned
-from autoprune.reporting.limited import costs_limited
 
 
 def front_title(run: RunEvidence, cost: str) -> str:

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from autoprune.core.costs import LATENCY
+from autoprune.reporting.asked_limits import costs_limited
 from autoprune.reporting.cost_names import cost_name
 from autoprune.reporting.evidence import FATES, Evaluated, RunEvidence
 from autoprune.reporting.figures.cost_axis import PREDICTED
@@ -22,7 +23,6 @@ from autoprune.reporting.figures.look import (
     percent_axis,
     plain,
 )
-from autoprune.reporting.limited import costs_limited
 from autoprune.reporting.text import amount_text
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from autoprune.reporting.asked_limits import costs_limited
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.figures.front import front_figure, front_title
 from autoprune.reporting.figures.history import compared_history
-from autoprune.reporting.limited import costs_limited
 from autoprune.reporting.page.parts import Chart
 from autoprune.reporting.page.searched import of_latency
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autoprune.artifacts.result import LatencyCheck, Measured
+from autoprune.reporting.asked_limits import beside_front
 from autoprune.reporting.evidence import RunEvidence
-from autoprune.reporting.limited import beside_front
 from autoprune.reporting.page.parts import Table
 from autoprune.reporting.reproduce import limits_written
 from autoprune.reporting.story import checks_passed

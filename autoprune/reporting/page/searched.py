@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 from autoprune.core.costs import LATENCY
+from autoprune.reporting.asked_limits import costs_limited
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.figures.front import front_figure, front_title
 from autoprune.reporting.figures.history import history_figure
 from autoprune.reporting.figures.predictions import calibration_figure, reliability_figure
 from autoprune.reporting.figures.rollback import rollback_figure
 from autoprune.reporting.ledger_terminal import changes_of, word_of
-from autoprune.reporting.limited import costs_limited
 from autoprune.reporting.page.parts import Chart, Table
 from autoprune.reporting.text import duration_text
 

@@ -18,7 +18,7 @@ from autoprune.space.schema import UnitSpace
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class AimedLimits:
     """What a study and the settings of its run say of limits.
 
     Proposals are inside; what was measured may not be, and limits that were missed by measurement

@@ -1,4 +1,4 @@
-"""Which costs a run limits, and at what: one limit each, or several of the one that is traded."""
+"""The limits that a run was asked for: one for each cost, or several of the one that is traded."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -11,8 +11,8 @@ from autoprune.errors import AutopruneError
 from autoprune.reporting.evidence import RunEvidence
 
 
-def limited(run: RunEvidence) -> dict[str, list[Limit]]:
-    """Return the limits of a run by cost; several along a front or on the way to a drop.
+def limits_asked(run: RunEvidence) -> dict[str, list[Limit]]:
+    """Return the limits as asked, by cost; several along a front or on the way to a drop.
 
     Before its end these are not known, and the widest one stands for them.
     """
@@ -30,7 +30,7 @@ def costs_limited(runs: Iterable[RunEvidence]) -> list[str]:
     """Return the costs that any of some runs limits, those in the front first; else ``macs``."""
     several = list(runs)
     fronts = [one.front.cost for one in several if one.front]
-    found = dict.fromkeys([*fronts, *(cost for one in several for cost in limited(one))])
+    found = dict.fromkeys([*fronts, *(cost for one in several for cost in limits_asked(one))])
     return list(found) or ["macs"]
 
 
