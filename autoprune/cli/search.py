@@ -1,8 +1,6 @@
 """``autoprune search``: a thin client of `autoprune.api`."""
 
 import json
-import shlex
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +9,11 @@ import typer
 
 from autoprune.cli.database import Database, here
 from autoprune.cli.errors import naming_keys
+from autoprune.cli.resuming import how_to_resume
 from autoprune.cli.search_settings import limits_of, seconds_of, settings_of
 from autoprune.cli.stopping import Stop, stoppable
 from autoprune.cli.streams import echo, stdout_to_stderr
 from autoprune.core.numbers import MOST
-from autoprune.core.paths import resolved
 
 if TYPE_CHECKING:
     from autoprune.agent.front import FrontResult
@@ -181,7 +179,7 @@ def search(
             with stoppable(seconds_of(deadline, "--deadline")):
                 found = _run(settings, if_exists, quiet=quiet, verbose=verbose)
         except (KeyboardInterrupt, Stop) as stop:
-            echo(_how_to_resume(settings, str(stop)), err=True)
+            echo(how_to_resume(settings, str(stop)), err=True)
             raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else 3) from None
     _show(found, as_json, quiet)
 
@@ -243,42 +241,3 @@ def _show(found: "SearchResult | FrontResult", as_json: bool, quiet: bool) -> No
         from autoprune.reporting.terminal import print_report
 
         print_report(found.result, found.folder)
-
-
-def _how_to_resume(settings: "SearchFile", why: str) -> str:
-    """Return what somebody is told whose search was stopped: the same command plus one option."""
-    from autoprune.reporting.secrets import without_secrets
-
-    words: list[str] = []
-    skip = False
-    for word in sys.argv[1:]:
-        if not skip and word != "--if-exists" and not word.startswith("--if-exists="):
-            words.append(without_secrets(word))
-        skip = word == "--if-exists"
-    command = shlex.join(["autoprune", *words, "--if-exists", "resume"])
-    if not set(words) <= set(sys.argv):
-        command += "  (with the password in place of ***; or keep the URL in AUTOPRUNE_DATABASE)"
-    stopped = f"stopped {why}".rstrip()
-    kept = _kept(settings)
-    done = f"{stopped}. {kept}." if kept else f"{stopped} before an evaluation was finished."
-    return f"autoprune: {done} Go on with: {command}"
-
-
-def _kept(settings: "SearchFile") -> str:
-    """Return what is kept of a search that was stopped, and where; empty for nothing."""
-    from autoprune.agent.run import kept_evaluations, kept_on_server
-    from autoprune.storage.shared import server_of
-
-    server = server_of(settings.shared_database)
-    if server is None:
-        count: int | None = kept_evaluations(settings.out)
-        place = f"in {settings.out}"
-    else:
-        name = settings.name or resolved(settings.out).name
-        count = kept_on_server(name, settings.shared_database)
-        place = f"in {server} under the name {name!r}, trained weights in {settings.out}"
-    if count is None:
-        return f"What was finished is kept {place}; the database cannot be reached just now"
-    if count == 0:
-        return ""
-    return f"{count} finished evaluation{'s are' if count > 1 else ' is'} kept {place}"
