@@ -48,7 +48,7 @@ def check(database: LookedAt = None, as_json: AsJson = False) -> None:
 
     url = shared_url(here(database))
     found = check_health(url)
-    if found.revision == "current" and not found.problems:
+    if found.revision == "current" and "studies" in found.rows and not found.problems:
         _look_at_trials(url, found)
     if as_json:
         echo(json.dumps(asdict(found), indent=2))
@@ -59,12 +59,12 @@ def check(database: LookedAt = None, as_json: AsJson = False) -> None:
 
 def _look_at_trials(url: str, found: "Health") -> None:
     from autoprune.agent.unsettled import unsettled
-    from autoprune.storage.database import Database as Opened
     from autoprune.storage.engine import parse_url
+    from autoprune.storage.watched import watched
 
     parsed = parse_url(url)
     file = Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
-    with Opened.open(url) as database:
+    with watched(url) as database:
         found.notes += unsettled(database, file)
 
 

@@ -86,6 +86,11 @@ def engine_options(url: URL) -> dict[str, Any]:
     return {"pool_pre_ping": True, "creator": Connect(url)}
 
 
+def literal(url: str) -> str:
+    """Return a URL as Optuna's storage takes it, which formats it as a template."""
+    return url.replace("{", "{{").replace("}", "}}")
+
+
 def make_engine(url: URL) -> Engine:
     """Return an engine that has not connected yet and refuses NaN in JSON columns."""
     engine = create_engine(

@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from optuna.storages import RDBStorage
-from sqlalchemy import Engine, func, inspect, select, table
+from sqlalchemy import Engine, create_engine, func, inspect, select, table
 from sqlalchemy.exc import DBAPIError
 
-from autoprune.storage.engine import engine_options, explain, make_engine, parse_url, redact
+from autoprune.storage.engine import explain, parse_url, redact
 from autoprune.storage.migrate import state_of
 from autoprune.storage.models import Base
+from autoprune.storage.reader import reading_options, stored_studies
 
 _REVISIONS = {
     "none": "It holds no tables of autoprune. Run autoprune db upgrade, or begin a search.",
@@ -52,7 +52,7 @@ def check_health(url: str) -> Health:
     if parsed.get_backend_name() == "sqlite" and not Path(str(parsed.database)).is_file():
         found.problems.append(f"There is no file {parsed.database}.")
         return found
-    with _disposed(make_engine(parsed)) as engine:
+    with _disposed(create_engine(parsed, **reading_options(parsed))) as engine:
         try:
             found.problems += _damage(engine)
             if not found.problems:
@@ -111,12 +111,7 @@ def _dangling(engine: Engine) -> Iterator[str]:
 
 def _optuna(url: str) -> list[str]:
     """Return what is wrong with the version of Optuna's tables."""
-    storage = RDBStorage(
-        url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it as a template
-        engine_kwargs=engine_options(parse_url(url)),
-        skip_compatibility_check=True,
-        skip_table_creation=True,
-    )
+    storage = stored_studies(url, reading_options(parse_url(url)))
     try:
         here, needed = storage.get_current_version(), storage.get_head_version()
     finally:

@@ -15,11 +15,10 @@ from optuna.exceptions import (
     StorageInternalError,
 )
 from optuna.study import StudyDirection
-from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from autoprune.errors import ConfigError
-from autoprune.storage.engine import engine_options, explain, parse_url, readable_errors
+from autoprune.storage.engine import engine_options, explain, literal, parse_url, readable_errors
 from autoprune.storage.own_trials import OwnTrials
 from autoprune.storage.quick import QuickStorage
 
@@ -104,26 +103,6 @@ def readable_study(url: str) -> Iterator[None]:
             raise explain(parsed, err.__cause__ or err) from err
 
 
-def open_stored(url: str, name: str) -> optuna.Study | None:
-    """Open a study to read it; None if it is not there, and then nothing is made."""
-    parsed = parse_url(url)
-    with readable_errors(parsed):
-        engine = create_engine(parsed, **engine_options(parsed))
-        try:
-            if not inspect(engine).has_table("studies"):
-                return None
-        finally:
-            engine.dispose()
-        storage = _open_storage(url, engine_options(parsed))
-    try:
-        study = optuna.load_study(study_name=name, storage=storage)
-    except KeyError:
-        storage._backend.engine.dispose()
-        return None
-    _CLOSERS[study] = weakref.finalize(study, storage._backend.engine.dispose)
-    return study
-
-
 def remove_study(url: str, name: str) -> None:
     """Remove a study with its trials, if it is there."""
     storage = _open_storage(url, engine_options(parse_url(url)))
@@ -150,15 +129,14 @@ def close_study(study: optuna.Study) -> None:
 
 def _open_storage(url: str, options: dict[str, Any]) -> OwnTrials:
     """Open Optuna's storage, again where another process made a table at the same moment."""
-    literal = url.replace("{", "{{").replace("}", "}}")  # Optuna formats it as a template
     for _ in range(_ATTEMPTS):
         try:
-            return OwnTrials(QuickStorage(literal, engine_kwargs=dict(options)))
+            return OwnTrials(QuickStorage(literal(url), engine_kwargs=dict(options)))
         except (IntegrityError, ProgrammingError, OperationalError) as err:
             if isinstance(err, OperationalError) and "already exists" not in str(err.orig):
                 raise
         time.sleep(random.uniform(0.01, 0.1))
-    return OwnTrials(QuickStorage(literal, engine_kwargs=dict(options)))
+    return OwnTrials(QuickStorage(literal(url), engine_kwargs=dict(options)))
 
 
 @contextmanager

@@ -1,32 +1,23 @@
 """A database that is looked at while others may work on it: nothing in it is ever changed."""
 
-import os
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, create_engine, inspect, select
+from sqlalchemy import create_engine, inspect, select
 
 from autoprune.core.policy import Policy
-from autoprune.errors import ConfigError, OutputError
+from autoprune.errors import ConfigError
 from autoprune.storage.database import Database
-from autoprune.storage.engine import engine_options, parse_url, redact
+from autoprune.storage.engine import parse_url, redact
 from autoprune.storage.migrate import state_of
 from autoprune.storage.models import EvaluationRow
 from autoprune.storage.own_trials import OwnTrials
 from autoprune.storage.quick import QuickStorage
+from autoprune.storage.reader import reading_options, stored_studies
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import readable_study
-
-_PATIENCE = 30.0  # seconds that somebody who writes is waited for
-_READ_ONLY = {
-    "postgresql": "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
-    "mysql": "SET SESSION TRANSACTION READ ONLY",
-    "mariadb": "SET SESSION TRANSACTION READ ONLY",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +47,7 @@ def watched(url: str) -> Iterator[Watched]:
         OutputError: If a SQLite file cannot be read.
     """
     parsed = parse_url(url)
-    options = _options(parsed)
+    options = reading_options(parsed)
     with readable_study(url):
         engine = create_engine(parsed, **options)
         try:
@@ -99,12 +90,7 @@ def evaluations_that(
 
 
 def _storage(url: str, options: dict[str, Any]) -> QuickStorage:
-    storage = QuickStorage(
-        url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it as a template
-        engine_kwargs=dict(options),
-        skip_compatibility_check=True,
-        skip_table_creation=True,
-    )
+    storage = stored_studies(url, options)
     here, needed = storage.get_current_version(), storage.get_head_version()
     if here != needed:
         storage.engine.dispose()
@@ -114,44 +100,3 @@ def _storage(url: str, options: dict[str, Any]) -> QuickStorage:
             "storage upgrade --storage URL once no search works there."
         )
     return storage
-
-
-def _options(url: URL) -> dict[str, Any]:
-    """Return the keyword arguments of `create_engine` for an engine that only reads."""
-    kind = url.get_backend_name()
-    if kind == "sqlite":
-        return {"creator": _SqliteReader(Path(str(url.database)))}
-    refuse = _READ_ONLY.get(kind)
-    return {**engine_options(url), "pool_events": [(_Says(refuse), "connect")] if refuse else []}
-
-
-@dataclass(frozen=True)
-class _SqliteReader:
-    """Connects to a file that may only be read."""
-
-    file: Path
-
-    def __call__(self) -> sqlite3.Connection:
-        if not self.file.is_file():
-            raise OutputError(f"There is no database file {self.file}.")
-        wal = self.file.with_name(f"{self.file.name}-wal")
-        # SQLite keeps notes for its readers beside the file; where it cannot, nobody writes.
-        closed = not os.access(self.file.parent, os.W_OK) and not wal.exists()
-        how = "immutable=1" if closed else "mode=ro"
-        uri = f"{self.file.absolute().as_uri()}?{how}"
-        found = sqlite3.connect(uri, uri=True, timeout=_PATIENCE, check_same_thread=False)
-        found.execute("PRAGMA query_only=ON").close()
-        return found
-
-
-@dataclass(frozen=True)
-class _Says:
-    """Gives a statement to each new connection."""
-
-    statement: str
-
-    def __call__(self, connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        cursor.execute(self.statement)
-        cursor.close()
-        connection.commit()

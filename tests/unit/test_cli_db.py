@@ -71,6 +71,16 @@ def test_a_sound_database_is_sound(run_autoprune: Run, file: Path) -> None:
     assert "Nothing is wrong." in text
 
 
+def test_a_copy_that_is_not_in_wal_mode_stays_as_it_is(run_autoprune: Run, file: Path) -> None:
+    begin(file, agent="dead")
+    change(file, "PRAGMA journal_mode=DELETE")
+    content = file.read_bytes()
+    code, found = checked(run_autoprune, file)
+    assert (code, len(found["notes"])) == (0, 1)
+    assert file.read_bytes() == content
+    assert list(file.parent.iterdir()) == [file]
+
+
 def test_no_file_is_told_and_not_made(run_autoprune: Run, tmp_path: Path) -> None:
     assert "There is no file" in problem(run_autoprune, tmp_path / "none.db")
     assert list(tmp_path.iterdir()) == []
