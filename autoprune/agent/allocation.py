@@ -7,8 +7,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from autoprune.agent.encoding import Floats
-from autoprune.agent.projection import Projection, Rows
+from autoprune.agent.encoding import Floats, Rows
+from autoprune.agent.projection import Projection
 from autoprune.agent.smallest import varied
 
 _BINS = 500  # parts that the budget is counted in

@@ -14,6 +14,7 @@ from autoprune.space.schema import UnitSpace
 Params = dict[str, Any]
 Rows = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 def distributions(spaces: Mapping[str, UnitSpace]) -> dict[str, BaseDistribution]:

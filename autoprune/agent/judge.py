@@ -5,13 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
+from autoprune.agent.encoding import Floats
 from autoprune.core.stages import Stage
 from autoprune.storage.records import Evaluation
 
-Floats = npt.NDArray[np.float64]
 ALPHA = 0.01  # chance of stopping a candidate that is as good as the best, at each look
 COVERAGE = 0.95
 LEAST = 8  # evaluations that must have come to their end before any is stopped

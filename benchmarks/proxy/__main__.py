@@ -20,6 +20,7 @@ from benchmarks.work import Results, Task
 LIMIT = 1800.0  # seconds of processor time of one stage; training a dense model is one
 STEPS: tuple[int, ...] = (0, 20, 40, 80)
 FULL = 300  # steps of batch 64
+_PROJECTION = ("autoprune/agent/bounds.py", "autoprune/agent/projection.py")
 OWN = ("benchmarks/proxy", "benchmarks/networks.py", "benchmarks/images.py")
 KINDS = ("loss", "metric", "kl")
 # source, seed, policies, how many of them are recovered twice
@@ -32,7 +33,7 @@ SOURCES = (
 
 def tasks(*, quick: bool) -> Iterator[Task]:
     """Yield every task of the benchmark."""
-    code = code_of("autoprune/surgery", "autoprune/evaluation", "autoprune/agent/projection.py")
+    code = code_of("autoprune/surgery", "autoprune/evaluation", *_PROJECTION)
     common: dict[str, Any] = {"limit": LIMIT, "code": code + code_of(*OWN)}
     names, budgets, steps, full = list(NETWORKS), ["25%", "50%"], STEPS, FULL
     if quick:

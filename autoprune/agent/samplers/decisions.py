@@ -8,9 +8,9 @@ from math import comb
 
 import numpy as np
 
-from autoprune.agent.encoding import Floats, Rows
+from autoprune.agent.encoding import Bools, Floats, Rows
 from autoprune.agent.samplers.belief import Belief
-from autoprune.agent.samplers.known import Bools, Known
+from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
 
 Units = tuple[int, ...]  # numbers of units, in the order of an `Encoding`

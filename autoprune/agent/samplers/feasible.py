@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoprune.agent.encoding import Encoding, Rows
+from autoprune.agent.encoding import Bools, Encoding, Rows
 from autoprune.agent.projection import Projection
-from autoprune.agent.samplers.known import Bools
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from optuna.trial import FrozenTrial
 
-from autoprune.agent.encoding import Floats, Rows
+from autoprune.agent.encoding import Bools, Floats, Rows
 from autoprune.predictor.prequential import Prediction
 
 _ENOUGH = 8  # trials that went on to the end, before early stops tell what they would have come to
 
 Reports = Sequence[Mapping[int, float]]
 GivenBack = tuple[Rows, FrozenTrial]  # a policy, and the trial that was begun with it
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
