@@ -95,6 +95,19 @@ def test_a_job_that_runs_or_is_done_is_not_submitted_again(cluster: Cluster) -> 
     assert len(cluster.jobs) == 1
 
 
+def test_a_cluster_that_leaves_once_it_has_refused_a_key_is_no_traceback(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(key: str) -> State:
+        raise RuntimeError(f"Failed to connect to Ray about {key}.")
+
+    submit_ray(runner(), job(), FOLDER)
+    cluster.hidden = True
+    monkeypatch.setattr(cluster, "get_job_status", gone)
+    with pytest.raises(InfrastructureError, match="No Ray cluster answers"):
+        submit_ray(runner(), job(), FOLDER)
+
+
 def test_one_that_failed_or_was_stopped_goes_on_under_the_next_key(cluster: Cluster) -> None:
     keys = []
     for state in ("FAILED", "STOPPED") * 6:

@@ -102,7 +102,8 @@ def submit_ray(runner: RayJobRunner, job: Job, folder: Path) -> Submitted:
     except Exception as err:  # Ray raises several kinds for what its server answers
         if _REPEATED not in str(err):
             raise InfrastructureError(f"Ray refuses the job: {_line(err)}") from err
-        return _there_already(key, attempt + 1, client.get_job_status(key))
+        with _answering(runner):
+            return _there_already(key, attempt + 1, client.get_job_status(key))
     return Submitted(key, f"Submitted as {key}.")
 
 
