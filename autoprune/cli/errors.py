@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from autoprune.errors import BudgetError, DataError, InputError, ModelError
+from autoprune.errors import BudgetError, DataError, InputError, ModelError, OutOfMemoryError
 
-_KEYS: dict[type[InputError], str] = {
+_KEYS: dict[type[InputError], str] = {  # those that are more special come first
+    OutOfMemoryError: "data",  # its loaders say how large a batch is
     BudgetError: "budget",
     DataError: "data",
     ModelError: "model",
@@ -26,5 +27,6 @@ def naming_keys(path: Path, limits: str = "budget") -> Iterator[None]:
     except tuple(_KEYS) as err:
         if str(path) in str(err):
             raise
-        key = limits if isinstance(err, BudgetError) else _KEYS[type(err)]
+        known = next(key for kind, key in _KEYS.items() if isinstance(err, kind))
+        key = limits if isinstance(err, BudgetError) else known
         raise type(err)(f"{path}: {key}: {err}") from err
