@@ -85,7 +85,9 @@ def _at(what: str) -> Iterator[None]:
     try:
         yield
     except ConfigError as err:
-        raise err if str(err).startswith(what) else ConfigError(f"{what}: {err}") from err
+        if str(err).startswith(what):
+            raise
+        raise ConfigError(f"{what}: {err}") from err
 
 
 def load_recover(file: SearchFile) -> RecoverFunction | None:

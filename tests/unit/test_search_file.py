@@ -14,7 +14,7 @@ from autoprune.errors import (
     InputError,
     ModelError,
 )
-from autoprune.execution.build import build_model, constructor_of, load_data
+from autoprune.execution.build import build_model, build_task, constructor_of, load_data
 from autoprune.execution.config import SearchFile, load_search_file, parse_timeout
 
 SMALL = "model: model.py:net\ndata: data.py:loaders\nbudget: {macs: 50%}\n"
@@ -69,6 +69,18 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert (file.recovery.distill_modules, file.recover) == (("layer1",), "train.py:mine")
     assert file.reference(file.space) == f"file:{tmp_path / 'mine.yaml'}"
     assert file.reference(file.runner) == "local"
+
+
+@pytest.mark.parametrize("task", ["nowhere.py:Task", "clasification"])
+def test_an_error_about_the_task_names_its_key_once_and_is_no_cause_of_itself(
+    tmp_path: Path, task: str
+) -> None:
+    file = search_file(tmp_path, f"{SMALL}task: {task}\n")
+    with pytest.raises(ConfigError) as caught:
+        build_task(file)
+    assert str(caught.value).startswith(f"{file.path}: task: ")
+    assert str(caught.value).count(str(file.path)) == 1
+    assert caught.value.__cause__ is not caught.value
 
 
 @pytest.mark.parametrize("given", ["runs/one", "[runs/one, runs/two]"])
