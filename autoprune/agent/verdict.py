@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from torch import nn
@@ -15,7 +14,7 @@ from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import specs_of
 from autoprune.artifacts.export import TOLERANCE as EXPORT_TOLERANCE
 from autoprune.artifacts.export import export_model
-from autoprune.artifacts.files import PLAN, WEIGHTS
+from autoprune.artifacts.files import PLAN, WEIGHTS, aside
 from autoprune.artifacts.result import Checks
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.core.budget import Budget
@@ -65,27 +64,28 @@ def judge(
 
     Raises:
         VerificationError: If a check fails; the message says which.
+        OutputError: If the files cannot be written.
     """
-    with TemporaryDirectory(prefix=".verdict-", suffix=".partial", dir=folder) as aside:
-        sha256 = save_weights(winner.pruned, Path(aside) / WEIGHTS)
+    with aside(folder, "verdict") as place:
+        sha256 = save_weights(winner.pruned, place / WEIGHTS)
         constructor = winner.constructor.to_dict(folder) if winner.constructor else None
         cut = winner.plan.cut(winner.atoms)
         zeros = kept_at_zero(winner.pruned)
         inputs = specs_of(winner.inputs)
         architecture = Architecture.of(winner.dense, cut, constructor, sha256, zeros, inputs)
-        architecture.write(Path(aside))
-        costs = _counted(winner, Path(aside) / WEIGHTS, budget.parts)
+        architecture.write(place)
+        costs = _counted(winner, place / WEIGHTS, budget.parts)
         checks = Checks(
             sliced_equals_masked=_sliced_equals_masked(winner),
-            reload_max_diff=_reload(winner, architecture, Path(aside)),
-            onnx_max_diff=_onnx(winner, Path(aside), sha256) if onnx else None,
+            reload_max_diff=_reload(winner, architecture, place),
+            onnx_max_diff=_onnx(winner, place, sha256) if onnx else None,
             budget_met=budget.met_by(costs, dense),
         )
         _require(checks, costs, budget)
         for name in (RESULT, POLICY, REPORT, PAGE, ONNX, PROGRAM):  # what an earlier winner left
             (folder / name).unlink(missing_ok=True)
         for name in (WEIGHTS, PLAN, *([ONNX] if onnx else [])):
-            os.replace(Path(aside) / name, folder / name)
+            os.replace(place / name, folder / name)
     return costs, checks
 
 

@@ -2,11 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from torch import nn
 
@@ -22,12 +20,11 @@ from autoprune.artifacts.export_target import (
     refuse_existing,
     target_of,
 )
-from autoprune.artifacts.files import PLAN, WEIGHTS
+from autoprune.artifacts.files import PLAN, WEIGHTS, aside
 from autoprune.core.user_code import blame
 from autoprune.errors import (
     ArtifactError,
     ModelError,
-    OutputError,
     VerificationError,
 )
 from autoprune.surgery.compare import outputs
@@ -55,17 +52,17 @@ def export_folder(
     pruned = load(folder, builds)
     inputs = random_like(_recorded(folder, architecture) if inputs is None else inputs)
     _check_forward(pruned, inputs)
-    with _aside(target) as aside:
+    with aside(target.parent, "export") as place:
         if format == "safetensors":
-            found = _copy(folder, architecture, target, aside, builds, pruned, inputs)
+            found = _copy(folder, architecture, target, place, builds, pruned, inputs)
         else:
             sha256 = architecture.weights_sha256
-            path = aside / FILES[format]
+            path = place / FILES[format]
             found = export_model(pruned, inputs, format, path, weights_sha256=sha256, opset=opset)
         _require(found)
         for file in files:
             name = file.name if format == "safetensors" else FILES[format]
-            os.replace(aside / name, file)
+            os.replace(place / name, file)
     return replace(found, file=target)
 
 
@@ -88,39 +85,25 @@ def _check_forward(model: nn.Module, inputs: Inputs) -> None:
         ) from err
 
 
-@contextmanager
-def _aside(target: Path) -> Iterator[Path]:
-    """Give a folder beside the target, so that moving a file from there cannot fail halfway."""
-    try:
-        with TemporaryDirectory(prefix=".export-", suffix=".partial", dir=target.parent) as aside:
-            yield Path(aside)
-    except OutputError:
-        raise
-    except OSError as err:
-        raise OutputError(
-            f"{target} cannot be written: {err.strerror}. Choose another --out."
-        ) from err
-
-
 def _copy(
     folder: Path,
     architecture: Architecture,
     target: Path,
-    aside: Path,
+    place: Path,
     builds: nn.Module | Callable[[], nn.Module],
     pruned: nn.Module,
     inputs: Inputs,
 ) -> Exported:
     """Copy the two files that `load` needs; a file that builds the model is named from there."""
-    shutil.copyfile(folder / WEIGHTS, aside / WEIGHTS)
+    shutil.copyfile(folder / WEIGHTS, place / WEIGHTS)
     raw = architecture.constructor
     if raw is not None:
         moved = Constructor.from_dict(raw, folder).to_dict(target.parent)
         raw = raw | {"target": moved["target"]}  # the sum stays the one of the search
-    architecture.model_copy(update={"constructor": raw}).write(aside)
-    again = load(aside, builds)
+    architecture.model_copy(update={"constructor": raw}).write(place)
+    again = load(place, builds)
     gaps = [gap(all_outputs(again, x), all_outputs(pruned, x)) for x in other_batches(inputs)]
-    return described("safetensors", aside / WEIGHTS, max(gaps), inputs)
+    return described("safetensors", place / WEIGHTS, max(gaps), inputs)
 
 
 def _require(found: Exported) -> None:

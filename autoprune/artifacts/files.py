@@ -5,8 +5,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from autoprune.errors import OutputError
+from autoprune.errors import AutopruneError, OutputError
 
 PLAN, WEIGHTS = "plan.json", "weights.safetensors"  # of a pruned model
 
@@ -33,10 +34,27 @@ def whole(path: Path) -> Iterator[Path]:
     except OSError as err:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path} cannot be written: {err.strerror}. Make room or mend the permissions, then "
-            "do it again: a search goes on with --if-exists resume."
-        ) from err
+        raise _unwritable(path, err) from err
+
+
+@contextmanager
+def aside(folder: Path, name: str) -> Iterator[Path]:
+    """Yield a folder inside another one, from where no file can be moved halfway; it is removed.
+
+    Args:
+        folder: The other one.
+        name: What its name begins with, after a dot.
+
+    Raises:
+        OutputError: If an `OSError` says that something cannot be written.
+    """
+    try:
+        with TemporaryDirectory(prefix=f".{name}-", suffix=".partial", dir=folder) as found:
+            yield Path(found)
+    except AutopruneError:
+        raise
+    except OSError as err:
+        raise _unwritable(folder, err) from err
 
 
 def write_text(path: Path, text: str) -> None:
@@ -47,3 +65,10 @@ def write_text(path: Path, text: str) -> None:
     """
     with whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
+
+
+def _unwritable(path: Path, err: OSError) -> OutputError:
+    return OutputError(
+        f"{path} cannot be written: {err.strerror or err}. Make room or mend the permissions, "
+        "then do it again: a search goes on with --if-exists resume."
+    )

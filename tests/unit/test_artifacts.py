@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from autoprune.artifacts.architecture import Architecture, load
 from autoprune.artifacts.constructor import Constructor
-from autoprune.artifacts.files import PLAN, WEIGHTS, sha256_of, write_text
+from autoprune.artifacts.files import PLAN, WEIGHTS, aside, sha256_of, write_text
 from autoprune.artifacts.result import SCHEMA_FILE, Result, schema_text
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.cost.model import CostModel
@@ -219,6 +219,24 @@ def test_weights_that_there_is_no_room_for_leave_the_old_ones_and_nothing_else(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     with pytest.raises(OutputError, match=r"gone/weights cannot be written: No such file"):
         save_weights(pruned, folder / "gone" / "weights")
+
+
+def test_a_place_aside_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    with aside(tmp_path, "verdict") as place:
+        (place / "file").write_text("content")
+        assert place.parent == tmp_path
+        assert place.match(".verdict-*.partial"), "a search that goes on takes it away"
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OutputError, match=r"cannot be written: File too large.*goes on"):
+        with aside(tmp_path, "verdict") as place, no_room(100):
+            (place / "file").write_bytes(bytes(1000))
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OutputError, match="gone cannot be written: No such file"):
+        with aside(tmp_path / "gone", "verdict"):
+            raise AssertionError("there is no such folder")
+    with pytest.raises(OutputError, match=r"^as it was told$"):
+        with aside(tmp_path, "verdict"):
+            raise OutputError("as it was told")
 
 
 def test_modules_are_told_the_version_of_their_weights(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import autoprune
 from autoprune.artifacts import comparison, export_folder
+from autoprune.artifacts import files as artifact_files
 from autoprune.artifacts.architecture import Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import empty_like, random_like, specs_of
@@ -241,7 +242,7 @@ def test_a_folder_that_cannot_be_written_is_told(
     def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(export_folder, "TemporaryDirectory", refuse)
+    monkeypatch.setattr(artifact_files, "TemporaryDirectory", refuse)
     with pytest.raises(OutputError, match=r"cannot be written: Permission denied"):
         autoprune.export(run, "onnx")
 
