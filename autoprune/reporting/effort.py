@@ -53,7 +53,8 @@ def _spared(found: Predictions) -> str:
     """Return what was not evaluated because of predictions, and how that was audited."""
     if not found.spared:
         return ""
-    said = f" {found.spared} candidates were not scored, as by prediction they could not beat the "
+    whose = "candidate was" if found.spared == 1 else "candidates were"
+    said = f" {found.spared} {whose} not scored, as by prediction not able to beat the "
     if found.wrong_at_most is None:
         return f"{said}best; none of that kind was scored to audit it."
     bound = f" (95% confidence: at most {found.wrong_at_most:.0%} do)"

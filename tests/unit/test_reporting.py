@@ -323,7 +323,7 @@ def test_predictions_are_told_where_there_are_enough_to_tell() -> None:
             "of 7 of that kind scored all the same, 0 did (95% confidence: at most 35% do).",
         ),
         (0, None, "none of that kind was scored to audit it."),
-        (1, 0.95, "could not beat the best."),
+        (1, 0.95, "not able to beat the best."),
     ],
 )
 def test_what_was_spared_is_told_with_how_it_was_audited(
@@ -334,7 +334,7 @@ def test_what_was_spared_is_told_with_how_it_was_audited(
     result = make_result()
     search = result.search.model_copy(update={"predictions": predictions})
     line = effort_line(result.model_copy(update={"search": search}))
-    assert "210 candidates were not scored, as by prediction they could not beat the best" in line
+    assert "210 candidates were not scored, as by prediction not able to beat the best" in line
     assert line.endswith(told)
 
 
