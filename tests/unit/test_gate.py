@@ -10,6 +10,7 @@ import pytest
 from autoprune.agent.encoding import Rows
 from autoprune.agent.samplers.belief import Belief
 from autoprune.agent.samplers.budgeted import BudgetedSampler
+from autoprune.agent.samplers.feasible import Feasible
 from autoprune.agent.trials import reliability
 from autoprune.predictor.prequential import Screening
 from autoprune.testing.chains import chain
@@ -99,7 +100,7 @@ def test_where_nothing_was_scored_inside_the_budget_nothing_is_spared(
     """As at a limit of a front so far only met by failures: larger models are none to beat."""
     sampler = a_sampler(exploration=0.0)
     study = scored(sampler, order=1.0)
-    monkeypatch.setattr(sampler, "_inside", lambda known: np.zeros(len(known.rows), bool))
+    monkeypatch.setattr(Feasible, "meets", lambda _, rows: np.zeros(len(rows), bool))
     monkeypatch.setattr(Belief, "intervals", lambda _, rows: np.full((len(rows), 3), 1e9))
     proposal = sampler.propose(study)
     assert proposal.screening == Screening(None, spared=0, audit=False)
