@@ -183,6 +183,12 @@ class Recovery:
         return 0 if self.reconstruct else _BARE_STEPS
 
     @property
+    def looks(self) -> int:
+        """Stages of a score that differ: without training, those on the same samples do not."""
+        steps = self.steps_of_scores
+        return len({(round(part * steps), share) for part, share in self.stages})
+
+    @property
     def distils(self) -> bool:
         """Whether finalists learn from the dense model."""
         return self.distill > 0 or self.distill_features > 0

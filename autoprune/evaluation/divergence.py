@@ -18,7 +18,7 @@ def divergence(
         temperature: What both are divided by.
 
     Returns:
-        A scalar, at least 0, in nats.
+        A scalar in nats, at least 0 but for rounding.
     """
     ours, theirs = (
         log_softmax(one.float() / temperature, -1).flatten(0, -2) for one in (logits, dense)

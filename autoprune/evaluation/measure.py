@@ -101,7 +101,7 @@ class Reading:
         if self._score_by == "kl":
             assert dense is not None
             logits = need_logits(self._task, "recovery.score_by 'kl'").logits(outputs)
-            return float(divergence(logits, dense.to(logits.device)))
+            return max(float(divergence(logits, dense.to(logits.device))), 0.0)  # rounding
         own = self._task.metric()
         own.update(outputs, batch)
         return -own.compute()

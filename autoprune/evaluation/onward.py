@@ -70,7 +70,7 @@ def onward(scorer: Scorer, policy: Policy, steps: int, before: Reached | None) -
         go_on(before.state)
     return Candidate(
         training=training,
-        split=scorer.search_split,
+        split=scorer.trained_split,
         share=share,
         sample_forwards=spent,
         seconds=time.perf_counter() - start,

@@ -87,8 +87,8 @@ class Scorer:
 
     @property
     def score_by(self) -> ScoreBy:
-        """What ranks candidates."""
-        usual: ScoreBy = "kl" if isinstance(self.task, Classification) else "loss"
+        """What ranks candidates; what a class of a user's own calls outputs, nobody knows."""
+        usual: ScoreBy = "kl" if type(self.task) is Classification else "loss"
         return self.recovery.score_by or usual
 
     def score(
@@ -221,6 +221,14 @@ class Scorer:
     def search_split(self) -> SearchSplit:
         """The search split, the same batches for every candidate."""
         return self._split(self.score_by)
+
+    @cached_property
+    def trained_split(self) -> SearchSplit:
+        """The same for what is trained on its way: by the loss, unless something else is asked.
+
+        Good training leaves the dense model's outputs behind, which is no harm.
+        """
+        return self._split(self.recovery.score_by or "loss")
 
     def _split(self, score_by: ScoreBy) -> SearchSplit:
         seed = seed_from(self.seed, "search")

@@ -7,6 +7,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.trial import Trial, TrialState
+from scipy.stats import spearmanr
 
 from autoprune.agent.encoding import Encoding, Floats, Rows, distributions
 from autoprune.agent.projection import Projection
@@ -261,3 +262,24 @@ def test_of_many_that_others_score_the_latest_count(pool: Pool, rows: Rows) -> N
     assert seen == pytest.approx(looked_at(forecaster.belief(latest), rows))
     fewer = replace(known, pending=known.pending[-99:])
     assert not np.allclose(seen, looked_at(forecaster.belief(fewer), rows))
+
+
+@pytest.mark.parametrize("nothing", [1e-9, 0.0])
+def test_a_score_of_nearly_nothing_does_not_set_the_scale_of_the_others(
+    pool: Pool, nothing: float
+) -> None:
+    """As where a cut loses nothing: the divergence from the dense model is rounding then."""
+    rows = pool.random(np.random.default_rng(9), 60)
+    easiest = rows[int(np.argmin(pool.given_up(rows)[0] @ (3.0, 1.0)))]
+    ranks = {}
+    for lowest in (0.45, nothing):
+        told = Told(pool, seed=3)
+        told.study.enqueue_trial(pool.encoding.params(easiest))
+        told.study.tell(told.study.ask(told.space), lowest)
+        told.tell(30)
+        belief = Forecaster(pool).belief(told.known())
+        assert belief is not None
+        assert belief.logarithmic
+        ranks[lowest] = belief.intervals(rows)[:, 0]
+        assert belief.intervals(easiest[None])[0, 0] > 1e-3
+    assert spearmanr(ranks[0.45], ranks[nothing]).statistic > 0.9

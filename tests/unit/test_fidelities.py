@@ -62,6 +62,8 @@ def test_classification_is_scored_by_divergence_and_other_tasks_by_loss(scorer: 
     data = {"train": shuffled(1, 44), "search": shuffled(2, 60), "test": []}
     other = create_task("segmentation", data)
     assert replace(scorer, task=other).score_by == "loss"
+    own = type("Own", (Classification,), {})(data)  # whose outputs may be anything
+    assert replace(scorer, task=own).score_by == "loss"
     same = by(scorer, "kl")
     assert scorer.fingerprint(3) == same.fingerprint(3) != by(scorer, "loss").fingerprint(3)
 
@@ -83,6 +85,19 @@ def test_scores_are_lower_for_the_better_whatever_they_are_made_of(scorer: Score
     metric = by(scorer, "metric").score(POLICY, 3)[1]
     assert metric.score == -(metric.quality or 0.0)
     assert (metric.loss, metric.quality) == (score.loss, score.quality)
+
+
+def test_what_is_trained_on_its_way_is_compared_by_loss_unless_told_otherwise(
+    scorer: Scorer,
+) -> None:
+    found = {}
+    for asked in (None, "kl"):
+        split = by(scorer, asked).trained_split
+        reading = split.reading()
+        split.extend(reading, scorer.model, 1.0)
+        found[asked] = reading.found()
+    assert found[None].score == found[None].loss > 0.1
+    assert 0 <= found["kl"].score < 1e-6, "rounding makes no score negative"
 
 
 def test_the_dense_model_diverges_from_itself_by_nothing(scorer: Scorer) -> None:

@@ -86,6 +86,12 @@ def test_a_bare_cut_is_trained_before_it_is_scored(given: dict[str, Any], steps:
     assert Recovery(**given).of_scores().steps_of_scores == steps
 
 
+def test_without_training_stages_on_the_same_samples_are_one() -> None:
+    assert Recovery().looks == 2
+    assert Recovery(score_steps=30).looks == 3
+    assert Recovery(stages=((1 / 2, 1), (1, 1))).looks == 1
+
+
 def test_scores_know_nothing_of_what_holds_for_finalists() -> None:
     own = replace(
         USUAL, distill=1.0, distill_features=1.0, ema=0.9, patience=3, look_every=5, clip_norm=1.0

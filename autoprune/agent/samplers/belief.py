@@ -17,6 +17,8 @@ from autoprune.predictor.prequential import COVERAGE, Reliability
 
 _LEAST = 4  # scores before anything is predicted
 _GROWTH = 1.25  # variances are fitted anew when there are so many times more scores
+_TINY = float(np.finfo(float).tiny)
+_NEARLY = 0.01  # share of the median below which scores are alike: nothing is lost
 _FAR = 4.0  # times as far above the median as the best is below it: bad, however bad
 _PENDING = 100  # policies that others score now, the latest, that are taken into account
 _MOST = 300  # scores that are learned from: half of them the best, half the latest
@@ -94,7 +96,7 @@ class Forecaster:
         """Return what is expected, None where too little is known."""
         if np.isfinite(known.values).sum() < _LEAST:
             return None
-        logarithmic = bool(np.nanmin(known.final) > 0)
+        logarithmic = bool(np.nanmin(known.final) >= 0 < np.nanmedian(known.values))
         model = self._model(self._kernel(known, logarithmic))
         rows, values, noise = self._data(known, logarithmic)
         model.fit(rows, values, noise)
@@ -151,7 +153,8 @@ class Forecaster:
         noise = known.noise[chosen]
         if logarithmic:
             # What was stopped may be expected below zero; it was stopped as no better than all.
-            values = np.maximum(values, np.nanmin(known.final))
+            # And one that is nearly as the dense model would set the scale of all others.
+            values = np.maximum(values, max(np.nanmin(known.final), middle * _NEARLY, _TINY))
             values, noise = np.log(values), noise / values
         return features(self.pool, known.rows[chosen], self._told), values, noise
 

@@ -62,7 +62,7 @@ class RayTuneRunner(ClusterRunner):
                 f"({self.address}): Ray Tune would run elsewhere. Start the search on a machine "
                 "of the cluster with the address 'auto' or HOST:PORT, or use the kind 'ray'."
             )
-        stages = None if recovery is None else len(recovery.stages)
+        stages = None if recovery is None else recovery.looks
         if stages is not None and stages < _FEWEST:
             raise ConfigError(
                 f"A runner of kind {self.kind!r} stops scores at their stages, and "
