@@ -49,7 +49,7 @@ def test_a_scheduler_of_the_users_own_file(
         ("{name: asha, grace: 1}", r"no option 'grace' .* Allowed: grace_period, reduction"),
         ("{name: asha, max_t: 9}", r"no option 'max_t' that can be set \(autoprune sets it\)"),
         ("{name: asha, reduction_factor: 1}", r"cannot be made with reduction_factor=1 .*valid"),
-        ("{name: asha, grace_period: 4}", r"for 3 stages: grace_period must be <= max_t!"),
+        ("{name: asha, grace_period: 4}", r"for 2 stages: grace_period must be <= max_t!"),
         ("{name: asha, grace_period: often}", r"cannot be made with grace_period='often'"),
         ("{name: 'ray.tune.schedulers:PB2'}", r"has no 'PB2'|changes what a trial was given"),
         (
