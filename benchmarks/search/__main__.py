@@ -69,7 +69,7 @@ def tasks(*, quick: bool) -> Iterator[Task]:
                 yield task("live", name, live.search, code, **given)
     for model, share in SETTINGS:  # what is left of TPE's cost if it scores as we do
         given = {"model": model, "share": share, "seed": FIRST, "trials": TRIALS["tpe"]}
-        given |= {"sampler": "tpe", "reconstruct": True, "finalists": 6}
+        given |= {"sampler": "tpe", "reconstruct": True}
         name = f"{model}.{share:.0%}.tpe.{FIRST}"
         yield task("scored", name, live.search, scoring, **given)
     for name, options in ABLATIONS.items():

@@ -55,14 +55,13 @@ def search(
         sampler: Name of the sampler.
         seed: Seed of the search.
         trials: Policies scored.
-        options: ``sensitivity``, ``stages``, ``reconstruct``, ``score_by`` and ``finalists``,
-            where they differ from the default. ``tpe`` has nothing reconstructed and fewer
-            finalists; where nothing is reconstructed the loss is the score.
+        options: ``sensitivity``, ``stages``, ``reconstruct`` and ``score_by``, where they differ
+            from the default. ``tpe`` has nothing reconstructed unless told to, and fewer
+            finalists then; where nothing is reconstructed the loss is the score.
     """
     register()
-    bare = sampler == "tpe"
     stages = {} if options.get("stages", True) else {"stages": ()}
-    reconstruct = bool(options.get("reconstruct", not bare))
+    reconstruct = bool(options.get("reconstruct", sampler != "tpe"))
     recovery = autoprune.Recovery(
         recover_steps=0,
         finalists=1,
@@ -103,7 +102,8 @@ def search(
     )
     note(stage="judge")
     group = Group.of(model, f"{share:.0%}", SPACE)
-    finalists = int(options.get("finalists", FEWER if bare else autoprune.Recovery().finalists))
+    bare = sampler == "tpe" and not reconstruct
+    finalists = FEWER if bare else autoprune.Recovery().finalists
     judge = Judge(group, seed, cost.sensitivity_forwards, finalists)
     counts = [at for at in JUDGED_AT if at < len(made) <= JUDGED_AT[-1]]
     judged = []
