@@ -151,7 +151,7 @@ class Recovery:
         object.__setattr__(self, "stages", stages_in(self.stages))
         object.__setattr__(self, "distill_modules", names_in(self.distill_modules))
         for name, low in _WHOLE.items():
-            if name not in _AUTOMATIC or getattr(self, name) is not None:
+            if not self._automatic(name):
                 check_number(name, getattr(self, name), low, int)
         for name in _NUMBERS:
             check_number(name, getattr(self, name), 0, int | float)
@@ -172,8 +172,11 @@ class Recovery:
                 f"usual. Got {self.distill_temperature!r}."
             )
         for name, allowed in _CHOICES.items():
-            if name not in _AUTOMATIC or getattr(self, name) is not None:
+            if not self._automatic(name):
                 check_choice(f"recovery.{name}", getattr(self, name), allowed)
+
+    def _automatic(self, name: str) -> bool:
+        return name in _AUTOMATIC and getattr(self, name) is None
 
     @property
     def steps_of_scores(self) -> int:
