@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from autoprune.agent.encoding import Floats, Rows
+from autoprune.agent.encoding import Rows
 from autoprune.agent.projection import Projection
 from autoprune.agent.smallest import varied
+from autoprune.core.arrays import Floats
 
 _BINS = 500  # parts that the budget is counted in
 _STARTS = (0.25, 0.5, 0.75)  # depths from which it is sought

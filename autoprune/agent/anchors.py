@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from autoprune.agent.allocation import Allocator
-from autoprune.agent.encoding import Encoding, Floats, Params
+from autoprune.agent.encoding import Encoding, Params
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.pool import Pool
+from autoprune.core.arrays import Floats
 from autoprune.space.schema import UnitSpace
 from autoprune.surgery.plan import Plan
 

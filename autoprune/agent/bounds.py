@@ -6,8 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
-from autoprune.agent.encoding import Bools, Floats, Rows
+from autoprune.agent.encoding import Rows
 from autoprune.agent.smallest import smallest, varied
+from autoprune.core.arrays import Bools, Floats
 from autoprune.core.budget import Budget
 from autoprune.core.costs import Costs, cost_text
 from autoprune.core.limit import limit_text

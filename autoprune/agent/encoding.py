@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
+from autoprune.core.arrays import Floats
 from autoprune.core.policy import Policy
 from autoprune.space.schema import UnitSpace
 
 Params = dict[str, Any]
 Rows = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 
 def distributions(spaces: Mapping[str, UnitSpace]) -> dict[str, BaseDistribution]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from autoprune.agent.encoding import Floats
+from autoprune.core.arrays import Floats
 from autoprune.core.stages import Stage
 from autoprune.storage.records import Evaluation
 

@@ -7,7 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from autoprune.agent.bounds import Bounds
-from autoprune.agent.encoding import Bools, Floats, Rows
+from autoprune.agent.encoding import Rows
+from autoprune.core.arrays import Bools, Floats
 
 _POSITIONS = 257  # places between dense, what was wanted, and the smallest model
 

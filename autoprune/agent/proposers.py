@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from autoprune.agent.anchors import first_proposals
-from autoprune.agent.encoding import Encoding, Floats, Params
+from autoprune.agent.encoding import Encoding, Params
 from autoprune.agent.prepare import Prepared
 from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
@@ -15,6 +15,7 @@ from autoprune.agent.samplers.names import Start, make_sampler
 from autoprune.agent.samplers.pool import Pool
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.warm_start import WarmStart
+from autoprune.core.arrays import Floats
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from torch import nn
 
 from autoprune._hints import did_you_mean
 from autoprune.agent.anchors import first_proposals
-from autoprune.agent.encoding import Encoding, Floats, distributions, policy_of
+from autoprune.agent.encoding import Encoding, distributions, policy_of
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.names import DEFAULT, Start, make_sampler
 from autoprune.agent.samplers.pool import padded
+from autoprune.core.arrays import Floats
 from autoprune.core.costs import Costs
 from autoprune.core.fingerprint import check_seed
 from autoprune.core.policy import Policy

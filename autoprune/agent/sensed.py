@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoprune.agent.encoding import Encoding, Floats
+from autoprune.agent.encoding import Encoding
 from autoprune.agent.home import Lodging
 from autoprune.agent.prepare import Prepared
 from autoprune.agent.profile import measure_sensitivity
@@ -14,6 +14,7 @@ from autoprune.agent.request import Request
 from autoprune.agent.samplers.names import SAMPLERS
 from autoprune.agent.samplers.pool import padded
 from autoprune.agent.workspace import SENSITIVITY
+from autoprune.core.arrays import Floats
 
 
 @dataclass(frozen=True)

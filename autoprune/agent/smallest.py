@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from autoprune.agent.encoding import Floats, Rows
+from autoprune.agent.encoding import Rows
+from autoprune.core.arrays import Floats
 
 _SAME = 1e-12
 

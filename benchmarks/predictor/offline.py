@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from autoprune.agent.encoding import Floats
 from autoprune.agent.samplers.belief import Forecaster
 from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.pool import Pool
+from autoprune.core.arrays import Floats
 from autoprune.predictor.prequential import Prediction, Reliability
 from benchmarks.isolated import Note
 from benchmarks.predictor.searched import AFTER

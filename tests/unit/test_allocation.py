@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.agent.allocation import Allocator, Marginal
-from autoprune.agent.encoding import Floats, Rows
+from autoprune.agent.encoding import Rows
 from autoprune.agent.projection import Projection
+from autoprune.core.arrays import Floats
 from autoprune.core.budget import Budget
 from autoprune.core.costs import EXACT, Costs
 from autoprune.cost.model import CostModel

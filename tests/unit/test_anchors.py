@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from autoprune.agent.allocation import Allocator
 from autoprune.agent.anchors import allocations, anchors, coupled
-from autoprune.agent.encoding import Encoding, Floats
+from autoprune.agent.encoding import Encoding
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.pool import Pool, padded
+from autoprune.core.arrays import Floats
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
 from autoprune.space.schema import SearchSpace

@@ -9,12 +9,13 @@ import pytest
 from optuna.trial import Trial, TrialState
 from scipy.stats import spearmanr
 
-from autoprune.agent.encoding import Encoding, Floats, Rows, distributions
+from autoprune.agent.encoding import Encoding, Rows, distributions
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.belief import Belief, Forecaster, features
 from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
+from autoprune.core.arrays import Floats
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
 from autoprune.predictor.prequential import Prediction

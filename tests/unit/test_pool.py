@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from autoprune.agent.allocation import Allocator
-from autoprune.agent.encoding import Encoding, Floats, Rows
+from autoprune.agent.encoding import Encoding, Rows
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.pool import Pool, padded, plain_errors
+from autoprune.core.arrays import Floats
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
 from autoprune.space.schema import UnitSpace

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoprune.agent.encoding import Encoding, Floats, Rows, params_near
+from autoprune.agent.encoding import Encoding, Rows, params_near
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.decisions import ALIKE
+from autoprune.core.arrays import Floats
 from autoprune.core.policy import Policy
 from autoprune.core.progressive import Spacing, allowed
 

@@ -9,12 +9,13 @@ from optuna import Study
 from optuna.trial import FrozenTrial
 
 from autoprune.agent.allocation import Allocator
-from autoprune.agent.encoding import Floats, Params, Rows
+from autoprune.agent.encoding import Params, Rows
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
 from autoprune.agent.samplers.proposal import Proposal
+from autoprune.core.arrays import Floats
 
 Rule = Literal["uniform", "minimax"]
 _DRAWN = 100  # coefficients drawn evenly before the best ones are changed

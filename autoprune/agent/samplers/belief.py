@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from autoprune.agent.encoding import Floats, Rows
+from autoprune.agent.encoding import Rows
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
+from autoprune.core.arrays import Floats
 from autoprune.predictor.estimator import ScorePredictor
 from autoprune.predictor.prequential import COVERAGE, Reliability
 

@@ -7,7 +7,7 @@ import numpy as np
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from autoprune.agent.encoding import Floats, Params, Rows
+from autoprune.agent.encoding import Params, Rows
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.belief import Belief, Forecaster
@@ -16,6 +16,7 @@ from autoprune.agent.samplers.known import Examined, Known
 from autoprune.agent.samplers.lots import Candidate, as_drawn, proposals_of, ranked
 from autoprune.agent.samplers.pool import Pool
 from autoprune.agent.samplers.proposal import Proposal
+from autoprune.core.arrays import Floats
 from autoprune.core.ledger import ROLLBACK
 from autoprune.predictor.prequential import GATE, Reliability, Screening
 

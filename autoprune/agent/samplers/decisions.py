@@ -8,10 +8,11 @@ from math import comb
 
 import numpy as np
 
-from autoprune.agent.encoding import Bools, Floats, Rows
+from autoprune.agent.encoding import Rows
 from autoprune.agent.samplers.belief import Belief
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
+from autoprune.core.arrays import Bools, Floats
 
 Units = tuple[int, ...]  # numbers of units, in the order of an `Encoding`
 _LOOKED_AT = 4  # decisions whose alternatives are drawn, those that cost most quality first

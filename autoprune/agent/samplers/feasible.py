@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoprune.agent.encoding import Bools, Encoding, Rows
+from autoprune.agent.encoding import Encoding, Rows
 from autoprune.agent.projection import Projection
+from autoprune.core.arrays import Bools
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoprune.agent.encoding import Floats, Rows
+from autoprune.agent.encoding import Rows
 from autoprune.agent.samplers.belief import Belief, expected_improvement
+from autoprune.core.arrays import Floats
 
 _LEAST = 1e-12  # variance
 

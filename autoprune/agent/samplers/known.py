@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from autoprune.agent.encoding import Bools, Floats, Rows
+from autoprune.agent.encoding import Rows
+from autoprune.core.arrays import Bools, Floats
 from autoprune.predictor.prequential import Prediction
 
 _ENOUGH = 8  # trials that went on to the end, before early stops tell what they would have come to

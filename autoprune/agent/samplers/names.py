@@ -8,7 +8,7 @@ from typing import Any
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
 
-from autoprune.agent.encoding import Floats, Params
+from autoprune.agent.encoding import Params
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.allocated import AllocationSampler, Rule, SpdySampler
 from autoprune.agent.samplers.base import PolicySampler
@@ -16,6 +16,7 @@ from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.cmaes import CmaEs
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.projected import ProjectedSampler, tpe
+from autoprune.core.arrays import Floats
 from autoprune.core.ledger import ROLLBACK
 from autoprune.core.registry import Registry
 from autoprune.errors import ConfigError

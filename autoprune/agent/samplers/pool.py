@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoprune.agent.allocation import Marginal
-from autoprune.agent.encoding import Encoding, Floats, Rows
+from autoprune.agent.encoding import Encoding, Rows
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.feasible import Feasible
+from autoprune.core.arrays import Floats
 
 _POSITIONS = 41  # fewer than for one projection: there are hundreds of candidates
 _STEPS = np.array([1, 1, 1, 2, 2, 3])  # levels a switch moves a unit by
