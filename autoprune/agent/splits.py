@@ -1,7 +1,9 @@
 """What the splits lack: a search can neither win back nor watch what it has no sample of."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import comb, prod
 
 import torch
 from scipy.stats import binom
@@ -11,12 +13,12 @@ from autoprune.evaluation.randomness import isolated
 from autoprune.tasks import HasClasses, Task
 from autoprune.tasks.labelled import classes_named
 
-_BY_CHANCE = 1e-3  # that so many batches of shuffled samples hold one class
+_BY_CHANCE = 1e-3  # that batches of shuffled samples look sorted
 _MOST = 10  # times as many training samples as the search split has are looked through
 
 
 def what_splits_lack(task: Task, search: Measurement, seed: int) -> list[str]:
-    """Return warnings about classes that a split has no sample of, and a train split in order.
+    """Return warnings about classes that a split has no sample of, and splits sorted by them.
 
     Args:
         task: The task.
@@ -29,26 +31,36 @@ def what_splits_lack(task: Task, search: Measurement, seed: int) -> list[str]:
     absent = [f"The search split has {note}. {_UNSEEN}" for note in search.notes]
     if not isinstance(task, HasClasses):
         return absent
-    seen = _looked_through(task, search, seed)
-    train, samples = seen.classes, seen.samples
-    if seen.is_sorted:
+    judged = _Seen(list(search.classes), search.samples)
+    seen = _looked_through(task, judged, seed)
+    unseen, untrained = seen.classes - judged.classes, judged.classes - seen.classes
+    if unseen and not absent:  # notes name these too
         absent.append(
-            f"The train loader yields its samples sorted by class: {seen.pure} of its first "
-            f"{seen.batches} batches hold one class only. What is trained so forgets the classes "
-            "before: give it shuffle=True."
+            f"The search split has no sample of {_named(unseen)}, and the train split has. "
+            f"{_UNSEEN}"
         )
-    if train - search.classes and not absent:  # notes name these too
+    if untrained:
         absent.append(
-            f"The search split has no sample of {_named(train - search.classes)}, and the train "
-            f"split has. {_UNSEEN}"
+            f"The train split has no sample of {_named(untrained)} among the first "
+            f"{seen.samples:,}, and the search split has. A cut model cannot be trained on what "
+            "is not there: add such samples, or shuffle them."
         )
-    if search.classes - train:
-        absent.append(
-            f"The train split has no sample of {_named(search.classes - train)} among the first "
-            f"{samples:,}, and the search split has. A cut model cannot be trained on what is not "
-            "there: add such samples, or shuffle them."
+    return absent + list(_sorted(seen, judged))
+
+
+def _sorted(train: "_Seen", search: "_Seen") -> Iterator[str]:
+    if train.is_sorted:
+        yield (
+            f"The train loader yields its samples sorted by class, as its first "
+            f"{len(train.batches)} batches tell. What is trained so forgets the classes before: "
+            "give it shuffle=True."
         )
-    return absent
+    if search.is_sorted:
+        yield (
+            "The search split is sorted by class. Cuts are compared on a part of it first, which "
+            "has a few classes only: shuffle it once, for instance as "
+            "torch.utils.data.random_split(dataset, [1.0])[0]."
+        )
 
 
 _UNSEEN = "What candidates lose there goes unseen: add such samples, if there are any."
@@ -56,47 +68,56 @@ _UNSEEN = "What candidates lose there goes unseen: add such samples, if there ar
 
 @dataclass
 class _Seen:
-    """What was seen of the train split.
+    """What was seen of a split.
 
     Args:
-        classes: Classes of its samples.
-        samples: Samples.
-        batches: Batches.
-        pure: Batches of one class.
-        alike: Samples in such batches, by class.
+        batches: The classes of each batch.
+        samples: Samples in all of them.
     """
 
-    classes: set[int] = field(default_factory=set)
+    batches: list[frozenset[int]] = field(default_factory=list)
     samples: int = 0
-    batches: int = 0
-    pure: int = 0
-    alike: Counter[int] = field(default_factory=Counter)
 
-    def add(self, classes: set[int], samples: int) -> None:
-        """Take in a batch."""
-        self.classes |= classes
-        self.samples += samples
-        self.batches += 1
-        if len(classes) == 1:
-            self.pure += 1
-            self.alike[next(iter(classes))] += samples
+    @property
+    def classes(self) -> frozenset[int]:
+        """All classes."""
+        return frozenset[int]().union(*self.batches)
 
     @property
     def mostly_pure(self) -> bool:
         """Whether most batches are of one class, which may have other reasons."""
-        return self.pure > self.batches / 2
+        return len(self._alone) > len(self.batches) / 2
 
     @property
     def is_sorted(self) -> bool:
-        """Whether far more batches are of one class than would be if samples were shuffled."""
+        """Whether batches are of fewer classes, or of those before, than if they were shuffled."""
+        return self._pure_by_chance() < _BY_CHANCE or self._in_a_row_by_chance() < _BY_CHANCE
+
+    @property
+    def _alone(self) -> list[int]:
+        return [next(iter(classes)) for classes in self.batches if len(classes) == 1]
+
+    def _pure_by_chance(self) -> float:
+        """Return how likely as many shuffled batches are of one class."""
         if not self.mostly_pure:
-            return False
-        size, alike = self.samples / self.batches, self.alike.total()
-        chance = sum((one / alike) ** size for one in self.alike.values())
-        return float(binom.sf(self.pure - 1, self.batches, min(chance, 1.0))) < _BY_CHANCE
+            return 1.0
+        size, alone = self.samples / len(self.batches), Counter(self._alone)
+        chance = sum((count / alone.total()) ** size for count in alone.values())
+        return float(binom.sf(alone.total() - 1, len(self.batches), min(chance, 1.0)))
+
+    def _in_a_row_by_chance(self) -> float:
+        """Return how likely the batches that have a class follow each other for every class."""
+        places = defaultdict[int, list[int]](list)
+        for at, classes in enumerate(self.batches):
+            for one in classes:
+                places[one].append(at)
+        if any(found[-1] - found[0] >= len(found) for found in places.values()):
+            return 1.0
+        total = len(self.batches)
+        return prod((total - len(at) + 1) / comb(total, len(at)) for at in places.values())
 
 
-def _looked_through(task: Task, search: Measurement, seed: int) -> _Seen:
+def _looked_through(task: Task, search: _Seen, seed: int) -> _Seen:
     """Return what training samples there are.
 
     They are as many as the search split has, and more where its classes were not all among them
@@ -106,12 +127,15 @@ def _looked_through(task: Task, search: Measurement, seed: int) -> _Seen:
     seen = _Seen()
     with isolated(seed, task.loader("train")):
         for batch in task.batches("train"):
-            seen.add(task.classes(batch), task.samples(batch))
+            seen.batches.append(frozenset(task.classes(batch)))
+            seen.samples += task.samples(batch)
+            if seen.samples < search.samples:
+                continue
             usual = search.classes <= seen.classes and not seen.mostly_pure
-            if seen.samples >= search.samples * (1 if usual else _MOST):
+            if usual or seen.samples >= search.samples * _MOST:
                 break
     return seen
 
 
-def _named(classes: set[int] | frozenset[int]) -> str:
+def _named(classes: frozenset[int]) -> str:
     return classes_named(torch.tensor(sorted(classes)))

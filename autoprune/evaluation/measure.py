@@ -30,7 +30,7 @@ class Measurement:
         samples: Number of samples seen.
         score: What ranks candidates, lower is better.
         notes: What the metric has to say about the samples; see `HasNotes`.
-        classes: Classes that they have, where the task knows; see `HasClasses`.
+        classes: Classes that each batch has, where the task knows; see `HasClasses`.
     """
 
     loss: float
@@ -38,7 +38,7 @@ class Measurement:
     samples: int
     score: float
     notes: tuple[str, ...] = ()
-    classes: frozenset[int] = frozenset()
+    classes: tuple[frozenset[int], ...] = ()
 
 
 _SAME = 1e-4  # relative; a score that its parts do not give is no mean over samples
@@ -150,17 +150,18 @@ def to_device(batch: Any, device: str) -> Any:
 def measure(model: nn.Module, task: Task, split: Split, device: str) -> Measurement:
     """Measure ``model`` (already on ``device``) on a whole split, in eval mode, score by loss.
 
-    What is found has the metric's notes about the split, and its classes.
+    What is found has the metric's notes about the split, and the classes of its batches.
 
     Raises:
         CandidateError: If the loss is NaN or infinite.
         DataError: If the loader fails.
         ModelError: If a forward does.
     """
-    reading, classes = Reading(task, split), set[int]()
+    reading, classes = Reading(task, split), list[frozenset[int]]()
     with evaluating(model), torch.no_grad():
         for raw in task.batches(split):
             batch = to_device(raw, device)
             reading.add(outputs_of(task, model, batch, split), batch)
-            classes |= task.classes(batch) if isinstance(task, HasClasses) else set()
-    return replace(reading.found(), notes=reading.notes(), classes=frozenset(classes))
+            if isinstance(task, HasClasses):
+                classes.append(frozenset(task.classes(batch)))
+    return replace(reading.found(), notes=reading.notes(), classes=tuple(classes))

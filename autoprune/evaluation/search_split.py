@@ -10,9 +10,11 @@ from torch import nn
 
 from autoprune.core.recovery import ScoreBy
 from autoprune.core.stages import MOST_VALUES
+from autoprune.errors import DataError
 from autoprune.evaluation.measure import Reading, to_device
 from autoprune.evaluation.randomness import isolated
 from autoprune.surgery.modes import evaluating
+from autoprune.surgery.nested import Inputs, tensors_in
 from autoprune.tasks import Task, need_logits
 
 
@@ -63,7 +65,7 @@ class SearchSplit:
         return samples
 
     def _add(self, reading: Reading, model: nn.Module, batch: Any) -> int:
-        dense = self._logits[reading.batches] if self._score_by == "kl" else None
+        dense = self._logits_of(batch, reading.batches) if self._score_by == "kl" else None
         reading.add(self._task.outputs(model, batch), batch, dense)
         return self._task.samples(batch)
 
@@ -95,13 +97,40 @@ class SearchSplit:
             with self._isolated():
                 return sum(1 for _ in self._task.batches("search"))
 
+    def _logits_of(self, batch: Any, number: int) -> torch.Tensor:
+        """Return the dense model's logits of a batch, which has to be the one it was before."""
+        known = self._logits[number] if number < len(self._logits) else None
+        if known is None or not _same(known[1], _sums(self._task.inputs(batch))):
+            raise DataError(
+                f"Batch {number + 1} of the search split is not what it was before, and scores "
+                "by kl compare outputs with the dense model's on the same samples. Give the "
+                "loader shuffle=False and no random changes of its own, or set "
+                "recovery.score_by: loss."
+            )
+        return known[0]
+
     @cached_property
-    def _logits(self) -> list[torch.Tensor]:
-        """The dense model's logits by batch, on the CPU; what they cost is told in `prepare`."""
+    def _logits(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """The dense model's logits by batch, on the CPU, and what tells the batch by.
+
+        What they cost is told in `prepare`.
+        """
         task = need_logits(self._task, "recovery.score_by 'kl'")
         found = []
         with self._isolated(), evaluating(self._dense), torch.no_grad():
             for raw in self._task.batches("search"):
-                outputs = self._task.outputs(self._dense, to_device(raw, self._device))
-                found.append(task.logits(outputs).cpu())
+                batch = to_device(raw, self._device)
+                sums = _sums(self._task.inputs(batch))  # before a model may change them
+                logits = task.logits(self._task.outputs(self._dense, batch))
+                found.append((logits.cpu(), sums))
         return found
+
+
+def _sums(inputs: Inputs) -> torch.Tensor:
+    """Return a number for each sample of a batch, by which another one would be noticed."""
+    first = next(tensors_in(inputs), torch.zeros(1))
+    return first.reshape(first.shape[:1].numel(), -1).sum(1, dtype=torch.float64).cpu()
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, equal_nan=True)

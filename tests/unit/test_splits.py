@@ -1,10 +1,13 @@
 """What splits lack is told: classes, and forwards that fail on a later batch."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import autoprune
@@ -51,7 +54,7 @@ def task_of(kind: str, train: Any, search: Any) -> Task:
 def lacked(kind: str, train: Any, search: Any) -> list[str]:
     task = task_of(kind, train, search)
     assert isinstance(task, HasClasses)
-    found = frozenset().union(*(task.classes(batch) for batch in task.batches("search")))
+    found = tuple(frozenset(task.classes(batch)) for batch in task.batches("search"))
     samples = sum(task.samples(batch) for batch in task.batches("search"))
     return what_splits_lack(task, Measurement(1.0, 0.5, samples, 1.0, classes=found), seed=0)
 
@@ -71,12 +74,40 @@ def test_a_train_loader_that_is_sorted_by_class_is_told() -> None:
     kinds = [batch_of("classification", kind, kind) for kind in (0, 0, 1, 1, 2, 2)]
     border = batch_of("classification", 0, 1)
     (told,) = lacked("classification", [*kinds[:2], border, *kinds[2:]], shuffled)
-    assert "sorted by class: 6 of its first 7 batches hold one class" in told
+    assert "sorted by class, as its first 7 batches tell" in told
     assert lacked("classification", [kinds[0]] * 9 + shuffled, shuffled) == [], "mostly one class"
     twos = [batch_of("classification", kind, kind) for kind in [0] * 9 + [1] * 9]
     (told,) = lacked("classification", twos, [batch_of("classification", 0, 1)] * 2)
-    assert "sorted by class: 18 of its first 18" in told
+    assert "sorted by class, as its first 18 batches tell" in told
     assert lacked("classification", shuffled * 9, shuffled) == []
+
+
+def test_a_search_split_that_is_sorted_by_class_is_told() -> None:
+    of = partial(batch_of, "classification")
+    train, twos = [of(0, 1, 2)], [of(at, at + 1) for at in range(8)]
+    (told,) = sorted_ones(train, twos)
+    assert "search split is sorted by class" in told
+    assert "random_split" in told
+    assert sorted_ones(train, [twos[at] for at in (4, 0, 7, 3, 5, 1, 6, 2)]) == []
+    assert sorted_ones(train, [of(0, 1, 2)] * 9) == []
+    assert sorted_ones(train, [of(0, 1), of(1, 2)]) == [], "two batches tell nothing"
+
+
+def sorted_ones(train: Any, search: Any) -> list[str]:
+    return [one for one in lacked("classification", train, search) if "sorted" in one]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 200), st.integers(2, 60))
+def test_shuffled_samples_are_hardly_ever_called_sorted(seed: int, kinds: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    calls = 0
+    for _ in range(20):
+        drawn = rng.choice(kinds, (count, 4), p=rng.dirichlet(np.full(kinds, 0.3)))
+        search = tuple(frozenset(map(int, row)) for row in drawn)
+        train = task_of("classification", [batch_of("classification", 0)], [IMAGES])
+        found = what_splits_lack(train, Measurement(1, 1, 4 * count, 1, classes=search), seed=0)
+        calls += any("search split is sorted" in one for one in found)
+    assert calls <= 1
 
 
 def test_training_samples_are_looked_through_until_all_classes_are_found() -> None:
@@ -100,7 +131,7 @@ def test_training_samples_are_looked_through_until_all_classes_are_found() -> No
 
 def test_what_a_metric_noted_is_not_told_twice() -> None:
     task = task_of("classification", [batch_of("classification", 0, 1)], [IMAGES])
-    noted = Measurement(1.0, 0.5, 4, 1.0, ("no sample of class 1",), frozenset({0}))
+    noted = Measurement(1.0, 0.5, 4, 1.0, ("no sample of class 1",), (frozenset({0}),))
     (told,) = what_splits_lack(task, noted, seed=0)
     assert told.startswith("The search split has no sample of class 1. What candidates lose")
 

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from autoprune.core.recovery import ScoreBy
 from autoprune.core.stages import MOST_VALUES, Stage
+from autoprune.errors import DataError
 from autoprune.evaluation.parts import LEAST_SAMPLES, parts_of
 from autoprune.evaluation.search_split import SearchSplit
 from autoprune.tasks import Classification, LoadedTask
@@ -156,3 +157,23 @@ def test_a_loss_that_is_no_mean_over_samples_has_one_value_for_each_batch(
 
 def test_a_metric_that_needs_many_samples_has_one_value_for_each_batch() -> None:
     assert len(stage(Picky, "metric", SIZE, 2 * SIZE).values) == 2
+
+
+class Unruly(list[Any]):
+    """Batches that come in another order in each pass, whatever PyTorch's seed is."""
+
+    def __iter__(self) -> Any:
+        self.append(self.pop(0))
+        return super().__iter__()
+
+
+def test_a_divergence_is_taken_on_the_same_samples_or_not_at_all() -> None:
+    images = torch.randn(4, SIZE, 3, generator=torch.Generator().manual_seed(0))
+    batches = [(one, torch.zeros(SIZE, dtype=torch.int64)) for one in images]
+    data = {"train": batches, "search": Unruly(batches), "test": batches}
+    own, dense = Scaled(1.0), Scaled(2.0)
+    split = SearchSplit(Classification(data), dense, "kl", 0, "cpu")
+    with pytest.raises(DataError, match="Batch 1 of the search split is not what it was before"):
+        split.extend(split.reading(), own, 1.0)
+    by_loss = SearchSplit(Classification(data), dense, "loss", 0, "cpu")
+    assert by_loss.extend(by_loss.reading(), own, 1.0) == 4 * SIZE
