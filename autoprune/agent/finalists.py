@@ -113,7 +113,7 @@ class _Race:
     def order(self) -> Iterator[Finalist]:
         """Run the race, and yield who comes first, second and so on; then who stands in line."""
         first, *later = self._rungs()
-        finalists = self.evaluations.scorer.recovery.finalists
+        finalists = self.evaluations.scorer.finalists
         running = sorted(self._entrants(first, finalists), key=_rank)
         out: list[Finalist] = []
         for rung in later:
@@ -130,7 +130,7 @@ class _Race:
     def _rungs(self) -> list[int]:
         """Return where to compare; a user's own training function cannot pause on the way."""
         scorer = self.evaluations.scorer
-        halved = scorer.recovery.finalists if scorer.recover is None else 1
+        halved = scorer.finalists if scorer.recover is None else 1
         return rungs(scorer.recovery.recover_steps, halved)
 
     def _entrants(self, rung: int, count: int | None) -> Iterator[tuple[Finalist, Stage]]:
@@ -157,7 +157,7 @@ class _Race:
         return [(finalists[at], there[at]) for at in sorted(there)]
 
     def _tell(self) -> None:
-        finalists = self.evaluations.scorer.recovery.finalists
+        finalists = self.evaluations.scorer.finalists
         done, total = len(self._reached), _visits(len(self._rungs()), finalists)
         furthest = max(stage.steps for stage in self._reached)
         reached = (stage for stage in self._reached if stage.steps == furthest)

@@ -121,9 +121,7 @@ class Inside:
                 yield candidate
             elif new:
                 self._misses.append(excess)
-            if len(self._misses) >= max(
-                _MOST_MISSES, 2 * self.evaluations.scorer.recovery.finalists
-            ):
+            if len(self._misses) >= max(_MOST_MISSES, 2 * self.evaluations.scorer.finalists):
                 return
 
     def _accepts(self, evaluation: Evaluation, model: nn.Module) -> bool:
@@ -170,7 +168,7 @@ class Inside:
         return found
 
     def _tell_measuring(self, note: str | None) -> None:
-        wanted = max(self.evaluations.scorer.recovery.finalists, self._tried)
+        wanted = max(self.evaluations.scorer.finalists, self._tried)
         self.loop.progress(Progress(stage="measure", done=self._tried, total=wanted, note=note))
 
     def _tell(self, closest: dict[str, Measurement]) -> None:

@@ -186,7 +186,7 @@ class Loop:
         found = sifted(told, self.scored, self._underway)
         for trial in found.useless:
             abandon(trial)
-        least = max(LEAST, self.evaluations.scorer.recovery.finalists)
+        least = max(LEAST, self.evaluations.scorer.finalists)
         own = watches([policy for _, policy in found.new], self.sampler, self.scored, least)
         known = self.evaluations.known_all(list(own.items()))
         jobs = [(trial, Scoring(policy, own[policy])) for trial, policy in found.new]

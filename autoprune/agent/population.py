@@ -115,7 +115,7 @@ def recover_population(
         BudgetError: If all that could be were not accepted.
         InfrastructureError: If the cluster is gone.
     """
-    count = evaluations.scorer.recovery.finalists
+    count = evaluations.scorer.recovery.finalists_if(halved=False)
     policies = [one.policy for one in islice(ranked, count)]
     name = _name_of(policies)
     known = _known(policies, evaluations, name)

@@ -44,8 +44,9 @@ _NUMBERS = (
     *("distill", "distill_temperature", "distill_features", "learning_rate", "momentum"),
     *("weight_decay", "clip_norm", "ema", "shrink_strength", "max_step_drop"),
 )
-_AUTOMATIC = ("score_steps", "score_by")
+_AUTOMATIC = ("score_steps", "score_by", "finalists")
 _BARE_STEPS = 80  # of a score where nothing is reconstructed
+_HALVED, _WHOLE_WAY = 6, 3  # finalists
 _MOST_ROUNDS = 100
 PROGRESSIVE = ("prune_rounds", "prune_spacing", "prune_until", "max_step_drop", "keep_checkpoints")
 FOR_FINALISTS = (
@@ -73,7 +74,8 @@ class Recovery:
         recover_steps: Training steps of each finalist.
         finalists: How many of the best candidates begin to be recovered; the better half of them
             goes on, again and again, until one is left. In a progressive run, the best one is
-            gone towards, and the others are the alternatives to each of its steps.
+            gone towards, and the others are the alternatives to each of its steps. None for 6, and
+            for 3 where none stops early: there, in a population, and by a function of your own.
         schedule: How finalists are cut: ``one-shot``, or ``progressive``, a little further each
             time while they are trained.
         prune_rounds: In how many steps a progressive run cuts.
@@ -121,7 +123,7 @@ class Recovery:
     score_by: ScoreBy | None = None
     stages: Shares = ((1 / 3, 1 / 4), (1, 1 / 4), (1, 1))
     recover_steps: int = 200
-    finalists: int = 6
+    finalists: int | None = None
     schedule: Schedule = "one-shot"
     prune_rounds: int = 4
     prune_spacing: Spacing = "cubic"
@@ -184,6 +186,12 @@ class Recovery:
         if self.score_steps is not None:
             return self.score_steps
         return 0 if self.reconstruct else _BARE_STEPS
+
+    def finalists_if(self, *, halved: bool) -> int:
+        """Return how many finalists there are, where fewer and fewer of them go on or all do."""
+        if self.finalists is not None:
+            return self.finalists
+        return _HALVED if halved and self.schedule == "one-shot" else _WHOLE_WAY
 
     @property
     def looks(self) -> int:

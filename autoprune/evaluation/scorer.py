@@ -91,6 +91,11 @@ class Scorer:
         usual: ScoreBy = "kl" if type(self.task) is Classification else "loss"
         return self.recovery.score_by or usual
 
+    @property
+    def finalists(self) -> int:
+        """How many of the best are trained for longer; a user's own function cannot pause."""
+        return self.recovery.finalists_if(halved=self.recover is None)
+
     def score(
         self, policy: Policy, steps: int, watch: Watch | None = None
     ) -> tuple[nn.Module, Score]:

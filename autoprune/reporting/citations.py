@@ -102,7 +102,7 @@ def _recovery(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         spacing = str(settings.get("prune_spacing"))
         if spacing in SPACINGS:
             yield f"progressive cuts, {spacing}", SPACINGS[spacing]
-    elif settings.get("finalists", 1) > 1:
+    elif settings.get("finalists", 1) != 1:
         yield "finalists", HALVING
     if settings.get("distill"):
         yield "distillation", DISTILLATION

@@ -103,7 +103,7 @@ def search(
     note(stage="judge")
     group = Group.of(model, f"{share:.0%}", SPACE)
     bare = sampler == "tpe" and not reconstruct
-    finalists = FEWER if bare else autoprune.Recovery().finalists
+    finalists = FEWER if bare else autoprune.Recovery().finalists_if(halved=True)
     judge = Judge(group, seed, cost.sensitivity_forwards, finalists)
     counts = [at for at in JUDGED_AT if at < len(made) <= JUDGED_AT[-1]]
     judged = []

@@ -60,7 +60,8 @@ class Fake:
     task: Any = field(
         default_factory=lambda: SimpleNamespace(higher_is_better=True, is_share=True)
     )
-    recovery: Any = field(default_factory=lambda: SimpleNamespace(finalists=2, recover_steps=8))
+    finalists: int = 2
+    recovery: Any = field(default_factory=lambda: SimpleNamespace(recover_steps=8))
 
     @property
     def scorer(self) -> "Fake":

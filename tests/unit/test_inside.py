@@ -248,9 +248,11 @@ def inside(
             leave=lambda: found,
         )
 
-    recovery = SimpleNamespace(finalists=wanted, recover_steps=8)
+    recovery = SimpleNamespace(recover_steps=8)
     task = SimpleNamespace(higher_is_better=True, is_share=True)
-    scorer = SimpleNamespace(build=build, recovery=recovery, recover=None, task=task)
+    scorer = SimpleNamespace(
+        build=build, recovery=recovery, recover=None, task=task, finalists=wanted
+    )
     evaluations = SimpleNamespace(scorer=scorer, finalist=finalist)
     limits = {cost: one for cost, one in projection.budget.limits.items() if cost == COST}
     gate = Gate(dict.fromkeys(limits, cast(EndToEnd, Pairs([]))), limits)

@@ -27,9 +27,7 @@ from autoprune.evaluation.scorer import Scorer
 from autoprune.tasks import Classification
 
 POLICIES = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in range(1, 5)]
-RECOVERY = Recovery(
-    score_steps=0, recover_steps=8, finalists=3, calibration_batches=1, reconstruct=False
-)
+RECOVERY = Recovery(score_steps=0, recover_steps=8, calibration_batches=1, reconstruct=False)
 Train = Callable[[nn.Module, int], Any]
 
 

@@ -31,7 +31,7 @@ USUAL = Recovery()
         ({"distill_features": float("nan")}, r"recovery\.distill_features must be a number"),
         ({"patience": 1.5}, r"recovery\.patience must be a whole number of at least 0\. Got 1\.5"),
         ({"score_steps": -1}, r"recovery\.score_steps must be a whole number of at least 0"),
-        ({"finalists": None}, r"recovery\.finalists must be a whole number of at least 1"),
+        ({"finalists": "few"}, r"recovery\.finalists must be a whole number of at least 1"),
         ({"look_every": 0}, r"recovery\.look_every must be a whole number of at least 1\. Got 0"),
         ({"patience": True}, r"recovery\.patience must be a whole number"),
         ({"distill_modules": 3}, r"recovery\.distill_modules must be a list of names.*Got 3"),
@@ -90,6 +90,18 @@ def test_without_training_stages_on_the_same_samples_are_one() -> None:
     assert Recovery().looks == 2
     assert Recovery(score_steps=30).looks == 3
     assert Recovery(stages=((1 / 2, 1), (1, 1))).looks == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "halved", "all_the_way"),
+    [({}, 6, 3), ({"schedule": "progressive"}, 3, 3), ({"finalists": 5}, 5, 5)],
+)
+def test_there_are_fewer_finalists_where_all_go_all_the_way(
+    given: dict[str, Any], halved: int, all_the_way: int
+) -> None:
+    recovery = Recovery(**given)
+    assert recovery.finalists_if(halved=True) == halved
+    assert recovery.finalists_if(halved=False) == all_the_way
 
 
 def test_scores_know_nothing_of_what_holds_for_finalists() -> None:

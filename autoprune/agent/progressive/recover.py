@@ -45,7 +45,7 @@ def recover_progressively(
         BudgetError: If it was not accepted.
     """
     scorer = evaluations.scorer
-    targets = [one.policy for one in islice(ranked, scorer.recovery.finalists)]
+    targets = [one.policy for one in islice(ranked, scorer.finalists)]
     if not targets:
         raise ModelError("None of the pruned models that were scored could be fine-tuned.")
     steps = scorer.recovery.recover_steps

@@ -112,7 +112,7 @@ class ProgressiveRun:
         accepted, count = state.accepted, len(state.attempts)
         assert accepted is not None
         harmed = all(_harmed(one, accepted) for one in state.attempts)
-        if count == 0 or (harmed and count < max(self._recovery.finalists, 2)):
+        if count == 0 or (harmed and count < max(self._recovery.finalists_if(halved=False), 2)):
             yield accepted.policy, accepted.target, 0.5**count
 
     def _decided(self, state: State) -> State:

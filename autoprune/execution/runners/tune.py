@@ -132,7 +132,7 @@ class RayTuneRunner(ClusterRunner):
 
 def _check_population(recovery: Recovery, own_training: bool) -> None:
     lacking = {
-        "recovery.finalists of 2 or more": recovery.finalists < _FEWEST,
+        "recovery.finalists of 2 or more": recovery.finalists_if(halved=False) < _FEWEST,
         "recovery.schedule: one-shot": recovery.schedule != "one-shot",
         "recovery.patience: 0": recovery.patience > 0,
         "autoprune's own training of finalists (no 'recover')": own_training,
