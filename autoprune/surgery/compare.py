@@ -14,7 +14,7 @@ from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
 from autoprune.surgery.units import Cut
 
-_AFFINE_NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
+_AFFINE_NORMS = (_NormBase, nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
 _TINY = 1e-3
 Tensors = list[torch.Tensor]
 
@@ -57,7 +57,7 @@ def randomised(model: nn.Module, rng: torch.Generator) -> nn.Module:
             fill(getattr(module, "running_mean", None), -0.5, 0.5)
             fill(getattr(module, "running_var", None), 0.5, 1.5)
             fill(module.weight, 0.5, 1.5)
-            fill(module.bias, -0.5, 0.5)
+            fill(getattr(module, "bias", None), -0.5, 0.5)
     for parameter in twin.parameters():
         if not (parameter.abs() > _TINY).any():
             fill(parameter, -0.1, 0.1)

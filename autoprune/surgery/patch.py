@@ -81,7 +81,7 @@ def _group_norm(before: nn.Module, after: nn.Module) -> None:
 
 
 def _layer_norm(_: nn.Module, after: nn.Module) -> None:
-    assert isinstance(after, nn.LayerNorm)
+    assert isinstance(after, (nn.LayerNorm, nn.RMSNorm))
     if after.weight is not None:
         after.normalized_shape = tuple(after.weight.shape)
 
@@ -106,6 +106,7 @@ PATCHES: dict[type[nn.Module], Patch] = {
     nn.GroupNorm: _group_norm,
     nn.LayerNorm: _layer_norm,
     nn.Linear: _linear,
+    nn.RMSNorm: _layer_norm,
     _NormBase: _norm,
     nn.Module: _follow,
 }

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.solve import UNUSED, solve
@@ -341,6 +342,18 @@ def test_a_layer_norm_belongs_to_the_width_it_normalises() -> None:
         "1.bias[0]": makes(each(6)),
         "3.weight[1]": reads(each(6)),
     }
+
+
+def test_an_rms_norm_follows_the_width_it_normalises() -> None:
+    model = nn.Sequential(nn.Linear(8, 6), nn.RMSNorm(6), nn.ReLU(), nn.Linear(6, 2))
+    plan = discovered(model)
+    assert slices(plan, "0") == {
+        "0.weight[0]": makes(each(6)),
+        "0.bias[0]": makes(each(6)),
+        "1.weight[0]": makes(each(6)),
+        "3.weight[1]": reads(each(6)),
+    }
+    assert apply(model, plan, {"0": np.array([0, 4])}).get_submodule("1").normalized_shape == (4,)
 
 
 def test_an_op_without_a_rule_seals_what_it_touches_with_its_name() -> None:

@@ -264,6 +264,7 @@ TRAPS: dict[str, Callable[[], Toy]] = {
     "max_pool_3d": lambda: Toy(lambda m, y: F.max_pool3d(y.unsqueeze(1), 3, 1, 1).squeeze(1)),
     "local_response_norm": lambda: Toy(lambda m, y: F.local_response_norm(y, 3)),
     "layer_norm": lambda: Toy(as_tokens(lambda m, t: m.n(t)), n=nn.LayerNorm(8)),
+    "rms_norm": lambda: Toy(as_tokens(lambda m, t: m.n(t)), n=nn.RMSNorm(8)),
     "group_norm": lambda: Toy(lambda m, y: m.n(y), n=nn.GroupNorm(2, 8)),
     "group_norm_of_one": lambda: Toy(lambda m, y: m.n(y), n=nn.GroupNorm(8, 8)),
     "instance_norm_affine": lambda: Toy(lambda m, y: m.n(y), n=nn.InstanceNorm2d(8, affine=True)),
