@@ -5,19 +5,12 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.peers.limits import LIMITS, SEEDS
-from benchmarks.peers.rivals import RIVALS
-from benchmarks.peers.subjects import SUBJECTS
+from benchmarks.peers.limits import SEEDS
+from benchmarks.peers.planned import KIND, planned, run_of
 from benchmarks.work import Results
 
 Facts = Mapping[str, Any]
 Place = tuple[str, str, str]
-KIND = "peer"
-
-
-def name_of(subject: str, limit: str, rival: str, seed: int) -> str:
-    """Return the name of a task."""
-    return f"{subject}.{limit}.{rival}.{seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +67,18 @@ class Cell:
 
 
 def cells(results: Results) -> dict[Place, Cell]:
-    """Return every cell by model, limit and rival."""
-    done = results.get(KIND, {})
+    """Return every cell by model, limit and who prunes: planned ones, and what else is done."""
+    done = {run_of(name): facts for name, facts in results.get(KIND, {}).items()}
+    places = dict.fromkeys((subject, limit, rival) for subject, limit, rival, _ in planned())
+    places |= dict.fromkeys((subject, limit, rival) for subject, limit, rival, _ in done)
     return {
-        (subject, limit, rival): _cell(
-            {seed: done.get(name_of(subject, limit, rival, seed), {}) for seed in SEEDS}
-        )
-        for subject in SUBJECTS
-        for limit in LIMITS
-        for rival in RIVALS
+        place: _cell({seed: done.get((*place, seed), {}) for seed in SEEDS}) for place in places
     }
+
+
+def sections(table: Mapping[Place, Cell]) -> list[tuple[str, str]]:
+    """Return the models and limits of a table."""
+    return list(dict.fromkeys((subject, limit) for subject, limit, _ in table))
 
 
 def _cell(facts: Mapping[int, Facts]) -> Cell:

@@ -18,7 +18,7 @@ from autoprune.evaluation.recalibrate import recalibrate
 from benchmarks.isolated import Note
 from benchmarks.peers.apart import pruned_apart
 from benchmarks.peers.protocol import BATCH, Given
-from benchmarks.peers.rivals import RIVALS, prune
+from benchmarks.peers.rivals import EVERYBODY, prune
 from benchmarks.peers.subjects import SUBJECTS
 
 TARGET = Target.parse("pytorch/threads=1")
@@ -54,7 +54,7 @@ def contest(
             training, what the search cost in sample forwards of the dense model and in seconds,
             and what the rival tells.
         subject: Name of the model.
-        rival: Who prunes, one of `RIVALS`.
+        rival: Who prunes, one of `EVERYBODY`.
         macs: Limit on multiply-adds, as a share.
         latency: Limit on latency as a share, with which what is met is measured; or None.
         seed: Of search and training.
@@ -71,7 +71,7 @@ def contest(
     }
     given = Given.of(**known)
     assert given.dense_macs
-    tool = RIVALS[rival].tool
+    tool = EVERYBODY[rival].tool
     found = prune(rival, given) if tool is None else pruned_apart(tool, rival, known)
     share = given.share(found.model)
     note(**found.facts, share=share)

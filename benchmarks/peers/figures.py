@@ -1,13 +1,12 @@
 """What the results come to: who is best under each limit, and what a search costs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from statistics import mean, median
 from typing import Any
 
-from benchmarks.peers.cells import Cell, Place, cells
+from benchmarks.peers.cells import Cell, Place, cells, sections
 from benchmarks.peers.limits import LIMITS
-from benchmarks.peers.rivals import OURS, RIVALS
-from benchmarks.peers.subjects import SUBJECTS
+from benchmarks.peers.rivals import OURS, PARTS, RIVALS
 from benchmarks.work import Results
 
 Table = Mapping[Place, Cell]
@@ -22,16 +21,18 @@ def figures(results: Results) -> dict[str, Any]:
     the seeds that both have, None where ours missed the limit. Who missed it is not the best.
     ``cost_ratio_fastnas``: sample forwards of our search by those of FastNAS's, the median over
     models and limits on MACs.
+    ``points_without``: how many points less each part of ours brings on its own, by what is left
+    out, over the seeds that both have.
     ``latency_budget_met_ours``, ``_rivals``: the share of models, of models and rivals, in which
     all seeds met the limit on latency.
     """
     table = cells(results)
     found: dict[str, Any] = {}
-    for subject in SUBJECTS:
-        for limit in LIMITS:
-            compared = _compared(table, subject, limit)
-            found |= {f"{subject}.{limit}.{name}": value for name, value in compared.items()}
+    for subject, limit in sections(table):
+        compared = _compared(table, subject, limit)
+        found |= {f"{subject}.{limit}.{name}": value for name, value in compared.items()}
     return found | {
+        "points_without": _without(table),
         "cost_ratio_fastnas": _cost_ratio(table),
         "latency_budget_met_ours": _met_share(table, [OURS]),
         "latency_budget_met_rivals": _met_share(table, OTHERS),
@@ -40,8 +41,8 @@ def figures(results: Results) -> dict[str, Any]:
 
 def best(table: Table, subject: str, limit: str, rivals: Iterable[str]) -> str | None:
     """Return who has the highest mean quality of ``rivals`` that met the limit."""
-    known = {rival: table[subject, limit, rival] for rival in rivals}
-    found = {rival: cell.mean("quality") or 0.0 for rival, cell in known.items() if cell.met}
+    known = {rival: table.get((subject, limit, rival)) for rival in rivals}
+    found = {r: cell.mean("quality") or 0.0 for r, cell in known.items() if cell and cell.met}
     return max(found, key=lambda one: found[one]) if found else None
 
 
@@ -59,17 +60,26 @@ def _compared(table: Table, subject: str, limit: str) -> dict[str, Any]:
 
 def _cost_ratio(table: Table) -> float | None:
     ratios = []
-    for subject in SUBJECTS:
-        for limit in (name for name, one in LIMITS.items() if one.latency is None):
-            ours = table[subject, limit, OURS].mean("forwards")
-            theirs = table[subject, limit, "fastnas"].mean("forwards")
-            if ours is not None and theirs:
-                ratios.append(ours / theirs)
+    for subject, limit in sections(table):
+        both = (table.get((subject, limit, who)) for who in (OURS, "fastnas"))
+        ours, theirs = (None if cell is None else cell.mean("forwards") for cell in both)
+        if LIMITS[limit].latency is None and ours is not None and theirs:
+            ratios.append(ours / theirs)
     return median(ratios) if ratios else None
 
 
-def _met_share(table: Table, rivals: Iterable[str]) -> float | None:
+def _without(table: Table) -> dict[str, dict[str, float]]:
+    """Return by model and limit what ours has more of quality than ours without a part."""
+    found: dict[str, dict[str, float]] = {}
+    for (subject, limit, rival), cell in table.items():
+        gain = table[subject, limit, OURS].gain(cell) if rival in PARTS else None
+        if gain is not None:
+            found.setdefault(f"{subject}.{limit}", {})[rival] = gain
+    return found
+
+
+def _met_share(table: Table, rivals: Collection[str]) -> float | None:
     limits = [name for name, one in LIMITS.items() if one.latency is not None]
-    found = [table[s, limit, r].met for s in SUBJECTS for limit in limits for r in rivals]
+    found = [cell.met for (_, limit, r), cell in table.items() if limit in limits and r in rivals]
     known = [one for one in found if one is not None]
     return mean(known) if known else None

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
+from benchmarks.peers.cells import sections
 from benchmarks.peers.figures import Table
 from benchmarks.peers.limits import LIMITS
 from benchmarks.peers.rivals import OURS, RIVALS
-from benchmarks.peers.subjects import SUBJECTS
 
 
 def write_pictures(folder: Path, table: Table) -> None:
@@ -15,7 +15,7 @@ def write_pictures(folder: Path, table: Table) -> None:
 
     plotly lies beside them, so that they open without a network.
     """
-    for subject in SUBJECTS:
+    for subject in dict.fromkeys(subject for subject, _ in sections(table)):
         figure = picture(table, subject)
         if figure.data:
             folder.mkdir(exist_ok=True)
@@ -26,8 +26,9 @@ def picture(table: Table, subject: str) -> go.Figure:
     """Return quality against multiply-adds, whiskers from the lowest to the highest seed."""
     figure = go.Figure()
     for rival, known in RIVALS.items():
-        cells = [table[subject, limit, rival] for limit, one in LIMITS.items() if not one.latency]
-        points = [cell for cell in cells if cell.runs]
+        limits = [limit for limit, one in LIMITS.items() if not one.latency]
+        cells = [table.get((subject, limit, rival)) for limit in limits]
+        points = [cell for cell in cells if cell and cell.runs]
         if not points:
             continue
         means = [100 * (cell.mean("quality") or 0.0) for cell in points]

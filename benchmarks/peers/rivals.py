@@ -53,11 +53,25 @@ RIVALS: Mapping[str, Rival] = {
     "uniform": Rival(label="one sparsity for all", adapter="searches:uniform"),
 }
 
+_ABLATED = {
+    "one_sparsity": "one sparsity for all units",
+    "one_method": "one method for all units",
+    "no_predictor": "no predictor",
+    "no_rollback": "no rollback",
+    "no_divergence": "scored by the loss",
+    "no_reconstruction": "no reconstruction",
+}
+PARTS: Mapping[str, Rival] = {
+    name: Rival(label=f"autoprune, {label}", adapter=f"searches:{name}")
+    for name, label in _ABLATED.items()
+}
+EVERYBODY = {**RIVALS, **PARTS}
+
 
 def prune(rival: str, given: Given) -> Pruned:
     """Have a rival prune; what the search cost is among the facts."""
     assert given.dense_macs  # counted before anything is changed
-    once, adapter = given.one_forward, RIVALS[rival].load()
+    once, adapter = given.one_forward, EVERYBODY[rival].load()
     start = time.monotonic()
     with isolated(given.seed, given.task.loader("train")), counting() as count:
         found = adapter(given)

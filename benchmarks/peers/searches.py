@@ -1,6 +1,7 @@
 """Searches of autoprune: ours, and plain samplers and baselines over the same units and budget."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,15 +12,17 @@ from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.scorer import Scorer
 from autoprune.space.loader import load_space
+from autoprune.space.schema import SearchSpace
 from autoprune.surgery.discover import plan_of
 from autoprune.tasks import Split
 from benchmarks.peers.counting import counting
 from benchmarks.peers.protocol import Given, Pruned
 from benchmarks.peers.subjects import SUBJECTS
+from benchmarks.search.ablated import register
 
 SPACE = "default"
 UNIFORM = 3  # one for each method
-PLAIN = {"stages": (), "reconstruct": False, "score_by": "loss"}  # without what is ours
+PLAIN: dict[str, Any] = {"stages": (), "reconstruct": False, "score_by": "loss"}  # without what is ours
 
 
 def ours(given: Given) -> Pruned:
@@ -47,14 +50,54 @@ def uniform(given: Given) -> Pruned:
     return _searched(given, "uniform", UNIFORM, **PLAIN)
 
 
-def _searched(given: Given, sampler: str, trials: int, **settings: Any) -> Pruned:
+def one_sparsity(given: Given) -> Pruned:
+    """Do the same with reconstruction, and scored as ours is."""
+    return _searched(given, "uniform", UNIFORM)
+
+
+def one_method(given: Given) -> Pruned:
+    """Search as ours does with L1 norms alone."""
+    return _searched(given, "budgeted", given.evaluations, methods=["channel.l1"])
+
+
+def no_predictor(given: Given) -> Pruned:
+    """Search as ours does, and score whatever is proposed."""
+    return _searched(given, "no_predictor", given.evaluations)
+
+
+def no_rollback(given: Given) -> Pruned:
+    """Search as ours does, and take no decision back."""
+    return _searched(given, "no_rollback", given.evaluations)
+
+
+def no_divergence(given: Given) -> Pruned:
+    """Search as ours does, by the loss."""
+    return _searched(given, "budgeted", given.evaluations, score_by="loss")
+
+
+def no_reconstruction(given: Given) -> Pruned:
+    """Search as ours does where layers are left as they are cut: 80 training steps a score."""
+    return _searched(given, "budgeted", given.evaluations, reconstruct=False)
+
+
+def _searched(
+    given: Given,
+    sampler: str,
+    trials: int,
+    methods: Sequence[str] | None = None,
+    **settings: Any,
+) -> Pruned:
+    register()
     recovery = Recovery(**(dict(SUBJECTS[given.subject].settings) | settings))
+    space = load_space(SPACE)
+    if methods is not None:
+        space = space.model_copy(update={"methods": list(methods)})
     with TemporaryDirectory() as folder:
         found = autoprune.search(
             given.model,
             task=given.task,
             budget=_budget(given),
-            space=SPACE,
+            space=space,
             trials=trials,
             seed=given.seed,
             out=Path(folder) / "run",
@@ -66,7 +109,7 @@ def _searched(given: Given, sampler: str, trials: int, **settings: Any) -> Prune
         )
     start = time.monotonic()
     with counting() as again:  # what the search did before it trained its finalists
-        model = _scorer(given, recovery).candidate(found.policy, 0).model
+        model = _scorer(given, space, recovery).candidate(found.policy, 0).model
     cost, test = found.result.search, _samples(given, "test")
     facts = {
         "evaluations": cost.evaluations,
@@ -90,9 +133,10 @@ def _budget(given: Given) -> str:
     return f"macs={100 * given.macs:g}%"
 
 
-def _scorer(given: Given, recovery: Recovery) -> Scorer:
+def _scorer(given: Given, space: SearchSpace, recovery: Recovery) -> Scorer:
     """Return what cuts a policy out of the dense model, as the search did before any training."""
     plan = plan_of(given.model, given.inputs)
     cost = CostModel(given.model, plan)
-    methods = load_space(SPACE).all_methods
-    return ranked(given.model, plan, cost, given.task, methods, recovery, given.seed, "cpu")
+    return ranked(
+        given.model, plan, cost, given.task, space.all_methods, recovery, given.seed, "cpu"
+    )

@@ -6,12 +6,11 @@ from typing import Any
 
 from autoprune.artifacts.files import write_text
 from benchmarks.command import write_results
-from benchmarks.peers.cells import Cell, cells
+from benchmarks.peers.cells import Cell, cells, sections
 from benchmarks.peers.figures import Table, best
 from benchmarks.peers.limits import LIMITS, SEEDS
 from benchmarks.peers.pictures import write_pictures
-from benchmarks.peers.rivals import RIVALS
-from benchmarks.peers.subjects import SUBJECTS
+from benchmarks.peers.rivals import EVERYBODY, RIVALS
 from benchmarks.work import Results
 
 MISSING = "–"  # noqa: RUF001
@@ -51,22 +50,21 @@ def _head(table: Table) -> Iterator[str]:
 
 
 def _sections(table: Table, dense: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    for subject in SUBJECTS:
-        for limit in LIMITS:
-            rows = {rival: table[subject, limit, rival] for rival in RIVALS}
-            if all(len(cell.missing) == len(SEEDS) for cell in rows.values()):
-                continue
-            known = dense.get(subject, {}).get("quality")
-            whole = MISSING if known is None else f"{100 * known:.2f}"
-            yield ""
-            yield f"## {subject}, {_limit(limit)} (dense: {whole})"
-            yield ""
-            yield "| | quality | MACs | latency | search, forwards | s | seeds |"
-            yield "| --- | --- | --- | --- | --- | --- | --- |"
-            first = best(table, subject, limit, RIVALS)
-            for rival, cell in rows.items():
-                yield _row(RIVALS[rival].label, cell, bold=rival == first)
-            yield from _failures(rows)
+    for subject, limit in sections(table):
+        rows = {place[2]: cell for place, cell in table.items() if place[:2] == (subject, limit)}
+        if all(len(cell.missing) == len(SEEDS) for cell in rows.values()):
+            continue
+        known = dense.get(subject, {}).get("quality")
+        whole = MISSING if known is None else f"{100 * known:.2f}"
+        yield ""
+        yield f"## {subject}, {_limit(limit)} (dense: {whole})"
+        yield ""
+        yield "| | quality | MACs | latency | search, forwards | s | seeds |"
+        yield "| --- | --- | --- | --- | --- | --- | --- |"
+        first = best(table, subject, limit, RIVALS)
+        for rival, cell in rows.items():
+            yield _row(EVERYBODY[rival].label, cell, bold=rival == first)
+        yield from _failures(rows)
 
 
 def _limit(name: str) -> str:
@@ -102,4 +100,4 @@ def _failures(rows: Mapping[str, Cell]) -> Iterator[str]:
     for rival, cell in rows.items():
         for message in dict.fromkeys(cell.failures.values()):
             yield ""
-            yield f"{RIVALS[rival].label} failed: `{message.replace('`', '')}`"
+            yield f"{EVERYBODY[rival].label} failed: `{message.replace('`', '')}`"

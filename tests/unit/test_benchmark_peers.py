@@ -11,13 +11,14 @@ from torch import nn
 
 from benchmarks.peers.__main__ import CODE, tasks
 from benchmarks.peers.bisection import bisected
-from benchmarks.peers.cells import KIND, cells, name_of
+from benchmarks.peers.cells import cells
 from benchmarks.peers.counting import Count, counting
 from benchmarks.peers.figures import OTHERS, best, figures
 from benchmarks.peers.limits import LIMITS, SEEDS
 from benchmarks.peers.pictures import picture
-from benchmarks.peers.rivals import OURS, RIVALS
-from benchmarks.peers.subjects import SUBJECTS
+from benchmarks.peers.planned import FIRST, KIND, name_of, run_of
+from benchmarks.peers.rivals import EVERYBODY, OURS, PARTS, RIVALS
+from benchmarks.peers.subjects import QUICK, SMALL, SUBJECTS
 from benchmarks.peers.tabs import Tab
 from benchmarks.peers.venvs import PACKAGES
 from benchmarks.peers.written import MISSING, markdown, write
@@ -186,11 +187,38 @@ def test_who_is_best_among_nobody_is_nobody() -> None:
 def test_every_rival_runs_under_every_limit_and_what_tells_most_comes_first() -> None:
     found = list(tasks(quick=False))
     names = [task.name for task in found if task.kind == KIND]
-    assert len(names) == len(set(names)) == len(SUBJECTS) * len(LIMITS) * len(RIVALS) * len(SEEDS)
+    parts = {name for name in names if run_of(name)[2] in PARTS}
+    assert len(parts) == len(SMALL) * len(FIRST) * len(PARTS) * len(SEEDS)
+    others = [name for name in names if name not in parts]
+    models = [one for one in SUBJECTS if one != QUICK]
+    assert len(set(others)) == len(others)
+    assert len(others) == len(models) * len(LIMITS) * len(RIVALS) * len(SEEDS)
+    assert {run_of(name)[0] for name in others} == {*models}
     assert found[0].kind == "dense"
-    first = [name_of("resnet20", limit, rival, 0) for limit in ("25%", "50%") for rival in RIVALS]
-    assert names[: 2 * len(RIVALS)] == first
+    assert names[: len(EVERYBODY)] == [name_of("resnet20", "25%", one, 0) for one in EVERYBODY]
     assert all((CHECKOUT / place).exists() for place in CODE)
+
+
+def test_a_quick_run_is_part_of_the_table_and_no_other_one() -> None:
+    (dense, *runs) = tasks(quick=True)
+    assert dense.name == QUICK
+    done: Results = {KIND: {task.name: run(0.9) for task in runs}}
+    assert figures(done)[f"{QUICK}.25%.ours"] == pytest.approx(0.9)
+    assert f"## {QUICK}, 25% of the MACs" in markdown(cells(done), {})
+    assert not any(place[0] == QUICK for place in cells({}))
+
+
+def test_what_a_part_brings_is_told_over_the_seeds_that_both_have() -> None:
+    done = results(ours={0: run(0.92), 1: run(0.99)}, no_rollback={0: run(0.91)})
+    found = figures(done)
+    assert found["points_without"] == {"resnet20.25%": {"no_rollback": pytest.approx(1.0)}}
+    assert found["resnet20.25%.best_rival_name"] is None
+    assert "| autoprune, no rollback | 91.00 |" in markdown(cells(done), DENSE)
+
+
+def test_every_adapter_of_our_own_is_there() -> None:
+    for rival in EVERYBODY.values():
+        assert rival.tool is not None or callable(rival.load())
 
 
 def test_every_tool_has_packages_of_one_release() -> None:
