@@ -44,7 +44,7 @@ _NUMBERS = (
     *("distill", "distill_temperature", "distill_features", "learning_rate", "momentum"),
     *("weight_decay", "clip_norm", "ema", "shrink_strength", "max_step_drop"),
 )
-_AUTOMATIC = ("score_steps", "score_by", "finalists")
+_AUTOMATIC = ("score_steps", "score_by", "finalists", "distill")
 _BARE_STEPS = 80  # of a score where nothing is reconstructed
 _HALVED, _WHOLE_WAY = 6, 3  # finalists
 _MOST_ROUNDS = 100
@@ -85,8 +85,9 @@ class Recovery:
         max_step_drop: Points of quality, of a metric that is no share so much of it; where a step
             loses more, a smaller one is taken.
         keep_checkpoints: How many states that were gone on from are kept.
-        distill: Weight of the divergence from the dense model's outputs in the loss that finalists
-            are trained with, 0 for none.
+        distill: Share, 0 to 1, of the divergence from the dense model's outputs in the loss that
+            finalists are trained with, the rest being the task's own; None for a half in
+            classification and 0 in other tasks.
         distill_temperature: What outputs are softened by for it, at least 1.
         distill_features: Weight of the distance from the dense model's hidden attention maps in
             that loss, 0 for none.
@@ -130,7 +131,7 @@ class Recovery:
     prune_until: float = 0.2
     max_step_drop: float = 10.0
     keep_checkpoints: int = 3
-    distill: float = 0.0
+    distill: float | None = None
     distill_temperature: float = 2.0
     distill_features: float = 0.0
     distill_modules: tuple[str, ...] = ()
@@ -156,7 +157,8 @@ class Recovery:
             if not self._automatic(name):
                 check_number(name, getattr(self, name), low, int)
         for name in _NUMBERS:
-            check_number(name, getattr(self, name), 0, int | float)
+            if not self._automatic(name):
+                check_number(name, getattr(self, name), 0, int | float)
         for name in _SWITCHES:
             check_switch(f"recovery.{name}", getattr(self, name))
         check_positive_share("prune_until", self.prune_until)
@@ -164,6 +166,11 @@ class Recovery:
             raise ConfigError(
                 f"recovery.prune_rounds must be at most {_MOST_ROUNDS}: each round is "
                 f"measured and kept. Got {self.prune_rounds!r}."
+            )
+        if self.distill is not None and self.distill > 1:
+            raise ConfigError(
+                "recovery.distill must be a share of the loss, 0 to 1: 0.5 is half of it. "
+                f"Got {self.distill!r}."
             )
         for name in ("momentum", "ema"):
             if getattr(self, name) >= 1:
@@ -202,7 +209,7 @@ class Recovery:
     @property
     def distils(self) -> bool:
         """Whether finalists learn from the dense model."""
-        return self.distill > 0 or self.distill_features > 0
+        return bool(self.distill) or self.distill_features > 0
 
     def check_effect(self) -> None:
         """Raise `ConfigError` if a setting has no effect, for it needs another one."""
@@ -216,7 +223,7 @@ class Recovery:
                 "schedule: progressive": (progressive, PROGRESSIVE),
                 "schedule: one-shot": (not progressive, ("patience", "look_every")),
                 "patience": (self.patience > 0, ("look_every",)),
-                "distill": (self.distill > 0, ("distill_temperature",)),
+                "distill": (self.distill != 0, ("distill_temperature",)),
                 "distill_features": (self.distill_features > 0, ("distill_modules",)),
             },
             changed,

@@ -29,7 +29,7 @@ Run = Callable[[Callable[[], Any]], Any]
 
 
 class Distillation:
-    """Adds to a loss how far a model is from the dense one; all of it where a task has no loss.
+    """Mixes into a loss how far a model is from the dense one; all of it where a task has none.
 
     Args:
         dense: The dense model; its modes and weights are left alone.
@@ -51,28 +51,23 @@ class Distillation:
         with watching(model, self._names) as self._seen:
             yield
 
-    def loss(
-        self, outputs: Any, batch: Any, run: Run = lambda forward: forward()
-    ) -> Tensor | float:
-        """Return what is added to the loss of a forward that was watched.
+    def loss(self, outputs: Any, batch: Any, run: Run = lambda forward: forward()) -> Tensor:
+        """Return the loss of a forward that was watched.
 
         Args:
             outputs: What the forward returned.
             batch: Of what.
             run: Runs the forward of the dense model.
         """
-        recovery = self._recovery
-        found: Tensor | float = 0.0
+        recovery, task = self._recovery, self._task
         with evaluating(self._dense), torch.no_grad(), self._watching_dense() as dense:
             taught = run(partial(call, self._dense, self._task.inputs(batch)))
-        if recovery.distill > 0:
-            task = need_logits(self._task, "recovery.distill")
-            softened = divergence(
-                task.logits(outputs), task.logits(taught), recovery.distill_temperature
-            )
-            found = recovery.distill * softened
-        if not self._task.has_loss:
-            found = found + imitation(outputs, taught)
+        own = task.loss(outputs, batch) if task.has_loss else imitation(outputs, taught)
+        found = torch.as_tensor(own)
+        if recovery.distill:
+            logits = need_logits(task, "recovery.distill").logits
+            softened = divergence(logits(outputs), logits(taught), recovery.distill_temperature)
+            found = (1 - recovery.distill) * found + recovery.distill * softened
         if recovery.distill_features > 0:
             found = found + recovery.distill_features * self._distance(dense)
         return found
@@ -132,7 +127,7 @@ def check_teachable(dense: nn.Module, task: Task, inputs: Inputs, recovery: Reco
         ConfigError: If the task has no logits, hidden maps cannot be compared, or outputs cannot
             be imitated where the task has no loss.
     """
-    if recovery.distill > 0:
+    if recovery.distill:
         need_logits(task, "recovery.distill")
     if not task.has_loss and (recovery.steps_of_scores or recovery.recover_steps):
         with torch.no_grad(), evaluating(dense):

@@ -172,9 +172,7 @@ class FineTuning:
             return self._task.loss(self._updates.outputs(forward), batch)
         with self._distillation.watching(self._model):
             outputs = self._updates.outputs(forward)
-        taught = self._distillation.loss(outputs, batch, self._updates.outputs)
-        own = self._task.loss(outputs, batch) if self._task.has_loss else 0.0
-        return torch.as_tensor(own + taught)
+        return self._distillation.loss(outputs, batch, self._updates.outputs)
 
     def _get_up(self, value: float) -> None:
         """Go back to a good state, with half the learning rate."""

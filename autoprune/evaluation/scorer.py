@@ -31,6 +31,8 @@ from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Classification, Task
 
+_TAUGHT = 0.5  # of what finalists learn in classification
+
 Watch = Callable[[Sequence[Stage]], str | None]
 
 
@@ -82,14 +84,24 @@ class Scorer:
 
     def fingerprint(self, steps: int) -> str:
         """Identity of this way of scoring with ``steps`` training steps; below 0 of a finalist."""
-        recovery = replace(self.recovery, score_by=self.score_by)
+        recovery = replace(self.recovery, score_by=self.score_by, distill=self.distill)
         return fingerprint_of(recovery, steps, self.seed, self.recover, self.device)
 
     @property
     def score_by(self) -> ScoreBy:
-        """What ranks candidates; what a class of a user's own calls outputs, nobody knows."""
-        usual: ScoreBy = "kl" if type(self.task) is Classification else "loss"
-        return self.recovery.score_by or usual
+        """What ranks candidates."""
+        return self.recovery.score_by or ("kl" if self._classifies else "loss")
+
+    @property
+    def distill(self) -> float:
+        """Share of the dense model's outputs in what finalists learn."""
+        usual = _TAUGHT if self._classifies else 0.0
+        return usual if self.recovery.distill is None else self.recovery.distill
+
+    @property
+    def _classifies(self) -> bool:
+        """Whether outputs are logits; what a class of a user's own calls so, nobody knows."""
+        return type(self.task) is Classification
 
     @property
     def finalists(self) -> int:
@@ -206,7 +218,7 @@ class Scorer:
             model,
             self.task,
             steps,
-            self.recovery if final else self.recovery.of_scores(),
+            replace(self.recovery, distill=self.distill) if final else self.recovery.of_scores(),
             self.device,
             teacher=self.model,
             randomness=randomness,

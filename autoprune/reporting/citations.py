@@ -78,7 +78,7 @@ def _used(run: RunEvidence) -> Iterator[tuple[str, str]]:
         yield f"sampler {sampler}", paper
     if any(one.prediction for one in run.trials):
         yield "predictions", PREDICTIONS
-    yield from _recovery(run.settings.get("recovery") or {})
+    yield from _recovery(run.settings.get("recovery") or {}, run.settings)
     yield "study", OPTUNA
 
 
@@ -87,7 +87,7 @@ def _methods(run: RunEvidence) -> set[str]:
     return {choice.method for one in results for choice in one.policy.values()}
 
 
-def _recovery(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _recovery(settings: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     usual = Recovery(
         score_steps=settings.get("score_steps"),
         reconstruct=bool(settings.get("reconstruct")),  # runs from before it was there do not say
@@ -104,7 +104,10 @@ def _recovery(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield f"progressive cuts, {spacing}", SPACINGS[spacing]
     elif settings.get("finalists", 1) != 1:
         yield "finalists", HALVING
-    if settings.get("distill"):
+    taught = settings.get("distill", 0.0)
+    if taught is None:  # automatic
+        taught = run.get("task") == "classification" and not run.get("recover")
+    if taught:
         yield "distillation", DISTILLATION
     if settings.get("distill_features"):
         yield "distillation of features", ATTENTION

@@ -22,7 +22,11 @@ from benchmarks.search.ablated import register
 
 SPACE = "default"
 UNIFORM = 3  # one for each method
-PLAIN: dict[str, Any] = {"stages": (), "reconstruct": False, "score_by": "loss"}  # without what is ours
+PLAIN: dict[str, Any] = {
+    "stages": (),
+    "reconstruct": False,
+    "score_by": "loss",
+}  # without what is ours
 
 
 def ours(given: Given) -> Pruned:

@@ -11,7 +11,7 @@ from autoprune.storage.records import Evaluation
 from benchmarks.group import Group, tested_after
 
 STEPS, SEEDS = 100, (1001, 1002, 1003)
-PLAIN = Recovery(reconstruct=False)  # all are judged as those that Optuna alone found
+PLAIN = Recovery(reconstruct=False, distill=0.0)  # all are judged as those that Optuna alone found
 
 
 @dataclass

@@ -69,6 +69,8 @@ def test_what_a_process_opens_is_counted() -> None:
     with subprocess.Popen([sys.executable, "-c", _OPENS], **pipes) as process:
 
         def count() -> dict[str, float]:
+            assert process.stdin is not None
+            assert process.stdout is not None
             assert process.stdout.readline() == "\n"
             found = held([process.pid])
             assert found is not None

@@ -16,10 +16,12 @@ from autoprune.core.progress import silent
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
 from autoprune.errors import CandidateError, ConfigError
+from autoprune.evaluation.distill import Distillation
 from autoprune.evaluation.fine_tune import FineTuning, fine_tune
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.records import Evaluation
 from autoprune.tasks import Classification
+from autoprune.tasks.base import SPLITS
 
 POLICIES = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in range(1, 6)]
 RECOVERY = Recovery(score_steps=0, recover_steps=8, finalists=4, calibration_batches=1)
@@ -224,7 +226,7 @@ def test_distillation_draws_outputs_to_the_dense_models(evaluations: Evaluations
         scorer.search_split.extend(reading, candidate.model, 1.0)
         return reading.found().score
 
-    assert divergence_after(5.0) < 0.9 * divergence_after(0.0)
+    assert divergence_after(1.0) < 0.9 * divergence_after(0.0)
 
 
 def test_the_teacher_is_counted_and_left_alone(evaluations: Evaluations) -> None:
@@ -242,12 +244,41 @@ def test_the_teacher_is_counted_and_left_alone(evaluations: Evaluations) -> None
 
 
 def test_distillation_is_for_finalists_alone(evaluations: Evaluations) -> None:
-    own = with_recovery(evaluations, distill=1.0)
-    assert own.scorer.fingerprint(8) == evaluations.scorer.fingerprint(8)
-    assert own.scorer.fingerprint(-9) != evaluations.scorer.fingerprint(-9)
-    warmer = with_recovery(evaluations, distill_temperature=4.0)
-    assert warmer.scorer.fingerprint(-9) == evaluations.scorer.fingerprint(-9)
-    assert own.score(POLICIES[0]) == evaluations.score(POLICIES[0])
+    own, none = (with_recovery(evaluations, distill=share) for share in (1.0, 0.0))
+    assert own.scorer.fingerprint(8) == none.scorer.fingerprint(8)
+    assert own.scorer.fingerprint(-9) != none.scorer.fingerprint(-9)
+    warmer = with_recovery(evaluations, distill=0.0, distill_temperature=4.0)
+    assert warmer.scorer.fingerprint(-9) == none.scorer.fingerprint(-9)
+    assert own.score(POLICIES[0]) == none.score(POLICIES[0])
+
+
+def test_finalists_learn_from_the_dense_model_unasked_in_classification_alone(
+    evaluations: Evaluations,
+) -> None:
+    class Mine(Classification):
+        pass
+
+    task = evaluations.scorer.task
+    mine = Mine({split: task.loader(split) for split in SPLITS})
+    half = with_recovery(evaluations, distill=0.5).scorer
+    assert evaluations.scorer.distill == half.distill
+    assert evaluations.scorer.fingerprint(-9) == half.fingerprint(-9)
+    assert replace(evaluations.scorer, task=mine).distill == 0.0
+    assert replace(half, task=mine).distill == 0.5
+
+
+def test_a_share_of_what_is_learned_is_taken_from_the_own_loss(
+    net: nn.Module, task: Classification
+) -> None:
+    batch = next(iter(task.batches("train")))
+    outputs = 2 * net.eval()(batch[0]).detach()
+    whole, none, half = (
+        Distillation(net, task, Recovery(distill=share)).loss(outputs, batch)
+        for share in (1.0, 0.0, 0.5)
+    )
+    assert none == task.loss(outputs, batch)
+    assert whole > 0
+    assert half == pytest.approx(float(whole + none) / 2)
 
 
 def test_a_task_without_logits_cannot_be_distilled(net: nn.Module, task: Classification) -> None:

@@ -294,7 +294,7 @@ def test_several_limits_have_no_best_score(run: RunEvidence) -> None:
 @pytest.mark.parametrize("source", ["my dir/search.yaml", ""])
 def test_how_to_do_it_again_names_every_setting(run: RunEvidence, source: str) -> None:
     settings = {**run.settings, "tolerance": "lowest macs within 1 point", "warm_start": ["/r 1"]}
-    settings |= {"recovery": {"finalists": 5, "distill": 0.0}}
+    settings |= {"recovery": {"finalists": 5, "distill": None}}
     settings["budget"] = {"macs": "50%", "latency@onnxruntime/threads=1": "75%"}
     settings |= {"recover": "train.py:recover", "space": {"description": "their own"}}
     text = command(replace(run, source=source, settings=settings, sessions=[SESSION, HELPER]))

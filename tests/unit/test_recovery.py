@@ -34,6 +34,7 @@ USUAL = Recovery()
         ({"finalists": "few"}, r"recovery\.finalists must be a whole number of at least 1"),
         ({"look_every": 0}, r"recovery\.look_every must be a whole number of at least 1\. Got 0"),
         ({"patience": True}, r"recovery\.patience must be a whole number"),
+        ({"distill": 1.5}, r"recovery\.distill must be a share of the loss, 0 to 1.*Got 1\.5"),
         ({"distill_modules": 3}, r"recovery\.distill_modules must be a list of names.*Got 3"),
         ({"distill_modules": ["a", ""]}, r"recovery\.distill_modules must be a list of names"),
     ],
@@ -53,7 +54,7 @@ def test_what_makes_no_sense_is_refused(wrong: dict[str, Any], told: str) -> Non
             "look_every has no effect without recovery.patience. Leave it out, or",
         ),
         (
-            {"distill_temperature": 4.0},
+            {"distill": 0.0, "distill_temperature": 4.0},
             "distill_temperature has no effect without recovery.distill",
         ),
         ({"distill_modules": ("a",), "distill": 1.0}, "without recovery.distill_features"),
