@@ -59,6 +59,11 @@ class StandIn:
         default_factory=lambda: SimpleNamespace(higher_is_better=True, is_share=True)
     )
 
+    @property
+    def finalists(self) -> int:
+        """How many would be trained for longer."""
+        return self.recovery.finalists_if(halved=True)
+
     def fingerprint(self, steps: int) -> str:
         """Identity of the way of scoring, worked out as a `Scorer` does."""
         return fingerprint_of(self.recovery, steps, 0, None, "cpu")

@@ -130,7 +130,8 @@ def test_patience_ends_training_and_counts_what_it_cost(scorer: Scorer) -> None:
     looks = done // 4
     share = candidate.share
     first = looking(scorer, patience=2, learning_rate=1e-9).sample_forwards
-    assert spent == pytest.approx(first + share * (3 * 8 * done + 24 * looks))
+    taught = 8 * done  # by the dense model
+    assert spent == pytest.approx(first + share * (3 * 8 * done + 24 * looks) + taught)
 
 
 def test_without_steps_it_looks_once(scorer: Scorer) -> None:
