@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.peers.limits import SEEDS
 from benchmarks.peers.planned import KIND, planned, run_of
+from benchmarks.peers.rivals import OURS, TAUGHT
 from benchmarks.work import Results
 
 Facts = Mapping[str, Any]
@@ -69,6 +70,11 @@ class Cell:
 def cells(results: Results) -> dict[Place, Cell]:
     """Return every cell by model, limit and who prunes: planned ones, and what else is done."""
     done = {run_of(name): facts for name, facts in results.get(KIND, {}).items()}
+    done |= {
+        (subject, limit, TAUGHT, seed): {**facts, **facts["distilled"]}
+        for (subject, limit, rival, seed), facts in done.items()
+        if rival == OURS and "distilled" in facts
+    }
     places = dict.fromkeys((subject, limit, rival) for subject, limit, rival, _ in planned())
     places |= dict.fromkeys((subject, limit, rival) for subject, limit, rival, _ in done)
     return {

@@ -1,6 +1,7 @@
 """One rival on one model under one limit: pruned, trained as all are, measured once."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,13 +16,16 @@ from autoprune.evaluation.fine_tune import fine_tune
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.recalibrate import recalibrate
+from autoprune.surgery.tensors import copied
+from autoprune.tasks import Classification
 from benchmarks.isolated import Note
 from benchmarks.peers.apart import pruned_apart
 from benchmarks.peers.protocol import BATCH, Given
-from benchmarks.peers.rivals import EVERYBODY, prune
+from benchmarks.peers.rivals import EVERYBODY, OURS, prune
 from benchmarks.peers.subjects import SUBJECTS
 
 TARGET = Target.parse("pytorch/threads=1")
+DISTILLED = 0.5  # what `autoprune.search` does unasked
 PAIRS_S = 20.0  # seconds for which a model is compared with the dense one
 
 
@@ -52,7 +56,8 @@ def contest(
         note: Told the facts: ``share`` of the dense model's multiply-adds, ``met`` (None where
             the machine was too busy to tell), ``quality`` on the test split, ``cut`` before the
             training, what the search cost in sample forwards of the dense model and in seconds,
-            and what the rival tells.
+            and what the rival tells; of ours ``distilled`` too, where it learns from the dense
+            model.
         subject: Name of the model.
         rival: Who prunes, one of `EVERYBODY`.
         macs: Limit on multiply-adds, as a share.
@@ -76,8 +81,12 @@ def contest(
     share = given.share(found.model)
     note(**found.facts, share=share)
     model = _alike(found.model, given)
+    again = copied(model)
     note(stage="train", cut=measure(model, given.task, "test", "cpu").quality)
     note(**trained(model, given, steps))
+    if rival == OURS and type(given.task) is Classification:
+        note(stage="distil")
+        note(distilled=trained(again, given, steps, SUBJECTS[subject].model()))
     if latency is None:
         note(met=share <= macs)
     else:
@@ -94,21 +103,25 @@ def _alike(model: nn.Module, given: Given) -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
-def trained(model: nn.Module, given: Given, steps: int) -> dict[str, float]:
+def trained(
+    model: nn.Module, given: Given, steps: int, teacher: nn.Module | None = None
+) -> dict[str, float]:
     """Train a pruned model in place; return what it is worth on the test split.
 
-    The batches and their order depend on the seed alone.
+    The batches and their order depend on the seed alone. With a teacher, the dense model, it
+    learns from that as much as from the labels.
     """
     start = time.monotonic()
     recovery, task = SUBJECTS[given.subject].recovery, given.task
+    recovery = replace(recovery, distill=0.0 if teacher is None else DISTILLED)
     with isolated(given.seed, task.loader("train")):
-        samples = fine_tune(model, task, steps, recovery, "cpu")
+        samples = fine_tune(model, task, steps, recovery, "cpu", teacher=teacher)
     seconds = time.monotonic() - start
     found = measure(model, task, "test", "cpu")
     return {
         "quality": found.quality,
         "loss": found.loss,
-        "training_forwards": TRAINING_FORWARDS * samples * given.share(model),
+        "training_forwards": samples * (TRAINING_FORWARDS * given.share(model) + bool(teacher)),
         "training_s": seconds,
     }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.peers.cells import Cell, Place, cells, sections
 from benchmarks.peers.limits import LIMITS
-from benchmarks.peers.rivals import OURS, PARTS, RIVALS
+from benchmarks.peers.rivals import OURS, PARTS, RIVALS, TAUGHT
 from benchmarks.work import Results
 
 Table = Mapping[Place, Cell]
@@ -23,6 +23,7 @@ def figures(results: Results) -> dict[str, Any]:
     models and limits on MACs.
     ``points_without``: how many points less each part of ours brings on its own, by what is left
     out, over the seeds that both have.
+    ``points_by_distillation``: how many more it has where it learns from the dense model.
     ``latency_budget_met_ours``, ``_rivals``: the share of models, of models and rivals, in which
     all seeds met the limit on latency.
     """
@@ -33,6 +34,7 @@ def figures(results: Results) -> dict[str, Any]:
         found |= {f"{subject}.{limit}.{name}": value for name, value in compared.items()}
     return found | {
         "points_without": _without(table),
+        "points_by_distillation": _by_distillation(table),
         "cost_ratio_fastnas": _cost_ratio(table),
         "latency_budget_met_ours": _met_share(table, [OURS]),
         "latency_budget_met_rivals": _met_share(table, OTHERS),
@@ -76,6 +78,12 @@ def _without(table: Table) -> dict[str, dict[str, float]]:
         if gain is not None:
             found.setdefault(f"{subject}.{limit}", {})[rival] = gain
     return found
+
+
+def _by_distillation(table: Table) -> dict[str, float]:
+    taught = {place[:2]: cell for place, cell in table.items() if place[2] == TAUGHT}
+    gains = {place: cell.gain(table[(*place, OURS)]) for place, cell in taught.items()}
+    return {".".join(place): gain for place, gain in gains.items() if gain is not None}
 
 
 def _met_share(table: Table, rivals: Collection[str]) -> float | None:

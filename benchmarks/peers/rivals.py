@@ -65,7 +65,12 @@ PARTS: Mapping[str, Rival] = {
     name: Rival(label=f"autoprune, {label}", adapter=f"searches:{name}")
     for name, label in _ABLATED.items()
 }
-EVERYBODY = {**RIVALS, **PARTS}
+TAUGHT = "distilled"  # no run of its own: what ours found, trained as its finalists are
+EVERYBODY = {
+    **RIVALS,
+    TAUGHT: Rival(label="autoprune, distilled", adapter=RIVALS[OURS].adapter),
+    **PARTS,
+}
 
 
 def prune(rival: str, given: Given) -> Pruned:

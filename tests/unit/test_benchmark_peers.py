@@ -195,7 +195,8 @@ def test_every_rival_runs_under_every_limit_and_what_tells_most_comes_first() ->
     assert len(others) == len(models) * len(LIMITS) * len(RIVALS) * len(SEEDS)
     assert {run_of(name)[0] for name in others} == {*models}
     assert found[0].kind == "dense"
-    assert names[: len(EVERYBODY)] == [name_of("resnet20", "25%", one, 0) for one in EVERYBODY]
+    first = [name_of("resnet20", "25%", one, 0) for one in (*RIVALS, *PARTS)]
+    assert names[: len(first)] == first
     assert all((CHECKOUT / place).exists() for place in CODE)
 
 
@@ -214,6 +215,16 @@ def test_what_a_part_brings_is_told_over_the_seeds_that_both_have() -> None:
     assert found["points_without"] == {"resnet20.25%": {"no_rollback": pytest.approx(1.0)}}
     assert found["resnet20.25%.best_rival_name"] is None
     assert "| autoprune, no rollback | 91.00 |" in markdown(cells(done), DENSE)
+
+
+def test_what_ours_has_learned_from_the_dense_model_is_a_row_of_its_own() -> None:
+    found = results(ours={0: run(0.92, distilled={"quality": 0.925, "loss": 0.2}), 1: run(0.91)})
+    told = figures(found)
+    assert told["points_by_distillation"] == {"resnet20.25%": pytest.approx(0.5)}
+    assert told["resnet20.25%.ours"] == pytest.approx(0.915)
+    text = markdown(cells(found), DENSE)
+    assert "| autoprune, distilled | 92.50 | 24.9% |" in text
+    assert "**91.50 ± 0.71**" in text, "who is best is told of the same training for all"
 
 
 def test_every_adapter_of_our_own_is_there() -> None:
