@@ -48,7 +48,9 @@ class Populating:
         return [replace(one, state=None) if n in self.fail else one for n, one in enumerate(ended)]
 
 
-RECOVERY = Recovery(recover_steps=8, finalists=3, calibration_batches=2, reconstruct=False)
+RECOVERY = Recovery(
+    recover_steps=8, finalists=3, calibration_batches=2, reconstruct=False, distill=0.0
+)
 
 
 @pytest.fixture

@@ -71,6 +71,7 @@ METHODS = ["channel.l1", "channel.l2", "unstructured.l1"]
 STEPS = 20
 RECOVERY = Recovery(
     reconstruct=False,
+    distill=0.0,
     schedule="progressive",
     recover_steps=STEPS,
     prune_rounds=2,
