@@ -17,7 +17,7 @@ from autoprune.evaluation.divergence import divergence
 from autoprune.evaluation.parts import parts_of
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import map_tensors
-from autoprune.tasks import HasClasses, HasNotes, Split, Task, need_logits
+from autoprune.tasks import HasClasses, HasLabels, HasNotes, Split, Task, need_logits
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,8 @@ class Measurement:
         samples: Number of samples seen.
         score: What ranks candidates, lower is better.
         notes: What the metric has to say about the samples; see `HasNotes`.
-        classes: Classes that each batch has, where the task knows; see `HasClasses`.
+        classes: Classes that they have, where the task knows; see `HasClasses`.
+        labels: The class of each, where each has one; see `HasLabels`.
     """
 
     loss: float
@@ -38,7 +39,8 @@ class Measurement:
     samples: int
     score: float
     notes: tuple[str, ...] = ()
-    classes: tuple[frozenset[int], ...] = ()
+    classes: frozenset[int] = frozenset()
+    labels: tuple[int, ...] = ()
 
 
 _SAME = 1e-4  # relative; a score that its parts do not give is no mean over samples
@@ -150,18 +152,19 @@ def to_device(batch: Any, device: str) -> Any:
 def measure(model: nn.Module, task: Task, split: Split, device: str) -> Measurement:
     """Measure ``model`` (already on ``device``) on a whole split, in eval mode, score by loss.
 
-    What is found has the metric's notes about the split, and the classes of its batches.
+    What is found has the metric's notes about the split, and its classes.
 
     Raises:
         CandidateError: If the loss is NaN or infinite.
         DataError: If the loader fails.
         ModelError: If a forward does.
     """
-    reading, classes = Reading(task, split), list[frozenset[int]]()
+    reading, classes, labels = Reading(task, split), set[int](), list[int]()
     with evaluating(model), torch.no_grad():
         for raw in task.batches(split):
             batch = to_device(raw, device)
             reading.add(outputs_of(task, model, batch, split), batch)
-            if isinstance(task, HasClasses):
-                classes.append(frozenset(task.classes(batch)))
-    return replace(reading.found(), notes=reading.notes(), classes=tuple(classes))
+            classes |= task.classes(batch) if isinstance(task, HasClasses) else set()
+            labels += task.labels(batch) if isinstance(task, HasLabels) else []
+    found = reading.found()
+    return replace(found, notes=reading.notes(), classes=frozenset(classes), labels=tuple(labels))

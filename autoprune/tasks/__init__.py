@@ -3,6 +3,7 @@
 from autoprune.tasks.base import (
     TASKS,
     HasClasses,
+    HasLabels,
     HasLogits,
     HasNotes,
     Metric,
@@ -26,6 +27,7 @@ __all__ = [
     "Custom",
     "Detection",
     "HasClasses",
+    "HasLabels",
     "HasLogits",
     "HasNotes",
     "LoadedTask",

@@ -59,6 +59,15 @@ class HasClasses(Protocol):
         ...
 
 
+@runtime_checkable
+class HasLabels(Protocol):
+    """A task whose samples have one class each."""
+
+    def labels(self, batch: Any) -> list[int]:
+        """Return the class of each sample of a batch, in their order."""
+        ...
+
+
 class Task(Protocol):
     """Data, loss and metric of one kind of problem; `LoadedTask` has most of it.
 

@@ -109,6 +109,11 @@ class Classification(Labelled):
         """Return the classes of a batch; see `HasClasses`."""
         return {*self.targets(batch).unique().tolist()}
 
+    def labels(self, batch: Any) -> list[int]:
+        """Return the class of each sample; see `HasLabels`."""
+        found: list[int] = self.targets(batch).tolist()
+        return found
+
     def metric(self) -> Accuracy:
         """Return a fresh accuracy; see `Task.metric`."""
         return Accuracy(self.targets, self._top_k, self._balanced)

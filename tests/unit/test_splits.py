@@ -1,6 +1,5 @@
 """What splits lack is told: classes, and forwards that fail on a later batch."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from autoprune.errors import CandidateError, ModelError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import Measurement, measure
 from autoprune.surgery.discover import discover
-from autoprune.tasks import HasClasses, Task
+from autoprune.tasks import HasClasses, HasLabels, Task
 
 IMAGES = torch.rand(4, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 BOX = torch.tensor([[0.0, 0.0, 2.0, 2.0]])
@@ -54,9 +53,13 @@ def task_of(kind: str, train: Any, search: Any) -> Task:
 def lacked(kind: str, train: Any, search: Any) -> list[str]:
     task = task_of(kind, train, search)
     assert isinstance(task, HasClasses)
-    found = tuple(frozenset(task.classes(batch)) for batch in task.batches("search"))
+    found = frozenset().union(*(task.classes(batch) for batch in task.batches("search")))
     samples = sum(task.samples(batch) for batch in task.batches("search"))
-    return what_splits_lack(task, Measurement(1.0, 0.5, samples, 1.0, classes=found), seed=0)
+    labels: list[int] = []
+    if isinstance(task, HasLabels):
+        labels = [one for batch in task.batches("search") for one in task.labels(batch)]
+    search = Measurement(1.0, 0.5, samples, 1.0, classes=found, labels=tuple(labels))
+    return what_splits_lack(task, search, seed=0)
 
 
 @pytest.mark.parametrize("kind", ["classification", "multi-label", "segmentation", "detection"])
@@ -74,40 +77,39 @@ def test_a_train_loader_that_is_sorted_by_class_is_told() -> None:
     kinds = [batch_of("classification", kind, kind) for kind in (0, 0, 1, 1, 2, 2)]
     border = batch_of("classification", 0, 1)
     (told,) = lacked("classification", [*kinds[:2], border, *kinds[2:]], shuffled)
-    assert "sorted by class, as its first 7 batches tell" in told
+    assert "sorted by class, as its first 24 tell" in told
     assert lacked("classification", [kinds[0]] * 9 + shuffled, shuffled) == [], "mostly one class"
-    twos = [batch_of("classification", kind, kind) for kind in [0] * 9 + [1] * 9]
-    (told,) = lacked("classification", twos, [batch_of("classification", 0, 1)] * 2)
-    assert "sorted by class, as its first 18 batches tell" in told
     assert lacked("classification", shuffled * 9, shuffled) == []
+    assert (
+        lacked("multi-label", [batch_of("multi-label", k) for k in (0, 0, 1, 1, 2, 2)], kinds)[1:]
+        == []
+    ), "whose samples may have several"
 
 
-def test_a_search_split_that_is_sorted_by_class_is_told() -> None:
-    of = partial(batch_of, "classification")
-    train, twos = [of(0, 1, 2)], [of(at, at + 1) for at in range(8)]
-    (told,) = sorted_ones(train, twos)
+@pytest.mark.parametrize(("kinds", "each"), [(2, 20), (10, 50), (10, 3), (200, 5), (50, 2)])
+def test_a_search_split_that_is_sorted_by_class_is_told(kinds: int, each: int) -> None:
+    labels = [kind for kind in range(kinds) for _ in range(each)]
+    (told,) = sorted_ones(labels)
     assert "search split is sorted by class" in told
-    assert "random_split" in told
-    assert sorted_ones(train, [twos[at] for at in (4, 0, 7, 3, 5, 1, 6, 2)]) == []
-    assert sorted_ones(train, [of(0, 1, 2)] * 9) == []
-    assert sorted_ones(train, [of(0, 1), of(1, 2)]) == [], "two batches tell nothing"
+    assert "manual_seed(0)" in told, "the order has to be the same when the run is gone on with"
+    assert sorted_ones([*np.random.default_rng(0).permutation(labels)]) == []
+    assert sorted_ones([0] * 50) == [], "one class has no order"
+    assert sorted_ones([0]) == []
 
 
-def sorted_ones(train: Any, search: Any) -> list[str]:
-    return [one for one in lacked("classification", train, search) if "sorted" in one]
+def sorted_ones(labels: list[int]) -> list[str]:
+    task = task_of("classification", [batch_of("classification", 0)], [IMAGES])
+    search = Measurement(
+        1.0, 0.5, len(labels), 1.0, classes=frozenset(labels), labels=tuple(labels)
+    )
+    return [one for one in what_splits_lack(task, search, seed=0) if "search split is so" in one]
 
 
-@given(st.integers(0, 2**32 - 1), st.integers(2, 200), st.integers(2, 60))
+@given(st.integers(0, 2**32 - 1), st.integers(2, 200), st.integers(2, 300))
 def test_shuffled_samples_are_hardly_ever_called_sorted(seed: int, kinds: int, count: int) -> None:
     rng = np.random.default_rng(seed)
-    calls = 0
-    for _ in range(20):
-        drawn = rng.choice(kinds, (count, 4), p=rng.dirichlet(np.full(kinds, 0.3)))
-        search = tuple(frozenset(map(int, row)) for row in drawn)
-        train = task_of("classification", [batch_of("classification", 0)], [IMAGES])
-        found = what_splits_lack(train, Measurement(1, 1, 4 * count, 1, classes=search), seed=0)
-        calls += any("search split is sorted" in one for one in found)
-    assert calls <= 1
+    drawn = (rng.choice(kinds, count, p=rng.dirichlet(np.full(kinds, 0.3))) for _ in range(20))
+    assert sum(bool(sorted_ones(labels.tolist())) for labels in drawn) <= 1
 
 
 def test_training_samples_are_looked_through_until_all_classes_are_found() -> None:
@@ -131,7 +133,7 @@ def test_training_samples_are_looked_through_until_all_classes_are_found() -> No
 
 def test_what_a_metric_noted_is_not_told_twice() -> None:
     task = task_of("classification", [batch_of("classification", 0, 1)], [IMAGES])
-    noted = Measurement(1.0, 0.5, 4, 1.0, ("no sample of class 1",), (frozenset({0}),))
+    noted = Measurement(1.0, 0.5, 4, 1.0, ("no sample of class 1",), frozenset({0}))
     (told,) = what_splits_lack(task, noted, seed=0)
     assert told.startswith("The search split has no sample of class 1. What candidates lose")
 
