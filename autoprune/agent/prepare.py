@@ -165,7 +165,8 @@ def check_recover(request: Request) -> None:
     if request.recover is None:
         return
     usual = Recovery()
-    idle = [n for n in FOR_FINALISTS if getattr(request.recovery, n) != getattr(usual, n)]
+    own = replace(request.recovery, distill=request.recovery.distill or None)
+    idle = [n for n in FOR_FINALISTS if getattr(own, n) != getattr(usual, n)]
     if idle:
         raise ConfigError(
             f"{request.recover.what}: {request.recover.name!r} trains the finalists, and "

@@ -201,7 +201,9 @@ def _change_text(key: str, old: Any, new: Any) -> str:
     """Return a change as people read it; of models and data only fingerprints are known."""
     if key in _FINGERPRINTS:
         return f"{key}: {_FINGERPRINTS[key]}"
-    return f"{key}: {old} -> {new}"
+    unset = "automatic" if key.startswith("recovery.") else None
+    before, now = (unset if one is None else one for one in (old, new))
+    return f"{key}: {before} -> {now}"
 
 
 def _changes(stored: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

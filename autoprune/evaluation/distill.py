@@ -23,7 +23,9 @@ from autoprune.evaluation.imitation import imitation
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call
 from autoprune.surgery.tensors import copied
-from autoprune.tasks import Task, need_logits
+from autoprune.tasks import Classification, Task, need_logits
+
+_USUAL = 0.5
 
 Run = Callable[[Callable[[], Any]], Any]
 
@@ -114,6 +116,22 @@ def compared(ours: Hidden, dense: Hidden, named: tuple[str, ...]) -> list[str]:
     ]
 
 
+def share_of(recovery: Recovery, task: Task, *, own_training: bool) -> float:
+    """Return the share of the dense model's outputs in what finalists learn.
+
+    Unasked it is a half where outputs are logits; what a class of the user's own calls outputs,
+    nobody knows.
+
+    Args:
+        recovery: The settings.
+        task: The task.
+        own_training: Whether the user's own function trains them.
+    """
+    if recovery.distill is not None:
+        return recovery.distill
+    return _USUAL if type(task) is Classification and not own_training else 0.0
+
+
 def check_teachable(dense: nn.Module, task: Task, inputs: Inputs, recovery: Recovery) -> None:
     """Refuse settings of distillation that the task or the model does not allow.
 
@@ -129,6 +147,12 @@ def check_teachable(dense: nn.Module, task: Task, inputs: Inputs, recovery: Reco
     """
     if recovery.distill:
         need_logits(task, "recovery.distill")
+    softens = recovery.distill_temperature != Recovery().distill_temperature
+    if softens and not share_of(recovery, task, own_training=False):
+        raise ConfigError(
+            "recovery.distill_temperature has no effect without recovery.distill, which is 0 here "
+            f"unless told otherwise (task {task.name!r}). Leave it out, or set both."
+        )
     if not task.has_loss and (recovery.steps_of_scores or recovery.recover_steps):
         with torch.no_grad(), evaluating(dense):
             taught = call(dense, inputs)

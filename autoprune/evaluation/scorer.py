@@ -15,6 +15,7 @@ from autoprune.core.recovery import Recovery, ScoreBy
 from autoprune.core.stages import Stage
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate, Training
+from autoprune.evaluation.distill import share_of
 from autoprune.evaluation.early_stop import EarlyStop
 from autoprune.evaluation.fine_tune import FineTuning
 from autoprune.evaluation.importance import Importance
@@ -30,8 +31,6 @@ from autoprune.evaluation.way import fingerprint_of
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Classification, Task
-
-_TAUGHT = 0.5  # of what finalists learn in classification
 
 Watch = Callable[[Sequence[Stage]], str | None]
 
@@ -89,19 +88,14 @@ class Scorer:
 
     @property
     def score_by(self) -> ScoreBy:
-        """What ranks candidates."""
-        return self.recovery.score_by or ("kl" if self._classifies else "loss")
+        """What ranks candidates; what a class of a user's own calls outputs, nobody knows."""
+        usual: ScoreBy = "kl" if type(self.task) is Classification else "loss"
+        return self.recovery.score_by or usual
 
     @property
     def distill(self) -> float:
         """Share of the dense model's outputs in what finalists learn."""
-        usual = _TAUGHT if self._classifies else 0.0
-        return usual if self.recovery.distill is None else self.recovery.distill
-
-    @property
-    def _classifies(self) -> bool:
-        """Whether outputs are logits; what a class of a user's own calls so, nobody knows."""
-        return type(self.task) is Classification
+        return share_of(self.recovery, self.task, own_training=self.recover is not None)
 
     @property
     def finalists(self) -> int:

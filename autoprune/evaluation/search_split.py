@@ -127,9 +127,9 @@ class SearchSplit:
 
 
 def _sums(inputs: Inputs) -> torch.Tensor:
-    """Return a number for each sample of a batch, by which another one would be noticed."""
-    first = next(tensors_in(inputs), torch.zeros(1))
-    return first.reshape(first.shape[:1].numel(), -1).sum(1, dtype=torch.float64).cpu()
+    """Return numbers, one for each sample in each tensor, by which others would be noticed."""
+    rows = (one.reshape(one.shape[:1].numel(), -1) for one in tensors_in(inputs))
+    return torch.cat([torch.zeros(0), *(row.sum(1, dtype=torch.float64).cpu() for row in rows)])
 
 
 def _same(one: torch.Tensor, other: torch.Tensor) -> bool:

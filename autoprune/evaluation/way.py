@@ -36,6 +36,8 @@ def fingerprint_of(
     idle = [*_NO_PART]
     idle += [] if own.distill else ["distill", "distill_temperature"]
     settings |= dict.fromkeys(idle, 0)
+    if own.distill:  # which was a weight once
+        settings["distill"] = {"share": own.distill}
     unused = ["keep_checkpoints"]
     unused += [] if own.distill_features else ["distill_modules"]
     unused += [] if own.patience else ["look_every"]

@@ -102,11 +102,12 @@ def _recovery(settings: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[t
         spacing = str(settings.get("prune_spacing"))
         if spacing in SPACINGS:
             yield f"progressive cuts, {spacing}", SPACINGS[spacing]
-    elif settings.get("finalists", 1) != 1:
+    elif settings.get("finalists", 1) != 1 and not run.get("recover"):
         yield "finalists", HALVING
     taught = settings.get("distill", 0.0)
     if taught is None:  # automatic
-        taught = run.get("task") == "classification" and not run.get("recover")
+        known = run.get("task") == "classification" and "class" not in run.get("task_identity", {})
+        taught = known and settings.get("recover_steps") and not run.get("recover")
     if taught:
         yield "distillation", DISTILLATION
     if settings.get("distill_features"):

@@ -18,7 +18,7 @@ from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.recalibrate import recalibrate
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Classification
-from benchmarks.isolated import Note
+from benchmarks.isolated import Note, first_line
 from benchmarks.peers.apart import pruned_apart
 from benchmarks.peers.protocol import BATCH, Given
 from benchmarks.peers.rivals import EVERYBODY, OURS, prune
@@ -84,14 +84,22 @@ def contest(
     again = copied(model)
     note(stage="train", cut=measure(model, given.task, "test", "cpu").quality)
     note(**trained(model, given, steps))
-    if rival == OURS and type(given.task) is Classification:
-        note(stage="distil")
-        note(distilled=trained(again, given, steps, SUBJECTS[subject].model()))
     if latency is None:
         note(met=share <= macs)
     else:
         note(stage="time")
         note(**timed(model, SUBJECTS[subject].model(), given, latency))
+    if rival == OURS and type(given.task) is Classification:
+        note(stage="distil")
+        note(distilled=_distilled(again, given, steps))
+
+
+def _distilled(model: nn.Module, given: Given, steps: int) -> dict[str, Any]:
+    """Return what `trained` says where the dense model teaches; its failure is its row's alone."""
+    try:
+        return trained(model, given, steps, SUBJECTS[given.subject].model())
+    except Exception as err:
+        return {"failure": first_line(err)}
 
 
 def _alike(model: nn.Module, given: Given) -> nn.Module:

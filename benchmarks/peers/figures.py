@@ -21,7 +21,7 @@ def figures(results: Results) -> dict[str, Any]:
     the seeds that both have, None where ours missed the limit. Who missed it is not the best.
     ``cost_ratio_fastnas``: sample forwards of our search by those of FastNAS's, the median over
     models and limits on MACs.
-    ``points_without``: how many points less each part of ours brings on its own, by what is left
+    ``points_without``: how many points ours has more than ours without a part, by what is left
     out, over the seeds that both have.
     ``points_by_distillation``: how many more it has where it learns from the dense model.
     ``latency_budget_met_ours``, ``_rivals``: the share of models, of models and rivals, in which

@@ -86,7 +86,7 @@ def _group(
 ) -> Iterator[tuple[Group, Evaluations, list[Evaluation]]]:
     """Yield a group, what evaluates, and allocations by their scores, the best first."""
     group = Group.of(model, macs, load_space("default"))
-    recovery = replace(group.scorer.recovery, score_by="loss", stages=())
+    recovery = replace(group.scorer.recovery, score_by="loss", stages=(), distill=0.0)
     with evaluations_of(replace(group.scorer, recovery=recovery, seed=seed)) as evaluations:
         scored = [evaluations.score(one) for one in SOURCES["plain"](group, 0, POLICIES)]
         fine = [one for one in scored if one.score is not None]

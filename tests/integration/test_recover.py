@@ -100,6 +100,7 @@ def test_a_function_that_raises_can_be_mended_and_resumed(project: Path, run: Ru
         ("train.py:recover", "train.py", ["recover must be FILE.py:NAME or MODULE:NAME"]),
         ("train.py:recover", "code.py:net", ["recover(model, epochs)", "two arguments"]),
         ("finalists: 2", "finalists: 2, ema: 0.9", ["recovery.ema would have no effect"]),
+        ("finalists: 2", "finalists: 2, distill: 0.4", ["recovery.distill would have no effect"]),
         ("finalists: 2", "finalists: 2, amp: float16", ["recovery.amp", "CUDA"]),
         ("finalists: 2", "finalists: 2, amp: off", ["recovery.amp", "auto", "False"]),
     ],

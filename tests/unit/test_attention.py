@@ -183,5 +183,9 @@ def test_what_cannot_be_compared_is_told_before_a_search(
     flat = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
     with pytest.raises(ConfigError, match=r"distill_features compares .* no module of this model"):
         check_teachable(flat, task, [torch.randn(2, 4)], own)
+    warmer = Recovery(distill_temperature=4.0)
+    check_teachable(net, task, inputs, warmer)
+    with pytest.raises(ConfigError, match=r"distill_temperature has no effect .*task 'bare'"):
+        check_teachable(net, _Scores(task), inputs, warmer)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"recovery\.distill compares"):
         check_teachable(net, _Scores(task), inputs, replace(own, distill=1.0))  # type: ignore[arg-type]

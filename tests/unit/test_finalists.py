@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from torch import nn
 from autoprune.agent.evaluations import Evaluations
 from autoprune.agent.finalist import Finalist
 from autoprune.agent.finalists import recover_finalists, rungs
+from autoprune.agent.prepare import check_recover
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import silent
+from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
 from autoprune.errors import CandidateError, ConfigError
@@ -265,6 +268,18 @@ def test_finalists_learn_from_the_dense_model_unasked_in_classification_alone(
     assert evaluations.scorer.fingerprint(-9) == half.fingerprint(-9)
     assert replace(evaluations.scorer, task=mine).distill == 0.0
     assert replace(half, task=mine).distill == 0.5
+
+
+def test_who_trains_finalists_himself_has_nothing_distilled(evaluations: Evaluations) -> None:
+    def mine(model: nn.Module, epochs: int) -> None: ...
+
+    recover = RecoverFunction.of(mine)
+    own = replace(evaluations.scorer, recover=recover)
+    none = replace(with_recovery(evaluations, distill=0.0).scorer, recover=recover)
+    assert own.distill == 0.0
+    assert own.fingerprint(-9) == none.fingerprint(-9)
+    request: Any = SimpleNamespace(recovery=none.recovery, recover=recover, device="cpu")
+    check_recover(request)  # 0 is what it comes to
 
 
 def test_a_share_of_what_is_learned_is_taken_from_the_own_loss(

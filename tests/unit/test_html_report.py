@@ -433,6 +433,27 @@ def test_scoring_cites_what_it_did(
     assert ("also trains" in papers.get("scoring", "")) is ("also trains" in (said or ""))
 
 
+@pytest.mark.parametrize(
+    ("recovery", "change", "taught", "halved"),
+    [
+        ({"distill": None, "finalists": None}, {}, True, True),
+        ({"distill": 0.0, "finalists": 1}, {}, False, False),
+        ({"distill": 0.3}, {"task": "segmentation"}, True, False),
+        ({"distill": None}, {"task": "segmentation"}, False, False),
+        ({"distill": None, "recover_steps": 0}, {}, False, False),
+        ({"distill": None}, {"task_identity": {"class": "their.Task"}}, False, False),
+        ({"distill": None, "finalists": None}, {"recover": "train.py:mine"}, False, False),
+    ],
+)
+def test_what_finalists_are_trained_with_is_cited_where_it_was(
+    run: RunEvidence, recovery: dict[str, Any], change: dict[str, Any], taught: bool, halved: bool
+) -> None:
+    usual: dict[str, Any] = {"task": "classification", "task_identity": {}, "recover": None}
+    settings = {**run.settings, **usual, **change, "recovery": {"recover_steps": 9} | recovery}
+    papers = dict(cited(replace(run, settings=settings)))
+    assert ("distillation" in papers, "finalists" in papers) == (taught, halved)
+
+
 def test_an_exponential_schedule_cites_who_proposed_it(run: RunEvidence) -> None:
     recovery = {"schedule": "progressive", "prune_spacing": "exponential"}
     papers = dict(cited(replace(run, settings={**run.settings, "recovery": recovery})))
