@@ -258,7 +258,7 @@ def test_slurm_tells_what_waits_and_what_ended(
     stub(
         tmp_path,
         monkeypatch,
-        squeue="echo '78|RUNNING|1:02|None'",
+        squeue="echo 'Welcome to the cluster.'; echo '78|RUNNING|1:02|None'",
         sacct="printf '77|FAILED|6:00:01|3:0\\n78|RUNNING|1:02|0:0\\n'",
     )
     _, out, _ = cli("status", "search.yaml", "--runner", "slurm", "--json")
@@ -339,6 +339,16 @@ def test_a_job_of_kubernetes_runs_once_and_goes_on_if_it_failed(
     assert [line.split()[1] for line in lines] == asked
     if "delete" in asked:
         assert lines[1].split()[2:4] == [f"job/{name}" for name in names]
+
+
+@pytest.mark.parametrize("given", ["{}", "[]", '{"items": [{"kind": "Job"}]}', '{"items": [3]}'])
+def test_a_kubectl_that_tells_no_jobs_is_told(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    stub(tmp_path, monkeypatch, kubectl=f"echo '{given}'")
+    code, _, err = cli("status", "search.yaml", "--runner", "kubernetes")
+    assert code == 4
+    assert "'kubectl' gave no list of jobs" in err
 
 
 def test_nothing_known_is_told(cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

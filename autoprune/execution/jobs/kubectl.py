@@ -72,10 +72,9 @@ def kubernetes_status(runner: KubernetesRunner, name: str) -> list[JobStatus]:
     words = ("kubectl", "get", ",".join(kinds), f"--selector={selector(name)}", "--output=json")
     text = run_tool((*words, *_namespace(runner)))
     try:
-        items = json.loads(text)["items"]
-    except (ValueError, KeyError, TypeError) as err:
-        raise InfrastructureError(f"'kubectl' gave no list of objects: {text[:200]!r}.") from err
-    return [_of(item) for item in items]
+        return [_of(item) for item in json.loads(text)["items"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as err:
+        raise InfrastructureError(f"'kubectl' gave no list of jobs: {text[:200]!r}.") from err
 
 
 def _of(item: dict[str, Any]) -> JobStatus:

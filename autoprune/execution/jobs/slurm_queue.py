@@ -1,6 +1,7 @@
 """The queue of Slurm: submit a job, install a schedule, ask what became of it."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from autoprune.errors import InfrastructureError
@@ -65,18 +66,22 @@ def slurm_status(name: str) -> list[JobStatus]:
         InfrastructureError: If Slurm does not answer.
     """
     found = {}
-    for line in run_tool((*_QUEUE, f"--name={name}")).splitlines():
-        number, state, taken, reason = line.split("|", 3)
+    for number, state, taken, reason in _rows(run_tool((*_QUEUE, f"--name={name}"))):
         found[number] = JobStatus(number, "job", state, taken, reason)
     try:
         ended = run_tool((*_ENDED, f"--name={name}", "--format=JobID,State,Elapsed,ExitCode"))
     except InfrastructureError:  # a cluster without accounting knows only what is in the queue
         ended = ""
-    for line in ended.splitlines():
-        number, state, taken, code = line.split("|", 3)
+    for number, state, taken, code in _rows(ended):
         told = f"exit code {code.partition(':')[0]}"
         found.setdefault(number, JobStatus(number, "job", state, taken, told))
     return list(found.values())
+
+
+def _rows(text: str) -> Iterator[list[str]]:
+    """Yield the four columns of each job; what a site's own wrapper says beside them is none."""
+    lines = (line.split("|", 3) for line in text.splitlines())
+    return (columns for columns in lines if len(columns) == 4)
 
 
 def _crontab() -> str:

@@ -32,7 +32,12 @@ def run_tool(words: Sequence[str], given: str | None = None) -> str:
         )
     try:
         done = subprocess.run(
-            words, input=given or "", capture_output=True, text=True, timeout=_TIMEOUT
+            words,
+            input=given or "",
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=_TIMEOUT,
         )
     except subprocess.TimeoutExpired as err:
         raise InfrastructureError(f"{tool!r} gave no answer within {_TIMEOUT} s.") from err
