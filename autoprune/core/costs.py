@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 EXACT = ("macs", "params", "size", "memory", "sparse_macs", "sparse_size")
 PARTS = ("macs", "params")  # what one module may have a limit of its own on: ``macs@visual``
 LATENCY = "latency@"  # starts the name of a latency, which ends with its target
+_WHOLE_MS = 100  # from here on fractions are noise, and three digits would need an exponent
 
 
 def cost_text(name: str, amount: float) -> str:
     """Return an amount of a cost as messages show it."""
-    return f"{amount:.3g} ms" if name.startswith(LATENCY) else f"{amount:,}"
+    if not name.startswith(LATENCY):
+        return f"{amount:,}"
+    return f"{amount:,.0f} ms" if amount >= _WHOLE_MS else f"{amount:.3g} ms"
 
 
 def part_of(cost: str) -> tuple[str, str] | None:

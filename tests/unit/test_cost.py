@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.artifacts.weights import save_weights
-from autoprune.core.costs import Costs
+from autoprune.core.costs import Costs, cost_text
 from autoprune.cost.count import count_costs
 from autoprune.cost.model import CostModel
 from autoprune.surgery.apply import apply
@@ -300,3 +300,16 @@ def test_fused_attention_and_products_with_vectors_are_counted() -> None:
             return x @ self.v
 
     assert costs(Vector(), images(3, 5)).macs == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "amount", "text"),
+    [
+        ("macs", 12_345_678, "12,345,678"),
+        ("latency@pytorch/threads=1", 0.01234, "0.0123 ms"),
+        ("latency@pytorch/threads=1", 8.125, "8.12 ms"),
+        ("latency@pytorch/threads=1", 1234.5, "1,234 ms"),
+    ],
+)
+def test_an_amount_is_written_without_an_exponent(name: str, amount: float, text: str) -> None:
+    assert cost_text(name, amount) == text
