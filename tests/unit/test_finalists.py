@@ -293,6 +293,10 @@ def test_a_share_of_what_is_learned_is_taken_from_the_own_loss(
     )
     assert none == task.loss(outputs, batch)
     assert whole > 0
+    others = (batch[0], torch.zeros_like(batch[1]))
+    assert task.loss(outputs, others) != none
+    teaching = Distillation(net, task, Recovery(distill=1.0))
+    assert teaching.loss(outputs, others) == whole, "nothing is left of the labels"
     assert half == pytest.approx(float(whole + none) / 2)
 
 
