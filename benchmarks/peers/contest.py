@@ -12,12 +12,12 @@ from autoprune.cost.count import count_costs
 from autoprune.cost.latency.runtimes import find_runtime
 from autoprune.cost.latency.timing import compare
 from autoprune.evaluation.candidate import TRAINING_FORWARDS
+from autoprune.evaluation.distill import share_of
 from autoprune.evaluation.fine_tune import fine_tune
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.recalibrate import recalibrate
 from autoprune.surgery.tensors import copied
-from autoprune.tasks import Classification
 from benchmarks.isolated import Note, first_line
 from benchmarks.peers.apart import pruned_apart
 from benchmarks.peers.protocol import BATCH, Given
@@ -25,7 +25,6 @@ from benchmarks.peers.rivals import EVERYBODY, OURS, prune
 from benchmarks.peers.subjects import SUBJECTS
 
 TARGET = Target.parse("pytorch/threads=1")
-DISTILLED = 0.5  # what `autoprune.search` does unasked
 PAIRS_S = 20.0  # seconds for which a model is compared with the dense one
 
 
@@ -81,7 +80,9 @@ def contest(
     share = given.share(found.model)
     note(**found.facts, share=share)
     model = _alike(found.model, given)
-    again = copied(model)
+    recovery = SUBJECTS[subject].recovery
+    taught = share_of(recovery, given.task, own_training=False) if rival == OURS else 0.0
+    again = copied(model) if taught else model
     note(stage="train", cut=measure(model, given.task, "test", "cpu").quality)
     note(**trained(model, given, steps))
     if latency is None:
@@ -89,15 +90,15 @@ def contest(
     else:
         note(stage="time")
         note(**timed(model, SUBJECTS[subject].model(), given, latency))
-    if rival == OURS and type(given.task) is Classification:
+    if taught:  # as `autoprune.search` trains its finalists
         note(stage="distil")
-        note(distilled=_distilled(again, given, steps))
+        note(distilled=_distilled(again, given, steps, taught))
 
 
-def _distilled(model: nn.Module, given: Given, steps: int) -> dict[str, Any]:
+def _distilled(model: nn.Module, given: Given, steps: int, share: float) -> dict[str, Any]:
     """Return what `trained` says where the dense model teaches; its failure is its row's alone."""
     try:
-        return trained(model, given, steps, SUBJECTS[given.subject].model())
+        return trained(model, given, steps, share)
     except Exception as err:
         return {"failure": first_line(err)}
 
@@ -111,17 +112,16 @@ def _alike(model: nn.Module, given: Given) -> nn.Module:
     return model.to(memory_format=torch.channels_last)
 
 
-def trained(
-    model: nn.Module, given: Given, steps: int, teacher: nn.Module | None = None
-) -> dict[str, float]:
+def trained(model: nn.Module, given: Given, steps: int, distill: float = 0.0) -> dict[str, float]:
     """Train a pruned model in place; return what it is worth on the test split.
 
-    The batches and their order depend on the seed alone. With a teacher, the dense model, it
-    learns from that as much as from the labels.
+    The batches and their order depend on the seed alone. ``distill`` is the share of the dense
+    model's outputs in what it learns.
     """
+    subject, task = SUBJECTS[given.subject], given.task
+    recovery = replace(subject.recovery, distill=distill)
+    teacher = subject.model() if distill else None
     start = time.monotonic()
-    recovery, task = SUBJECTS[given.subject].recovery, given.task
-    recovery = replace(recovery, distill=0.0 if teacher is None else DISTILLED)
     with isolated(given.seed, task.loader("train")):
         samples = fine_tune(model, task, steps, recovery, "cpu", teacher=teacher)
     seconds = time.monotonic() - start
@@ -129,7 +129,7 @@ def trained(
     return {
         "quality": found.quality,
         "loss": found.loss,
-        "training_forwards": samples * (TRAINING_FORWARDS * given.share(model) + bool(teacher)),
+        "training_forwards": samples * (TRAINING_FORWARDS * given.share(model) + (distill > 0)),
         "training_s": seconds,
     }
 
