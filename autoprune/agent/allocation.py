@@ -3,22 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 
 from autoprune.agent.encoding import Rows
+from autoprune.agent.marginal import Marginal
 from autoprune.agent.projection import Projection
-from autoprune.agent.smallest import varied
 from autoprune.core.arrays import Floats
 
-_BINS = 500  # parts that the budget is counted in
 _STARTS = (0.25, 0.5, 0.75)  # depths from which it is sought
 _ROUNDS = 6  # costs of a unit depend on its neighbours: they are taken anew so often
 _MOVES = (1, 2, 3, 4)  # levels
 _SWITCHES = 100
 _SAME = 1e-12
-_NEAR = 1e-6  # of a part: rounding errors
 
 
 @dataclass(frozen=True)
@@ -97,65 +94,6 @@ class Allocator:
     @cached_property
     def _tops(self) -> Rows:
         return np.array(self.projection.sizes, np.int64) - 1
-
-
-@dataclass(frozen=True)
-class Marginal:
-    """What each level of each unit saves of the limit that binds, as shares of it.
-
-    Args:
-        saved: By unit and level.
-        needed: What must be saved in all.
-    """
-
-    saved: list[Floats]
-    needed: float
-
-    @classmethod
-    def of(cls, projection: Projection, levels: Rows) -> "Marginal":
-        """Price the neighbours of ``levels``."""
-        ends = np.cumsum([1, *projection.sizes])
-        used = projection.shares(np.vstack([levels, varied(projection.sizes, levels)]))
-        shares = used[int(np.argmax(used[:, 0]))]
-        own = [shares[a:b] for a, b in pairwise(ends)]
-        needed = shares[0] - 1 + sum(part[0] - shares[0] for part in own)
-        return cls([part[0] - part for part in own], float(needed))
-
-    def best(self, errors: Sequence[Floats], *, hopeful: bool = False) -> Rows:
-        """Return the levels with the least sum of errors that save what is needed.
-
-        Args:
-            errors: What a unit gives up at each of its levels, by unit.
-            hopeful: What is saved is rounded up to a part of the budget, not to the next one:
-                what fits exactly is found then, but what is found may not quite fit.
-        """
-        size = max(self.needed, 1e-9) / _BINS
-        least = np.full(_BINS + 1, np.inf)  # by parts saved; the last one is all that is needed
-        least[0] = 0.0
-        choices = []
-        for own, parts in zip(errors, self.saved, strict=True):
-            exact = parts / size
-            whole = np.ceil(exact - _NEAR) if hopeful else np.rint(exact)
-            steps = np.clip(whole, 0, _BINS).astype(int)
-            # Before `b` parts are saved with a level that saves `step`, `b - step` are.
-            before = np.arange(_BINS + 1) - steps[:, None]
-            options = np.where(before >= 0, least[np.maximum(before, 0)], np.inf) + own[:, None]
-            tails = np.minimum.accumulate(least[::-1])  # least from so many parts off the end on
-            options[:, _BINS] = tails[steps] + own  # more than is needed is as good
-            choices.append((options.argmin(axis=0), steps, least))
-            least = options.min(axis=0)
-        return _traced_back(choices)
-
-
-def _traced_back(choices: list[tuple[Rows, Rows, Floats]]) -> Rows:
-    at, levels = _BINS, []
-    for chosen, steps, before in reversed(choices):
-        level = int(chosen[at])
-        step = int(steps[level])
-        levels.append(level)
-        # All that is needed may have been reached from anywhere that is near enough.
-        at = _BINS - step + int(np.argmin(before[_BINS - step :])) if at == _BINS else at - step
-    return np.array(levels[::-1], np.int64)
 
 
 def _switches(errors: Sequence[Floats], levels: Rows, tops: Rows) -> tuple[Floats, Rows]:

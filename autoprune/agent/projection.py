@@ -71,7 +71,7 @@ class Projection(Bounds):
             least = kept[self._smallest[unit]]
             ends = np.stack([np.full_like(aim, space.atoms), aim, np.full_like(aim, least)])
             aims = (ends[first + 1] - ends[first]) * (at - first)[:, None] + ends[first]
-            columns.append(np.abs(aims[..., None] - kept).argmin(axis=-1))
+            columns.append(_nearest(kept, aims))
         return np.stack(columns, axis=-1)
 
     def _spend(self, rows: Rows, wanted: Rows) -> Rows:
@@ -101,3 +101,14 @@ class Projection(Bounds):
     def _rank(self) -> Rows:
         """Place of each unit in alphabetical order."""
         return np.argsort(np.argsort(list(self.spaces)))
+
+
+def _nearest(falling: Rows, aims: Floats) -> Rows:
+    """Return the index of the number nearest to each aim; of two as near the larger one.
+
+    Args:
+        falling: Numbers, each smaller than the one before.
+        aims: Of any shape.
+    """
+    found: Rows = np.searchsorted(-(falling[1:] + falling[:-1]) / 2, -aims)
+    return found

@@ -8,11 +8,11 @@ from scipy.linalg import cho_solve
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Kernel, WhiteKernel
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Kernel, WhiteKernel
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from autoprune.core.arrays import Floats
-from autoprune.predictor.kernels import Columns
+from autoprune.predictor.kernels import Columns, QuickRBF
 
 _SMALL = 1e-12
 _JITTER = 1e-6  # variance, of scores of variance 1
@@ -92,21 +92,31 @@ class ScorePredictor(RegressorMixin, BaseEstimator):  # type: ignore[misc]  # no
         """Standard deviation of the noise that all scores have, as fitted."""
         return float(self.scale_ * self.kernel_.k2.noise_level**0.5)
 
-    def coefficients(self, rng: np.random.Generator | None = None) -> Floats:
-        """Return what each prior column counts for, ``b + d``: the mean, or a draw given ``rng``.
+    def coefficients(self) -> Floats:
+        """Return what each prior column is expected to count for, ``b + d``, not below zero."""
+        found, _ = self._coefficients()
+        return self._of_scores(found)
+
+    def drawn_coefficients(self, rng: np.random.Generator, count: int) -> Floats:
+        """Return draws of what each prior column may count for, ``draws x columns``.
 
         Negative ones, which noise brings about, are cut off at zero.
         """
+        mean, covariance = self._coefficients()
+        return self._of_scores(rng.multivariate_normal(mean, covariance, count, method="eigh"))
+
+    def _coefficients(self) -> tuple[Floats, Floats]:
+        """Return mean and covariance of the coefficients of standardised scores."""
         check_is_fitted(self)
         slope, each = self.kernel_.k1.k1.k1, self.kernel_.k1.k1.k2
         prior = np.full((self.prior_, self.prior_), slope.k1.constant_value)
         prior += each.k1.constant_value * np.eye(self.prior_)
         cross = prior @ self.process_.X_train_[:, 1 : 1 + self.prior_].T
-        found: Floats = cross @ self.process_.alpha_
-        if rng is not None:
-            left = prior - cross @ cho_solve((self.process_.L_, True), cross.T)
-            found = rng.multivariate_normal(found, (left + left.T) / 2, method="eigh")
-        return np.asarray(np.clip(found, 0.0, None) * self.scale_ / self.unit_)
+        left = prior - cross @ cho_solve((self.process_.L_, True), cross.T)
+        return cross @ self.process_.alpha_, (left + left.T) / 2
+
+    def _of_scores(self, coefficients: Floats) -> Floats:
+        return np.asarray(np.clip(coefficients, 0.0, None) * self.scale_ / self.unit_)
 
     def _inputs(self, X: Floats) -> Floats:
         """Return the sum of the prior columns, these themselves, and all columns alike.
@@ -129,7 +139,7 @@ def _kernel(prior: int, columns: int, earlier: int) -> Kernel:
     slope = ConstantKernel(1.0, (1e-3, 1e2)) * Columns(linear, 0, 1)
     # Not less: the smooth part would take the place of coefficients, which nobody can read off it.
     each = ConstantKernel(0.3, (1e-1, 1e1)) * Columns(linear, 1, ends)
-    length = RBF(2.0, (0.3, 30.0))
+    length = QuickRBF(2.0, (0.3, 30.0))
     rest = ConstantKernel(0.3, (1e-3, 1e1)) * Columns(length, ends, ends + columns)
     for at in range(ends + columns, ends + columns + earlier):
         rest += ConstantKernel(0.3, (1e-4, 1e0)) * Columns(linear, at, at + 1)

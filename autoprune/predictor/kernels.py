@@ -1,9 +1,9 @@
-"""A kernel that looks at some columns only, so that sums of kernels can share one input."""
+"""Kernels that scikit-learn lacks: of some columns only, and a quick one of distances."""
 
 from typing import Any
 
 import numpy as np
-from sklearn.gaussian_process.kernels import Kernel
+from sklearn.gaussian_process.kernels import RBF, Kernel
 
 from autoprune.core.arrays import Floats
 
@@ -61,3 +61,15 @@ class Columns(Kernel):  # type: ignore[misc]  # scikit-learn has no types
     def is_stationary(self) -> bool:
         """Tell whether the other kernel is stationary."""
         return bool(self.kernel.is_stationary())
+
+
+class QuickRBF(RBF):  # type: ignore[misc]
+    """`RBF`, several times as fast between two sets of many columns: one product of matrices."""
+
+    def __call__(self, X: Floats, Y: Floats | None = None, eval_gradient: bool = False) -> Any:
+        """Return the kernel matrix, and its gradient if that is asked for."""
+        if Y is None:
+            return super().__call__(X, eval_gradient=eval_gradient)
+        one, other = X / self.length_scale, Y / self.length_scale
+        squares = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
+        return np.exp(-np.maximum(squares, 0.0) / 2)

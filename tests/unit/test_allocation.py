@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.agent.allocation import Allocator, Marginal
+from autoprune.agent.allocation import Allocator
 from autoprune.agent.encoding import Rows
+from autoprune.agent.marginal import Marginal
 from autoprune.agent.projection import Projection
 from autoprune.core.arrays import Floats
 from autoprune.core.budget import Budget
@@ -279,3 +280,14 @@ def test_marginal_savings_by_hand() -> None:
     assert marginal.needed == pytest.approx(2 / 12)
     cheap = [np.array([0.0, 3.0]), np.array([0.0, 1.0])]
     assert marginal.best(cheap).tolist() == [0, 1]
+
+
+def test_several_errors_at_once_are_the_same_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    projection = chain({f"u{n}": tuple(range(40, 0, -4)) for n in range(7)}, "macs=50%,params=60%")
+    marginal = Marginal.of(projection, projection.project_row(np.full(7, 4)))
+    errors = [np.cumsum(rng.random((5, 10)), axis=1) - 0.2 for _ in range(7)]
+    found = marginal.best_of_each(errors)
+    assert len(np.unique(found, axis=0)) > 1
+    alone = [marginal.best([own[draw] for own in errors]) for draw in range(5)]
+    assert np.array_equal(found, alone)

@@ -66,7 +66,7 @@ class Told:
 def looked_at(belief: Belief | None, rows: Rows) -> Floats:
     assert belief is not None
     intervals = np.array([belief.interval(row) for row in rows])
-    draw = belief.coefficients(np.random.default_rng(0))
+    draw = belief.coefficients(np.random.default_rng(0), 1)[0]
     return np.concatenate([intervals.ravel(), belief.improvement(rows), draw])
 
 

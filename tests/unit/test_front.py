@@ -169,7 +169,7 @@ def test_incumbents_of_a_limit_are_inside_it(opened: Opened) -> None:
     known = History(front.encoding).read(study)
     for one in front.samplers:
         inside = one.feasible.meets(known.rows)
-        best = known.best(2, inside)
+        best = known.rows[known.leading(2, one.feasible.meets)]
         assert one.projection.meets(front.encoding.split(best)[0]).all()
         values = known.values[inside]
         assert np.allclose(sorted(values)[:2], [_value(known, row) for row in best])

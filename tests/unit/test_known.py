@@ -11,6 +11,7 @@ from optuna.trial import Trial, TrialState
 from autoprune.agent.encoding import Encoding, Rows, distributions
 from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.known import Known
+from autoprune.core.arrays import Bools
 from autoprune.predictor.prequential import Prediction
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.study_trials import ABANDONED
@@ -73,6 +74,27 @@ def test_scores_failures_and_what_is_pending() -> None:
     assert np.array_equal(known.best(1), second[None])
     assert len(known.first(1).rows) == len(known.first(1).values) == 1
     assert len(known.first(1).pending) == 0
+
+
+def test_no_more_is_priced_than_the_best_inside_take() -> None:
+    study = a_study()
+    rng = np.random.default_rng(0)
+    for value in rng.permutation(300).tolist():
+        tell(study, float(value))
+    study.tell(ask(study), state=TrialState.FAIL)
+    known, asked = read(study), list[int]()
+
+    def odd(rows: Rows) -> Bools:
+        asked.append(len(rows))
+        inside: Bools = rows[:, 0] % 2 == 1
+        return inside
+
+    found = known.leading(5, odd)
+    expected = [at for at in np.argsort(known.values) if known.rows[at, 0] % 2][:5]
+    assert found == expected
+    assert sum(asked) < 100
+    assert known.leading(500, odd) == known.leading(301, odd)
+    assert known.leading(3, lambda rows: np.zeros(len(rows), bool)) == []
 
 
 def test_attributes_of_users_are_no_reports() -> None:

@@ -85,7 +85,7 @@ def test_everything_is_feasible(tower: Tower, budget: str, known: bool) -> None:
     best = pool.random(rng, 5)
     found = {
         "random": best,
-        "allocated": pool.allocated(best[0], list(rng.lognormal(size=(6, units)))),
+        "allocated": pool.allocated(best[0], rng.lognormal(size=(6, units))),
         "switched": pool.switched(best, rng, 64),
         "crossed": pool.crossed(best, rng, 32),
     }
@@ -154,7 +154,7 @@ def test_units_that_save_nothing_stay_at_what_was_wanted(tower: Tower) -> None:
     assert free.tolist() == [False] * LAYERS + [True]
     wanted, _ = pool.encoding.split(pool.encoding.random(np.random.default_rng(2), 40))
     assert np.array_equal(pool.nearest(wanted)[:, free], wanted[:, free])
-    rows = pool.allocated(pool.random(np.random.default_rng(0), 1)[0], [np.ones(LAYERS + 1)])
+    rows = pool.allocated(pool.random(np.random.default_rng(0), 1)[0], np.ones((1, LAYERS + 1)))
     assert pool.encoding.split(rows)[0][:, free].tolist() == [[0]]
 
 
@@ -176,8 +176,8 @@ def test_allocations_spare_what_counts_more_and_take_the_better_method(tower: To
     pool = tower.pool("macs=50%", errors)
     around = pool.random(np.random.default_rng(0), 1)[0]
     for unit in range(LAYERS):
-        weights = [np.ones(LAYERS + 1), np.ones(LAYERS + 1)]
-        weights[1][unit] = 1e3
+        weights = np.ones((2, LAYERS + 1))
+        weights[1, unit] = 1e3
         rows = pool.allocated(around, weights)
         plain, spared = pool.encoding.split(rows)[0][:, unit]
         assert spared <= plain
@@ -196,7 +196,7 @@ def test_an_allocation_gives_up_about_as_little_as_dynamic_programming_finds(
     pool = tower.pool("params=40%", measured(tower, 3))
     levels = Allocator(pool.projection).spdy(pool.least)
     around = pool.encoding.join(levels, pool.best_methods(levels))
-    (row,) = pool.allocated(around, [np.ones(LAYERS + 1)])
+    (row,) = pool.allocated(around, np.ones((1, LAYERS + 1)))
     least = pool.given_up(around[None]).sum()
     drawn = pool.given_up(pool.random(np.random.default_rng(0), 200)).sum(axis=1)
     assert pool.given_up(row[None]).sum() <= 1.5 * least

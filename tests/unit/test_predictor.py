@@ -13,7 +13,7 @@ from sklearn.gaussian_process.kernels import RBF
 from sklearn.utils.estimator_checks import check_estimator
 
 from autoprune.predictor.estimator import ScorePredictor
-from autoprune.predictor.kernels import Columns
+from autoprune.predictor.kernels import Columns, QuickRBF
 from autoprune.predictor.prequential import Prediction, Reliability, Savings, Screening
 
 Floats = npt.NDArray[np.float64]
@@ -77,7 +77,7 @@ def test_coefficients_differ_though_the_smooth_part_could_tell_it_all(
 def test_draws_of_coefficients_spread_around_their_mean() -> None:
     model = ScorePredictor().fit(*drawn(additive, 0, rows=15, noise=0.3))
     rng = np.random.default_rng(0)
-    draws = np.stack([model.coefficients(rng) for _ in range(400)])
+    draws = model.drawn_coefficients(rng, 400)
     assert (draws >= 0).all()
     assert (draws.std(axis=0) > 0).all()
     inside = model.coefficients() > 2 * draws.std(axis=0)  # of the others the cut moves the mean
@@ -85,8 +85,7 @@ def test_draws_of_coefficients_spread_around_their_mean() -> None:
     expected = model.coefficients()[inside]
     error = draws[:, inside].std(axis=0) / 400**0.5
     assert (abs(draws[:, inside].mean(axis=0) - expected) < 5 * error).all()
-    again = model.coefficients(np.random.default_rng(0))
-    assert np.array_equal(again, draws[0])
+    assert np.array_equal(model.drawn_coefficients(np.random.default_rng(0), 400), draws)
 
 
 @pytest.mark.parametrize("score", [additive, bent, steep])
@@ -171,7 +170,7 @@ def test_nothing_is_ever_nan(case: str, prior: int | None) -> None:
     assert (std >= 0).all()
     assert np.isfinite(model.noise_)
     rng = np.random.default_rng(0)
-    for found in (model.coefficients(), model.coefficients(rng)):
+    for found in (model.coefficients(), *model.drawn_coefficients(rng, 2)):
         assert found.shape == (min(prior or 10, 10),)
         assert np.isfinite(found).all()
         assert (found >= 0).all()
@@ -184,6 +183,17 @@ def test_without_a_fit_nothing_is_predicted() -> None:
         ScorePredictor().predict(np.zeros((1, 2)))
     with pytest.raises(NotFittedError):
         ScorePredictor().coefficients()
+
+
+@pytest.mark.parametrize("far", [1.0, 1e4])
+def test_the_quick_kernel_is_the_usual_one(far: float) -> None:
+    rng = np.random.default_rng(0)
+    X, Y = far + rng.normal(size=(7, 60)), far + rng.normal(size=(5, 60))
+    Y[0] = X[3]
+    found = QuickRBF(8.0)(X, Y)
+    assert found == pytest.approx(RBF(8.0)(X, Y), abs=1e-6)
+    assert found.max() <= 1.0
+    assert np.array_equal(QuickRBF(8.0)(X), RBF(8.0)(X))
 
 
 def test_a_kernel_of_some_columns_is_the_kernel_of_those() -> None:

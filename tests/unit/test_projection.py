@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from autoprune.agent.projection import Projection
+from autoprune.agent.projection import Projection, _nearest
 from autoprune.core.budget import Budget
 from autoprune.core.costs import EXACT, Costs
 from autoprune.cost.model import CostModel
@@ -162,6 +162,17 @@ FOUR: dict[str, tuple[int, ...]] = {
 )
 def test_small_cases_by_hand(budget: str, wish: Levels, levels: Levels) -> None:
     assert chain(FOUR, budget).project(wish) == levels
+
+
+def test_on_the_way_to_the_smallest_model_each_unit_takes_its_nearest_level() -> None:
+    """Halves are between two levels: the larger one is taken."""
+    assert _nearest(
+        np.array([9, 6, 5, 1]), np.array([[12, 9, 7.5, 7.4], [5.5, 3, 2.9, 0]])
+    ).tolist() == [
+        [0, 0, 0, 1],
+        [1, 2, 3, 3],
+    ]
+    assert _nearest(np.array([4]), np.array([9.0, 0.0])).tolist() == [0, 0]
 
 
 def test_an_impossible_budget_names_the_smallest_that_can_be_reached() -> None:

@@ -53,7 +53,7 @@ class SpdySampler(PolicySampler):
         weights, tried = self._coefficients(known), known.tried
         around = self.encoding.join(self._start, np.zeros_like(self._start))
         for _ in range(_TRIES):
-            row = self.feasible.filled(self.pool.allocated(around, [weights]))[0]
+            row = self.feasible.filled(self.pool.allocated(around, weights[None]))[0]
             if row.tobytes() not in tried:
                 return Proposal(row, "allocation")
             weights = self._changed(weights, rng)

@@ -75,9 +75,9 @@ class Belief:
         mean, covariance = self.model.joint(features(self.pool, rows, self.earlier))
         return mean, covariance - self.model.noise_**2 * np.eye(len(mean))
 
-    def coefficients(self, rng: np.random.Generator) -> Floats:
-        """Return a draw of what each unit's errors count for."""
-        return self.model.coefficients(rng)
+    def coefficients(self, rng: np.random.Generator, count: int) -> Floats:
+        """Return draws of what each unit's errors count for, ``draws x units``."""
+        return self.model.drawn_coefficients(rng, count)
 
 
 @dataclass
@@ -134,7 +134,8 @@ class Forecaster:
     def _kernel(self, known: Known, logarithmic: bool) -> Any:
         """Return the variances fitted last: to what was known then, so a resume finds the same."""
         then = known.first(_first(known))
-        key = then.rows.tobytes() + then.final.tobytes(), logarithmic
+        # Other rows under the same scores were swapped of late, or nothing else is as it was.
+        key = then.rows[-_MOST:].tobytes() + then.final.tobytes(), logarithmic
         if key not in self._kernels:
             model = self._model()
             model.fit(*self._data(then, logarithmic))

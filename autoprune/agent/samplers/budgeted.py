@@ -141,8 +141,8 @@ class BudgetedSampler(PolicySampler):
         Where the share of such proposals is reached, or none is expected to improve nearly as
         much, what is usual stays.
         """
-        best = known.best(1, self.feasible.meets(known.rows) & np.isfinite(known.final))
-        alternatives = self._alternatives(best[0], known, belief) if len(best) else iter(())
+        best = known.leading(1, self.feasible.meets, scored=True)
+        alternatives = self._alternatives(known.rows[best[0]], known, belief) if best else iter(())
         found, examined = list(usual), len(known.examined)
         for at, one in enumerate(usual):
             if one.screening is not None and one.screening.audit:
@@ -181,11 +181,10 @@ class BudgetedSampler(PolicySampler):
     def _candidates(
         self, known: Known, belief: Belief | None, rng: np.random.Generator
     ) -> dict[str, Rows]:
-        best = known.best(_INCUMBENTS, self.feasible.meets(known.rows))
+        best = known.rows[known.leading(_INCUMBENTS, self.feasible.meets)]
         parts = {"random": self.pool.random(rng, _RANDOM)}
         if len(best):
-            weights = [self._weights(belief, rng) for _ in range(_ALLOCATED)]
-            parts["allocation"] = self.pool.allocated(best[0], weights)
+            parts["allocation"] = self.pool.allocated(best[0], self._weights(belief, rng))
             if self._switches:
                 parts["switch"] = self.pool.switched(best, rng, _SWITCHED)
             parts["cross"] = self.pool.crossed(best, rng, _CROSSED)
@@ -204,8 +203,8 @@ class BudgetedSampler(PolicySampler):
 
     def _weights(self, belief: Belief | None, rng: np.random.Generator) -> Floats:
         if belief is None or not self._coefficients:
-            return rng.lognormal(0.0, _DOUBT, self.encoding.units)
-        return belief.coefficients(rng)
+            return rng.lognormal(0.0, _DOUBT, (_ALLOCATED, self.encoding.units))
+        return belief.coefficients(rng, _ALLOCATED)
 
     def _trusted(self, record: Reliability) -> bool:
         """Tell whether predictions decide: they rank well, or are too few to tell."""
@@ -221,8 +220,8 @@ class BudgetedSampler(PolicySampler):
         For some proposals none is: they are taken as they come, to see what sparing would miss.
         Nor where there is no incumbent: what costs more, as along a front, is none to beat.
         """
-        inside = known.final[self.feasible.meets(known.rows)]
-        incumbent = float(np.nanmin(inside)) if np.isfinite(inside).any() else None
+        best = known.leading(1, self.feasible.meets, scored=True)
+        incumbent = float(known.final[best[0]]) if best else None
         audit = bool(rng.random() < self._exploration)
         if incumbent is None or audit:
             return Screening(incumbent, 0, audit)

@@ -1,7 +1,7 @@
 """What a study knows of policies."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,6 +12,7 @@ from autoprune.agent.encoding import Rows
 from autoprune.core.arrays import Bools, Floats
 from autoprune.predictor.prequential import Prediction
 
+_AT_ONCE = 64  # policies that are priced together
 _ENOUGH = 8  # trials that went on to the end, before early stops tell what they would have come to
 
 Reports = Sequence[Mapping[int, float]]
@@ -81,16 +82,32 @@ class Known:
         """Standard deviation of a score beyond that of all: early stops tell less."""
         return self._expected[1]
 
-    def best(self, count: int, among: Bools | None = None) -> Rows:
-        """Return the policies with the lowest scores, lowest first.
+    def best(self, count: int) -> Rows:
+        """Return the policies with the lowest scores, lowest first, ``count`` at most."""
+        return self.rows[self._ranked(self.values)[:count]]
+
+    def leading(
+        self, count: int, inside: Callable[[Rows], Bools], *, scored: bool = False
+    ) -> list[int]:
+        """Return the numbers of the best policies inside a budget, best first.
 
         Args:
             count: How many at most.
-            among: Which policies are looked at; None for all.
+            inside: Tells which of some rows are; it is not asked for more than is needed, for
+                there may be thousands.
+            scored: Whether only what went on to the end is looked at.
         """
-        values = self.values if among is None else np.where(among, self.values, np.nan)
-        fine = int(np.isfinite(values).sum())
-        return self.rows[np.argsort(values, kind="stable")[: min(count, fine)]]
+        order, found = self._ranked(self.final if scored else self.values), list[int]()
+        for start in range(0, len(order), _AT_ONCE):
+            some = order[start : start + _AT_ONCE]
+            found += some[inside(self.rows[some])].tolist()
+            if len(found) >= count:
+                break
+        return found[:count]
+
+    def _ranked(self, values: Floats) -> Rows:
+        """Return the numbers of what has a value, the lowest first."""
+        return np.argsort(values, kind="stable")[: int(np.isfinite(values).sum())]
 
     def first(self, count: int) -> "Known":
         """Return what was known when so many policies had come to an end."""

@@ -1,12 +1,12 @@
 """Candidates for the next proposal, all inside the budget."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from autoprune.agent.allocation import Marginal
 from autoprune.agent.encoding import Encoding, Rows
+from autoprune.agent.marginal import Marginal
 from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.feasible import Feasible
 from autoprune.core.arrays import Floats
@@ -32,23 +32,18 @@ class Pool(Feasible):
         """Make a pool; without errors the square of the share removed stands for them."""
         return cls(projection, encoding, plain_errors(encoding) if errors is None else errors)
 
-    def allocated(self, around: Rows, weights: Iterable[Floats]) -> Rows:
+    def allocated(self, around: Rows, weights: Floats) -> Rows:
         """Return the best allocation under each vector of coefficients.
 
         Costs are those around one row; the method of a unit is the one that gives up least.
 
         Args:
             around: A row near which the allocations are sought.
-            weights: Coefficients of the units' errors.
+            weights: Coefficients of the units' errors, ``draws x units``.
         """
         levels, _ = self.encoding.split(around)
-        marginal = Marginal.of(self.projection, levels)
-        least = self.least
-        wanted = [
-            marginal.best([w * own for w, own in zip(draw, least, strict=True)])
-            for draw in weights
-        ]
-        found = self.nearest(np.stack(wanted))
+        errors = [w[:, None] * own for w, own in zip(weights.T, self.least, strict=True)]
+        found = self.nearest(Marginal.of(self.projection, levels).best_of_each(errors))
         return self.encoding.join(found, self.best_methods(found))
 
     def switched(self, incumbents: Rows, rng: np.random.Generator, count: int) -> Rows:
