@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autoprune.agent.front import FrontResult as FrontResult
-    from autoprune.agent.latency_built import BuiltLatency as BuiltLatency
-    from autoprune.agent.latency_check import CheckedLatency as CheckedLatency
-    from autoprune.agent.latency_stored import StoredLatencies as StoredLatencies
+    from autoprune.agent.goals.front import FrontResult as FrontResult
+    from autoprune.agent.latency.built import BuiltLatency as BuiltLatency
+    from autoprune.agent.latency.check import CheckedLatency as CheckedLatency
+    from autoprune.agent.latency.stored import StoredLatencies as StoredLatencies
     from autoprune.agent.prunable import Prunable as Prunable
     from autoprune.agent.result import SearchResult as SearchResult
     from autoprune.api import search as search
@@ -41,15 +41,15 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Budget": "autoprune.core.budget",
-    "BuiltLatency": "autoprune.agent.latency_built",
-    "CheckedLatency": "autoprune.agent.latency_check",
+    "BuiltLatency": "autoprune.agent.latency.built",
+    "CheckedLatency": "autoprune.agent.latency.check",
     "Choice": "autoprune.core.policy",
     "Classification": "autoprune.tasks.classification",
     "Custom": "autoprune.tasks.custom",
     "Detection": "autoprune.tasks.detection",
     "Contrastive": "autoprune.tasks.contrastive",
     "Exported": "autoprune.artifacts.export",
-    "FrontResult": "autoprune.agent.front",
+    "FrontResult": "autoprune.agent.goals.front",
     "Inventory": "autoprune.reporting.inventory",
     "LedgerEntry": "autoprune.core.ledger",
     "MultiLabel": "autoprune.tasks.multi_label",
@@ -59,7 +59,7 @@ _HOMES = {
     "SearchResult": "autoprune.agent.result",
     "Segmentation": "autoprune.tasks.segmentation",
     "Sensitivity": "autoprune.evaluation.sensitivity",
-    "StoredLatencies": "autoprune.agent.latency_stored",
+    "StoredLatencies": "autoprune.agent.latency.stored",
     "build_latency": "autoprune.latency_api",
     "check_latency": "autoprune.latency_api",
     "export": "autoprune.result_api",

@@ -8,12 +8,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from autoprune._given import database_of, shown_by, space_of
-from autoprune.agent import latency_stored
-from autoprune.agent.latency import ERROR, LIMIT_S, TargetLatency
-from autoprune.agent.latency_built import BuiltLatency
-from autoprune.agent.latency_check import CheckedLatency, check_tables
-from autoprune.agent.latency_stored import StoredLatencies
-from autoprune.agent.tables import build_tables, kept_of
+from autoprune.agent.latency import stored
+from autoprune.agent.latency.built import BuiltLatency
+from autoprune.agent.latency.check import CheckedLatency, check_tables
+from autoprune.agent.latency.search import ERROR, LIMIT_S, TargetLatency
+from autoprune.agent.latency.stored import StoredLatencies
+from autoprune.agent.latency.tables import build_tables, kept_of
 from autoprune.core.numbers import check_at_least, parse_duration, parse_share
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.target import Target
@@ -130,7 +130,7 @@ def stored_latencies(database: str | Path | None = None) -> list[StoredLatencies
     if missing_file(database_of(database)):
         return []
     with closing(_open(database)) as opened:
-        return latency_stored.stored_latencies(opened)
+        return stored.stored_latencies(opened)
 
 
 def forget_latency(target: Target | str, *, database: str | Path | None = None) -> int:
@@ -150,7 +150,7 @@ def forget_latency(target: Target | str, *, database: str | Path | None = None) 
     if missing_file(database_of(database)):
         return 0
     with closing(_open(database)) as opened:
-        return latency_stored.forget_latencies(opened, wanted)
+        return stored.forget_latencies(opened, wanted)
 
 
 @contextmanager

@@ -6,12 +6,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from autoprune._given import space_of
-from autoprune.agent.parts import check_parts, inside_parts
+from autoprune.agent.feasible.parts import check_parts, inside_parts
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.feasible.task_space import space_for
+from autoprune.agent.latency.tables import allowed
 from autoprune.agent.prepare import example_inputs
-from autoprune.agent.projection import Projection
 from autoprune.agent.prunable import Prunable
-from autoprune.agent.tables import allowed
-from autoprune.agent.task_space import space_for
 from autoprune.core.budget import Budget, BudgetLike
 from autoprune.core.fingerprint import check_seed
 from autoprune.core.recovery import Recovery

@@ -14,7 +14,7 @@ except ModuleNotFoundError as err:
 
 from optuna.trial import Trial, TrialState
 
-from autoprune.agent.trials import abandon
+from autoprune.agent.loop.trials import abandon
 from autoprune.core.numbers import check_at_least
 from autoprune.errors import ConfigError
 

@@ -5,8 +5,8 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from autoprune.agent.listed import ListedRun, find_listed
-from autoprune.agent.workspace import PAGE
+from autoprune.agent.runs.listed import ListedRun, find_listed
+from autoprune.agent.runs.workspace import PAGE
 from autoprune.artifacts.files import write_text
 from autoprune.errors import ConfigError, OutputError
 from autoprune.reporting.evidence import RunEvidence

@@ -2,10 +2,10 @@
 
 import warnings
 
-from autoprune.agent.front import FrontResult
+from autoprune.agent.goals.front import FrontResult
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult
-from autoprune.agent.workspace import PAGE, REPORT
+from autoprune.agent.runs.workspace import PAGE, REPORT
 from autoprune.artifacts.files import write_text
 from autoprune.core.paths import resolved
 from autoprune.errors import AutopruneError

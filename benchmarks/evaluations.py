@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.evaluation.scorer import Scorer
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url

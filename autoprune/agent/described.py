@@ -8,7 +8,7 @@ import optuna
 from autoprune.space.schema import UnitSpace
 
 if TYPE_CHECKING:
-    from autoprune.agent.projection import Projection
+    from autoprune.agent.feasible.projection import Projection
 
 TIGHTENED = "tightened"  # user attribute of a study: limits that are aimed at, see `Inside`
 MEASURED = "measured"  # user attribute of a study: what was measured of policies, see `Inside`

@@ -7,11 +7,11 @@ from optuna import Study
 from torch import nn
 
 from autoprune.agent.described import MEASURED, TIGHTENED
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.finalists import Recover, Recovered, recover_finalists
-from autoprune.agent.gate import Gate, Measurement, exceeded, told, told_misses
-from autoprune.agent.loop import Loop
-from autoprune.agent.projection import Projection
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.finalists.race import Recover, Recovered, recover_finalists
+from autoprune.agent.latency.gate import Gate, Measurement, exceeded, told, told_misses
+from autoprune.agent.loop.loop import Loop
 from autoprune.core.progress import Progress
 from autoprune.errors import BudgetError, ModelError
 from autoprune.storage.records import Evaluation

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.pricing import Pricing, priced
-from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
 from autoprune.agent.splits import what_splits_lack
 from autoprune.artifacts.architecture import Architecture

@@ -5,14 +5,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from autoprune.agent.anchors import anchors
-from autoprune.agent.at_limits import projections, spread
-from autoprune.agent.encoding import levels_of
-from autoprune.agent.latency import TargetLatency
-from autoprune.agent.parts import check_parts, inside_parts
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.at_limits import projections, spread
+from autoprune.agent.feasible.encoding import levels_of
+from autoprune.agent.feasible.parts import check_parts, inside_parts
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.latency.search import TargetLatency
+from autoprune.agent.latency.tables import allowed, build_tables
 from autoprune.agent.request import Request
-from autoprune.agent.tables import allowed, build_tables
+from autoprune.agent.samplers.anchors import anchors
 from autoprune.core.budget import Budget
 from autoprune.core.costs import LATENCY
 from autoprune.core.progress import Progress

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from autoprune.agent.anchors import first_proposals
-from autoprune.agent.encoding import Encoding, Params
+from autoprune.agent.feasible.encoding import Encoding, Params
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.prepare import Prepared
-from autoprune.agent.projection import Projection
 from autoprune.agent.request import Request
+from autoprune.agent.samplers.anchors import first_proposals
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.front import FrontSampler
 from autoprune.agent.samplers.known import Known

@@ -9,9 +9,9 @@ from optuna.trial import BaseTrial
 from torch import nn
 
 from autoprune._hints import did_you_mean
-from autoprune.agent.anchors import first_proposals
-from autoprune.agent.encoding import Encoding, distributions, policy_of
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.encoding import Encoding, distributions, policy_of
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.samplers.anchors import first_proposals
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.names import DEFAULT, Start, make_sampler
 from autoprune.agent.samplers.pool import padded

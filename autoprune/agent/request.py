@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from autoprune.agent.runs.workspace import IfExists
 from autoprune.agent.samplers.names import DEFAULT
-from autoprune.agent.workspace import IfExists
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.budget import Budget
 from autoprune.core.ledger import ROLLBACK

@@ -9,12 +9,11 @@ from time import monotonic
 from typing import Any, TypeVar
 
 from autoprune.agent.described import describe
-from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.evaluating.scoring import ScoreWork
 from autoprune.agent.finished import finished
-from autoprune.agent.gate import Gate
-from autoprune.agent.home import Home, Lodging
-from autoprune.agent.identity import data_fingerprint, dense_fingerprint
 from autoprune.agent.inside import Inside
+from autoprune.agent.latency.gate import Gate
 from autoprune.agent.prepare import (
     Prepared,
     check_constructor,
@@ -25,12 +24,9 @@ from autoprune.agent.prepare import (
 from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
-from autoprune.agent.samplers.names import check_rollback
-from autoprune.agent.scoring import ScoreWork
-from autoprune.agent.sensed import Sensed
-from autoprune.agent.session import Session
-from autoprune.agent.warm_start import WarmStart
-from autoprune.agent.workspace import (
+from autoprune.agent.runs.home import Home, Lodging
+from autoprune.agent.runs.identity import data_fingerprint, dense_fingerprint
+from autoprune.agent.runs.workspace import (
     CHECKS,
     LATENCY,
     SENSITIVITY,
@@ -40,6 +36,10 @@ from autoprune.agent.workspace import (
     Workspace,
     database_in,
 )
+from autoprune.agent.samplers.names import check_rollback
+from autoprune.agent.sensed import Sensed
+from autoprune.agent.session import Session
+from autoprune.agent.warm_start import WarmStart
 from autoprune.core.paths import resolved
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.yardstick import YARDSTICK

@@ -7,25 +7,25 @@ from typing import Any
 
 import optuna
 
-from autoprune.agent.company import Company
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.finalist import run_of
-from autoprune.agent.finalists import Recover, recover_finalists
-from autoprune.agent.loop import Loop
-from autoprune.agent.outcomes import is_stopped, was_free
-from autoprune.agent.population import recover_population
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.evaluating.finalist import run_of
+from autoprune.agent.evaluating.outcomes import is_stopped, was_free
+from autoprune.agent.evaluating.scoring import Job
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.finalists.population import recover_population
+from autoprune.agent.finalists.race import Recover, recover_finalists
+from autoprune.agent.finalists.side_by_side import Advance, SideBySide, in_turn
+from autoprune.agent.loop.loop import Loop
+from autoprune.agent.loop.rollback import Rollback
+from autoprune.agent.loop.trials import reliability
 from autoprune.agent.prepare import Prepared
 from autoprune.agent.progressive.recover import recover_progressively
 from autoprune.agent.progressive.state import State
-from autoprune.agent.projection import Projection
 from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
-from autoprune.agent.rollback import Rollback
+from autoprune.agent.runs.company import Company
 from autoprune.agent.samplers.base import PolicySampler
-from autoprune.agent.scoring import Job
 from autoprune.agent.sensed import Sensed
-from autoprune.agent.side_by_side import Advance, SideBySide, in_turn
-from autoprune.agent.trials import reliability
 from autoprune.artifacts.result import Rolledback, SearchCost
 from autoprune.core.progressive import Step
 from autoprune.core.workers import Crew, Inline, Workers

@@ -7,13 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from autoprune.agent.encoding import Encoding, Params, params_near
-from autoprune.agent.home import Lodging
-from autoprune.agent.outcomes import SCORED
-from autoprune.agent.promising import promising
+from autoprune.agent.evaluating.outcomes import SCORED
+from autoprune.agent.feasible.encoding import Encoding, Params, params_near
+from autoprune.agent.runs.home import Lodging
+from autoprune.agent.runs.workspace import DATABASE, STUDY, WARM_START
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
-from autoprune.agent.workspace import DATABASE, STUDY, WARM_START
+from autoprune.agent.samplers.promising import promising
 from autoprune.core.paths import resolved
 from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError

@@ -16,7 +16,7 @@ from autoprune.cli.streams import echo, stdout_to_stderr
 from autoprune.core.numbers import MOST
 
 if TYPE_CHECKING:
-    from autoprune.agent.front import FrontResult
+    from autoprune.agent.goals.front import FrontResult
     from autoprune.agent.result import SearchResult
     from autoprune.execution.config import SearchFile
 
@@ -225,7 +225,7 @@ def _run(
 
 
 def _show(found: "SearchResult | FrontResult", as_json: bool, quiet: bool) -> None:
-    from autoprune.agent.front import FrontResult
+    from autoprune.agent.goals.front import FrontResult
 
     if as_json:
         written = found.front if isinstance(found, FrontResult) else found.result

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from autoprune.agent.listed import ListedRun
-from autoprune.agent.workspace import (
+from autoprune.agent.runs.listed import ListedRun
+from autoprune.agent.runs.workspace import (
     CHECKS,
     FRONT,
     LATENCY,

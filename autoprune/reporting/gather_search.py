@@ -5,7 +5,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from autoprune.agent.outcomes import OUTRUN, RECOVERED
+from autoprune.agent.evaluating.outcomes import OUTRUN, RECOVERED
 from autoprune.agent.samplers.attributes import SCREENING, prediction_of, was_reverted
 from autoprune.agent.samplers.history import when_ended
 from autoprune.agent.samplers.proposal import PREQUENTIAL

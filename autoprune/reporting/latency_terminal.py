@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from autoprune.agent.latency_built import BuiltLatency
-from autoprune.agent.latency_check import CheckedLatency
-from autoprune.agent.latency_stored import StoredLatencies
+from autoprune.agent.latency.built import BuiltLatency
+from autoprune.agent.latency.check import CheckedLatency
+from autoprune.agent.latency.stored import StoredLatencies
 from autoprune.reporting.tables import standard_output, table
 
 _SHORT = 12  # digits of a fingerprint

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.projection import Projection
 from autoprune.core.budget import Budget
 from autoprune.core.costs import EXACT, Costs
 from autoprune.cost.model import CostModel

@@ -10,12 +10,12 @@ import optuna
 from optuna.distributions import IntDistribution
 from optuna.trial import Trial, TrialState, create_trial
 
-from autoprune.agent.encoding import Rows
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.encoding import Rows
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.loop.trials import abandon, ask, ask_all
 from autoprune.agent.samplers.attributes import AGAIN
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.names import Kind, Start
-from autoprune.agent.trials import abandon, ask, ask_all
 from autoprune.testing.chains import chain
 
 _METHODS = ("channel.l1", "channel.l2")

@@ -5,9 +5,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from autoprune.agent.latency import TargetLatency
-from autoprune.agent.latency_check import check_tables
-from autoprune.agent.tables import kept_of
+from autoprune.agent.latency.check import check_tables
+from autoprune.agent.latency.search import TargetLatency
+from autoprune.agent.latency.tables import kept_of
 from autoprune.core.target import Target
 from autoprune.cost.latency.model import PARTS
 from autoprune.space.loader import load_space

@@ -5,8 +5,8 @@ from typing import Any
 
 import optuna
 
+from autoprune.agent.loop.trials import reliability
 from autoprune.agent.samplers.attributes import prediction_of
-from autoprune.agent.trials import reliability
 from autoprune.predictor.prequential import Reliability
 from benchmarks.isolated import Note
 from benchmarks.search.tabled import errors_of, gaps_of, opened, sampler_of, study_of

@@ -20,7 +20,7 @@ from benchmarks.work import Results, Task
 LIMIT = 1800.0  # seconds of processor time of one stage; training a dense model is one
 STEPS: tuple[int, ...] = (0, 20, 40, 80)
 FULL = 300  # steps of batch 64
-_PROJECTION = ("autoprune/agent/bounds.py", "autoprune/agent/projection.py")
+_PROJECTION = ("autoprune/agent/feasible/bounds.py", "autoprune/agent/feasible/projection.py")
 OWN = ("benchmarks/proxy", "benchmarks/networks.py", "benchmarks/images.py")
 KINDS = ("loss", "metric", "kl")
 # source, seed, policies, how many of them are recovered twice

@@ -8,8 +8,8 @@ import numpy.typing as npt
 import optuna
 from optuna.trial import TrialState
 
-from autoprune.agent.anchors import anchors, coupled
-from autoprune.agent.encoding import distributions, levels_of, policy_of
+from autoprune.agent.feasible.encoding import distributions, levels_of, policy_of
+from autoprune.agent.samplers.anchors import anchors, coupled
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.core.policy import Policy
 from autoprune.evaluation.totals import Totals

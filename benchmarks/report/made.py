@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from autoprune.agent.samplers.attributes import PREDICTED, REGRET
-from autoprune.agent.workspace import (
+from autoprune.agent.runs.workspace import (
     CHECKS,
     CONFIG,
     DATABASE,
@@ -18,6 +17,7 @@ from autoprune.agent.workspace import (
     SESSIONS,
     STUDY,
 )
+from autoprune.agent.samplers.attributes import PREDICTED, REGRET
 from autoprune.artifacts.result import (
     Checks,
     Measured,

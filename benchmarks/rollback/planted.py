@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import optuna
 
-from autoprune.agent.anchors import first_proposals
-from autoprune.agent.encoding import Rows
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.judge import chance_worse
-from autoprune.agent.rollback import Rollback, told
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.evaluating.judge import chance_worse
+from autoprune.agent.feasible.encoding import Rows
+from autoprune.agent.loop.rollback import Rollback, told
+from autoprune.agent.loop.trials import Told, tell_all
+from autoprune.agent.samplers.anchors import first_proposals
 from autoprune.agent.samplers.budgeted import BudgetedSampler
-from autoprune.agent.trials import Told, tell_all
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation

@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 from torch import nn
 
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.finalists import recover_finalists
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.finalists.race import recover_finalists
 from autoprune.agent.progressive.recover import recover_progressively
 from autoprune.core.ledger import Outcome
 from autoprune.core.progress import silent

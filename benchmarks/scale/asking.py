@@ -8,9 +8,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import optuna
 
+from autoprune.agent.loop.trials import Told, ask_all, tell_all
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.names import Start, make_sampler
-from autoprune.agent.trials import Told, ask_all, tell_all
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import close_study, open_study

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from autoprune.agent.company import Shared
-from autoprune.agent.encoding import Encoding
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.heart import Heart
-from autoprune.agent.loop import Loop
-from autoprune.agent.presence import Presence
-from autoprune.agent.projection import Projection
-from autoprune.agent.rollback import Rollback
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.evaluating.scoring import Scoring
+from autoprune.agent.feasible.encoding import Encoding
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.loop.loop import Loop
+from autoprune.agent.loop.rollback import Rollback
+from autoprune.agent.runs.company import Shared
+from autoprune.agent.runs.heart import Heart
+from autoprune.agent.runs.presence import Presence
 from autoprune.agent.samplers.names import Start, make_sampler
-from autoprune.agent.scoring import Scoring
 from autoprune.core.policy import Policy
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recovery import Recovery

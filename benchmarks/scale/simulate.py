@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from autoprune.agent.loop import Loop
+from autoprune.agent.loop.loop import Loop
 from autoprune.core.progress import Progress
 from benchmarks.isolated import Note
 from benchmarks.scale.driver import Scores, driving, space
@@ -149,7 +149,7 @@ def simulate(
 
 def watched(parts: Parts, loop: Loop) -> None:
     """Time the parts of a driver."""
-    from autoprune.agent import loop as driver
+    from autoprune.agent.loop import loop as driver
 
     parts.watch(driver, ask_all="ask", tell_all="tell")
     for one in (loop.evaluations.database, loop.evaluations.shared):

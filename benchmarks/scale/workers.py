@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autoprune.agent.scoring import Scoring
+from autoprune.agent.evaluating.scoring import Scoring
 from autoprune.core.workers import Done
 from autoprune.storage.records import Evaluation
 

@@ -15,11 +15,11 @@ from optuna.storages._rdb.models import TrialModel, TrialParamModel
 from optuna.storages._rdb.models import TrialValueModel as ValueModel
 from optuna.trial import TrialState
 
-from autoprune.agent.encoding import Encoding, Rows
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.encoding import Encoding, Rows
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.loop.trials import ask, tell
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.names import Start, make_sampler
-from autoprune.agent.trials import ask, tell
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import close_study, open_study

@@ -7,13 +7,13 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from autoprune.agent.anchors import first_proposals
-from autoprune.agent.encoding import Encoding
+from autoprune.agent.feasible.encoding import Encoding
+from autoprune.agent.loop.trials import ask
+from autoprune.agent.samplers.anchors import first_proposals
 from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.names import SAMPLERS, Start, make_sampler
 from autoprune.agent.samplers.pool import padded
-from autoprune.agent.trials import ask
 from autoprune.core.arrays import Floats
 from benchmarks.isolated import Note
 from benchmarks.search.ablated import register

@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 from optuna.trial import TrialState
 
-from autoprune.agent.anchors import allocations
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.loop.trials import ask
+from autoprune.agent.samplers.anchors import allocations
 from autoprune.agent.samplers.budgeted import BudgetedSampler
-from autoprune.agent.trials import ask
 from autoprune.agent.warm_start import EarlierRun, WarmStart
 from autoprune.core.policy import Policy
 from benchmarks.isolated import Note

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from autoprune.agent.anchors import anchors
-from autoprune.agent.encoding import levels_of
+from autoprune.agent.feasible.encoding import levels_of
+from autoprune.agent.samplers.anchors import anchors
 from autoprune.core.policy import Policy
 from benchmarks.tables.objective import TableObjective
 

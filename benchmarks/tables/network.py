@@ -7,8 +7,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from autoprune.agent.projection import Projection
-from autoprune.agent.tables import allowed
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.latency.tables import allowed
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.importance import rank_atoms

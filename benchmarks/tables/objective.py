@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.projection import Projection
 from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError
 from autoprune.space.schema import UnitSpace, kept_atoms

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.projection import Projection
 from autoprune.core.policy import Policy
 from autoprune.space.schema import UnitSpace
 

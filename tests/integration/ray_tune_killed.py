@@ -14,7 +14,7 @@ import optuna
 from optuna.trial import TrialState
 
 from autoprune.agent.run import kept_evaluations
-from autoprune.agent.workspace import STUDY
+from autoprune.agent.runs.workspace import STUDY
 from autoprune.storage.engine import sqlite_url
 
 RUNNER = """\

@@ -7,7 +7,7 @@ import pytest
 
 import autoprune
 from autoprune.agent.prepare import example_inputs
-from autoprune.agent.workspace import DATABASE, LATENCY, STUDY, IfExists
+from autoprune.agent.runs.workspace import DATABASE, LATENCY, STUDY, IfExists
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress, silent
 from autoprune.errors import ConfigError

@@ -12,10 +12,12 @@ import torch
 from torch import nn
 
 import autoprune
-from autoprune.agent import gate, latency, pricing, run
-from autoprune.agent.latency import TargetLatency
+from autoprune.agent import pricing, run
+from autoprune.agent.latency import gate
+from autoprune.agent.latency import search as latency
+from autoprune.agent.latency.search import TargetLatency
 from autoprune.agent.result import SearchResult
-from autoprune.agent.workspace import LATENCY, STUDY
+from autoprune.agent.runs.workspace import LATENCY, STUDY
 from autoprune.cli.main import main
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress
@@ -204,7 +206,7 @@ def test_a_run_is_not_resumed_on_another_device(
     before = (first[0].folder / "result.json").read_bytes()
     mine = this_device(Target.parse(TARGET))
     yours = Device({**mine.facts, "cpu": "Another"})
-    monkeypatch.setattr("autoprune.agent.latency.this_device", lambda target: yours)
+    monkeypatch.setattr("autoprune.agent.latency.search.this_device", lambda target: yours)
     with pytest.raises(ConfigError, match=r"another device.* differ in cpu\.") as caught:
         search(folder, if_exists="resume", trials=40)
     assert mine.fingerprint[:12] in str(caught.value)

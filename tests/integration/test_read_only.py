@@ -10,7 +10,7 @@ from tempfile import mkdtemp
 import pytest
 
 from autoprune.agent.run import kept_evaluations
-from autoprune.agent.workspace import CONFIG, DATABASE, Workspace
+from autoprune.agent.runs.workspace import CONFIG, DATABASE, Workspace
 from autoprune.artifacts.files import write_text
 from autoprune.errors import OutputError
 from autoprune.ledger_api import ledger

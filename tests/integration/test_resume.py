@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import autoprune
-from autoprune.agent.outcomes import is_stopped
+from autoprune.agent.evaluating.outcomes import is_stopped
 from autoprune.agent.result import SearchResult
 from autoprune.artifacts.files import sha256_of
 from autoprune.core.imports import load_object
@@ -88,7 +88,9 @@ def before(place, name, chosen):
 
 def arm(moment):
     from autoprune import search_reports
-    from autoprune.agent import finalist, loop, result
+    from autoprune.agent import result
+    from autoprune.agent.evaluating import finalist
+    from autoprune.agent.loop import loop
     from autoprune.evaluation.scorer import Scorer
     from autoprune.storage.database import Database
     stops = {

@@ -15,7 +15,7 @@ from torch import nn
 import autoprune
 from autoprune.agent import run, verdict
 from autoprune.agent.result import SearchResult
-from autoprune.agent.workspace import STUDY
+from autoprune.agent.runs.workspace import STUDY
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.files import sha256_of
 from autoprune.artifacts.result import SCHEMA_FILE, Result

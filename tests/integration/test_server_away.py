@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from optuna.trial import TrialState
 
-from autoprune.agent.trials import ended
+from autoprune.agent.loop.trials import ended
 from autoprune.core.policy import Choice, Policy
 from autoprune.errors import InfrastructureError
 from autoprune.storage.database import Database

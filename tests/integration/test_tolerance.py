@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from torch import nn
 
 import autoprune
-from autoprune.agent.attempts import Attempt
+from autoprune.agent.goals.attempts import Attempt
 from autoprune.agent.result import SearchResult
 from autoprune.artifacts.result import SCHEMA_FILE, Result
 from autoprune.core.imports import load_object

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from autoprune.agent.evaluations import Evaluations
+from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.importance import rank_atoms

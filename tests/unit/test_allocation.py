@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoprune.agent.allocation import Allocator
-from autoprune.agent.encoding import Rows
-from autoprune.agent.marginal import Marginal
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.allocation import Allocator
+from autoprune.agent.feasible.encoding import Rows
+from autoprune.agent.feasible.marginal import Marginal
+from autoprune.agent.feasible.projection import Projection
 from autoprune.core.arrays import Floats
 from autoprune.core.budget import Budget
 from autoprune.core.costs import EXACT, Costs

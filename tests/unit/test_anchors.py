@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autoprune.agent.allocation import Allocator
-from autoprune.agent.anchors import allocations, anchors, coupled
-from autoprune.agent.encoding import Encoding
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.allocation import Allocator
+from autoprune.agent.feasible.encoding import Encoding
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.samplers.anchors import allocations, anchors, coupled
 from autoprune.agent.samplers.pool import Pool, padded
 from autoprune.core.arrays import Floats
 from autoprune.core.budget import Budget

@@ -9,8 +9,8 @@ import pytest
 from optuna.trial import Trial, TrialState
 from scipy.stats import spearmanr
 
-from autoprune.agent.encoding import Encoding, Rows, distributions
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.encoding import Encoding, Rows, distributions
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.samplers.belief import Belief, Forecaster, features
 from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.known import Known

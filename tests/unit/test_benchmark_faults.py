@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.presence import Presence
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.runs.presence import Presence
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.evaluation.scorer import Scorer

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoprune.agent.scoring import Scoring
+from autoprune.agent.evaluating.scoring import Scoring
 from autoprune.core.policy import Policy
 from autoprune.core.workers import Crew, WorkersLostError
 from autoprune.storage.records import Evaluation

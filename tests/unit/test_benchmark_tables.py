@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.projection import Projection
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import autoprune
-from autoprune.agent import latency
+from autoprune.agent.latency import search as latency
 from autoprune.agent.pricing import priced
 from autoprune.core.budget import Budget
 from autoprune.core.progress import silent

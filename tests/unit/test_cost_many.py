@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.projection import Projection
 from autoprune.core.budget import Budget
 from autoprune.core.costs import EXACT
 from autoprune.core.policy import Choice, Policy

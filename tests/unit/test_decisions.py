@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoprune.agent.encoding import Rows
+from autoprune.agent.feasible.encoding import Rows
+from autoprune.agent.loop.trials import ask
 from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.decisions import TRIES, Decisions, pairs
 from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.known import Examined
-from autoprune.agent.trials import ask
 from autoprune.testing.chains import chain
 
 WIDTHS = {name: [16, 12, 8, 4] for name in "abcde"}

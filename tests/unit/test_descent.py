@@ -10,17 +10,17 @@ from typing import Any, cast
 
 import pytest
 
-from autoprune.agent.attempts import Attempt, Found, remember, remembered
-from autoprune.agent.descent import Descent
-from autoprune.agent.finalists import recover_finalists
-from autoprune.agent.gate import Gate
-from autoprune.agent.loop import Loop
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.finalists.race import recover_finalists
+from autoprune.agent.goals.attempts import Attempt, Found, remember, remembered
+from autoprune.agent.goals.descent import Descent
+from autoprune.agent.goals.tolerance import _limits, _nothing_within
+from autoprune.agent.latency.gate import Gate
+from autoprune.agent.loop.loop import Loop
 from autoprune.agent.pricing import Pricing
-from autoprune.agent.projection import Projection
 from autoprune.agent.samplers.front import FrontSampler
 from autoprune.agent.samplers.names import Start, make_sampler
 from autoprune.agent.session import Session
-from autoprune.agent.tolerance import _limits, _nothing_within
 from autoprune.core.bisection import PRECISION
 from autoprune.core.limit import Limit
 from autoprune.core.policy import Choice, Policy

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import create_trial
 
-from autoprune.agent.encoding import Encoding, Rows, distributions, levels_of, policy_of
+from autoprune.agent.feasible.encoding import Encoding, Rows, distributions, levels_of, policy_of
 from autoprune.space.schema import UnitSpace
 
 METHODS = ("channel.fpgm", "channel.l1", "channel.l2")

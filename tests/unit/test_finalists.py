@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.finalist import Finalist
-from autoprune.agent.finalists import recover_finalists, rungs
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.evaluating.finalist import Finalist
+from autoprune.agent.finalists.race import recover_finalists, rungs
 from autoprune.agent.prepare import check_recover
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import silent

@@ -12,17 +12,17 @@ import pytest
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
-from autoprune.agent.encoding import Rows
-from autoprune.agent.front import non_dominated
-from autoprune.agent.loop import Loop
-from autoprune.agent.members import Member, aim_as_before, helping
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.encoding import Rows
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.goals.front import non_dominated
+from autoprune.agent.goals.members import Member, aim_as_before, helping
+from autoprune.agent.loop.loop import Loop
+from autoprune.agent.loop.trials import ask, tell
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.front import FrontSampler
 from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.names import Start, check_along_fronts, make_sampler
 from autoprune.agent.session import Session
-from autoprune.agent.trials import ask, tell
 from autoprune.core.policy import Policy
 from autoprune.core.progress import silent
 from autoprune.core.stages import Stage

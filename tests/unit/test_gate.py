@@ -7,11 +7,11 @@ import numpy as np
 import optuna
 import pytest
 
-from autoprune.agent.encoding import Rows
+from autoprune.agent.feasible.encoding import Rows
+from autoprune.agent.loop.trials import reliability
 from autoprune.agent.samplers.belief import Belief
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.feasible import Feasible
-from autoprune.agent.trials import reliability
 from autoprune.predictor.prequential import Screening
 from autoprune.testing.chains import chain
 

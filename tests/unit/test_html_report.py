@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from autoprune.agent.listed import find_listed
+from autoprune.agent.runs.listed import find_listed
 from autoprune.artifacts.front import Front, FrontPoint, LeftOut
 from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.result import LatencyCheck

@@ -12,10 +12,10 @@ import pytest
 from torch import nn
 
 from autoprune.agent.described import MEASURED
-from autoprune.agent.gate import Gate, Measurement, exceeded, told_misses
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.inside import Inside
 from autoprune.agent.join import _help
-from autoprune.agent.projection import Projection
+from autoprune.agent.latency.gate import Gate, Measurement, exceeded, told_misses
 from autoprune.core.budget import Budget
 from autoprune.core.costs import EXACT, Costs
 from autoprune.core.limit import Limit

@@ -12,16 +12,16 @@ import pytest
 from scipy import stats
 from torch import nn
 
-from autoprune.agent import judge
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.judge import Courses, lowest, verdict, worse
-from autoprune.agent.loop import Loop
-from autoprune.agent.projection import Projection
-from autoprune.agent.rollback import Rollback
+from autoprune.agent.evaluating import judge
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.evaluating.judge import Courses, lowest, verdict, worse
+from autoprune.agent.evaluating.scoring import ScoreWork, Scoring
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.loop.loop import Loop
+from autoprune.agent.loop.rollback import Rollback
+from autoprune.agent.loop.trials import ended as finished_trials
+from autoprune.agent.loop.trials import tell_all
 from autoprune.agent.samplers.projected import ProjectedSampler
-from autoprune.agent.scoring import ScoreWork, Scoring
-from autoprune.agent.trials import ended as finished_trials
-from autoprune.agent.trials import tell_all
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import silent
@@ -214,7 +214,7 @@ def outcomes(loop: Loop) -> list[str]:
 def test_the_judge_stops_what_is_worse_and_a_resumed_loop_ends_alike(
     make: Callable[..., Loop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autoprune.agent.loop.LEAST", 3)
+    monkeypatch.setattr("autoprune.agent.loop.loop.LEAST", 3)
     monkeypatch.setattr(judge, "ALPHA", 0.1)
     whole = make(stages=((1, 2 / 3), (1, 1)))
     monkeypatch.setattr(Evaluations, "_key", keyed("undisturbed"))
@@ -231,9 +231,9 @@ def test_the_judge_stops_what_is_worse_and_a_resumed_loop_ends_alike(
         for die in (True, False):
             loop = make(stages=((1, 2 / 3), (1, 1)), trials=trials)
             if die:
-                monkeypatch.setattr("autoprune.agent.loop.tell_all", killed)
+                monkeypatch.setattr("autoprune.agent.loop.loop.tell_all", killed)
             else:
-                monkeypatch.setattr("autoprune.agent.loop.tell_all", tell_all)
+                monkeypatch.setattr("autoprune.agent.loop.loop.tell_all", tell_all)
             with pytest.raises(KeyboardInterrupt) if die else nullcontext():
                 loop.run()
     assert outcomes(loop) == outcomes(whole)

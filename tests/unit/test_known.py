@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import Trial, TrialState
 
-from autoprune.agent.encoding import Encoding, Rows, distributions
+from autoprune.agent.feasible.encoding import Encoding, Rows, distributions
 from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.known import Known
 from autoprune.core.arrays import Bools

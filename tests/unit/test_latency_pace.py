@@ -7,8 +7,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from autoprune.agent import latency
-from autoprune.agent.latency import TargetLatency
+from autoprune.agent.latency import search as latency
+from autoprune.agent.latency.search import TargetLatency
 from autoprune.core.progress import silent
 from autoprune.cost.latency.model import Fit
 

@@ -10,16 +10,16 @@ import torch
 from optuna.trial import TrialState
 from torch import nn
 
-from autoprune.agent.encoding import policy_of
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.finalists import recover_finalists
-from autoprune.agent.loop import Loop
-from autoprune.agent.projection import Projection
-from autoprune.agent.rollback import Rollback
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.evaluating.scoring import ScoreWork, Scoring
+from autoprune.agent.feasible.encoding import policy_of
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.finalists.race import recover_finalists
+from autoprune.agent.loop.loop import Loop
+from autoprune.agent.loop.rollback import Rollback
+from autoprune.agent.loop.trials import abandon, ask
 from autoprune.agent.samplers.attributes import place_of
 from autoprune.agent.samplers.projected import ProjectedSampler
-from autoprune.agent.scoring import ScoreWork, Scoring
-from autoprune.agent.trials import abandon, ask
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Progress, silent

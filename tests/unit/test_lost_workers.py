@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoprune.agent.lost_workers import LostWorkers
+from autoprune.agent.evaluating.lost_workers import LostWorkers
 from autoprune.core.workers import WorkersLostError
 from autoprune.errors import InfrastructureError
 

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import create_trial
 
-from autoprune.agent.encoding import Rows
+from autoprune.agent.feasible.encoding import Rows
 from autoprune.agent.samplers.belief import Forecaster
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.history import History

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from autoprune.agent.encoding import Rows
-from autoprune.agent.projection import Projection
-from autoprune.agent.promising import promising
+from autoprune.agent.feasible.encoding import Rows
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.loop.trials import ask
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
-from autoprune.agent.trials import ask
+from autoprune.agent.samplers.promising import promising
 from autoprune.core.arrays import Floats
 from autoprune.testing.chains import chain
 from autoprune.testing.samplers import study_of

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.finalists import recover_finalists
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.finalists.race import recover_finalists
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Progress
 from autoprune.core.recover_function import RecoverFunction

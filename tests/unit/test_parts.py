@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import autoprune
-from autoprune.agent.parts import check_parts, inside_parts
-from autoprune.agent.projection import Projection
-from autoprune.agent.tables import allowed
+from autoprune.agent.feasible.parts import check_parts, inside_parts
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.latency.tables import allowed
 from autoprune.core.budget import Budget
 from autoprune.core.costs import Costs, part_of
 from autoprune.cost.count import count_costs

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from autoprune.agent.allocation import Allocator
-from autoprune.agent.encoding import Encoding, Rows
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.allocation import Allocator
+from autoprune.agent.feasible.encoding import Encoding, Rows
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.samplers.pool import Pool, padded, plain_errors
 from autoprune.core.arrays import Floats
 from autoprune.core.budget import Budget

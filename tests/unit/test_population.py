@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.population import ROUNDS, recover_population
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.finalists.population import ROUNDS, recover_population
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.population import Member, PacedWork
 from autoprune.core.progress import Progress

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from autoprune.agent.heart import BEAT, Heart
-from autoprune.agent.presence import Presence
+from autoprune.agent.runs.heart import BEAT, Heart
+from autoprune.agent.runs.presence import Presence
 from autoprune.core import processes
 from autoprune.core.heartbeat import HEARTBEAT
 from autoprune.core.processes import process_of, runs_here, this_host
@@ -97,7 +97,7 @@ def test_an_agent_elsewhere_is_dead_if_it_is_not_seen_to_beat(
     agents: Agents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [100.0]
-    monkeypatch.setattr("autoprune.agent.presence.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("autoprune.agent.runs.presence.time.monotonic", lambda: clock[0])
     other = agents.join(None, "elsewhere", "17@5")
     with present(agents, tmp_path, patience=60) as own:
         assert agents.take(["score it"], other) == {"score it": other}

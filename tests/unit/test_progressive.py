@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from autoprune.agent.encoding import policy_of
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.finalist import run_of
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.evaluating.finalist import run_of
+from autoprune.agent.feasible.encoding import policy_of
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.progressive import judged as judged_room
 from autoprune.agent.progressive.judged import judged
 from autoprune.agent.progressive.recover import recover_progressively
@@ -26,8 +27,7 @@ from autoprune.agent.progressive.states import States
 from autoprune.agent.progressive.telling import outcome_of
 from autoprune.agent.progressive.trainer import Trainer
 from autoprune.agent.progressive.way import Way
-from autoprune.agent.projection import Projection
-from autoprune.agent.workspace import CHECKPOINTS
+from autoprune.agent.runs.workspace import CHECKPOINTS
 from autoprune.artifacts.result import Rolledback
 from autoprune.core.budget import Budget
 from autoprune.core.ledger import Outcome

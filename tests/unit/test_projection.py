@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from autoprune.agent.projection import Projection, _nearest
+from autoprune.agent.feasible.projection import Projection, _nearest
 from autoprune.core.budget import Budget
 from autoprune.core.costs import EXACT, Costs
 from autoprune.cost.model import CostModel

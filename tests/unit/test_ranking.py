@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from autoprune.agent.ranking import Scored
+from autoprune.agent.loop.ranking import Scored
 from autoprune.core.policy import Choice, Policy
 from autoprune.storage.records import Evaluation
 

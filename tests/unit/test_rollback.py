@@ -9,15 +9,15 @@ import pytest
 from optuna.trial import TrialState
 from torch import nn
 
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.loop import Loop
-from autoprune.agent.projection import Projection
-from autoprune.agent.rollback import Rollback
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.evaluating.scoring import ScoreWork
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.loop.loop import Loop
+from autoprune.agent.loop.rollback import Rollback
+from autoprune.agent.loop.trials import Told, tell_all
 from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.names import check_rollback
-from autoprune.agent.scoring import ScoreWork
-from autoprune.agent.trials import Told, tell_all
 from autoprune.core.budget import Budget
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.progress import silent
@@ -148,7 +148,7 @@ def _arm(patch: pytest.MonkeyPatch, loop: Loop, place: str) -> None:
         tell_all(told)
 
     if place == "before it is told":
-        patch.setattr("autoprune.agent.loop.tell_all", untold)
+        patch.setattr("autoprune.agent.loop.loop.tell_all", untold)
     else:
         patch.setattr(Ledger, "add_all", dying)
 

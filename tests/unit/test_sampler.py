@@ -10,14 +10,14 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from autoprune.agent.encoding import Rows, distributions, levels_of, policy_of
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.encoding import Rows, distributions, levels_of, policy_of
+from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.loop.trials import abandon
+from autoprune.agent.loop.trials import ended as finished_trials
 from autoprune.agent.samplers.allocated import SpdySampler, _parents
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.claims import claim
 from autoprune.agent.samplers.projected import ProjectedSampler
-from autoprune.agent.trials import abandon
-from autoprune.agent.trials import ended as finished_trials
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError

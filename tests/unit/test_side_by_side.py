@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import nn
 
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.finalists import recover_finalists
-from autoprune.agent.scoring import ScoreWork
-from autoprune.agent.side_by_side import SideBySide
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.evaluating.scoring import ScoreWork
+from autoprune.agent.finalists.race import recover_finalists
+from autoprune.agent.finalists.side_by_side import SideBySide
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Progress, silent
 from autoprune.core.recovery import Recovery

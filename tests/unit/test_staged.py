@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from autoprune.agent.scoring import ScoreWork, Scoring
+from autoprune.agent.evaluating.scoring import ScoreWork, Scoring
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.core.staged import Interim, StagedWork

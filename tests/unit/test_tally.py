@@ -3,9 +3,9 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
+from autoprune.agent.loop.tally import Tally
 from autoprune.agent.samplers.attributes import PREDICTED, REGRET, SCREENING
 from autoprune.agent.samplers.proposal import PREQUENTIAL
-from autoprune.agent.tally import Tally
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Ended, SearchState
 from autoprune.storage.records import Evaluation

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch import nn
 
-from autoprune.agent.drop import drop_error
+from autoprune.agent.goals.drop import drop_error
 from autoprune.core.budget import Budget
 from autoprune.core.limit import Limit
 from autoprune.core.recovery import Recovery

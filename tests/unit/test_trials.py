@@ -12,14 +12,14 @@ import sqlalchemy
 from optuna.distributions import IntDistribution
 from optuna.trial import TrialState, create_trial
 
-from autoprune.agent.encoding import Encoding, levels_of
+from autoprune.agent.feasible.encoding import Encoding, levels_of
+from autoprune.agent.loop.trials import Told, abandon, ask, ended, reliability, tell, tell_all
 from autoprune.agent.samplers.attributes import PLACE
 from autoprune.agent.samplers.belief import Forecaster
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.names import Start, make_sampler
 from autoprune.agent.samplers.pool import Pool
-from autoprune.agent.trials import Told, abandon, ask, ended, reliability, tell, tell_all
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import close_study, open_study

@@ -7,11 +7,11 @@ import optuna
 import pytest
 from optuna.exceptions import StorageInternalError
 
-from autoprune.agent import underway
-from autoprune.agent.company import Alone
-from autoprune.agent.evaluations import Evaluations
-from autoprune.agent.scoring import Scoring
-from autoprune.agent.underway import Underway
+from autoprune.agent.evaluating.evaluations import Evaluations
+from autoprune.agent.evaluating.scoring import Scoring
+from autoprune.agent.loop import underway
+from autoprune.agent.loop.underway import Underway
+from autoprune.agent.runs.company import Alone
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Done, Inline

@@ -10,11 +10,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from autoprune.agent.encoding import Encoding, params_near
-from autoprune.agent.home import Lodging
-from autoprune.agent.outcomes import SCORED
+from autoprune.agent.evaluating.outcomes import SCORED
+from autoprune.agent.feasible.encoding import Encoding, params_near
+from autoprune.agent.runs.home import Lodging
+from autoprune.agent.runs.workspace import DATABASE, STUDY, WARM_START
 from autoprune.agent.warm_start import EarlierRun, WarmStart
-from autoprune.agent.workspace import DATABASE, STUDY, WARM_START
 from autoprune.core.policy import Choice, Policy
 from autoprune.errors import ConfigError
 from autoprune.space.schema import UnitSpace

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from autoprune.agent.outcomes import FAILED, RECOVERED
+from autoprune.agent.evaluating.outcomes import FAILED, RECOVERED
 from autoprune.core.policy import Policy
 from autoprune.core.progressive import Step
 from autoprune.core.stages import Stage

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from autoprune.agent.outcomes import candidate_errors
+from autoprune.agent.evaluating.outcomes import candidate_errors
 from autoprune.agent.progressive.state import Attempt, State
 from autoprune.agent.progressive.states import States
 from autoprune.core.policy import Policy

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoprune.agent.encoding import Encoding, Rows, params_near
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.encoding import Encoding, Rows, params_near
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.samplers.decisions import ALIKE
 from autoprune.core.arrays import Floats
 from autoprune.core.policy import Policy

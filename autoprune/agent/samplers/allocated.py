@@ -8,9 +8,9 @@ import numpy as np
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from autoprune.agent.allocation import Allocator
-from autoprune.agent.encoding import Params, Rows
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.allocation import Allocator
+from autoprune.agent.feasible.encoding import Params, Rows
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool

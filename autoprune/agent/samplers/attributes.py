@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from autoprune.agent.encoding import Encoding
+from autoprune.agent.feasible.encoding import Encoding
 from autoprune.agent.samplers.known import Examined
 from autoprune.predictor.prequential import Prediction
 

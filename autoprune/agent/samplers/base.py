@@ -11,8 +11,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FrozenTrial
 
-from autoprune.agent.encoding import Encoding, Params, Rows, distributions, levels_of
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.encoding import Encoding, Params, Rows, distributions, levels_of
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.samplers.claims import claim
 from autoprune.agent.samplers.feasible import Feasible
 from autoprune.agent.samplers.history import History

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from autoprune.agent.encoding import Rows
+from autoprune.agent.feasible.encoding import Rows
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
 from autoprune.core.arrays import Floats

@@ -7,8 +7,8 @@ import numpy as np
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from autoprune.agent.encoding import Params, Rows
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.encoding import Params, Rows
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.belief import Belief, Forecaster
 from autoprune.agent.samplers.decisions import Decisions

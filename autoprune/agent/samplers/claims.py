@@ -6,7 +6,7 @@ import numpy as np
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from autoprune.agent.encoding import Rows
+from autoprune.agent.feasible.encoding import Rows
 
 CLAIM = "autoprune:policy"  # system attribute: the row that a trial was given
 _HELD = "held"  # last in the list of a claim that was looked at once

@@ -8,7 +8,7 @@ from math import comb
 
 import numpy as np
 
-from autoprune.agent.encoding import Rows
+from autoprune.agent.feasible.encoding import Rows
 from autoprune.agent.samplers.belief import Belief
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool

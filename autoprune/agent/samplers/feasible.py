@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoprune.agent.encoding import Encoding, Rows
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.encoding import Encoding, Rows
+from autoprune.agent.feasible.projection import Projection
 from autoprune.core.arrays import Bools
 
 

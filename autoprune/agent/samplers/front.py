@@ -7,7 +7,7 @@ import numpy as np
 from optuna import Study
 from optuna.trial import FrozenTrial
 
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.proposal import Proposal

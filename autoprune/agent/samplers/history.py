@@ -10,7 +10,7 @@ from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from autoprune.agent.encoding import Encoding, Rows
+from autoprune.agent.feasible.encoding import Encoding, Rows
 from autoprune.agent.samplers.attributes import examined_by, place_of, prediction_of
 from autoprune.agent.samplers.claims import claimed
 from autoprune.agent.samplers.known import Examined, GivenBack, Known

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoprune.agent.encoding import Rows
+from autoprune.agent.feasible.encoding import Rows
 from autoprune.agent.samplers.belief import Belief, expected_improvement
 from autoprune.core.arrays import Floats
 

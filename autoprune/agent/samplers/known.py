@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from optuna.trial import FrozenTrial
 
-from autoprune.agent.encoding import Rows
+from autoprune.agent.feasible.encoding import Rows
 from autoprune.core.arrays import Bools, Floats
 from autoprune.predictor.prequential import Prediction
 

@@ -5,7 +5,7 @@ from itertools import islice
 
 import numpy as np
 
-from autoprune.agent.encoding import Rows
+from autoprune.agent.feasible.encoding import Rows
 from autoprune.agent.samplers.belief import Belief
 from autoprune.agent.samplers.joint import Joint
 from autoprune.agent.samplers.pool import Pool

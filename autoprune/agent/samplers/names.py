@@ -8,8 +8,8 @@ from typing import Any
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler
 
-from autoprune.agent.encoding import Params
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.encoding import Params
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.samplers.allocated import AllocationSampler, Rule, SpdySampler
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.budgeted import BudgetedSampler

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoprune.agent.encoding import Encoding, Rows
-from autoprune.agent.marginal import Marginal
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.encoding import Encoding, Rows
+from autoprune.agent.feasible.marginal import Marginal
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.samplers.feasible import Feasible
 from autoprune.core.arrays import Floats
 

@@ -10,8 +10,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial
 
-from autoprune.agent.encoding import Params, Rows
-from autoprune.agent.projection import Projection
+from autoprune.agent.feasible.encoding import Params, Rows
+from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.proposal import Proposal

@@ -6,7 +6,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from autoprune.agent.encoding import Encoding, Rows
+from autoprune.agent.feasible.encoding import Encoding, Rows
 from autoprune.agent.samplers.attributes import AGAIN, EXAMINES, PREDICTED, SCREENING, examined_by
 from autoprune.agent.samplers.claims import CLAIM
 from autoprune.agent.samplers.known import Examined

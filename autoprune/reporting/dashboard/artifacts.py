@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from autoprune.agent.workspace import (
+from autoprune.agent.runs.workspace import (
     FRONT,
     ONNX,
     PAGE,

@@ -1,0 +1,170 @@
+"""One finalist: fine-tuned as far as it gets, and kept where it got to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from autoprune.agent.evaluating.outcomes import OUTRUN, RECOVERED, candidate_errors
+from autoprune.agent.evaluating.stretch import Standing, Stretch, Trained, begun
+from autoprune.artifacts.files import sha256_of
+from autoprune.artifacts.weights import load_weights, save_weights
+from autoprune.core.policy import Policy
+from autoprune.core.stages import Stage
+from autoprune.errors import ArtifactError, CandidateError
+from autoprune.evaluation.candidate import Candidate
+from autoprune.evaluation.scorer import Scorer
+from autoprune.storage.records import Evaluation
+
+
+@dataclass
+class Finalist:
+    """A policy in the last round; what was found before is not found again.
+
+    Where it has to go on from a step whose weights were not kept, it is trained from the start:
+    that gives the same numbers. What a progressive run or a population made cannot be made so.
+
+    Args:
+        scorer: Builds and trains its model.
+        policy: The policy.
+        steps: Training steps to the end.
+        folder: Where weights are kept.
+        keep: Stores an evaluation in place of an older one.
+        known: What an earlier session stored.
+        candidate: Its model in training; None if that has not begun in this process.
+        standing: Where a worker left its training; None if none has, or it went on here.
+        run: Name of the progressive run or the population that made it; empty where none did.
+    """
+
+    scorer: Scorer
+    policy: Policy
+    steps: int
+    folder: Path
+    keep: Callable[[Evaluation], None]
+    known: Evaluation | None
+    candidate: Candidate | None = None
+    standing: Standing | None = None
+    run: str = ""
+
+    def stage(self, steps: int) -> Stage | None:
+        """Return what an earlier session found after ``steps``; None if it has to be trained."""
+        if self.candidate is None and self.standing is None and self.known is not None:
+            return next((stage for stage in self.known.stages if stage.steps == steps), None)
+        return None
+
+    def stretch(self, steps: int) -> Stretch:
+        """Return what a worker has to do until ``steps`` are done."""
+        state = self.standing.state if self.standing else None
+        return Stretch(self.policy, self.steps, steps, state)
+
+    def take(self, found: Trained) -> Stage:
+        """Take in where a worker left the training, and return what it is worth there.
+
+        Raises:
+            CandidateError: If the worker could not get there.
+        """
+        self.standing = found.standing or self.standing
+        if found.problem:
+            raise CandidateError(found.problem)
+        assert self.standing is not None
+        return self.standing.stages[-1]
+
+    def reach(self, steps: int) -> Stage:
+        """Train until ``steps`` are done, and return what it is worth there.
+
+        Raises:
+            CandidateError: If it raises, or a loss becomes NaN or infinite.
+        """
+        known = self.stage(steps)
+        if known is not None:
+            return known
+        with candidate_errors():
+            candidate = self.candidate = self.candidate or self._begun()
+            candidate.reach(steps)
+        return candidate.stages[-1]
+
+    def finish(self) -> tuple[nn.Module, Evaluation]:
+        """Train to the end, keep the weights, and return the model and what it is worth.
+
+        Raises:
+            CandidateError: If it raises, or a loss becomes NaN or infinite.
+            ArtifactError: If ``run`` made it and its weights are gone or altered.
+        """
+        stored = self.stored()
+        if stored is not None:
+            return stored
+        with candidate_errors():
+            candidate = self.candidate = self.candidate or self._begun()
+            found = candidate.reach(self.steps)
+        path = self.folder / weights_of(self.policy, self.run)
+        sha256 = save_weights(candidate.model, path)
+        self.known = Evaluation(
+            self.policy,
+            RECOVERED,
+            found.loss,
+            found.quality,
+            candidate.sample_forwards,
+            candidate.seconds,
+            path.name,
+            sha256,
+            found.score,
+            tuple(candidate.stages),
+        )
+        self.keep(self.known)
+        return candidate.model, self.known
+
+    def stored(self) -> tuple[nn.Module, Evaluation] | None:
+        """Return what an earlier session came to, if its weights are still as recorded."""
+        if self.known is None or self.known.weights is None:
+            return None
+        path = self.folder / self.known.weights
+        if not path.is_file() or sha256_of(path) != self.known.weights_sha256:
+            return None
+        model = self.scorer.build(self.policy)
+        load_weights(model, path, sha256_of(path))
+        return model.eval(), self.known
+
+    def leave(self) -> Evaluation:
+        """Keep how far it got, and return that."""
+        known = self.known
+        standing = Standing.of(self.candidate) if self.candidate else self.standing
+        if standing is not None and (known is None or not _covers(known, standing)):
+            self.known = Evaluation(
+                self.policy,
+                f"{OUTRUN}: early stop after {standing.done} of {self.steps} steps",
+                None,
+                None,
+                standing.sample_forwards,
+                standing.seconds,
+                stages=standing.stages,
+            )
+            self.keep(self.known)
+        assert self.known is not None
+        return self.known
+
+    def _begun(self) -> Candidate:
+        if self.run:
+            raise ArtifactError(
+                f"The weights {self.folder / weights_of(self.policy, self.run)}, which a "
+                "progressive run or a population made, are missing or were altered. Put the file "
+                "back, or start afresh."
+            )
+        state = None if self.standing is None else self.standing.state
+        found = begun(self.scorer, self.policy, self.steps, state)
+        self.standing = None
+        return found
+
+
+def weights_of(policy: Policy, run: str) -> str:
+    """Return the name of the file of a finalist's weights."""
+    return f"finalist-{policy.fingerprint[:12]}{run and f'-{run}'}.safetensors"
+
+
+def run_of(weights: str) -> str:
+    """Return the name of what made it, of the name of such a file; see `Finalist.run`."""
+    return weights.removesuffix(".safetensors").partition("-")[2].partition("-")[2]
+
+
+def _covers(known: Evaluation, standing: Standing) -> bool:
+    return known.outcome == RECOVERED or known.stages == standing.stages

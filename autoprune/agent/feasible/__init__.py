@@ -1,0 +1,1 @@
+"""What may be chosen: levels as rows of integers, what they cost, and those inside a budget."""

@@ -1,0 +1,1 @@
+"""The last round: the best few by score are trained."""
