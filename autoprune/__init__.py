@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from autoprune.core.policy import Choice as Choice
     from autoprune.core.policy import Policy as Policy
     from autoprune.core.recovery import Recovery as Recovery
-    from autoprune.evaluation.sensitivity import Sensitivity as Sensitivity
+    from autoprune.evaluation.probing.sensitivity import Sensitivity as Sensitivity
     from autoprune.latency_api import build_latency as build_latency
     from autoprune.latency_api import check_latency as check_latency
     from autoprune.latency_api import forget_latency as forget_latency
@@ -58,7 +58,7 @@ _HOMES = {
     "Recovery": "autoprune.core.recovery",
     "SearchResult": "autoprune.agent.result",
     "Segmentation": "autoprune.tasks.segmentation",
-    "Sensitivity": "autoprune.evaluation.sensitivity",
+    "Sensitivity": "autoprune.evaluation.probing.sensitivity",
     "StoredLatencies": "autoprune.agent.latency.stored",
     "build_latency": "autoprune.latency_api",
     "check_latency": "autoprune.latency_api",

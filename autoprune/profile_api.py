@@ -18,8 +18,8 @@ from autoprune.core.probing import Levels, Probing
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
+from autoprune.evaluation.probing.sensitivity import Sensitivity
 from autoprune.evaluation.randomness import isolated
-from autoprune.evaluation.sensitivity import Sensitivity
 from autoprune.execution.runners import SearchRunner
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.shared import shared_database

@@ -7,9 +7,9 @@ import numpy as np
 
 from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
-from autoprune.evaluation.points import Point, due
-from autoprune.evaluation.probe import Prober
-from autoprune.evaluation.probed import Probed
+from autoprune.evaluation.probing.points import Point, due
+from autoprune.evaluation.probing.probe import Prober
+from autoprune.evaluation.probing.probed import Probed
 from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import UnitSpace
 

@@ -13,12 +13,12 @@ from autoprune.core.probing import Probing
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.workers import Crew, Hire, WorkersLostError, inline
 from autoprune.errors import InfrastructureError
-from autoprune.evaluation.monotone import failed_error, fit
-from autoprune.evaluation.points import Point, due, expected
-from autoprune.evaluation.probe import Prober, probe_fingerprint
-from autoprune.evaluation.probed import Probed
+from autoprune.evaluation.probing.monotone import failed_error, fit
+from autoprune.evaluation.probing.points import Point, due, expected
+from autoprune.evaluation.probing.probe import Prober, probe_fingerprint
+from autoprune.evaluation.probing.probed import Probed
+from autoprune.evaluation.probing.sensitivity import Entry, Sensitivity
 from autoprune.evaluation.scorer import Scorer
-from autoprune.evaluation.sensitivity import Entry, Sensitivity
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.sensitivities import Sensitivities, StoredProbe

@@ -21,8 +21,8 @@ from autoprune.core.fingerprint import check_seed
 from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError
 from autoprune.evaluation.importance import Importance
+from autoprune.evaluation.probing.sensitivity import Sensitivity
 from autoprune.evaluation.pruned import pruned
-from autoprune.evaluation.sensitivity import Sensitivity
 from autoprune.space.schema import UnitSpace
 from autoprune.surgery.plan import Plan
 

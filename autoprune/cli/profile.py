@@ -14,7 +14,7 @@ from autoprune.cli.streams import echo, stdout_to_stderr
 from autoprune.errors import OutputError
 
 if TYPE_CHECKING:
-    from autoprune.evaluation.sensitivity import Sensitivity
+    from autoprune.evaluation.probing.sensitivity import Sensitivity
     from autoprune.execution.config import SearchFile
 
 TABLE, PLOT = "sensitivity.json", "sensitivity.html"

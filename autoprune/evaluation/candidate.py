@@ -8,10 +8,10 @@ from typing import Any, Protocol
 from torch import nn
 
 from autoprune.core.stages import Stage
-from autoprune.evaluation.early_stop import EarlyStop, Look
-from autoprune.evaluation.fine_tune import FineTuning
 from autoprune.evaluation.measure import Measurement, Reading
 from autoprune.evaluation.search_split import SearchSplit
+from autoprune.evaluation.training.early_stop import EarlyStop, Look
+from autoprune.evaluation.training.fine_tune import FineTuning
 
 TRAINING_FORWARDS = 3  # forward, and a backward that costs two
 

@@ -15,18 +15,18 @@ from autoprune.core.recovery import Recovery, ScoreBy
 from autoprune.core.stages import Stage
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate, Training
-from autoprune.evaluation.distill import share_of
-from autoprune.evaluation.early_stop import EarlyStop
-from autoprune.evaluation.fine_tune import FineTuning
+from autoprune.evaluation.distillation.distill import share_of
 from autoprune.evaluation.importance import Importance
 from autoprune.evaluation.making import Making
-from autoprune.evaluation.own_training import OwnTraining, size_of
 from autoprune.evaluation.pruned import pruned
 from autoprune.evaluation.randomness import Randomness, isolated
+from autoprune.evaluation.reconstruction.settling import Settling
 from autoprune.evaluation.score import Score
 from autoprune.evaluation.search_split import SearchSplit
-from autoprune.evaluation.settling import Settling
-from autoprune.evaluation.shrink import penalties, shrink
+from autoprune.evaluation.training.early_stop import EarlyStop
+from autoprune.evaluation.training.fine_tune import FineTuning
+from autoprune.evaluation.training.own_training import OwnTraining, size_of
+from autoprune.evaluation.training.shrink import penalties, shrink
 from autoprune.evaluation.way import fingerprint_of
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied

@@ -5,7 +5,7 @@ from dataclasses import replace
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import PROGRESSIVE, Recovery
-from autoprune.evaluation.precision import chosen
+from autoprune.evaluation.training.precision import chosen
 
 EVALUATOR_VERSION = 4
 # What says how many are scored, and for how long, but not how one of them is.

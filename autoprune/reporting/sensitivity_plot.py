@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from autoprune.evaluation.sensitivity import Entry, Sensitivity
+from autoprune.evaluation.probing.sensitivity import Entry, Sensitivity
 from autoprune.reporting.sensitivity_terminal import by_sensitivity
 
 _COLOURS = qualitative.Dark24

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from autoprune.evaluation.sensitivity import Entry, Sensitivity
+from autoprune.evaluation.probing.sensitivity import Entry, Sensitivity
 from autoprune.reporting.tables import standard_output, table
 from autoprune.reporting.text import count_text
 

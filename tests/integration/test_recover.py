@@ -154,7 +154,7 @@ import sys
 import torch
 
 from autoprune.core.recovery import Recovery
-from autoprune.evaluation.fine_tune import FineTuning
+from autoprune.evaluation.training.fine_tune import FineTuning
 from autoprune.evaluation.randomness import Randomness
 from autoprune.tasks import Classification
 

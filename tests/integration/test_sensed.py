@@ -11,7 +11,7 @@ from autoprune.agent.profile import measure_sensitivity
 from autoprune.agent.result import SearchResult
 from autoprune.agent.runs.workspace import STUDY
 from autoprune.core.imports import load_object
-from autoprune.evaluation.sensitivity import Sensitivity
+from autoprune.evaluation.probing.sensitivity import Sensitivity
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 

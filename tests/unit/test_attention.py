@@ -12,13 +12,13 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError
-from autoprune.evaluation.attention import (
+from autoprune.evaluation.distillation.attention import (
     attention_distance,
     channel_axis,
     last_of_each_size,
     watching,
 )
-from autoprune.evaluation.distill import Distillation, check_teachable, compared
+from autoprune.evaluation.distillation.distill import Distillation, check_teachable, compared
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.plan import Plan

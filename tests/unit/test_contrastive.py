@@ -17,9 +17,9 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.probing import Probing
 from autoprune.errors import ConfigError, DataError
 from autoprune.evaluation.divergence import divergence
-from autoprune.evaluation.drawn import CHUNK, drawn
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import Reading
+from autoprune.evaluation.probing.drawn import CHUNK, drawn
 from autoprune.surgery.discover import discover
 from autoprune.tasks import TASKS, Contrastive, create_task, retrieval
 from autoprune.tasks.contrastive import Direction

@@ -11,9 +11,9 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
 from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.early_stop import EarlyStop
 from autoprune.evaluation.measure import Measurement, measure
 from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.training.early_stop import EarlyStop
 
 POLICY = Policy({"stem": Choice("channel.l1", 0.75)})
 RECOVERY = Recovery(

@@ -19,9 +19,9 @@ from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
 from autoprune.errors import CandidateError, ConfigError
-from autoprune.evaluation.distill import Distillation
-from autoprune.evaluation.fine_tune import FineTuning, fine_tune
+from autoprune.evaluation.distillation.distill import Distillation
 from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.training.fine_tune import FineTuning, fine_tune
 from autoprune.storage.records import Evaluation
 from autoprune.tasks import Classification
 from autoprune.tasks.base import SPLITS

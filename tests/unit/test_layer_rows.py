@@ -7,7 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from autoprune.evaluation.layer_rows import grid, inputs_at, is_linear, outputs_at, row_size
+from autoprune.evaluation.reconstruction.layer_rows import (
+    grid,
+    inputs_at,
+    is_linear,
+    outputs_at,
+    row_size,
+)
 
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "conv": (nn.Conv2d(4, 6, 3, padding=1), (2, 4, 7, 5)),

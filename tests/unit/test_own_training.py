@@ -20,10 +20,10 @@ from autoprune.core.progress import Progress
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
 from autoprune.errors import CandidateError, ConfigError
-from autoprune.evaluation.fine_tune import fine_tune
-from autoprune.evaluation.own_training import OwnTraining, size_of
 from autoprune.evaluation.randomness import Randomness
 from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.training.fine_tune import fine_tune
+from autoprune.evaluation.training.own_training import OwnTraining, size_of
 from autoprune.tasks import Classification
 
 POLICIES = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in range(1, 5)]

@@ -19,9 +19,9 @@ from autoprune.core.workers import inline
 from autoprune.cost.model import CostModel
 from autoprune.errors import InfrastructureError
 from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.probe import Prober
+from autoprune.evaluation.probing.probe import Prober
+from autoprune.evaluation.probing.sensitivity import Sensitivity
 from autoprune.evaluation.scorer import Scorer
-from autoprune.evaluation.sensitivity import Sensitivity
 from autoprune.execution.workers.local import local_workers
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database

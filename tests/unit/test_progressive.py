@@ -52,12 +52,12 @@ from autoprune.errors import (
     ModelError,
     OutputError,
 )
-from autoprune.evaluation.fine_tune import FineTuning, fine_tune
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.onward import Reached, onward, widened
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.scorer import Scorer
-from autoprune.evaluation.updates import Updates
+from autoprune.evaluation.training.fine_tune import FineTuning, fine_tune
+from autoprune.evaluation.training.updates import Updates
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.checkpoints import Checkpoints
 from autoprune.storage.ledger import Ledger

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.core.probing import Levels
-from autoprune.evaluation.monotone import failed_error, fit
-from autoprune.evaluation.points import Point, due, expected
-from autoprune.evaluation.sensitivity import Entry, Sensitivity
+from autoprune.evaluation.probing.monotone import failed_error, fit
+from autoprune.evaluation.probing.points import Point, due, expected
+from autoprune.evaluation.probing.sensitivity import Entry, Sensitivity
 from autoprune.space.schema import UnitSpace
 
 L1, L2, N_M = "channel.l1", "channel.l2", "2:4.l1"

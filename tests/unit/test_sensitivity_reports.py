@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from autoprune.evaluation.sensitivity import Entry, Sensitivity
+from autoprune.evaluation.probing.sensitivity import Entry, Sensitivity
 from autoprune.reporting.sensitivity_plot import render_sensitivity
 from autoprune.reporting.sensitivity_terminal import by_sensitivity, print_sensitivity
 from autoprune.reporting.tables import PlainConsole

@@ -17,13 +17,13 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError, ModelError
-from autoprune.evaluation.fine_tune import fine_tune
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.onward import onward
-from autoprune.evaluation.recalibrate import recalibrate
+from autoprune.evaluation.reconstruction.recalibrate import recalibrate
 from autoprune.evaluation.scorer import Scorer
-from autoprune.evaluation.shrink import growth, penalties, proximal, shrink
+from autoprune.evaluation.training.fine_tune import fine_tune
+from autoprune.evaluation.training.shrink import growth, penalties, proximal, shrink
 from autoprune.methods.regularised import Power
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.apply import apply

@@ -20,8 +20,8 @@ from autoprune.core.progress import Progress, silent
 from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Done
 from autoprune.errors import CandidateError, InfrastructureError, OutOfMemoryError
-from autoprune.evaluation.fine_tune import FineTuning
 from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.training.fine_tune import FineTuning
 from autoprune.storage.records import Evaluation
 
 POLICIES = [Policy({"stem": Choice("channel.l1", at / 8)}) for at in range(1, 6)]

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-import autoprune.evaluation.updates as updates_room
+import autoprune.evaluation.training.updates as updates_room
 from autoprune.core.recovery import Recovery
 from autoprune.errors import CandidateError, ConfigError, DataError
-from autoprune.evaluation.fine_tune import MOST_HALVINGS, FineTuning, fine_tune
-from autoprune.evaluation.good_states import GOOD_EVERY
-from autoprune.evaluation.precision import Precision, precision_of
 from autoprune.evaluation.randomness import Randomness, restore, to_dict
-from autoprune.evaluation.train_batches import TrainBatches
+from autoprune.evaluation.training.fine_tune import MOST_HALVINGS, FineTuning, fine_tune
+from autoprune.evaluation.training.good_states import GOOD_EVERY
+from autoprune.evaluation.training.precision import Precision, precision_of
+from autoprune.evaluation.training.train_batches import TrainBatches
 from autoprune.surgery.sparse import kept_at_zero, set_to_zero
 from autoprune.tasks import Classification
 

@@ -9,9 +9,9 @@ from autoprune.core.policy import Policy
 from autoprune.core.progressive import Leg
 from autoprune.errors import CandidateError
 from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.fine_tune import FineTuning
 from autoprune.evaluation.onward import Reached, onward
 from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.training.fine_tune import FineTuning
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from autoprune.evaluation.layer_rows import Layer
+from autoprune.evaluation.reconstruction.layer_rows import Layer
 
 RIDGE = 0.1  # of the mean square of what a layer reads: how much weights stay as they are
 AUDITED = 8  # one of so many places tells whether a fit is better than what it began with

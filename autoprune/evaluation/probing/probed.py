@@ -12,7 +12,7 @@ from autoprune.core.arrays import Floats
 from autoprune.core.policy import Policy
 from autoprune.core.user_code import blame
 from autoprune.errors import CandidateError, InputError, ModelError
-from autoprune.evaluation.forwards import MismatchError
+from autoprune.evaluation.probing.forwards import MismatchError
 from autoprune.tasks.base import Metric
 
 SAME = 1e-5  # share of the largest output by which a shared forward may differ from a whole one

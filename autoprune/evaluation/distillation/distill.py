@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from autoprune._hints import did_you_mean
 from autoprune.core.recovery import Recovery
 from autoprune.errors import ConfigError
-from autoprune.evaluation.attention import (
+from autoprune.evaluation.distillation.attention import (
     Hidden,
     attention_distance,
     channel_axis,
     last_of_each_size,
     watching,
 )
+from autoprune.evaluation.distillation.imitation import imitation
 from autoprune.evaluation.divergence import divergence
-from autoprune.evaluation.imitation import imitation
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call
 from autoprune.surgery.tensors import copied

@@ -11,12 +11,12 @@ from torch import nn
 
 from autoprune.core.recovery import Recovery
 from autoprune.errors import CandidateError, ConfigError
-from autoprune.evaluation.distill import Distillation
-from autoprune.evaluation.good_states import GoodStates
+from autoprune.evaluation.distillation.distill import Distillation
 from autoprune.evaluation.measure import to_device
 from autoprune.evaluation.randomness import Randomness, restore, to_dict
-from autoprune.evaluation.train_batches import TrainBatches
-from autoprune.evaluation.updates import Updates
+from autoprune.evaluation.training.good_states import GoodStates
+from autoprune.evaluation.training.train_batches import TrainBatches
+from autoprune.evaluation.training.updates import Updates
 from autoprune.surgery.nested import map_tensors
 from autoprune.tasks import Task
 

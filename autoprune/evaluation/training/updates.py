@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from autoprune.core.recovery import Recovery
-from autoprune.evaluation.optimiser import rate_schedule, sgd, slow_down, take_rates
-from autoprune.evaluation.precision import Precision, precision_of
-from autoprune.evaluation.weight_average import averaged
+from autoprune.evaluation.training.optimiser import rate_schedule, sgd, slow_down, take_rates
+from autoprune.evaluation.training.precision import Precision, precision_of
+from autoprune.evaluation.training.weight_average import averaged
 
 
 class Updates:

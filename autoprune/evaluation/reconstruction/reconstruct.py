@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoprune.evaluation.layer_rows import (
+from autoprune.evaluation.measure import to_device
+from autoprune.evaluation.reconstruction.layer_rows import (
     Layer,
     grid,
     inputs_at,
@@ -23,9 +24,8 @@ from autoprune.evaluation.layer_rows import (
     outputs_at,
     row_size,
 )
-from autoprune.evaluation.measure import to_device
-from autoprune.evaluation.recalibrate import averaging, norms_of
-from autoprune.evaluation.regression import fit
+from autoprune.evaluation.reconstruction.recalibrate import averaging, norms_of
+from autoprune.evaluation.reconstruction.regression import fit
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call, map_tensors
 from autoprune.surgery.plan import Plan

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from autoprune.evaluation.forwards import Forward, plain, standing_in
+from autoprune.evaluation.probing.forwards import Forward, plain, standing_in
 from autoprune.surgery.macs import macs_of
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call, tensors_in

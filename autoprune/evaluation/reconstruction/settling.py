@@ -10,8 +10,8 @@ from autoprune.core.fingerprint import seed_from
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.randomness import isolated
-from autoprune.evaluation.recalibrate import recalibrate
-from autoprune.evaluation.reconstruct import Targets, reconstruct, targets_of
+from autoprune.evaluation.reconstruction.recalibrate import recalibrate
+from autoprune.evaluation.reconstruction.reconstruct import Targets, reconstruct, targets_of
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Task

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
 from autoprune.core.arrays import Floats
-from autoprune.evaluation.points import Point, fixed
+from autoprune.evaluation.probing.points import Point, fixed
 from autoprune.space.schema import UnitSpace
 
 _LEAST_NOISE = 1e-6  # of a loss: so that no entry weighs infinitely much in a fit

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from autoprune.evaluation.forwards import (
+from autoprune.evaluation.probing.forwards import (
     Enough,
     MismatchError,
     Outputs,
@@ -14,7 +14,7 @@ from autoprune.evaluation.forwards import (
     replayed,
     standing_in,
 )
-from autoprune.evaluation.order import Call, Order
+from autoprune.evaluation.probing.order import Call, Order
 from autoprune.surgery.nested import Inputs, call
 
 LIMIT = 512 * 2**20  # bytes

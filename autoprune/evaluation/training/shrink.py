@@ -9,7 +9,7 @@ from torch import nn
 
 from autoprune.core.policy import Policy
 from autoprune.core.recovery import Recovery
-from autoprune.evaluation.fine_tune import fine_tune
+from autoprune.evaluation.training.fine_tune import fine_tune
 from autoprune.methods.base import Tensors, per_atom
 from autoprune.methods.regularised import Power, penalty
 from autoprune.surgery.ids import Ids

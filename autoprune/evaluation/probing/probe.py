@@ -17,13 +17,13 @@ from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
 from autoprune.core.user_code import blame
 from autoprune.errors import CandidateError, DataError
-from autoprune.evaluation.drawn import Batch, drawn
-from autoprune.evaluation.forwards import MismatchError, Outputs
-from autoprune.evaluation.order import order_of
-from autoprune.evaluation.prefix import LIMIT, Prefix, run_after
-from autoprune.evaluation.probed import Probed, UnderProbe, paired, same
+from autoprune.evaluation.probing.drawn import Batch, drawn
+from autoprune.evaluation.probing.forwards import MismatchError, Outputs
+from autoprune.evaluation.probing.order import order_of
+from autoprune.evaluation.probing.prefix import LIMIT, Prefix, run_after
+from autoprune.evaluation.probing.probed import Probed, UnderProbe, paired, same
 from autoprune.evaluation.randomness import isolated
-from autoprune.evaluation.recalibrate import averaging, norms_of
+from autoprune.evaluation.reconstruction.recalibrate import averaging, norms_of
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import tensors_in

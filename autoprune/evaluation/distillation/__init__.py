@@ -1,0 +1,1 @@
+"""What a pruned model learns from the dense one."""

@@ -1,0 +1,1 @@
+"""Training of a pruned model, by our steps or by the user's own function."""
