@@ -9,7 +9,7 @@ from sqlalchemy import Engine, create_engine, func, inspect, select, table
 from sqlalchemy.exc import DBAPIError
 
 from autoprune.storage.engine import explain, parse_url, redact
-from autoprune.storage.migrate import state_of
+from autoprune.storage.migrate import dropped_tables, state_of, told_dropped
 from autoprune.storage.models import Base
 from autoprune.storage.reader import reading_options, stored_studies
 
@@ -73,7 +73,10 @@ def _look(engine: Engine, url: str, found: Health) -> None:
         for name in names:
             query = select(func.count()).select_from(table(name))
             found.rows[name] = connection.execute(query).scalar_one()
-    if found.revision == "current":
+        dropped = dropped_tables(connection) if found.revision == "current" else []
+    if dropped:
+        found.problems.append(told_dropped(dropped))
+    elif found.revision == "current":
         found.problems += _dangling(engine)
     if "version_info" in names:
         found.problems += _optuna(url)

@@ -4,7 +4,7 @@ Optuna keeps its own revision in ``alembic_version``, so ours is in ``ap_alembic
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 from autoprune.errors import ConfigError
 from autoprune.storage.models import Base
@@ -47,21 +47,37 @@ def state_of(engine: Engine) -> str:
     return "current" if found == set(scripts.get_heads()) else "old"
 
 
+def dropped_tables(connection: Connection) -> list[str]:
+    """Return the tables that a database of the newest revision should hold and does not."""
+    return sorted(set(Base.metadata.tables) - set(inspect(connection).get_table_names()))
+
+
 def upgrade(engine: Engine) -> None:
     """Migrate to the newest revision; of several processes at once, one does it.
 
     Raises:
-        ConfigError: If the tables are of a revision this autoprune does not know.
+        ConfigError: If the tables are of a revision this autoprune does not know, or some were
+            dropped.
     """
     config = _config()
     scripts = ScriptDirectory.from_config(config)
     with engine.connect() as connection:
         if _revisions(connection) == set(scripts.get_heads()):
+            if dropped := dropped_tables(connection):
+                raise ConfigError(f"{told_dropped(dropped)} Or choose another database.")
             return
     with _exclusive(engine) as connection:
         _refuse_unknown(_revisions(connection), scripts)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def told_dropped(dropped: Sequence[str]) -> str:
+    """Say which tables were dropped, and what to do."""
+    return (
+        f"The database lacks the tables {', '.join(dropped)}, which somebody dropped: what was in "
+        "them is lost. Restore a backup."
+    )
 
 
 def _config() -> Config:

@@ -13,6 +13,7 @@ import pytest
 from autoprune.agent.runs.workspace import STUDY
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.core.processes import this_host, this_process
+from autoprune.errors import ConfigError
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -142,6 +143,16 @@ def test_rows_that_refer_to_nothing_are_told(run_autoprune: Run, file: Path) -> 
     lost = "INSERT INTO ap_lease (name, agent_id) VALUES ('score it', 'nobody')"
     change(file, "PRAGMA foreign_keys=OFF", lost)
     assert "1 rows of ap_lease refer to rows of ap_agent" in problem(run_autoprune, file)
+
+
+def test_tables_that_somebody_dropped_are_told_before_a_run_needs_them(
+    run_autoprune: Run, file: Path
+) -> None:
+    change(file, "DROP TABLE ap_evaluation", "DROP TABLE ap_lease")
+    told = "lacks the tables ap_evaluation, ap_lease"
+    assert told in problem(run_autoprune, file)
+    with pytest.raises(ConfigError, match=told):
+        Database.open(sqlite_url(file))
 
 
 def test_tables_of_another_optuna_are_told(run_autoprune: Run, file: Path) -> None:
