@@ -13,10 +13,10 @@ from autoprune.agent.finalists.race import Recover, Recovered, recover_finalists
 from autoprune.agent.latency.gate import Gate, Measurement, exceeded, told, told_misses
 from autoprune.agent.loop.loop import Loop
 from autoprune.core.progress import Progress
-from autoprune.errors import BudgetError, ModelError
+from autoprune.errors import BudgetError, ModelError, OutOfMemoryError
 from autoprune.storage.records import Evaluation
 
-_ROUNDS = 6  # times the limit is aimed at anew before the search gives up
+_ROUNDS = 6  # aims, the limit itself first, before the search gives up
 _MORE = 0.25  # of the trials of a limit, scored anew after the limit was aimed at anew
 _MARGIN = 0.99
 _MOST_MISSES = 12  # models measured in vain before the aim is lowered
@@ -60,11 +60,11 @@ class Inside:
         loop = self.loop
         loop.trials = max(loop.trials, aimed_before(loop.study, loop.projection, self.name))
         more = max(round(self.trials * _MORE), 1)
-        for _ in range(_ROUNDS):
+        for left in reversed(range(_ROUNDS)):
             found = self._recovered(loop.run())
             if found is not None:
                 return found
-            if loop.late or not self._lower(loop.trials + more):
+            if not left or loop.late or not self._lower(more):
                 break
         raise BudgetError(
             "No model inside the budget was found: measured, the closest missed "
@@ -72,15 +72,16 @@ class Inside:
             "resume when the device is less busy."
         )
 
-    def _lower(self, trials: int) -> bool:
-        """Aim lower, by what the closest missed, with more trials; False if that is no use."""
+    def _lower(self, more: int) -> bool:
+        """Aim lower, by what the closest missed, with ``more`` trials; False if that is no use."""
         study, projection, closest = self.loop.study, self.loop.projection, self._closest()
         try:
             for cost, one in closest.items():
                 projection.tighten(cost, _MARGIN / one.excess)
         except BudgetError:  # no policy is priced so low
             return False
-        self.loop.trials = max(trials, len(self.loop.scored) + 1)
+        # Other limits of a front scored some, too.
+        self.loop.trials = max(self.loop.trials, len(self.loop.scored)) + more
         aim = {"limits": dict(projection.tightened), "trials": self.loop.trials}
         study.set_user_attr(self.name, aim)
         self._tell(closest)
@@ -93,6 +94,8 @@ class Inside:
             return self.recover(
                 self._able(ranked), self.evaluations, self.loop.progress, self._accepts
             )
+        except OutOfMemoryError:
+            raise
         except (BudgetError, ModelError):
             if self._misses or (self._closest() and not self._tried):
                 return None

@@ -40,11 +40,12 @@ from autoprune.agent.samplers.names import check_rollback
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.session import Session
 from autoprune.agent.warm_start import WarmStart
+from autoprune.core.fingerprint import fingerprint
 from autoprune.core.paths import resolved
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.yardstick import YARDSTICK
 from autoprune.cost.latency.runtimes import check_measurable
-from autoprune.errors import AutopruneError
+from autoprune.errors import AutopruneError, RunExistsError
 from autoprune.evaluation.randomness import isolated
 from autoprune.storage.ended import count_ended
 from autoprune.storage.read_only import opened_to_read
@@ -139,9 +140,15 @@ def _searched(
         lodging.keep_session(request.session | {"joined": not finishes})
         dense = prepared.projection.cost.dense
         lodging.keep(YARDSTICK, yardstick_of(request.task, dense.macs).to_dict())
-        lodging.keep(LATENCY, prepared.pricing.saved())
+        saved = prepared.pricing.saved()
+        stored = lodging.keep(LATENCY, saved)
+        if not kept.get(LATENCY) and fingerprint(stored) != fingerprint(saved):
+            raise RunExistsError(
+                "Another process began this run meanwhile, with latencies of its own. Resume it "
+                "to help: --if-exists resume."
+            )
+        warm.keep(lodging, **fingerprints)  # before the table, which tells that all is ready
         sensed = Sensed.of(request, prepared, kept.get(SENSITIVITY, {}), lodging, **fingerprints)
-        warm.keep(lodging, **fingerprints)
         proposers = Proposers(request, prepared, sensed, warm)
         sampler = proposers.first()
         costs = [request.traded] if request.traded else []
@@ -228,7 +235,7 @@ def _search(session: Session) -> SearchResult:
     with Gate.open(prepared.pricing.latencies, request.budget) as gate:
         recover = session.recover(loop.projection)
         inside = Inside(gate, loop, session.evaluations, loop.trials, recover=recover)
-        model, winner, finalists = inside.winner()
+        model, winner, _ = inside.winner()
     measured = gate.seen.get(winner.policy.fingerprint, {})
-    cost, steps = session.cost(loop, finalists), session.steps(winner)
+    cost, steps = session.cost(loop), session.steps(winner)
     return finish(request, prepared, model, winner, cost, measured, steps=steps)

@@ -81,5 +81,4 @@ class Sensed:
             told = table.to_dict()
             costs = table.sample_forwards, table.seconds
             found = cls(told["errors"], *costs, told["sparsities"])
-        lodging.keep(SENSITIVITY, found.to_dict())
-        return found
+        return cls(**lodging.keep(SENSITIVITY, found.to_dict()))

@@ -1,6 +1,5 @@
 """A search that is ready to begin, or to go on where it was."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -108,15 +107,14 @@ class Session:
         """What became of the decisions that this run examined."""
         return Ledger(self.evaluations.database, self.evaluations.run_id)
 
-    def cost(self, loop: Loop, finalists: Iterable[Evaluation]) -> SearchCost:
-        """Return what was spent, that of earlier sessions included.
+    def cost(self, loop: Loop) -> SearchCost:
+        """Return what was spent, that of earlier sessions and of what missed a limit included.
 
         Args:
             loop: What scored policies.
-            finalists: All that were fine-tuned further, the one that won included.
         """
         sensed, stored = self.proposers.sensed, self.evaluations
-        trained = [] if self._progressive else finalists
+        trained = [] if self._progressive else stored.finalists()
         spent: list[Evaluation | Sensed] = [*loop.scored.values(), *trained, sensed]
         forwards, seconds = (
             sum(getattr(one, what) for one in spent)

@@ -151,7 +151,7 @@ def _require(checks: Checks, costs: Costs, budget: Budget) -> None:
 def _advice(checks: Checks) -> str:
     """Return what to do about checks that failed."""
     sound = checks.budget_met and checks.sliced_equals_masked
-    if not sound or checks.reload_max_diff > TOLERANCE:
+    if not sound or not checks.reload_max_diff <= TOLERANCE:  # NaN is bad too
         return "; please report this with the model's code."
     return (
         ". Set 'onnx: false' (onnx=False in Python) and resume to do without the file, and please "

@@ -27,10 +27,14 @@ class FrontPoint(Record):
 
 
 class LeftOut(Record):
-    """A limit at which there is no point, and why."""
+    """A limit at which there is no point, and why.
+
+    It was ``missed`` where no model was found inside it: whoever resumes tries again.
+    """
 
     limit: str
     reason: str
+    missed: bool = False
 
 
 class Front(Document, title="autoprune front"):

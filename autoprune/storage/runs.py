@@ -65,11 +65,12 @@ class Runs:
             row.kept = row.kept | {PLACE: {"folder": folder}}
 
     @patient
-    def keep(self, run_id: int, name: str, content: Mapping[str, Any]) -> None:
-        """Keep something of a run; what was kept under this name before stays."""
+    def keep(self, run_id: int, name: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Keep something of a run, and return what is kept: the first under this name stays."""
         with self._database.transaction() as session:
             row = session.get_one(RunRow, run_id, with_for_update=True)
             row.kept = {name: dict(content)} | row.kept
+            return dict(row.kept[name])
 
     @patient
     def add_last(self, run_id: int, name: str, content: Mapping[str, Any]) -> None:

@@ -250,7 +250,7 @@ def test_who_joins_late_helps_at_the_limit_that_was_lowered_last() -> None:
 
 def member(number: int, quality: float, share: float) -> Member:
     evaluation = SimpleNamespace(quality=quality)
-    parts: Sequence[Any] = (None, None, evaluation, (), {}, share)
+    parts: Sequence[Any] = (None, None, evaluation, {}, share)
     return Member(number, f"limit {number}", *parts)
 
 

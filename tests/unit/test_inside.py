@@ -25,7 +25,7 @@ from autoprune.core.stages import Stage
 from autoprune.cost.latency.graph import EndToEnd
 from autoprune.cost.latency.observations import Comparison, Timing
 from autoprune.cost.model import CostModel
-from autoprune.errors import BudgetError, ModelError
+from autoprune.errors import BudgetError, ModelError, OutOfMemoryError
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.records import Evaluation
 
@@ -374,6 +374,29 @@ def test_it_gives_up_and_says_by_how_much() -> None:
     ):
         finalists(search)
     assert len(told) >= 3
+    assert len(lowered(told)) == 5, "after the sixth aim it does not aim again"
+
+
+def test_memory_that_runs_out_is_no_reason_to_aim_lower() -> None:
+    def full(*_: object) -> Any:
+        raise OutOfMemoryError("Memory ran out.")
+
+    truth = {60: 0.7}  # one missed the limit before
+    with inside(lambda atoms: truth.get(atoms, atoms / 100)) as (search, _, told):
+        cast(Any, search.evaluations).finalist = full
+        with pytest.raises(OutOfMemoryError):
+            finalists(search)
+        assert search.gate.seen
+        assert not lowered(told)
+
+
+def test_as_many_more_are_scored_where_other_limits_scored_some_already() -> None:
+    with inside(lambda atoms: atoms / 100, trials=8) as (search, _, _):
+        loop = cast(Any, search.loop)
+        loop.scored.update(dict.fromkeys(map(str, range(12))))
+        search._misses = [exceeded(search.gate.measure("one", model_of(0.9)))]
+        assert search._lower(3)
+        assert loop.trials == 15
 
 
 def test_an_aim_that_cannot_be_reached_says_what_was_measured() -> None:

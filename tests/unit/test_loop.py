@@ -1,13 +1,14 @@
 """Evaluations, the loop and the finalists: paid for once, and no failure stops the rest."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import optuna
 import pytest
 import torch
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 from torch import nn
 
 from autoprune.agent.evaluating.evaluations import Evaluations
@@ -18,6 +19,7 @@ from autoprune.agent.finalists.race import recover_finalists
 from autoprune.agent.loop.loop import Loop
 from autoprune.agent.loop.rollback import Rollback
 from autoprune.agent.loop.trials import abandon, ask
+from autoprune.agent.runs.company import Alone
 from autoprune.agent.samplers.attributes import place_of
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.core.budget import Budget
@@ -395,6 +397,32 @@ def test_a_space_that_is_used_up_ends_the_loop(make_loop: Callable[..., Loop]) -
     ended = [trial for trial in loop.study.trials if trial.state == TrialState.COMPLETE]
     assert 4 <= len(ended) == len(loop.scored) < 64
     assert loop.study.trials[-1].user_attrs["outcome"] == "abandoned"
+
+
+class Other(Alone):
+    """Another agent, which scores the last policies until it was looked at three times."""
+
+    name: str = "me"
+    look: Any = 0.001
+    looks: ClassVar[list[bool]] = []
+
+    def running(self, study: optuna.Study, mine: Container[int]) -> tuple[list[Trial], int]:
+        self.looks.append(study.user_attrs.get("exhausted", False))
+        return [], int(sum(self.looks) < 3)
+
+
+def test_with_nothing_left_to_propose_it_waits_for_what_others_score(
+    make_loop: Callable[..., Loop],
+) -> None:
+    loop = make_loop(trials=10_000, company=Other(), progress=lambda event: note(event))
+
+    def note(event: Progress) -> None:
+        if event.note and "no policy left" in event.note:
+            loop.study.set_user_attr("exhausted", True)
+
+    Other.looks.clear()
+    loop.run()
+    assert sum(Other.looks) == 3
 
 
 class Many(Inline[Scoring, Evaluation]):

@@ -184,6 +184,15 @@ def test_limits_that_cannot_be_decided_or_reached(
         projection_of(model, plan, budget)
 
 
+def test_a_part_of_which_nothing_may_be_cut_is_refused() -> None:
+    model = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3))
+    )
+    kept = load_space("default").model_copy(update={"protect": ("2",)})
+    with pytest.raises(BudgetError, match="no unit that may be cut changes what it limits"):
+        autoprune.prunable(model, inputs=[torch.rand(2, 3, 9, 9)], budget="macs@4=50%", space=kept)
+
+
 def test_prunable_models_of_a_study_know_parts(
     towers: tuple[nn.Module, Plan, list[Tensor]],
 ) -> None:

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from autoprune.agent.loop.tally import Tally
-from autoprune.agent.samplers.attributes import PREDICTED, REGRET, SCREENING
+from autoprune.agent.samplers.attributes import EXAMINES, PREDICTED, REGRET, SCREENING
 from autoprune.agent.samplers.proposal import PREQUENTIAL
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import Ended, SearchState
@@ -46,6 +46,9 @@ def test_the_last_record_of_the_predictor_counts() -> None:
     state = tally.state(PROJECTION, 0)
     assert (state.predictions, state.rank_correlation, state.coverage) == (8, 0.7, 0.9)
     assert state.decides
+    alternative = {PREDICTED: made, PREQUENTIAL: record, EXAMINES: {"row": [], "units": []}}
+    tally.add(3, evaluation(0.75), alternative)
+    assert tally.state(PROJECTION, 0).decides, "alternatives are never screened"
     tally.add(2, evaluation(0.5), {PREDICTED: made, PREQUENTIAL: record | {"spearman": None}})
     state = tally.state(PROJECTION, 0)
     assert state.rank_correlation is None

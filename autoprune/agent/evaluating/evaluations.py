@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from autoprune.agent.evaluating.finalist import Finalist
-from autoprune.agent.evaluating.outcomes import FAILED, is_stopped
+from autoprune.agent.evaluating.outcomes import FAILED, OUTRUN, RECOVERED, is_stopped
 from autoprune.agent.evaluating.scoring import Scoring
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.policy import Policy
@@ -123,6 +123,11 @@ class Evaluations:
             self.database.replace_evaluation(self.run_id, key, found)
 
         return Finalist(self.scorer, policy, steps, self.folder, keep, known, run=run)
+
+    def finalists(self) -> list[Evaluation]:
+        """Return all that were fine-tuned further, in earlier sessions and in vain too."""
+        stored = self.database.evaluations(self.run_id)
+        return [one for one in stored if one.outcome.startswith((RECOVERED, OUTRUN))]
 
     def _key(self, policy: Policy, steps: int) -> EvaluationKey:
         way = self._way if steps == self._steps else self.scorer.fingerprint(steps)

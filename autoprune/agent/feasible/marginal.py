@@ -43,7 +43,7 @@ class Marginal:
 
         Args:
             errors: What a unit gives up at each of its levels, by unit.
-            hopeful: What is saved is rounded up to a part of the budget, not to the next one:
+            hopeful: What is saved is rounded up to a part of the budget, not to the nearest one:
                 what fits exactly is found then, but what is found may not quite fit.
         """
         found: Rows = self.best_of_each([own[None] for own in errors], hopeful=hopeful)[0]

@@ -43,10 +43,20 @@ def inside_parts(
 
     To cut them would save nothing that is limited, and lose quality. Weights that are only set to
     zero are left to the space.
+
+    Raises:
+        BudgetError: If nothing is left.
     """
     if len(budget.parts) < len(budget.limits):
         return spaces
-    return {u: s for u, s in spaces.items() if u not in plan.units or _moves(u, s, budget, cost)}
+    left = {u: s for u, s in spaces.items() if u not in plan.units or _moves(u, s, budget, cost)}
+    if not left:
+        raise BudgetError(
+            f"The budget {budget} cannot be reached: no unit that may be cut changes what it "
+            "limits. Name a larger part of the model, or protect fewer units; autoprune units "
+            "lists what can be cut."
+        )
+    return left
 
 
 def _moves(unit: str, space: UnitSpace, budget: Budget, cost: CostModel) -> bool:

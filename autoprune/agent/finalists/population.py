@@ -138,6 +138,7 @@ def recover_population(
             return model, found, _kept(found, costs, evaluations, name)
         missed = True
     if missed:
+        _kept(None, costs, evaluations, name)  # it was paid for
         raise BudgetError(
             "Every pruned model that was fine-tuned missed a limit when it was measured once "
             "more, though it was inside before. Resume when the device is less busy, or start "
@@ -197,7 +198,7 @@ def _finished(
 
 
 def _kept(
-    winner: Evaluation,
+    winner: Evaluation | None,
     costs: dict[Policy, tuple[float, float]],
     evaluations: Evaluations,
     name: str,
@@ -205,7 +206,9 @@ def _kept(
     """Keep what became of all that began, and return it."""
     gone = f"{OUTRUN}: others of its population were better"
     found = [
-        winner if policy == winner.policy else Evaluation(policy, gone, None, None, *spent)
+        winner
+        if winner is not None and policy == winner.policy
+        else Evaluation(policy, gone, None, None, *spent)
         for policy, spent in costs.items()
     ]
     for one in found:

@@ -61,8 +61,7 @@ def _search(session: Session) -> FrontResult:
     with Gate.open(session.prepared.pricing.latencies, request.budget) as gate:
         found, left_out = members_of(session, loop, gate)
     chosen, dominated = non_dominated(found)
-    finalists = {e.policy.fingerprint: e for member in found for e in member.finalists}
-    spent = session.cost(loop, finalists.values())
+    spent = session.cost(loop)
     _clear(request.out, chosen)
     points = _finish(session, chosen, spent)
     front = _front(request, chosen, points, [*left_out, *dominated], spent)
@@ -168,6 +167,8 @@ def _finished(request: Request) -> FrontResult | None:
     try:
         front = Front.model_validate_json((folder / FRONT).read_text(encoding="utf-8"))
     except (ValidationError, OSError, UnicodeDecodeError):
+        return None
+    if any(one.missed for one in front.left_out):  # the device may be less busy now
         return None
     points = [finished(replace(request, out=folder / one.folder)) for one in front.points]
     known = [one for one in points if one is not None]

@@ -17,7 +17,7 @@ from autoprune.artifacts.front import LeftOut
 from autoprune.core.limit import limit_text
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress
-from autoprune.errors import BudgetError, ModelError
+from autoprune.errors import BudgetError, ModelError, OutOfMemoryError
 from autoprune.storage.records import Evaluation
 
 
@@ -31,7 +31,6 @@ class Member:
         projection: What is feasible there.
         model: The model, fine-tuned.
         evaluation: Its evaluation.
-        finalists: All that were fine-tuned at this limit.
         measured: Its latency by cost.
         share: What it costs, as a share of the dense model; a latency as it was measured.
     """
@@ -41,7 +40,6 @@ class Member:
     projection: Projection
     model: nn.Module
     evaluation: Evaluation
-    finalists: Sequence[Evaluation]
     measured: Mapping[str, Measurement]
     share: float
 
@@ -87,7 +85,7 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
 
     Raises:
         BudgetError: If there is none at any limit.
-        ModelError: The same.
+        ModelError: The same, or if memory ran out.
     """
     samplers = _samplers(session)
     own_trials = max(round(loop.trials / len(samplers)), 1)
@@ -102,9 +100,11 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
         try:
             aimed = replace(loop, sampler=own)
             found.append(best_at(session, aimed, gate, number, own_trials))
+        except OutOfMemoryError:  # it is no fault of this limit
+            raise
         except (BudgetError, ModelError) as err:
             problem = err
-            left_out.append(LeftOut(limit=limit, reason=str(err)))
+            left_out.append(LeftOut(limit=limit, reason=str(err), missed=True))
     if not found and problem is not None:
         raise problem
     return found, left_out
@@ -128,7 +128,7 @@ def best_at(session: Session, loop: Loop, gate: Gate, number: int, trials: int) 
     limit = _limit(session, loop.projection)
     recover = session.recover(loop.projection)
     inside = Inside(gate, loop, session.evaluations, trials, _remembered(limit), recover)
-    model, winner, finalists = inside.winner()
+    model, winner, _ = inside.winner()
     measured = gate.seen.get(winner.policy.fingerprint, {})
     return Member(
         number=number,
@@ -136,7 +136,6 @@ def best_at(session: Session, loop: Loop, gate: Gate, number: int, trials: int) 
         projection=loop.projection,
         model=model,
         evaluation=winner,
-        finalists=finalists,
         measured=measured,
         share=_share(session, winner.policy, measured),
     )
@@ -166,6 +165,6 @@ def _share(session: Session, policy: Policy, measured: Mapping[str, Measurement]
     cost = _cost(session)
     if cost in measured:
         return measured[cost].comparison.ratio
-    model = session.prepared.projection.cost
-    found, whole = model.price(session.evaluations.scorer.kept(policy)), model.dense
+    projection = session.prepared.projection
+    found, whole = projection.costs_of(policy), projection.cost.dense
     return found.as_dict()[cost] / whole.as_dict()[cost]

@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 
 from autoprune.agent.evaluating.finalist import run_of
-from autoprune.agent.evaluating.outcomes import OUTRUN, RECOVERED
 from autoprune.agent.finished import finished
 from autoprune.agent.goals.attempts import Attempt
 from autoprune.agent.goals.descent import Descent
@@ -21,7 +20,6 @@ from autoprune.artifacts.result import Measured
 from autoprune.core.limit import limit_text
 from autoprune.core.tolerance import Tolerance
 from autoprune.errors import BudgetError, ConfigError
-from autoprune.storage.records import Evaluation
 
 
 def run_tolerance(request: Request) -> SearchResult:
@@ -76,17 +74,11 @@ def _finish(descent: Descent, best: Attempt, ended: Ended) -> SearchResult:
         session.prepared,
         model,
         winner,
-        session.cost(descent.loop, _finalists(session)),
+        session.cost(descent.loop),
         found.measurements(budget.limits),
         goal_of=goal_of,
         steps=session.steps(winner),
     )
-
-
-def _finalists(session: Session) -> list[Evaluation]:
-    """Return all that were fine-tuned further at any limit, in earlier sessions too."""
-    stored = session.evaluations.database.evaluations(session.evaluations.run_id)
-    return [one for one in stored if one.outcome.startswith((RECOVERED, OUTRUN))]
 
 
 def _goal(

@@ -112,7 +112,8 @@ class Loop:
 
     def recall(self) -> None:
         """Take in what was scored before, and start the clock if it does not run yet."""
-        self._catch_up()
+        with self.company.turn():  # who has a turn is asking: that trial is nobody's to settle
+            self._catch_up()
         if not self._start:
             self._start = time.monotonic()
             self._tally.fresh(self.evaluations.scorer.task)  # of earlier sessions
@@ -174,6 +175,9 @@ class Loop:
                 asked = ask_all(self.study, self.sampler, count, self._signature)
             if not self._score(asked):
                 break
+        if self._exhausted and self.company.look:  # others may still score the last ones
+            with self.company.turn():
+                others = self._catch_up()
         return others
 
     def _score(self, asked: Sequence[tuple[Trial, Params]]) -> bool:

@@ -8,7 +8,13 @@ from typing import Any
 
 from autoprune.agent.evaluating.outcomes import FAILED, is_stopped, was_free
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.samplers.attributes import PREDICTED, SCREENING, expected_of, was_reverted
+from autoprune.agent.samplers.attributes import (
+    EXAMINES,
+    PREDICTED,
+    SCREENING,
+    expected_of,
+    was_reverted,
+)
 from autoprune.agent.samplers.proposal import PREQUENTIAL
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Ended, SearchState
@@ -53,7 +59,7 @@ class Tally:
             self._counts[name] = self._counts.get(name, 0) + counts
         with suppress(KeyError, TypeError):  # users may call an attribute of theirs the same
             self._record = Reliability(**attributes[PREQUENTIAL])
-        if PREDICTED in attributes:
+        if PREDICTED in attributes and EXAMINES not in attributes:  # alternatives are not screened
             self._decides = SCREENING in attributes
         self._policies[found.policy.fingerprint] = found.policy
         self._fresh.append((number, found, attributes))

@@ -17,7 +17,7 @@ from autoprune.core.progressive import Leg, first_parts, legs, with_smaller_step
 from autoprune.core.recovery import Recovery
 from autoprune.core.yardstick import in_points
 
-_WOBBLE = 0.02  # of quality, that a leg of training may lose by chance
+_WOBBLE = 0.02  # that a leg of training may lose by chance: a share, or of other metrics a part
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ class ProgressiveRun:
         """Yield the leg as it is, and where it did harm again with a lower rate."""
         accepted, count = state.accepted, len(state.attempts)
         assert accepted is not None
-        harmed = all(_harmed(one, accepted) for one in state.attempts)
+        is_share = self.trainer.scorer.task.is_share
+        harmed = all(_harmed(one, accepted, is_share) for one in state.attempts)
         if count == 0 or (harmed and count < max(self._recovery.finalists_if(halved=False), 2)):
             yield accepted.policy, accepted.target, 0.5**count
 
@@ -173,9 +174,10 @@ class ProgressiveRun:
         return in_points(before - best.quality, is_share) > self._recovery.max_step_drop
 
 
-def _harmed(attempt: Attempt, before: Attempt) -> bool:
+def _harmed(attempt: Attempt, before: Attempt, is_share: bool) -> bool:
     """Tell whether a leg of training failed or did harm: more than rates and batches explain."""
     if attempt.stage is None:
         return True
     lost = before.quality - attempt.quality
-    return lost > _WOBBLE and is_worse(attempt, before, LEVEL)
+    wobble = _WOBBLE * (1.0 if is_share else abs(before.quality))
+    return lost > wobble and is_worse(attempt, before, LEVEL)

@@ -41,10 +41,12 @@ class Lodging:
     presence: Presence
     company: Company
 
-    def keep(self, name: str, content: Mapping[str, Any]) -> None:
-        """Keep what decides proposals, so that whoever goes on proposes alike."""
-        if content:
-            Runs(self.database).keep(self.run_id, name, content)
+    def keep(self, name: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Keep something with the run, and return what is kept: what another process did first.
+
+        Whoever goes on proposes alike.
+        """
+        return Runs(self.database).keep(self.run_id, name, content) if content else content
 
     def keep_session(self, told: Mapping[str, Any]) -> None:
         """Keep what a session of the run was told that may be different in the next one."""
@@ -100,9 +102,11 @@ class Home:
         """Refuse to go on with a run that has other settings.
 
         Raises:
-            RunExistsError: If there is one, or one of that name that is not to be resumed.
+            RunExistsError: If there is one, or one of that name that is not to be resumed, or
+                that agents work on and is to be overwritten.
         """
         self.workspace.check(config)
+        self._refuse_busy()
         run = self._run()
         if run is not None and self.if_exists != "overwrite":
             place = f"the database under the name {self.name!r}"
@@ -129,6 +133,7 @@ class Home:
             finishes: Whether it is brought to its end here; else somebody else is helped.
             fingerprints: Of model and data, ``model_fp`` and ``data_fp``.
         """
+        self._refuse_busy()  # again: preparing took a while; and before anything is deleted
         self.workspace.start(config)
         shared = self.shared
         shared_id = self._registered(config, fingerprints)
@@ -157,8 +162,7 @@ class Home:
         known = self.shared.find_run(name)
         fresh = self.if_exists == "overwrite" or not (server or self.workspace.database.is_file())
         if known is not None and fresh:
-            if server:  # a folder is held by one process anyway
-                self._refuse_busy(known)
+            if server:
                 remove_study(self.shared.url, name)
             runs.remove(known.id)
             known = None
@@ -171,10 +175,11 @@ class Home:
                     raise
         return known.id
 
-    def _refuse_busy(self, run: Run) -> None:
-        """Refuse to start over while agents work on a run."""
-        busy = alive_at_work(Agents(self.shared), run.id)
-        if busy:
+    def _refuse_busy(self) -> None:
+        """Refuse to start over while agents work on a run; a folder lets one process in anyway."""
+        run = self._run() if self.if_exists == "overwrite" else None
+        busy = alive_at_work(Agents(self.shared), run.id) if run else []
+        if run and busy:
             hosts = ", ".join(sorted({one.host.split()[0] for one in busy}))
             raise RunExistsError(
                 f"Agents work on the run {run.name!r} ({len(busy)}, on {hosts}), or died less "

@@ -10,7 +10,7 @@ from autoprune._hints import did_you_mean
 from autoprune.agent.evaluating.outcomes import RECOVERED, SCORED
 from autoprune.agent.runs.presence import PATIENCE, seems_alive
 from autoprune.agent.runs.reached import Reached
-from autoprune.agent.runs.workspace import RESULT, STUDY, database_in, point_hint
+from autoprune.agent.runs.workspace import RESULT, STUDY, database_in, holds, point_hint
 from autoprune.core.heartbeat import Heartbeat
 from autoprune.core.json_text import read_json
 from autoprune.core.paths import resolved
@@ -161,9 +161,12 @@ class ListedRun:
         return beat is not None and not beat.is_gone and beat.age <= PATIENCE
 
     def _result(self) -> Mapping[str, Any]:
+        """Return the result in the run's folder; here another run may be where an agent wrote."""
+        if self.folder is None or (self.on_server and not holds(self.folder, self.run.config)):
+            return {}
         with suppress(OSError, ValueError):
-            found = read_json((self.folder or Path()) / RESULT)
-            return found if isinstance(found, dict) and self.folder else {}
+            found = read_json(self.folder / RESULT)
+            return found if isinstance(found, dict) else {}
         return {}
 
 

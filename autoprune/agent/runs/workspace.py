@@ -166,6 +166,15 @@ class Workspace:
                 ) from err
 
 
+def holds(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Tell whether a folder holds the run of these settings."""
+    try:
+        stored = Workspace(folder, "resume").stored()
+    except OutputError:
+        return False
+    return stored is not None and not _changes(stored, config).keys() - _MAY_CHANGE
+
+
 def check_alike(
     place: str, stored: Mapping[str, Any], config: Mapping[str, Any], *, resume: bool
 ) -> None:
