@@ -1,6 +1,5 @@
 """The sampler: feasible, repeatable, never the same twice, and blind to what was abandoned."""
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,13 +7,16 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoprune.agent.feasible.encoding import Rows, distributions, levels_of, policy_of
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.loop.trials import abandon
+from autoprune.agent.loop.trials import ask as begin
 from autoprune.agent.loop.trials import ended as finished_trials
-from autoprune.agent.samplers.allocated import SpdySampler, _parents
+from autoprune.agent.samplers import allocated
+from autoprune.agent.samplers.allocated import SpdySampler
+from autoprune.agent.samplers.attributes import COEFFICIENTS
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.claims import claim
 from autoprune.agent.samplers.projected import ProjectedSampler
@@ -159,30 +161,22 @@ def test_where_all_was_tried_a_known_policy_comes_back(cost: CostModel, plan: Pl
     assert proposed[2] in proposed[:2]
 
 
-def test_coefficients_are_changed_from_those_of_the_best_so_far() -> None:
-    scores = [5.0] * 101 + [2.0, math.nan, 1.0]
-    found = _parents(scores, 106)
-    assert found[:100] == [None] * 100
-    assert found[100:] == [0, 0, 101, 101, 103, 103]
-    assert _parents([math.nan] * 101, 102)[-1] is None
-
-
-@pytest.mark.parametrize("changed", [None, 3, 100])
-def test_coefficients_that_are_kept_are_those_worked_out_anew(
-    projection: Projection, changed: int | None
+@pytest.mark.parametrize("ends", [(0, 1, 2), (2, 0, 1)])
+def test_coefficients_are_changed_from_the_best_ones_in_whatever_order_they_end(
+    projection: Projection, ends: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rng = np.random.default_rng(0)
-    lasting, study = SpdySampler(projection, 0), optuna.create_study()
-    rows = lasting.encoding.random(rng, 130)
-    for number, row in enumerate(rows):
-        params, value = lasting.encoding.params(row), float(rng.random())
-        study.add_trial(create_trial(params=params, distributions=lasting.space, value=value))
-        if number in (1, 60, 110, 129):
-            known = lasting._history.read(study)
-            if changed is not None and number == 129:
-                known.final[changed] = -1.0  # what early stops are expected to come to may change
-            fresh = SpdySampler(projection, 0)._coefficients(known)
-            assert np.array_equal(lasting._coefficients(known), fresh)
+    monkeypatch.setattr(allocated, "_DRAWN", 3)
+    sampler = SpdySampler(projection, 0)
+    study = optuna.create_study(sampler=sampler)
+    trials = [begin(study, sampler)[0] for _ in range(3)]
+    for number in ends:
+        study.tell(trials[number], float(-number))
+    known = sampler._history.read(study)
+    used = [trial.user_attrs[COEFFICIENTS] for trial in trials]
+    assert len(set(map(tuple, used))) == 3
+    proposed = sampler.propose(study).coefficients
+    assert [abs(a - b) for a, b in zip(proposed, used[2], strict=True)].count(0.0) >= 1
+    assert sampler._changed(np.array(used[2]), sampler._rng(known)).tolist() == list(proposed)
 
 
 def test_parameters_beside_the_policy_are_passed_on(projection: Projection) -> None:

@@ -1,6 +1,5 @@
 """Samplers that allocate by errors alone: SPDY's search over coefficients, and two baselines."""
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
@@ -45,56 +44,33 @@ class SpdySampler(PolicySampler):
         super().__init__(projection, seed, anchors)
         self.pool = Pool.of(projection, self.encoding, errors)
         self._start = Allocator(projection).spdy(self.pool.least)
-        self._used: list[tuple[int | None, Floats]] = []
 
     def _next(
         self, study: Study, trial: FrozenTrial | None, known: Known, rng: np.random.Generator
     ) -> Proposal | None:
-        weights, tried = self._coefficients(known), known.tried
+        weights, tried = self._coefficients(known, rng), known.tried
         around = self.encoding.join(self._start, np.zeros_like(self._start))
         for _ in range(_TRIES):
             row = self.feasible.filled(self.pool.allocated(around, weights[None]))[0]
             if row.tobytes() not in tried:
-                return Proposal(row, "allocation")
+                return Proposal(row, "allocation", coefficients=weights.tolist())
             weights = self._changed(weights, rng)
         return None
 
-    def _coefficients(self, known: Known) -> Floats:
-        """Return the coefficients of the next proposal.
-
-        None are stored: they are worked out from those they were changed from, again where these
-        are no longer what they were when the last proposal was asked for.
-        """
-        scores = known.values.copy()
-        scores[: len(self._anchors)] = np.nan  # no coefficients led to those
-        parents = _parents(scores.tolist(), known.started + 1)
-        same = [old == new for (old, _), new in zip(self._used, parents, strict=False)]
-        del self._used[same.index(False) if False in same else len(parents) :]
-        for count in range(len(self._used), len(parents)):
-            rng, parent = np.random.default_rng([self._seed, count]), parents[count]
-            if parent is None:
-                own = rng.random(self.encoding.units)
-            else:
-                own = self._changed(self._used[parent][1], rng)
-            self._used.append((parent, own))
-        return self._used[-1][1]
+    def _coefficients(self, known: Known, rng: np.random.Generator) -> Floats:
+        """Return coefficients drawn evenly, later the best ones that were scored, changed."""
+        led = np.array([bool(one) for one in known.coefficients], bool)
+        scored = led & np.isfinite(known.values)
+        if known.started - len(self._anchors) < _DRAWN or not scored.any():
+            return rng.random(self.encoding.units)
+        best = int(np.argmin(np.where(scored, known.values, np.inf)))
+        return self._changed(np.array(known.coefficients[best]), rng)
 
     def _changed(self, weights: Floats, rng: np.random.Generator) -> Floats:
         some = rng.permutation(len(weights))[: max(round(_CHANGED * len(weights)), 1)]
         found = weights.copy()
         found[some] = rng.random(len(some))
         return found
-
-
-def _parents(scores: Sequence[float], count: int) -> list[int | None]:
-    """Return by proposal the number of the best one before it; None for those drawn evenly."""
-    found: list[int | None] = []
-    best, least = None, math.inf
-    for number in range(count):
-        found.append(best if number >= _DRAWN else None)
-        if number < len(scores) and scores[number] < least:
-            best, least = number, scores[number]
-    return found
 
 
 class AllocationSampler(PolicySampler):

@@ -16,6 +16,7 @@ EXAMINES = "examines"  # the decision that it is an alternative to
 REGRET = "regret"  # what came of such an alternative
 SCREENING = "screening"  # what was spared for it
 PLACE = "ended as"  # how many trials had ended when it had, itself included
+COEFFICIENTS = "coefficients"  # of the units' errors, under which it was allocated
 AGAIN = "again"  # set where a trial has a policy that another one was begun with and gave back
 _EXPECTED = {"expected", "low", "high"}
 
@@ -32,6 +33,14 @@ def prediction_of(trial: FrozenTrial, score: float) -> Prediction | None:
     if not isinstance(said, dict) or said.keys() != _EXPECTED or math.isnan(score):
         return None  # users may call an attribute of theirs the same
     return Prediction(**said, score=score)
+
+
+def coefficients_of(trial: FrozenTrial) -> tuple[float, ...]:
+    """Return the coefficients under which a trial's policy was allocated; empty without any."""
+    said = trial.user_attrs.get(COEFFICIENTS)
+    if not isinstance(said, list) or not all(isinstance(one, float) for one in said):
+        return ()  # users may call an attribute of theirs the same
+    return tuple(said)
 
 
 def examined_by(attributes: Mapping[str, Any], encoding: Encoding) -> Examined | None:

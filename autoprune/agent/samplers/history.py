@@ -11,7 +11,12 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from autoprune.agent.feasible.encoding import Encoding, Rows
-from autoprune.agent.samplers.attributes import examined_by, place_of, prediction_of
+from autoprune.agent.samplers.attributes import (
+    coefficients_of,
+    examined_by,
+    place_of,
+    prediction_of,
+)
 from autoprune.agent.samplers.claims import claimed
 from autoprune.agent.samplers.known import Examined, GivenBack, Known
 from autoprune.predictor.prequential import Prediction
@@ -37,6 +42,7 @@ class History:
     _reports: list[Mapping[int, float]] = field(default_factory=list)
     _stopped: list[int] = field(default_factory=list)
     _predictions: list[Prediction] = field(default_factory=list)
+    _coefficients: list[tuple[float, ...]] = field(default_factory=list)
     _done: list[Examined] = field(default_factory=list)
     _bytes: set[bytes] = field(default_factory=set)
     _running: dict[int, Rows] = field(default_factory=dict)  # by trial, once all is suggested
@@ -88,6 +94,7 @@ class History:
             predictions=self._predictions[:],
             asked=asked,
             examined=examined,
+            coefficients=self._coefficients[:],
             given_back=[one for row, one in self._given_back.items() if row not in tried],
         )
 
@@ -106,6 +113,7 @@ class History:
             self._reports.append(told)
             if (made := prediction_of(trial, self._final[-1])) is not None:
                 self._predictions.append(made)
+            self._coefficients.append(coefficients_of(trial))
             self._order.append(when_ended(trial))
         self._done += self._examined(trials)
         self._rows = np.concatenate([self._rows, rows])
@@ -118,6 +126,7 @@ class History:
         self._seen, self._bytes, self._running = set(), set(), {}
         self._order, self._final, self._reports, self._stopped = [], [], [], []
         self._predictions, self._done, self._given_back = [], [], {}
+        self._coefficients = []
 
     def _examined(self, trials: Sequence[FrozenTrial]) -> list[Examined]:
         found = (examined_by(trial.user_attrs, self.encoding) for trial in trials)

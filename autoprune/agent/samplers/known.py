@@ -49,6 +49,8 @@ class Known:
         predictions: What was expected of those that were scored to the end, if anything was.
         asked: How many others ask at this moment, before the trial that is asked for.
         examined: Decisions to which an alternative was proposed.
+        coefficients: Those under which each policy that came to an end was allocated; empty for
+            those where none were searched.
         given_back: Policies that were begun and not scored, first begun first, each with its
             trial: their process was killed, or its time was over.
     """
@@ -62,6 +64,7 @@ class Known:
     predictions: Sequence[Prediction] = ()
     asked: int = 0
     examined: Sequence[Examined] = ()
+    coefficients: Sequence[Sequence[float]] = ()
     given_back: Sequence[GivenBack] = ()
 
     @property

@@ -1,19 +1,26 @@
 """What a sampler proposes, and what the trial keeps of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from autoprune.agent.feasible.encoding import Encoding, Rows
-from autoprune.agent.samplers.attributes import AGAIN, EXAMINES, PREDICTED, SCREENING, examined_by
+from autoprune.agent.samplers.attributes import (
+    AGAIN,
+    COEFFICIENTS,
+    EXAMINES,
+    PREDICTED,
+    SCREENING,
+    examined_by,
+)
 from autoprune.agent.samplers.claims import CLAIM
 from autoprune.agent.samplers.known import Examined
 from autoprune.predictor.prequential import Reliability, Screening
 
 PREQUENTIAL = "prequential"  # what predictions before this one were worth
-_KEPT = (PREDICTED, PREQUENTIAL, SCREENING)
+_KEPT = (PREDICTED, PREQUENTIAL, SCREENING, COEFFICIENTS)
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class Proposal:
         screening: What was spared for it; None where predictions decided nothing.
         record: What predictions before this one were worth.
         examines: The decision that it is an alternative to, if it is one.
+        coefficients: Those of the units' errors under which it was allocated, if these are
+            searched.
         before: What a trial kept of it that was given back; empty if it is new.
         noted: System attributes of that trial, such as the generation that Optuna's sampler
             noted; not its claim.
@@ -42,6 +51,7 @@ class Proposal:
     screening: Screening | None = None
     record: Reliability | None = None
     examines: Examined | None = None
+    coefficients: Sequence[float] = ()
     before: Mapping[str, Any] = field(default_factory=dict)
     noted: Mapping[str, Any] = field(default_factory=dict)
 
@@ -71,6 +81,8 @@ class Proposal:
             found[PREQUENTIAL] = asdict(self.record)
         if self.screening is not None:
             found[SCREENING] = asdict(self.screening)
+        if self.coefficients:
+            found[COEFFICIENTS] = list(self.coefficients)
         if self.examines is not None:
             own = self.examines
             found[EXAMINES] = {"row": own.row.tolist(), "units": list(own.units)}
