@@ -122,15 +122,22 @@ class Loop:
 
     def _catch_up(self) -> int:
         """Take in what others did, and what they left; return how many trials they have."""
-        for trial in ended(self.study, after=self._seen):
-            self._seen.add(trial.number)
-            policy = self._policy(trial.params)
-            if policy.fingerprint not in self.scored:
-                self._keep(trial, self.evaluations.score(policy))
+        new = ended(self.study, after=self._seen)
+        for start in range(0, len(new), _AT_ONCE):
+            self._recall(new[start : start + _AT_ONCE])
         dead, others = self.company.running(self.study, self._underway.numbers)
         for left in dead:
             self._settle(left)
         return others
+
+    def _recall(self, trials: Sequence[FrozenTrial]) -> None:
+        """Take in what trials that ended had scored, with one look at what is stored."""
+        told = [(trial, self._policy(trial.params)) for trial in trials]
+        known = self.evaluations.known_all([(policy, None) for _, policy in told])
+        for trial, policy in told:
+            self._seen.add(trial.number)
+            if policy.fingerprint not in self.scored:
+                self._keep(trial, known.get(policy) or self.evaluations.score(policy))
 
     def _settle(self, trial: Trial) -> None:
         """End a trial whose process died: by its score, if that was stored in time."""
