@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from datetime import timedelta
+from inspect import signature
 from typing import Any
 
 from rich.console import Console
@@ -20,12 +21,11 @@ class Task:
     Args:
         kind: What is done, a word.
         name: To what.
-        job: Does it; see `run_isolated`.
+        job: Does it; see `run_isolated`. One that takes ``folder`` is given a path below the
+            store's: what it writes there survives a cut.
         arguments: For the job: plain JSON types, or a dataclass of them.
         limit: Seconds of processor time between two notes of the job.
         code: Fingerprint of the code whose change makes a stored result worthless.
-        keeps: Whether the job is given ``folder``, a path below the store's: what it writes there
-            survives a cut.
     """
 
     kind: str
@@ -34,7 +34,11 @@ class Task:
     arguments: Mapping[str, Any]
     limit: float
     code: str
-    keeps: bool = False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the job takes a folder."""
+        return "folder" in signature(self.job).parameters
 
     @property
     def key(self) -> Key:

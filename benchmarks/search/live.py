@@ -1,9 +1,9 @@
 """Whole searches on Fashion-MNIST: what was reached after how much compute."""
 
+import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import autoprune
@@ -42,9 +42,18 @@ def prepare(note: Note, model: str) -> None:
 
 
 def search(
-    note: Note, model: str, share: float, sampler: str, seed: int, trials: int, **options: Any
+    note: Note,
+    model: str,
+    share: float,
+    sampler: str,
+    seed: int,
+    trials: int,
+    folder: str,
+    **options: Any,
 ) -> None:
     """Search, and tell after how much compute each better policy was found, and its worth.
+
+    What was cut off goes on where it was.
 
     Args:
         note: Told the facts: ``trace``, a list of evaluations, sample forwards, score and
@@ -55,6 +64,7 @@ def search(
         sampler: Name of the sampler.
         seed: Seed of the search.
         trials: Policies scored.
+        folder: Where the run is kept until it is judged.
         options: ``sensitivity``, ``stages``, ``reconstruct`` and ``score_by``, where they differ
             from the default. ``tpe`` has nothing reconstructed unless told to, and fewer
             finalists then; where nothing is reconstructed the loss is the score.
@@ -69,27 +79,27 @@ def search(
         score_by=options.get("score_by", None if reconstruct else "loss"),
         **stages,  # type: ignore[arg-type]
     )
-    with TemporaryDirectory() as folder:
-        out = Path(folder) / "run"
-        found = autoprune.search(
-            dense(model),
-            task=task(),
-            budget=f"macs={share:.0%}",
-            space=SPACE,
-            trials=trials,
-            seed=seed,
-            out=out,
-            recovery=recovery,
-            onnx=False,
-            database=str(Path(folder) / "shared.db"),
-            sampler=sampler,
-            sensitivity=bool(options.get("sensitivity", True)),
-            progress=lambda event: note(stage=event.stage, done=event.done),
-        )
-        with closing(Database.open(sqlite_url(out / DATABASE))) as database:
-            run = database.find_run(STUDY)
-            assert run is not None
-            made = [e for e in database.evaluations(run.id) if not e.outcome.startswith("recov")]
+    out = Path(folder) / "run"
+    found = autoprune.search(
+        dense(model),
+        task=task(),
+        budget=f"macs={share:.0%}",
+        space=SPACE,
+        trials=trials,
+        seed=seed,
+        out=out,
+        if_exists="resume",
+        recovery=recovery,
+        onnx=False,
+        database=str(Path(folder) / "shared.db"),
+        sampler=sampler,
+        sensitivity=bool(options.get("sensitivity", True)),
+        progress=lambda event: note(stage=event.stage, done=event.done),
+    )
+    with closing(Database.open(sqlite_url(out / DATABASE))) as database:
+        run = database.find_run(STUDY)
+        assert run is not None
+        made = [e for e in database.evaluations(run.id) if not e.outcome.startswith("recov")]
     cost = found.result.search
     note(trace=trace(made, cost.sensitivity_forwards), units=len(found.result.cuts))
     note(
@@ -110,6 +120,7 @@ def search(
     for row in judge.rows(made, [*counts, len(made)]):
         judged.append(row)
         note(judged=judged)
+    shutil.rmtree(folder)
 
 
 def trace(made: Sequence[Evaluation], before: float) -> list[list[float | None]]:

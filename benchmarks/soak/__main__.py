@@ -19,9 +19,7 @@ def tasks(*, quick: bool) -> Iterator[Task]:
     """Yield the one task of the benchmark."""
     given = {"minutes": MINUTES, "pause": PAUSE, "seed": 0} | (_QUICK if quick else {})
     code = code_of("autoprune", "benchmarks/faults", "benchmarks/soak")
-    yield Task(
-        kind="soak", name="run", job=soak, arguments=given, limit=LIMIT, code=code, keeps=True
-    )
+    yield Task(kind="soak", name="run", job=soak, arguments=given, limit=LIMIT, code=code)
 
 
 main = command(

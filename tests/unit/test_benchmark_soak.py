@@ -229,7 +229,7 @@ def keeps(note: Note, folder: str) -> None:
 
 @pytest.mark.slow
 def test_a_job_that_keeps_what_it_finds_gets_a_folder_of_the_store(tmp_path: Path) -> None:
-    task = Task(kind="soak", name="run", job=keeps, arguments={}, limit=60, code="c", keeps=True)
+    task = Task(kind="soak", name="run", job=keeps, arguments={}, limit=60, code="c")
     found = run_all([task], Store(tmp_path), "abc")["soak"]["run"]
     assert Path(found["where"]).is_relative_to(tmp_path)
     assert Record(Path(found["where"])).all("fault")
