@@ -408,7 +408,17 @@ def test_a_result_that_does_not_say_what_its_metric_is_holds_a_share() -> None:
     assert not Result.model_validate(RESULT).yardstick.is_share
 
 
-@pytest.mark.parametrize("change", [{"schema": 2}, {"more": 1}, {"policy": {"u": {}}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": 2},
+        {"more": 1},
+        {"policy": {"u": {}}},
+        {"policy": {"u": {"method": "channel.l1", "sparsity": 7.0}}},
+        {"budget": {"latency@pytorch": "50%"}},
+        {"dense": MEASURED | {"parts": {"macs@visual": 2}}},
+    ],
+)
 def test_a_result_of_another_form_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Result.model_validate(RESULT | change)
