@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from autoprune.artifacts.architecture import Architecture, load
 from autoprune.artifacts.constructor import Constructor
+from autoprune.artifacts.example_inputs import InputSpec, empty_like
 from autoprune.artifacts.files import PLAN, WEIGHTS, aside, sha256_of, write_text
 from autoprune.artifacts.result import SCHEMA_FILE, Result, schema_text
 from autoprune.artifacts.weights import load_weights, save_weights
@@ -163,6 +164,29 @@ def test_another_architecture_is_refused(folder: Path, net: nn.Module, attribute
     setattr(net, attribute, others[attribute])
     with pytest.raises(ArtifactError, match=rf"another model .*'{attribute}.*same arguments"):
         load(folder, net)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sparse": ["nope.weight"]}, "keeps zeros of 'nope.weight', which the model does not"),
+        ({"passed": ["nope"]}, "passes over the module 'nope'"),
+        ({"passed": [""]}, "passes over the module ''"),
+        ({"inputs": [{"shape": [-1, 3, 8, 8], "dtype": "float32"}]}, "is not what this version"),
+    ],
+)
+def test_a_plan_that_names_what_is_not_there_is_refused(
+    folder: Path, net: nn.Module, change: dict[str, Any], said: str
+) -> None:
+    plan = json.loads((folder / PLAN).read_text())
+    (folder / PLAN).write_text(json.dumps(plan | change))
+    with pytest.raises(ArtifactError, match=said):
+        load(folder, net)
+
+
+def test_inputs_that_no_memory_holds_are_told() -> None:
+    with pytest.raises(ArtifactError, match="too large"):
+        empty_like((InputSpec(shape=(2, 3, 10**6, 10**9), dtype="float32"),))
 
 
 @pytest.mark.parametrize("built", [None, "text", 3])
