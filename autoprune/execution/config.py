@@ -5,7 +5,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+)
 
 from autoprune._hints import did_you_mean
 from autoprune.core.budget import Budget
@@ -138,7 +146,7 @@ class SearchFile(BaseModel):
     trials: Annotated[int, Field(ge=1, le=MOST, strict=True)] = 40
     timeout: Annotated[float, BeforeValidator(parse_timeout)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)] = 0
-    out: Path = Path("runs/autoprune")
+    out: Annotated[Path, AfterValidator(at_home)] = Path("runs/autoprune")
     recovery: Annotated[Recovery, BeforeValidator(_known_fields)] = Field(default_factory=Recovery)
     recover: str | None = None
     runner: str = "local"
@@ -169,7 +177,7 @@ class SearchFile(BaseModel):
     def reference(self, name: str) -> str:
         """Return ``name`` with the path of a ``file:`` reference made absolute."""
         scheme, colon, rest = name.partition(":")
-        return f"file:{self.base / rest}" if colon and scheme == "file" else name
+        return f"file:{self.base / at_home(rest)}" if colon and scheme == "file" else name
 
     @property
     def shared_database(self) -> str | None:

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from autoprune._hints import did_you_mean
 from autoprune._resources import names, resource
+from autoprune.core.paths import at_home
 from autoprune.core.yaml_file import read_yaml
 from autoprune.errors import ConfigError
 from autoprune.space.schema import SearchSpace
@@ -43,7 +44,7 @@ def find_space(name: str, base: Path | None = None) -> Path:
     """Return the file of a space; arguments and errors are those of `load_space`."""
     base = base or Path()
     if name.startswith("file:"):
-        return base / name.removeprefix("file:")
+        return base / at_home(name.removeprefix("file:"))
     if name in names(FOLDER, ".yaml"):
         return resource(FOLDER, f"{name}.yaml")
     own = f" For a file of your own write 'file:{name}'." if os.path.isfile(base / name) else ""
