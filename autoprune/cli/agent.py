@@ -124,7 +124,7 @@ def _join(
         build_model(settings),
         task=build_task(settings),
         run=run,
-        database=database or settings.shared_database,
+        database=settings.shared_database if database is None else database,
         recover=load_recover(settings),
         runner=settings.reference(settings.runner),
         workers=settings.workers,

@@ -232,3 +232,25 @@ def test_each_command_says_what_its_database_is_for(
 ) -> None:
     text = run_autoprune(*words, "--help")[1]
     assert said in " ".join(text[text.index("--database") :].split())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("search", "search.yaml"),
+        ("latency", "build", "search.yaml"),
+        ("profile", "search.yaml"),
+        ("agent", "join", "night", "--file", "search.yaml"),
+        ("runs", "list"),
+        ("db", "upgrade"),
+    ],
+)
+def test_a_blank_database_is_refused_wherever_it_is_given(
+    run_autoprune: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "model: model.py:net\ndata: data.py:loaders\nbudget: {macs: 50%}\ndatabase: mine.db\n"
+    Path("search.yaml").write_text(text)
+    code, _, err = run_autoprune(*words, "--database", "")
+    assert code == 2
+    assert "--database is empty. Give a URL or a file, or leave it out." in err
