@@ -234,6 +234,13 @@ def test_each_command_says_what_its_database_is_for(
     assert said in " ".join(text[text.index("--database") :].split())
 
 
+def test_a_database_that_is_not_there_is_not_made(run_autoprune: Run, tmp_path: Path) -> None:
+    code, out, err = run_autoprune("db", "upgrade", "--database", str(tmp_path / "typo.db"))
+    assert (code, out) == (2, "")
+    assert "There is no database" in err
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize(
     "words",
     [
