@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from autoprune.agent.runs.workspace import STUDY
+from autoprune.cli import agent as agent_command
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.core.processes import this_host, this_process
 from autoprune.errors import ConfigError
@@ -261,3 +262,21 @@ def test_a_blank_database_is_refused_wherever_it_is_given(
     code, _, err = run_autoprune(*words, "--database", "")
     assert code == 2
     assert "--database is empty. Give a URL or a file, or leave it out." in err
+
+
+@pytest.mark.parametrize("words", [(), ("--database", "given.db")])
+def test_who_goes_on_is_looked_up_where_the_run_is(
+    run_autoprune: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    asked: list[object] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        agent_command, "_join", lambda run, file, database, *_: asked.append(database)
+    )
+    monkeypatch.setattr(
+        agent_command, "_who_goes_on", lambda run, database: asked.append(database)
+    )
+    text = "model: model.py:net\ndata: data.py:loaders\nbudget: {macs: 50%}\ndatabase: mine.db\n"
+    Path("search.yaml").write_text(text)
+    assert run_autoprune("agent", "join", "night", "--file", "search.yaml", *words)[0] == 0
+    assert asked == [str(tmp_path / (words[1] if words else "mine.db"))] * 2
