@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from autoprune.artifacts.architecture import Architecture, load
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import InputSpec, empty_like
-from autoprune.artifacts.files import PLAN, WEIGHTS, aside, sha256_of, write_text
+from autoprune.artifacts.files import PLAN, WEIGHTS, aside, sha256_of, whole, write_text
 from autoprune.artifacts.result import SCHEMA_FILE, Result, schema_text
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.cost.model import CostModel
@@ -336,6 +336,28 @@ def test_a_sum_is_the_one_sha256sum_prints(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("abc")
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert sha256_of(tmp_path / "a") == expected
+
+
+def test_ctrl_c_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.json", "old")
+
+    def interrupted() -> None:
+        with whole(tmp_path / "a.json") as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert os.listdir(tmp_path) == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "old"
+
+
+def test_two_who_write_the_same_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    with whole(tmp_path / "a.json") as one:
+        one.write_text("one")
+        write_text(tmp_path / "a.json", "two")
+        assert one.match(".*.partial"), "a search that goes on takes it away"
+    assert (tmp_path / "a.json").read_text() == "one"
 
 
 def test_a_crash_while_writing_leaves_the_old_file(
