@@ -23,6 +23,7 @@ from autoprune.core.ledger import ROLLBACK
 from autoprune.core.numbers import MOST, parse_count, parse_duration
 from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.paths import at_home
+from autoprune.core.problems import explain
 from autoprune.core.recovery import Recovery
 from autoprune.core.tolerance import check_max_drop, parse_cost
 from autoprune.core.yaml_file import read_yaml
@@ -204,21 +205,3 @@ def load_search_file(path: Path) -> SearchFile:
         raise ConfigError(f"{path}: {explain(err, SearchFile)}") from err
     loaded._path = path
     return loaded
-
-
-def explain(err: ValidationError, schema: type[BaseModel]) -> str:
-    """Return the problems of a pydantic error as one paragraph."""
-    return " ".join(_problem(one, schema) for one in err.errors(include_url=False))
-
-
-def _problem(one: Any, schema: type[BaseModel]) -> str:
-    place = ".".join(str(part) for part in one["loc"])
-    cause = one.get("ctx", {}).get("error")
-    if one["type"] == "extra_forbidden":
-        known = schema.model_fields if len(one["loc"]) == 1 else Call.model_fields
-        return f"unknown key {place!r}.{did_you_mean(str(one['loc'][-1]), known)}"
-    if one["type"] == "missing":
-        return f"the key {place!r} is missing."
-    if cause is not None:
-        return str(cause)
-    return f"the key {place!r} is wrong: {one['msg'].lower()}. Got {one['input']!r}."

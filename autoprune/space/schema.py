@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 
 from autoprune._hints import did_you_mean
 from autoprune.core.policy import Choice
@@ -16,9 +16,9 @@ T = TypeVar("T")
 _LEVELS = 8  # that a step leaves at least, where the device lets it
 
 
-def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+def _distinct(values: tuple[T, ...], info: ValidationInfo) -> tuple[T, ...]:
     if len(set(values)) < len(values):
-        raise ValueError("an entry is there twice; keep one")
+        raise ValueError(f"the key {info.field_name!r} has an entry twice; keep one.")
     return values
 
 

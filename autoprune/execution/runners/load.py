@@ -9,9 +9,9 @@ from pydantic import ValidationError
 from autoprune._hints import did_you_mean
 from autoprune._resources import names, resource
 from autoprune.core.paths import at_home
+from autoprune.core.problems import explain
 from autoprune.core.yaml_file import read_yaml
 from autoprune.errors import ConfigError
-from autoprune.execution.config import explain
 from autoprune.execution.runners.base import RunnerFile, SearchRunner
 from autoprune.execution.runners.cluster import RayRunner
 from autoprune.execution.runners.kubernetes import KubernetesRunner
