@@ -28,7 +28,7 @@ def upgrade(database: LookedAt = None, as_json: AsJson = False) -> None:
 
     A search does so by itself. Optuna's own tables are not touched. No file is made.
     """
-    from autoprune.storage.engine import redact
+    from autoprune.core.secrets import redact
     from autoprune.storage.shared import missing_file, shared_database, shared_url
 
     if (missing := missing_file(here(database))) is not None:

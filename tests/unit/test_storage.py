@@ -16,6 +16,7 @@ from sqlalchemy import event, make_url, text
 from sqlalchemy.exc import IntegrityError
 
 from autoprune.core.policy import Choice, Policy
+from autoprune.core.secrets import redact
 from autoprune.core.stages import Stage
 from autoprune.errors import (
     ArtifactError,
@@ -25,7 +26,7 @@ from autoprune.errors import (
     RunExistsError,
 )
 from autoprune.storage.database import Database
-from autoprune.storage.engine import explain, redact, sqlite_url
+from autoprune.storage.engine import explain, sqlite_url
 from autoprune.storage.records import Evaluation, EvaluationKey
 from autoprune.storage.runs import Runs
 from autoprune.storage.study import close_study, open_study, readable_study
