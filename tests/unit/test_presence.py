@@ -68,7 +68,7 @@ def test_a_run_that_somebody_removes_ends_for_those_who_work_on_it(tmp_path: Pat
             with pytest.raises(ElsewhereError, match="Somebody removed this run"):
                 agents.join(run, "host", "process")
             key = EvaluationKey(**dict.fromkeys(EvaluationKey.__annotations__, "k"))
-            one = Evaluation(policy=Policy({}), outcome="failed")
+            one = Evaluation(Policy({}), "failed: by itself", None, None, 0.0, 0.0)
             with pytest.raises(ElsewhereError, match="Somebody removed this run"):
                 database.record_evaluation(run, key, one)
 
