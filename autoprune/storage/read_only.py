@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from sqlalchemy import Engine, create_engine
 
 from autoprune.core.paths import resolved
-from autoprune.errors import ConfigError, OutputError
+from autoprune.errors import ArtifactError, ConfigError, OutputError
 from autoprune.storage.database import Database
 from autoprune.storage.engine import parse_url, readable_errors, sqlite_url
 from autoprune.storage.migrate import dropped_tables, state_of, told_dropped
@@ -28,8 +28,9 @@ def opened_to_read(file: Path) -> Iterator[Database]:
     where it must be brought up to date first.
 
     Raises:
+        ArtifactError: If it holds no tables of autoprune, as one that was made just now.
         ConfigError: If a newer autoprune wrote it, or some of its tables were dropped.
-        OutputError: If it cannot be read, is none of autoprune's, or is a link out of its folder.
+        OutputError: If it cannot be read, or is a link out of its folder.
     """
     if file.is_symlink() and resolved(file).parent != resolved(file.parent):
         raise OutputError(
@@ -50,8 +51,9 @@ def _state(file: Path) -> str:
     """Return ``current``, ``old`` or ``unknown``: the state of its tables.
 
     Raises:
+        ArtifactError: If it holds none.
         ConfigError: If some were dropped.
-        OutputError: If it holds none, or cannot be read.
+        OutputError: If it cannot be read.
     """
     wal = file.with_name(f"{file.name}-wal")
     # Without it nobody works on the file, and SQLite need not make any notes beside it.
@@ -66,7 +68,7 @@ def _state(file: Path) -> str:
     if dropped:
         raise ConfigError(told_dropped(dropped))
     if state == "none":
-        raise OutputError(
+        raise ArtifactError(
             f"The database file {str(file)!r} holds no tables of autoprune, so it is no run's. "
             "It is left as it is. Give the folder that a search wrote (--out)."
         )

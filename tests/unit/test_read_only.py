@@ -10,7 +10,8 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import create_engine, text
 
-from autoprune.errors import ConfigError, OutputError
+from autoprune.agent.run import kept_evaluations
+from autoprune.errors import ArtifactError, ConfigError, OutputError
 from autoprune.ledger_api import ledger
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -51,8 +52,9 @@ def test_a_strangers_database_gets_no_tables(file: Path) -> None:
         connection.execute("CREATE TABLE theirs (id INTEGER)")
         connection.commit()
     before = file.read_bytes()
-    with pytest.raises(OutputError, match=r"holds no tables of autoprune.*left as it is"):
+    with pytest.raises(ArtifactError, match=r"holds no tables of autoprune.*left as it is"):
         ledger(file.parent)
+    assert kept_evaluations(file.parent) == 0, "as where a search begins just now"
     assert file.read_bytes() == before
     assert sorted(os.listdir(file.parent)) == ["autoprune.db", "run.json"]
 
