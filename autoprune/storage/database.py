@@ -227,6 +227,20 @@ class Database:
             yield session
 
     @contextmanager
+    def of_run(self, run_id: int) -> Iterator[Session]:
+        """Yield a session of one transaction that stores something of a run.
+
+        Raises:
+            ElsewhereError: If somebody removed the run.
+        """
+        try:
+            with self.transaction() as session:
+                yield session
+        except IntegrityError:
+            self.refuse_removed(run_id)
+            raise
+
+    @contextmanager
     def reading(self) -> Iterator[Session]:
         """Yield a session of one transaction whose rows are read, and nothing else is done.
 

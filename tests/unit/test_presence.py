@@ -23,6 +23,7 @@ from autoprune.core.processes import process_of, runs_here, this_host
 from autoprune.core.progress import Progress
 from autoprune.errors import ElsewhereError
 from autoprune.storage.agents import Agents
+from autoprune.storage.checkpoints import Checkpoints
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation, EvaluationKey
@@ -71,6 +72,8 @@ def test_a_run_that_somebody_removes_ends_for_those_who_work_on_it(tmp_path: Pat
             one = Evaluation(Policy({}), "failed: by itself", None, None, 0.0, 0.0)
             with pytest.raises(ElsewhereError, match="Somebody removed this run"):
                 database.record_evaluation(run, key, one)
+            with pytest.raises(ElsewhereError, match="Somebody removed this run"):
+                Checkpoints(database, run, "name").add({})
 
 
 def test_it_beats_and_tells_how_far_it_is(agents: Agents, tmp_path: Path) -> None:
