@@ -61,8 +61,13 @@ def test_a_run_that_somebody_removes_ends_for_those_who_work_on_it(tmp_path: Pat
         with Presence(agents, run, heart, beat=0.05) as own:
             assert own.take(["finish r"]) == {"finish r"}
             runs.remove(run)
+
+            def ended() -> bool:
+                Shared(own, database, "r").finish()
+                return False
+
             with pytest.raises(ElsewhereError, match="Somebody removed this run"):
-                _until(lambda: Shared(own, database, "r").finish() is not None)
+                _until(ended)
             for store in (runs.keep, runs.add_last):
                 with pytest.raises(ElsewhereError, match="Somebody removed this run"):
                     store(run, "name", {})
