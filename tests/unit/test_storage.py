@@ -13,7 +13,6 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from sqlalchemy import event, make_url, text
-from sqlalchemy.exc import IntegrityError
 
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.secrets import redact
@@ -22,6 +21,7 @@ from autoprune.errors import (
     ArtifactError,
     CandidateError,
     ConfigError,
+    ElsewhereError,
     OutputError,
     RunExistsError,
 )
@@ -151,7 +151,7 @@ def test_evaluations_are_stored_in_one_order_so_that_no_two_agents_wait_for_each
 
 
 def test_an_evaluation_of_an_unknown_run_is_refused(database: Database) -> None:
-    with pytest.raises(IntegrityError):
+    with pytest.raises(ElsewhereError, match="Somebody removed this run"):
         database.record_evaluation(7, KEY, SCORED)
 
 
