@@ -214,7 +214,7 @@ def test_an_option_of_the_url_that_the_driver_does_not_know_is_told(run_autoprun
 
 def test_an_empty_database_is_told(run_autoprune: Run) -> None:
     code, _, err = run_autoprune("db", "check", "--database", " ")
-    assert (code, "The database that was given is empty" in err) == (2, True)
+    assert (code, "--database is empty. Give a URL" in err) == (2, True)
 
 
 @pytest.mark.parametrize(
