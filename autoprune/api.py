@@ -218,7 +218,7 @@ def search(
             trials=trials,
             timeout=timeout,
             seed=seed,
-            out=Path(out),
+            out=at_home(out),
             if_exists=if_exists,
             recovery=recovery,
             recover=None if recover is None else RecoverFunction.of(recover),

@@ -15,7 +15,7 @@ AutopruneError
       +-- RunExistsError   a run is there already
       +-- ArtifactError    a result folder is incomplete or was altered
  +-- InfrastructureError   what the search runs on failed; the same command goes on later
- +-- ElsewhereError        another agent finished the run; nothing is left to do here
+ +-- ElsewhereError        another agent finished the run, or it was removed; nothing is left here
  +-- CandidateError        one candidate failed; the search goes on
  +-- VerificationError     a result failed its checks and was not written
 """
@@ -70,7 +70,7 @@ class InfrastructureError(AutopruneError, RuntimeError):
 
 
 class ElsewhereError(AutopruneError, RuntimeError):
-    """A run that another agent finished, or works on alone; nothing went wrong."""
+    """A run that another agent finished or works on alone, or that somebody removed."""
 
 
 class CandidateError(AutopruneError, RuntimeError):

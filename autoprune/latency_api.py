@@ -14,6 +14,7 @@ from autoprune.agent.latency.check import CheckedLatency, check_tables
 from autoprune.agent.latency.search import ERROR, LIMIT_S, TargetLatency
 from autoprune.agent.latency.stored import StoredLatencies
 from autoprune.agent.latency.tables import build_tables, kept_of
+from autoprune.core.fingerprint import check_seed
 from autoprune.core.numbers import check_at_least, parse_duration, parse_share
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.target import Target
@@ -108,7 +109,7 @@ def check_latency(
         InputError: If anything given cannot be used, or a target cannot run the model here.
     """
     check_at_least("policies", policies, 1, int)
-    check_at_least("draw", draw, 0, int)
+    check_seed(draw, "draw")
     share = parse_share(error, "error")
     with _built(model, inputs, targets, space, share, limit, seed, database, progress) as (
         latencies,
@@ -167,7 +168,7 @@ def _built(
 ) -> Iterator[tuple[list[TargetLatency], dict[str, tuple[int, ...]], ProgressCallback]]:
     """Yield tables by target, atoms kept at each level of each unit, and who is told."""
     limit_s = parse_duration(limit, "limit")
-    check_at_least("seed", seed, 0, int)
+    check_seed(seed)
     wanted = _targets(targets)
     declared = space_of(space)
     with shown_by(progress) as told, closing(_open(database)) as opened:

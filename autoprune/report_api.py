@@ -1,17 +1,19 @@
 """The report of runs, for `autoprune.report`, its command, and the end of a search."""
 
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from textwrap import shorten
 
 from autoprune.agent.runs.listed import ListedRun, find_listed
 from autoprune.agent.runs.workspace import PAGE
 from autoprune.artifacts.files import write_text
-from autoprune.errors import ConfigError, OutputError
+from autoprune.errors import ArtifactError, AutopruneError, ConfigError, OutputError
 from autoprune.reporting.evidence import RunEvidence
 from autoprune.reporting.gather import gather
 from autoprune.reporting.html import MADE_BY, render_html
+from autoprune.storage.database import Database
 from autoprune.storage.shared import missing_file, shared_database
 
 _START = 4096  # bytes of a file that tell whether it is a report
@@ -35,7 +37,8 @@ def report(
             ``$AUTOPRUNE_DATABASE``, else a file in your settings folder.
 
     Raises:
-        ArtifactError: If a run's ledger is of a newer autoprune.
+        ArtifactError: If a run's ledger is of a newer autoprune, or a run holds what autoprune did
+            not write.
         ConfigError: If there is no such run, or none is given, or ``out`` is needed.
         OutputError: If the file is no report and there already, or cannot be written.
     """
@@ -44,7 +47,9 @@ def report(
         raise ConfigError("A report needs a run at least: its folder, or its name.")
     found, folder = _gathered(given, None if database is None else str(database))
     file = _file(None if out is None else Path(out), folder)
-    write_text(file, render_html(found))
+    with _legible(given):
+        page = render_html(found)
+    write_text(file, page)
     return file
 
 
@@ -53,11 +58,40 @@ def _gathered(
 ) -> tuple[list[RunEvidence], Path | None]:
     """Return the evidence of each run, and the folder of the only one, if it is here."""
     if missing_file(database) is not None:
-        listed = [find_listed(str(one), None) for one in given]
-        return _named(given, [gather(one) for one in listed]), _folder(listed)
+        return _read(given, None)
     with closing(shared_database(database)) as shared:
-        listed = [find_listed(str(one), shared) for one in given]
-        return _named(given, [gather(one) for one in listed]), _folder(listed)
+        return _read(given, shared)
+
+
+def _read(
+    given: list[str | Path], shared: Database | None
+) -> tuple[list[RunEvidence], Path | None]:
+    listed, found = list[ListedRun](), list[RunEvidence]()
+    for one in given:
+        with _legible([one]):
+            listed.append(find_listed(str(one), shared))
+            found.append(gather(listed[-1]))
+    return _named(given, found), _folder(listed)
+
+
+@contextmanager
+def _legible(runs: Iterable[str | Path]) -> Iterator[None]:
+    """Turn what is raised over content that is not as we write it into one error.
+
+    Raises:
+        ArtifactError: If something of the runs cannot be read.
+    """
+    try:
+        yield
+    except AutopruneError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as err:
+        raise ArtifactError(
+            f"{', '.join(map(str, runs))} holds what autoprune did not write "
+            f"({shorten(f'{type(err).__name__}: {err}', 300)}): it is damaged, or something else "
+            "wrote to it. Look with autoprune db check, and restore a copy. If that finds nothing "
+            "wrong, this may be a fault of ours: please report it."
+        ) from err
 
 
 def _named(given: list[str | Path], found: list[RunEvidence]) -> list[RunEvidence]:

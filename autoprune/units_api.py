@@ -4,6 +4,7 @@ import numpy as np
 from torch import nn
 
 from autoprune._given import space_of
+from autoprune.core.fingerprint import check_seed
 from autoprune.reporting.inventory import Inventory, inventory
 from autoprune.reporting.space_check import SpaceCheck, space_check
 from autoprune.space.schema import SearchSpace
@@ -22,8 +23,10 @@ def units(model: nn.Module, inputs: Inputs, *, seed: int = 0) -> Inventory:
         seed: Seed of the random masks that units are verified with.
 
     Raises:
+        ConfigError: If the seed is none.
         ModelError: If the forward raises or nothing can be pruned.
     """
+    check_seed(seed)
     model = taken_out(model)
     return inventory(model, discover(model, inputs, np.random.default_rng(seed)))
 
@@ -41,8 +44,10 @@ def check_space(
         seed: Seed of the random masks that units are verified with.
 
     Raises:
-        ConfigError: If there is no such space, a pattern matches no unit, or a method is unknown.
+        ConfigError: If there is no such space, a pattern matches no unit, a method is unknown,
+            or the seed is none.
         ModelError: If the forward raises or nothing can be pruned.
     """
+    check_seed(seed)
     found = space_of(space)
     return space_check(found, discover(model, inputs, np.random.default_rng(seed)))

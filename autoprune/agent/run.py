@@ -45,7 +45,7 @@ from autoprune.core.paths import resolved
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.yardstick import YARDSTICK
 from autoprune.cost.latency.runtimes import check_measurable
-from autoprune.errors import AutopruneError, RunExistsError
+from autoprune.errors import ArtifactError, AutopruneError, RunExistsError
 from autoprune.evaluation.randomness import isolated
 from autoprune.storage.ended import count_ended
 from autoprune.storage.read_only import opened_to_read
@@ -212,8 +212,11 @@ def kept_evaluations(folder: Path) -> int:
     file = database_in(folder)
     if file is None:
         return 0
-    with opened_to_read(file) as database:
-        return count_ended(database, STUDY)
+    try:
+        with opened_to_read(file) as database:
+            return count_ended(database, STUDY)
+    except ArtifactError:  # it was made just now, and has no tables yet
+        return 0
 
 
 def kept_on_server(name: str, database: str | None) -> int | None:

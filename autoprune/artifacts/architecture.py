@@ -98,7 +98,8 @@ class Architecture(BaseModel):
         """Return the pruned copy of a dense model, weights not loaded yet.
 
         Raises:
-            ArtifactError: If the dense model has other tensors or shapes.
+            ArtifactError: If the dense model has other tensors or shapes, or lacks something that
+                the plan names.
         """
         odd = differing(shapes_of(dense), self.dense_shapes)
         if odd:
@@ -107,11 +108,22 @@ class Architecture(BaseModel):
                 "differ. Call it with the same arguments."
             )
         self._check_positions()
+        self._check_named("passes over the module", self.passed, _modules(dense))
         gone = {
             tensor: {dim: np.asarray(positions, np.int64) for dim, positions in dims.items()}
             for tensor, dims in self.removed.items()
         }
-        return without(dense, Cut(gone, self.passed))
+        pruned = without(dense, Cut(gone, self.passed))
+        self._check_named("keeps zeros of", self.sparse, _parameters(pruned))
+        return pruned
+
+    def _check_named(self, does: str, names: Iterable[str], there: set[str]) -> None:
+        for name in names:
+            if name not in there:
+                raise ArtifactError(
+                    f"{PLAN} {does} {name!r}, which the model does not have. The file was "
+                    "altered; run the search again."
+                )
 
     def _check_positions(self) -> None:
         for tensor, dims in self.removed.items():
@@ -123,6 +135,15 @@ class Architecture(BaseModel):
                         f"{PLAN} removes positions of {tensor!r}, dimension {dim}, that it does "
                         "not have. The file was altered; run the search again."
                     )
+
+
+def _modules(model: nn.Module) -> set[str]:
+    """Return the names of what a model is made of, the whole not among them."""
+    return {name for name, _ in model.named_modules(remove_duplicate=False) if name}
+
+
+def _parameters(model: nn.Module) -> set[str]:
+    return {name for name, _ in model.named_parameters(remove_duplicate=False)}
 
 
 def load(

@@ -1,12 +1,15 @@
 """What the inputs of a forward look like: shapes and types, never values."""
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from autoprune.errors import ArtifactError
 from autoprune.surgery.nested import Inputs, listed, map_tensors
 
+_MOST_LISTED = 10**6
 _LEAST_BATCH = 2  # tracing takes a dimension of size 1 for one that is always 1
 
 
@@ -15,7 +18,7 @@ class InputSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    shape: tuple[int, ...]
+    shape: tuple[Annotated[int, Field(ge=0)], ...]
     dtype: str
 
     @field_validator("dtype")
@@ -29,7 +32,7 @@ class InputSpec(BaseModel):
 class ListSpec(InputSpec):
     """A list of ``listed`` samples, as detectors take it, each of the shape of the first."""
 
-    listed: int
+    listed: int = Field(ge=1, le=_MOST_LISTED)
 
 
 Specs = tuple[ListSpec] | tuple[InputSpec, ...] | dict[str, InputSpec]
@@ -53,10 +56,21 @@ def _spec(x: torch.Tensor) -> InputSpec:
 
 
 def empty_like(specs: Specs) -> Inputs:
-    """Return tensors as they were described, of zeros."""
+    """Return tensors as they were described, of zeros.
+
+    Raises:
+        ArtifactError: If there is no room for them.
+    """
 
     def zeros(spec: InputSpec) -> torch.Tensor:
-        return torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype))
+        try:
+            return torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype))
+        except (RuntimeError, TypeError, OverflowError) as err:  # no memory; beyond 64 bits
+            raise ArtifactError(
+                f"Inputs of the shape {list(spec.shape)} cannot be made: they are too large. Was "
+                "the file altered? Give the inputs' shapes, batch first: --input 2,3,224,224 "
+                "(inputs=[torch.zeros(2, 3, 224, 224)] in Python)."
+            ) from err
 
     if isinstance(specs, Mapping):
         return {name: zeros(spec) for name, spec in specs.items()}

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from tempfile import TemporaryDirectory
 
 from autoprune.errors import AutopruneError, OutputError
@@ -22,19 +23,22 @@ def sha256_of(path: Path) -> str:
 def whole(path: Path) -> Iterator[Path]:
     """Yield a place aside; what is written there becomes the file ``path`` if the block ends well.
 
-    A crash leaves the old file or the new one, never half of one.
+    A crash leaves the old file or the new one, never half of one. Of several who write at the same
+    time the last one's stays.
 
     Raises:
         OutputError: If an `OSError` says that it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{token_hex(4)}.partial")
     try:
         yield partial
         os.replace(partial, path)
-    except OSError as err:
+    except BaseException as err:  # Ctrl-C too leaves nothing half done
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-        raise _unwritable(path, err) from err
+        if isinstance(err, OSError):
+            raise _unwritable(path, err) from err
+        raise
 
 
 @contextmanager
@@ -70,5 +74,5 @@ def write_text(path: Path, text: str) -> None:
 def _unwritable(path: Path, err: OSError) -> OutputError:
     return OutputError(
         f"{path} cannot be written: {err.strerror or err}. Make room or mend the permissions, "
-        "then do it again: a search goes on with --if-exists resume."
+        "then give the same command again; one that searches also needs --if-exists resume."
     )

@@ -2,18 +2,21 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from autoprune.artifacts.files import write_text
 from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.record import Document, Record
+from autoprune.core.budget import Budget
 from autoprune.core.costs import Costs
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.progressive import Step
 from autoprune.core.yardstick import Yardstick
+from autoprune.errors import InputError
 
 SCHEMA_FILE = Path(__file__).with_name("result.schema.json")
 
@@ -56,7 +59,7 @@ class UnitChoice(Record):
     """What the policy does to one unit."""
 
     method: str
-    sparsity: float
+    sparsity: float = Field(ge=0, le=1)
 
 
 class UnitCut(Record):
@@ -228,6 +231,19 @@ class Result(Document, title="autoprune result"):
     steps: list[ProgressiveStep] = Field(default=[])
     higher_is_better: bool = Field(default=True)
     is_share: bool = Field(default=True)
+
+    @model_validator(mode="after")
+    def _both_tell_what_is_limited(self) -> Self:
+        limits: Iterable[str] = ()
+        with suppress(InputError):  # a newer version's, which are shown as they stand
+            limits = Budget.parse(self.budget).limits
+        for name, model in (("dense", self.dense), ("pruned", self.pruned)):
+            lacking = sorted(
+                {*limits, *self.dense.parts, *self.pruned.parts} - set(model.costs.as_dict())
+            )
+            if lacking:
+                raise ValueError(f"{name!r} does not say its {', '.join(lacking)}")
+        return self
 
     @property
     def yardstick(self) -> Yardstick:

@@ -63,20 +63,31 @@ def join(
     """
     from autoprune.reporting.progress import progress_for
 
+    place = _place(database, file)
     with stdout_to_stderr():
         try:
             limit = seconds_of(deadline, "--deadline")
             with stoppable(limit), progress_for(verbose=verbose) as progress:
                 given = {"runner": runner, "workers": workers}
-                count = _join(Path(run).name, file, here(database), given, wait, progress)
+                count = _join(Path(run).name, file, place, given, wait, progress)
         except (KeyboardInterrupt, Stop) as stop:
             told = f"autoprune: stopped {stop}".rstrip()
-            echo(f"{told}. {_who_goes_on(run, here(database))}", err=True)
+            echo(f"{told}. {_who_goes_on(run, place)}", err=True)
             raise typer.Exit(130 if isinstance(stop, KeyboardInterrupt) else 3) from None
     told = f"{count} policies are scored; nothing is left to be scored."
     if not as_json:
-        told += f" {_who_goes_on(run, here(database))}"
+        told += f" {_who_goes_on(run, place)}"
     echo(json.dumps({"run": Path(run).name, "evaluations": count}) if as_json else told)
+
+
+def _place(database: str | None, file: Path | None) -> str | None:
+    """Return the database of the run; None for what the environment names.
+
+    A file that was given is read for it. That of the run is not: it is found by the database.
+    """
+    if database is None and file is not None:
+        return settings_of(file, {}).shared_database
+    return here(database)
 
 
 def _who_goes_on(run: str, database: str | None) -> str:
@@ -124,7 +135,7 @@ def _join(
         build_model(settings),
         task=build_task(settings),
         run=run,
-        database=database or settings.shared_database,
+        database=database,
         recover=load_recover(settings),
         runner=settings.reference(settings.runner),
         workers=settings.workers,

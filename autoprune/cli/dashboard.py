@@ -36,9 +36,9 @@ def dashboard(
     It may be looked at while searches go on: nothing is written, neither to the database nor to
     folders, and whoever asks to change something is refused. Others cannot reach it.
     """
+    from autoprune.core.secrets import redact
     from autoprune.reporting.dashboard.server import loopback, served
     from autoprune.reporting.dashboard.watch import viewed
-    from autoprune.storage.engine import redact
 
     listen = loopback(host)
     with stoppable(None), suppress(KeyboardInterrupt, Stop):

@@ -8,8 +8,10 @@ import typer
 
 from autoprune.cli.streams import echo
 from autoprune.core.paths import at_home
+from autoprune.errors import ConfigError
 
 if TYPE_CHECKING:
+    from autoprune.execution.config import SearchFile
     from autoprune.storage.database import Database as Opened
 
 _LEFT_OUT = "If left out, $AUTOPRUNE_DATABASE, else a file in your settings folder."
@@ -46,10 +48,21 @@ Tables = Annotated[
 
 
 def here(database: str | None) -> str | None:
-    """Return a URL as it is, and the path of a file as seen from where the command runs."""
-    if database is None or "://" in database or not database.strip():
+    """Return a URL as it is, and the path of a file as seen from where the command runs.
+
+    Raises:
+        ConfigError: If it is blank, as an unset variable of a shell is.
+    """
+    if database is not None and not database.strip():
+        raise ConfigError("--database is empty. Give a URL or a file, or leave it out.")
+    if database is None or "://" in database:
         return database
     return str(at_home(database).absolute())
+
+
+def named(database: str | None, settings: "SearchFile") -> str | None:
+    """Return the database that was given, see `here`, else that of a search file."""
+    return settings.shared_database if database is None else here(database)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import typer
 from autoprune.cli.database import LookedAt, here
 from autoprune.cli.model_options import AsJson
 from autoprune.cli.streams import echo
+from autoprune.errors import ConfigError
 
 if TYPE_CHECKING:
     from autoprune.storage.health import Health
@@ -25,10 +26,16 @@ db = typer.Typer(
 def upgrade(database: LookedAt = None, as_json: AsJson = False) -> None:
     """Bring the tables of autoprune up to date; what they hold is kept.
 
-    A search does so by itself. Optuna's own tables are not touched.
+    A search does so by itself. Optuna's own tables are not touched. No file is made.
     """
-    from autoprune.storage.engine import redact
-    from autoprune.storage.shared import shared_database, shared_url
+    from autoprune.core.secrets import redact
+    from autoprune.storage.shared import missing_file, shared_database, shared_url
+
+    if (missing := missing_file(here(database))) is not None:
+        raise ConfigError(
+            f"There is no database {missing}, so nothing is brought up to date. Check the path; a "
+            "search makes its database by itself."
+        )
 
     with closing(shared_database(here(database))):  # whoever opens it brings it up to date
         url = redact(shared_url(here(database)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autoprune.cli.database import Tables, here
+from autoprune.cli.database import Tables, here, named
 from autoprune.cli.errors import naming_keys
 from autoprune.cli.model_options import AsJson
 from autoprune.cli.streams import echo, stdout_to_stderr
@@ -145,6 +145,7 @@ def _given(
 
     options = {"error": parse_share(error, "--error"), "limit": parse_duration(limit, "--limit")}
     settings = load_search_file(file)
+    place = named(database, settings)
     wanted = [Target.parse(one) for one in targets or ()] or _of_budget(settings)
     for target in wanted:
         check_measurable(target)
@@ -154,7 +155,7 @@ def _given(
     return {
         **{"model": model, "inputs": inputs, "targets": wanted, **options},
         **{"space": settings.reference(settings.space), "seed": settings.seed},
-        "database": here(database) or settings.shared_database,
+        "database": place,
     }
 
 
@@ -172,7 +173,7 @@ def _kept(file: Path, database: str | None) -> str:
     from autoprune.execution.config import load_search_file
     from autoprune.storage.shared import missing_file
 
-    if missing_file(here(database) or load_search_file(file).shared_database):
+    if missing_file(named(database, load_search_file(file))):
         return "Nothing was measured yet."
     return (
         "What was measured is kept in the database that runs share; the same command, or a "

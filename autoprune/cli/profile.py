@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autoprune.cli.database import Tables, here
+from autoprune.cli.database import Tables, named
 from autoprune.cli.errors import naming_keys
 from autoprune.cli.model_options import AsJson
 from autoprune.cli.streams import echo, stdout_to_stderr
@@ -66,7 +66,7 @@ def profile(
         place = out or Path(f"{settings.out}-sensitivity")
         _check_writable(place)
         try:
-            found = _profile(settings, samples, levels, workers, here(database))
+            found = _profile(settings, samples, levels, workers, database)
         except KeyboardInterrupt:
             echo(
                 "autoprune: stopped. Probes that were made are kept; the same command goes on.",
@@ -94,6 +94,7 @@ def _profile(
     from autoprune.execution.build import build_model, build_task
     from autoprune.reporting.progress import progress_for
 
+    place = named(database, settings)  # before anything is built
     model = build_model(settings)
     with naming_keys(settings.path), progress_for() as progress:
         return profile_api.profile(
@@ -106,7 +107,7 @@ def _profile(
             seed=settings.seed,
             recovery=settings.recovery,
             runner=settings.reference(settings.runner),
-            database=database or settings.shared_database,
+            database=place,
             progress=progress,
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoprune.core.paths import at_home
 from autoprune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def settings_of(file: Path, given: dict[str, Any]) -> "SearchFile":
     parsers: dict[str, Callable[[Any], Any]]
     parsers = {"budget": Budget.parse, "timeout": parse_timeout, "pareto": Pareto.parse}
     parsers |= {"max_drop": check_max_drop, "minimise": parse_cost}
-    parsers |= {"workers": parse_workers, "runner": _from_here}
+    parsers |= {"workers": parse_workers, "runner": _from_here, "out": at_home}
     changes |= {key: parse(changes[key]) for key, parse in parsers.items() if key in changes}
     settings = load_search_file(file).model_copy(update=changes)
     _check_together(settings, changes)
@@ -46,7 +47,7 @@ def seconds_of(given: str | None, what: str) -> float | None:
 def _from_here(runner: str) -> str:
     """Return a runner that was named on the command line: its path starts at this folder."""
     scheme, colon, rest = runner.partition(":")
-    return f"file:{Path(rest).absolute()}" if colon and scheme == "file" else runner
+    return f"file:{at_home(rest).absolute()}" if colon and scheme == "file" else runner
 
 
 def _check_together(settings: "SearchFile", changes: Mapping[str, Any]) -> None:

@@ -21,12 +21,16 @@ def seed_from(*parts: Any) -> int:
     return int(fingerprint(list(parts))[:8], 16)
 
 
-def check_seed(seed: int) -> None:
+def check_seed(seed: int, name: str = "seed") -> None:
     """Refuse what is no seed.
+
+    Args:
+        seed: What was given.
+        name: What it is called.
 
     Raises:
         ConfigError: If it is no whole number from 0 to `MAX_SEED`.
     """
-    check_at_least("seed", seed, 0, int)
+    check_at_least(name, seed, 0, int)
     if seed > MAX_SEED:
-        raise ConfigError(f"seed must be at most {MAX_SEED}. Got {seed!r}.")
+        raise ConfigError(f"{name} must be at most {MAX_SEED}. Got {seed!r}.")

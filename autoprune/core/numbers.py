@@ -53,12 +53,15 @@ def parse_duration(given: Any, name: str) -> float:
     """Return seconds from a number or from ``90s``, ``10m``, ``2h``, ``1d``.
 
     Raises:
-        ConfigError: If ``given`` is no such text, or not above 0; it begins with ``name``.
+        ConfigError: If ``given`` is no such text, not above 0, or more than 30 years, which no
+            timer takes; it begins with ``name``.
     """
     seconds = _number(given, _DURATION, _SECONDS)
-    if not 0 < seconds < inf:
+    if not 0 < seconds <= MOST:
+        most = f", at most {MOST}" if seconds > MOST else ""
         raise ConfigError(
-            f"{name} must be above 0: seconds, or a text like '90s', '10m' or '2h'. Got {given!r}."
+            f"{name} must be above 0{most}: seconds, or a text like '90s', '10m' or '2h'. "
+            f"Got {given!r}."
         )
     return seconds
 

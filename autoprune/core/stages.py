@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Stage:
     def rank(self) -> tuple[float, float]:
         """What sorts the best first among stages of finalists: quality, then value."""
         assert self.quality is not None
-        return -self.quality, self.value
+        return rank_of(self.quality, self.value)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -70,3 +71,13 @@ class Stage:
     def from_dict(cls, stored: Mapping[str, Any]) -> "Stage":
         """Return what `to_dict` was called on."""
         return cls(**{**stored, "values": tuple(stored["values"])})
+
+
+def rank_of(quality: float | None, value: float | None) -> tuple[float, float]:
+    """Return what sorts the best finalist first: its quality decides, then its loss.
+
+    Args:
+        quality: On the search split; None ranks last.
+        value: The loss there, likewise.
+    """
+    return (inf if quality is None else -quality, inf if value is None else value)

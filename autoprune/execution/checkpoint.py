@@ -18,6 +18,7 @@ from autoprune.errors import CheckpointError
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 _SHOWN = 3
+_DEEPEST = 10  # wrappings in each other; one that holds itself has no end
 
 
 def load_checkpoint(path: Path, model: nn.Module) -> None:
@@ -83,7 +84,9 @@ def _line(err: Exception) -> str:
 
 
 def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
-    while isinstance(content, Mapping):
+    for _ in range(_DEEPEST):
+        if not isinstance(content, Mapping):
+            break
         if content and all(isinstance(value, Tensor) for value in content.values()):
             return {str(name): value for name, value in content.items()}
         key = next((k for k in _WRAPPERS if isinstance(content.get(k), Mapping)), None)

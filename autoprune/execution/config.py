@@ -5,7 +5,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+)
 
 from autoprune._hints import did_you_mean
 from autoprune.core.budget import Budget
@@ -15,6 +23,7 @@ from autoprune.core.ledger import ROLLBACK
 from autoprune.core.numbers import MOST, parse_count, parse_duration
 from autoprune.core.pareto import POINTS, Pareto
 from autoprune.core.paths import at_home
+from autoprune.core.problems import explain
 from autoprune.core.recovery import Recovery
 from autoprune.core.tolerance import check_max_drop, parse_cost
 from autoprune.core.yaml_file import read_yaml
@@ -138,7 +147,7 @@ class SearchFile(BaseModel):
     trials: Annotated[int, Field(ge=1, le=MOST, strict=True)] = 40
     timeout: Annotated[float, BeforeValidator(parse_timeout)] | None = None
     seed: Annotated[int, Field(ge=0, le=MAX_SEED, strict=True)] = 0
-    out: Path = Path("runs/autoprune")
+    out: Annotated[Path, AfterValidator(at_home)] = Path("runs/autoprune")
     recovery: Annotated[Recovery, BeforeValidator(_known_fields)] = Field(default_factory=Recovery)
     recover: str | None = None
     runner: str = "local"
@@ -169,7 +178,7 @@ class SearchFile(BaseModel):
     def reference(self, name: str) -> str:
         """Return ``name`` with the path of a ``file:`` reference made absolute."""
         scheme, colon, rest = name.partition(":")
-        return f"file:{self.base / rest}" if colon and scheme == "file" else name
+        return f"file:{self.base / at_home(rest)}" if colon and scheme == "file" else name
 
     @property
     def shared_database(self) -> str | None:
@@ -196,21 +205,3 @@ def load_search_file(path: Path) -> SearchFile:
         raise ConfigError(f"{path}: {explain(err, SearchFile)}") from err
     loaded._path = path
     return loaded
-
-
-def explain(err: ValidationError, schema: type[BaseModel]) -> str:
-    """Return the problems of a pydantic error as one paragraph."""
-    return " ".join(_problem(one, schema) for one in err.errors(include_url=False))
-
-
-def _problem(one: Any, schema: type[BaseModel]) -> str:
-    place = ".".join(str(part) for part in one["loc"])
-    cause = one.get("ctx", {}).get("error")
-    if one["type"] == "extra_forbidden":
-        known = schema.model_fields if len(one["loc"]) == 1 else Call.model_fields
-        return f"unknown key {place!r}.{did_you_mean(str(one['loc'][-1]), known)}"
-    if one["type"] == "missing":
-        return f"the key {place!r} is missing."
-    if cause is not None:
-        return str(cause)
-    return f"the key {place!r} is wrong: {one['msg'].lower()}. Got {one['input']!r}."

@@ -22,7 +22,8 @@ _ELSEWHERE = (
 def missing(runner: RunnerFile) -> list[str]:
     """Return what a runner lacks on this machine, a sentence or two each; nothing is started.
 
-    The cluster of an address is asked whether it answers, and has room for one worker.
+    The cluster of an address is asked whether it answers, and has room for one worker. One that is
+    started here must have CPUs and GPUs for one.
 
     Args:
         runner: The runner, as its file says.
@@ -65,6 +66,7 @@ def _ray(runner: ClusterRunner) -> Iterator[str]:
         yield str(err)
         return
     if runner.address is None:
+        yield from runner.lacking(runner.started)
         return
     try:
         with runner.applied():
@@ -72,12 +74,7 @@ def _ray(runner: ClusterRunner) -> Iterator[str]:
     except (ConfigError, InfrastructureError) as err:
         yield str(err)
         return
-    for name, amount in runner.needs.items():
-        if there.get(name, 0.0) < amount:
-            yield (
-                f"A worker needs {amount:g} {name}, and the cluster has {there.get(name, 0.0):g}. "
-                "Add nodes, or lower what the runner file asks for."
-            )
+    yield from runner.lacking(there)
 
 
 def _kubernetes(runner: KubernetesRunner) -> Iterator[str]:

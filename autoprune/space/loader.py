@@ -7,6 +7,8 @@ from pydantic import ValidationError
 
 from autoprune._hints import did_you_mean
 from autoprune._resources import names, resource
+from autoprune.core.paths import at_home
+from autoprune.core.problems import explain
 from autoprune.core.yaml_file import read_yaml
 from autoprune.errors import ConfigError
 from autoprune.space.schema import SearchSpace
@@ -32,18 +34,14 @@ def read_space(path: Path) -> SearchSpace:
     try:
         return SearchSpace.model_validate(read_yaml(path))
     except ValidationError as err:
-        first = err.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        known = [field.alias or name for name, field in SearchSpace.model_fields.items()]
-        hint = did_you_mean(key, known) if first["type"] == "extra_forbidden" else ""
-        raise ConfigError(f"{path}: {key}: {first['msg']}.{hint} Got {first['input']!r}.") from err
+        raise ConfigError(f"{path}: {explain(err, SearchSpace)}") from err
 
 
 def find_space(name: str, base: Path | None = None) -> Path:
     """Return the file of a space; arguments and errors are those of `load_space`."""
     base = base or Path()
     if name.startswith("file:"):
-        return base / name.removeprefix("file:")
+        return base / at_home(name.removeprefix("file:"))
     if name in names(FOLDER, ".yaml"):
         return resource(FOLDER, f"{name}.yaml")
     own = f" For a file of your own write 'file:{name}'." if os.path.isfile(base / name) else ""

@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from autoprune._hints import did_you_mean
+from autoprune.core.numbers import parse_count
 from autoprune.core.policy import Choice
 from autoprune.core.structure import split_method
 from autoprune.errors import ConfigError
@@ -18,7 +20,7 @@ _LEVELS = 8  # that a step leaves at least, where the device lets it
 
 def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
     if len(set(values)) < len(values):
-        raise ValueError("an entry is there twice; keep one")
+        raise PydanticCustomError("twice", "an entry is there twice; keep one")  # with its place
     return values
 
 
@@ -27,7 +29,11 @@ Sparsities = Annotated[tuple[Sparsity, ...], Field(min_length=1), AfterValidator
 Methods = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_distinct)]
 
 
-Step = Annotated[int, Field(ge=1)] | Literal["auto"]
+def _step_or_auto(given: Any) -> int | Literal["auto"]:
+    return parse_count(given, "step")
+
+
+Step = Annotated[int | Literal["auto"], BeforeValidator(_step_or_auto)]
 
 
 class _Record(BaseModel):

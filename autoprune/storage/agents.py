@@ -52,7 +52,11 @@ class Agents:
         self._database = database
 
     def join(self, run_id: int | None, host: str, process: str, id: str | None = None) -> str:
-        """Add an agent and return what tells it apart; ``id`` if it was there before."""
+        """Add an agent and return what tells it apart; ``id`` if it was there before.
+
+        Raises:
+            ElsewhereError: If somebody removed the run.
+        """
         now = datetime.now(UTC)
         row = AgentRow(
             id=id or uuid.uuid4().hex,
@@ -65,8 +69,12 @@ class Agents:
             status={},
         )
         name = row.id
-        with self._database.transaction() as session:
-            session.add(row)
+        try:
+            with self._database.transaction() as session:
+                session.add(row)
+        except IntegrityError:
+            self._database.refuse_removed(run_id)
+            raise
         return name
 
     @patient

@@ -35,7 +35,7 @@ class Checkpoints:
             state: Plain JSON types.
             entries: What was learnt since the last state.
         """
-        with self._database.transaction() as session:
+        with self._database.of_run(self._run) as session:
             session.add(
                 CheckpointRow(
                     run_id=self._run,

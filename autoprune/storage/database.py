@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from autoprune.core.fingerprint import fingerprint, seed_from
-from autoprune.errors import ConfigError, RunExistsError
+from autoprune.errors import ConfigError, ElsewhereError, RunExistsError
 from autoprune.storage.engine import make_engine, parse_url, readable_errors, readable_rows
 from autoprune.storage.migrate import upgrade
 from autoprune.storage.models import EvaluationRow, RunRow
@@ -111,6 +111,9 @@ class Database:
         """Store evaluations in one transaction and return the stored ones by key.
 
         Where there was one already, it is the first writer's.
+
+        Raises:
+            ElsewhereError: If somebody removed the run.
         """
         known: dict[EvaluationKey, Evaluation] = {}
         while new := {key: one for key, one in found.items() if key not in known}:
@@ -124,6 +127,7 @@ class Database:
                 before = len(known)
                 known |= self.find_evaluations(list(new))
                 if len(known) == before:
+                    self.refuse_removed(run_id)
                     raise
         return known
 
@@ -132,6 +136,12 @@ class Database:
     ) -> Evaluation:
         """Store an evaluation and return the stored one: the first writer's, if there was one."""
         return self.record_evaluations(run_id, {key: evaluation})[key]
+
+    def refuse_removed(self, run_id: int | None) -> None:
+        """Raise `ElsewhereError` if somebody removed a run; None is no run."""
+        with self.reading() as session:
+            if run_id is not None and session.get(RunRow, run_id) is None:
+                raise removed_run()
 
     @patient
     def replace_evaluation(
@@ -217,6 +227,20 @@ class Database:
             yield session
 
     @contextmanager
+    def of_run(self, run_id: int) -> Iterator[Session]:
+        """Yield a session of one transaction that stores something of a run.
+
+        Raises:
+            ElsewhereError: If somebody removed the run.
+        """
+        try:
+            with self.transaction() as session:
+                yield session
+        except IntegrityError:
+            self.refuse_removed(run_id)
+            raise
+
+    @contextmanager
     def reading(self) -> Iterator[Session]:
         """Yield a session of one transaction whose rows are read, and nothing else is done.
 
@@ -240,6 +264,15 @@ class Database:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def removed_run() -> ElsewhereError:
+    """Return what those are told who work on a run that is there no more."""
+    return ElsewhereError(
+        "Somebody removed this run from the database (autoprune runs rm --force): it ends here. "
+        "What it scored is kept unless that was removed too: the command that began it finds "
+        "that again."
+    )
 
 
 def _check_json(config: Mapping[str, Any]) -> None:

@@ -1,7 +1,6 @@
 """Engines for the one database of a run: a fast, patient SQLite and errors without secrets."""
 
 import json
-import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from typing import Any
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
+from autoprune.core.secrets import redact
 from autoprune.errors import (
     AutopruneError,
     CandidateError,
@@ -26,8 +26,6 @@ from autoprune.storage.patience import Connect, is_away
 # survives a killed process; a power cut can lose the last commits but not damage the file.
 _PRAGMAS = ("busy_timeout=30000", "journal_mode=WAL", "synchronous=NORMAL")
 _PATIENCE = 30.0  # seconds
-_PASSWORD = re.compile(r"^([\w+.-]+://[^:/@?]*):.*@", re.DOTALL)
-_SECRET_OPTION = re.compile(r"([?&][^=&]*(?:pass|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 def sqlite_url(path: Path) -> str:
@@ -44,11 +42,6 @@ def sqlite_url(path: Path) -> str:
             "Rename the folder or the file."
         ) from err
     return URL.create("sqlite", database=str(path)).render_as_string(hide_password=False)
-
-
-def redact(url: str) -> str:
-    """Return a database URL with its secrets starred out, fit for logs and errors."""
-    return _SECRET_OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
 
 
 def parse_url(url: str) -> URL:

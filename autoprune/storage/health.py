@@ -8,7 +8,8 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine, func, inspect, select, table
 from sqlalchemy.exc import DBAPIError
 
-from autoprune.storage.engine import explain, parse_url, redact
+from autoprune.core.secrets import redact
+from autoprune.storage.engine import explain, parse_url
 from autoprune.storage.migrate import dropped_tables, state_of, told_dropped
 from autoprune.storage.models import Base
 from autoprune.storage.reader import reading_options, stored_studies

@@ -38,7 +38,7 @@ class Ledger:
         """Add entries; those on the same policy and alternative that are there already stay."""
         if not entries:
             return
-        with self._database.transaction() as session:
+        with self._database.of_run(self._run) as session:
             for entry in entries:
                 add_once(session, self._run, entry)
 

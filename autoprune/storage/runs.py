@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
 
-from autoprune.storage.database import Database
+from autoprune.storage.database import Database, removed_run
 from autoprune.storage.models import EvaluationRow, RunRow
 from autoprune.storage.patience import patient
 from autoprune.storage.records import EvaluationKey, Run
@@ -17,6 +18,8 @@ PLACE = "place"  # what a run keeps of where it is worked on
 
 class Runs:
     """The runs of a database.
+
+    What is stored of a run that somebody removed raises `ElsewhereError`.
 
     Args:
         database: The database.
@@ -60,7 +63,7 @@ class Runs:
             folder: Where its result will be.
         """
         with self._database.transaction() as session:
-            row = session.get_one(RunRow, run_id, with_for_update=True)
+            row = _locked(session, run_id)
             row.config, row.outcome = dict(config), None
             row.kept = row.kept | {PLACE: {"folder": folder}}
 
@@ -68,7 +71,7 @@ class Runs:
     def keep(self, run_id: int, name: str, content: Mapping[str, Any]) -> Mapping[str, Any]:
         """Keep something of a run, and return what is kept: the first under this name stays."""
         with self._database.transaction() as session:
-            row = session.get_one(RunRow, run_id, with_for_update=True)
+            row = _locked(session, run_id)
             row.kept = {name: dict(content)} | row.kept
             return dict(row.kept[name])
 
@@ -77,7 +80,7 @@ class Runs:
         """Put something at the end of a list that a run keeps; what is alike moves there."""
         told = dict(content)
         with self._database.transaction() as session:
-            row = session.get_one(RunRow, run_id, with_for_update=True)
+            row = _locked(session, run_id)
             before = [one for one in row.kept.get(name, ()) if one != told]
             row.kept = row.kept | {name: [*before, told]}
 
@@ -93,3 +96,10 @@ class Runs:
         """Remove a run with its ledger and checkpoints; its evaluations stay, for later runs."""
         with self._database.transaction() as session:
             session.execute(delete(RunRow).filter_by(id=run_id))
+
+
+def _locked(session: Session, run_id: int) -> RunRow:
+    row = session.get(RunRow, run_id, with_for_update=True)
+    if row is None:
+        raise removed_run()
+    return row

@@ -6,9 +6,10 @@ from pathlib import Path
 import typer
 
 from autoprune.core.paths import at_home
+from autoprune.core.secrets import redact
 from autoprune.errors import ConfigError, OutputError
 from autoprune.storage.database import Database
-from autoprune.storage.engine import parse_url, redact, sqlite_url
+from autoprune.storage.engine import parse_url, sqlite_url
 
 VARIABLE = "AUTOPRUNE_DATABASE"
 

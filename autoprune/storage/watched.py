@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import create_engine, inspect, select
 
 from autoprune.core.policy import Policy
+from autoprune.core.secrets import redact
 from autoprune.errors import ConfigError
 from autoprune.storage.database import Database
-from autoprune.storage.engine import parse_url, redact
+from autoprune.storage.engine import parse_url
 from autoprune.storage.migrate import state_of
 from autoprune.storage.models import EvaluationRow
 from autoprune.storage.own_trials import OwnTrials

@@ -8,11 +8,36 @@ import torch
 from torch import nn
 
 import autoprune
+from autoprune.core.fingerprint import MAX_SEED
 from autoprune.errors import ConfigError, ModelError
+from autoprune.units_api import check_space
 
 
 def _search(model: Any, task: Any, folder: Path) -> None:
     autoprune.search(model, task=task, budget="macs=50%", out=folder / "run")
+
+
+def _units(seed: int) -> None:
+    autoprune.units(nn.Linear(2, 2), (torch.zeros(2, 2),), seed=seed)
+
+
+def _check_space(seed: int) -> None:
+    check_space("default", nn.Linear(2, 2), (torch.zeros(2, 2),), seed=seed)
+
+
+def _latency(seed: int) -> None:
+    autoprune.build_latency(nn.Linear(2, 2), (torch.zeros(2, 2),), targets="pytorch", seed=seed)
+
+
+def _draw(seed: int) -> None:
+    autoprune.check_latency(nn.Linear(2, 2), (torch.zeros(2, 2),), targets="pytorch", draw=seed)
+
+
+@pytest.mark.parametrize("function", [_units, _check_space, _latency, _draw])
+@pytest.mark.parametrize("seed", [-1, MAX_SEED + 1, 0.5])
+def test_what_is_no_seed_is_refused(function: Any, seed: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^(seed|draw) must be"):
+        function(seed)
 
 
 def _profile(model: Any, task: Any, folder: Path) -> None:

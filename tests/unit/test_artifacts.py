@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from autoprune.artifacts.architecture import Architecture, load
 from autoprune.artifacts.constructor import Constructor
-from autoprune.artifacts.files import PLAN, WEIGHTS, aside, sha256_of, write_text
+from autoprune.artifacts.example_inputs import InputSpec, empty_like
+from autoprune.artifacts.files import PLAN, WEIGHTS, aside, sha256_of, whole, write_text
 from autoprune.artifacts.result import SCHEMA_FILE, Result, schema_text
 from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.cost.model import CostModel
@@ -163,6 +164,29 @@ def test_another_architecture_is_refused(folder: Path, net: nn.Module, attribute
     setattr(net, attribute, others[attribute])
     with pytest.raises(ArtifactError, match=rf"another model .*'{attribute}.*same arguments"):
         load(folder, net)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sparse": ["nope.weight"]}, "keeps zeros of 'nope.weight', which the model does not"),
+        ({"passed": ["nope"]}, "passes over the module 'nope'"),
+        ({"passed": [""]}, "passes over the module ''"),
+        ({"inputs": [{"shape": [-1, 3, 8, 8], "dtype": "float32"}]}, "is not what this version"),
+    ],
+)
+def test_a_plan_that_names_what_is_not_there_is_refused(
+    folder: Path, net: nn.Module, change: dict[str, Any], said: str
+) -> None:
+    plan = json.loads((folder / PLAN).read_text())
+    (folder / PLAN).write_text(json.dumps(plan | change))
+    with pytest.raises(ArtifactError, match=said):
+        load(folder, net)
+
+
+def test_inputs_that_no_memory_holds_are_told() -> None:
+    with pytest.raises(ArtifactError, match="too large"):
+        empty_like((InputSpec(shape=(2, 3, 10**6, 10**9), dtype="float32"),))
 
 
 @pytest.mark.parametrize("built", [None, "text", 3])
@@ -314,6 +338,28 @@ def test_a_sum_is_the_one_sha256sum_prints(tmp_path: Path) -> None:
     assert sha256_of(tmp_path / "a") == expected
 
 
+def test_ctrl_c_while_writing_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.json", "old")
+
+    def interrupted() -> None:
+        with whole(tmp_path / "a.json") as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert os.listdir(tmp_path) == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "old"
+
+
+def test_two_who_write_the_same_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    with whole(tmp_path / "a.json") as one:
+        one.write_text("one")
+        write_text(tmp_path / "a.json", "two")
+        assert one.match(".*.partial"), "a search that goes on takes it away"
+    assert (tmp_path / "a.json").read_text() == "one"
+
+
 def test_a_crash_while_writing_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -408,7 +454,17 @@ def test_a_result_that_does_not_say_what_its_metric_is_holds_a_share() -> None:
     assert not Result.model_validate(RESULT).yardstick.is_share
 
 
-@pytest.mark.parametrize("change", [{"schema": 2}, {"more": 1}, {"policy": {"u": {}}}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": 2},
+        {"more": 1},
+        {"policy": {"u": {}}},
+        {"policy": {"u": {"method": "channel.l1", "sparsity": 7.0}}},
+        {"budget": {"latency@pytorch": "50%"}},
+        {"dense": MEASURED | {"parts": {"macs@visual": 2}}},
+    ],
+)
 def test_a_result_of_another_form_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Result.model_validate(RESULT | change)

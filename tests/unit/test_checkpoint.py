@@ -51,6 +51,17 @@ def test_safetensors_are_read(state: dict[str, Tensor], tmp_path: Path) -> None:
     assert_loaded(tmp_path / "weights.safetensors", state)
 
 
+@pytest.mark.timeout(60)
+def test_a_wrapping_of_itself_is_no_checkpoint(tmp_path: Path) -> None:
+    content: dict[str, Any] = {}
+    content["state_dict"] = content
+    torch.save(content, tmp_path / "weights.pt")
+    with pytest.raises(
+        CheckpointError, match=r"must hold a state_dict.*the keys \['state_dict'\]"
+    ):
+        load_checkpoint(tmp_path / "weights.pt", make())
+
+
 class Evil:
     def __init__(self, path: Path) -> None:
         self.path = path

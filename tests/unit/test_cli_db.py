@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from autoprune.agent.runs.workspace import STUDY
+from autoprune.cli import agent as agent_command
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.core.processes import this_host, this_process
 from autoprune.errors import ConfigError
@@ -213,7 +214,7 @@ def test_an_option_of_the_url_that_the_driver_does_not_know_is_told(run_autoprun
 
 def test_an_empty_database_is_told(run_autoprune: Run) -> None:
     code, _, err = run_autoprune("db", "check", "--database", " ")
-    assert (code, "The database that was given is empty" in err) == (2, True)
+    assert (code, "--database is empty. Give a URL" in err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -232,3 +233,50 @@ def test_each_command_says_what_its_database_is_for(
 ) -> None:
     text = run_autoprune(*words, "--help")[1]
     assert said in " ".join(text[text.index("--database") :].split())
+
+
+def test_a_database_that_is_not_there_is_not_made(run_autoprune: Run, tmp_path: Path) -> None:
+    code, out, err = run_autoprune("db", "upgrade", "--database", str(tmp_path / "typo.db"))
+    assert (code, out) == (2, "")
+    assert "There is no database" in err
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("search", "search.yaml"),
+        ("latency", "build", "search.yaml"),
+        ("profile", "search.yaml"),
+        ("agent", "join", "night", "--file", "search.yaml"),
+        ("runs", "list"),
+        ("db", "upgrade"),
+    ],
+)
+def test_a_blank_database_is_refused_wherever_it_is_given(
+    run_autoprune: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = "model: model.py:net\ndata: data.py:loaders\nbudget: {macs: 50%}\ndatabase: mine.db\n"
+    Path("search.yaml").write_text(text)
+    code, _, err = run_autoprune(*words, "--database", "")
+    assert code == 2
+    assert "--database is empty. Give a URL or a file, or leave it out." in err
+
+
+@pytest.mark.parametrize("words", [(), ("--database", "given.db")])
+def test_who_goes_on_is_looked_up_where_the_run_is(
+    run_autoprune: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    asked: list[object] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        agent_command, "_join", lambda run, file, database, *_: asked.append(database)
+    )
+    monkeypatch.setattr(
+        agent_command, "_who_goes_on", lambda run, database: asked.append(database)
+    )
+    text = "model: model.py:net\ndata: data.py:loaders\nbudget: {macs: 50%}\ndatabase: mine.db\n"
+    Path("search.yaml").write_text(text)
+    assert run_autoprune("agent", "join", "night", "--file", "search.yaml", *words)[0] == 0
+    assert asked == [str(tmp_path / (words[1] if words else "mine.db"))] * 2

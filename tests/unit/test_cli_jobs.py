@@ -318,7 +318,7 @@ def test_kubernetes_gets_the_manifests_and_tells_their_state(
     [
         (None, "job applied", ["get", "apply"]),
         ({"active": 1}, "is there (Running); nothing was applied", ["get"]),
-        ("Complete", "is done already; nothing was applied", ["get"]),
+        ("Complete", "another --name, or delete the old job: kubectl delete job/", ["get"]),
         ("Failed", "job applied", ["get", "delete", "apply"]),
     ],
 )

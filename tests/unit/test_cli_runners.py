@@ -12,6 +12,8 @@ import torch
 
 from autoprune._resources import names
 from autoprune.core.cores import usable_cores
+from autoprune.errors import ConfigError
+from autoprune.execution.runners import load_runner
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -76,6 +78,23 @@ def test_more_workers_than_cores_are_told(run_autoprune: Run, tmp_path: Path) ->
     count = usable_cores() + 1
     (told,) = lacking(run_autoprune, write(tmp_path, f"kind: local\nworkers: {count}\n"))
     assert f"need {count} cores, and {usable_cores()} are there" in told
+
+
+def test_a_worker_that_no_cluster_started_here_has_room_for_is_told(
+    run_autoprune: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    for text, said in (
+        (f"threads: {usable_cores() + 1}\n", f"needs {usable_cores() + 1} CPU, and the cluster"),
+        ("device: cpu\ngpus: 1\n", "needs 1 GPU, and the cluster has 0. Lower what"),
+    ):
+        runner = write(tmp_path, f"kind: ray\n{text}")
+        (told,) = lacking(run_autoprune, runner)
+        assert said in told
+        with pytest.raises(ConfigError, match="A worker needs"), load_runner(runner).applied():
+            pass
+    runner = write(tmp_path, f"kind: ray\nworkers: 1\nthreads: {usable_cores() + 1}\n")
+    assert lacking(run_autoprune, runner) == [], "a number that is given gets its CPUs"
 
 
 @pytest.mark.parametrize(

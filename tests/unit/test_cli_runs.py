@@ -18,6 +18,7 @@ from autoprune.agent.loop.trials import Told, abandon, tell_all
 from autoprune.agent.run import kept_evaluations
 from autoprune.agent.runs.heart import Heart
 from autoprune.agent.runs.home import Home
+from autoprune.agent.runs.listed import find_listed
 from autoprune.agent.runs.workspace import STUDY, Workspace
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.core.policy import Choice, Policy
@@ -290,6 +291,19 @@ def test_a_run_on_a_server_tells_its_folder_from_the_start(
     helping.close()
     (one,) = [one for one in listed(run_autoprune) if one["name"] == "night"]
     assert (one["state"], one["folder"]) == ("stopped", str(folder)), "an agent only helps"
+
+
+def test_the_model_that_a_run_returns_is_shown_first(tmp_path: Path) -> None:
+    """Of finalists the search takes the one of the highest quality, whatever its loss."""
+    (tmp_path / "run.json").write_text("{}")
+    found = [("scored", 0.1, 0.5), ("recovered", 0.2, 0.7), ("recovered", 0.3, 0.9)]
+    with Database.open(sqlite_url(tmp_path / "autoprune.db")) as database:
+        run = database.start_run(STUDY, {}, "m", "d")
+        for at, (outcome, loss, quality) in enumerate(found):
+            one = Evaluation(Policy({}), outcome, loss, quality, 1.0, 1.0)
+            database.record_evaluation(run, EvaluationKey("m", "d", str(at), "e"), one)
+    best = find_listed(str(tmp_path), None).best(3)
+    assert [one.quality for one in best] == [0.9, 0.7, 0.5]
 
 
 @pytest.mark.parametrize("by", ["name", "path"])

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from autoprune.agent.runs.listed import find_listed
 from autoprune.artifacts.front import Front, FrontPoint, LeftOut
 from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.result import LatencyCheck
+from autoprune.errors import ArtifactError
 from autoprune.report_api import report
 from autoprune.reporting import html
 from autoprune.reporting.citations import cited
@@ -28,6 +30,9 @@ from autoprune.reporting.repeating import promise
 from autoprune.reporting.reproduce import command
 from autoprune.reporting.story import story_of
 from autoprune.space.loader import load_space
+from autoprune.storage.database import Database
+from autoprune.storage.engine import sqlite_url
+from autoprune.storage.models import RunRow
 from benchmarks.report.made import make_run
 
 HOSTILE = "</script><script>alert(1)</script>"
@@ -396,6 +401,26 @@ def test_what_cannot_be_written_is_said(
     assert (code, out) == (2, "")
     assert said in err
     assert (tmp_path / "foreign.html").read_text() == "<p>mine</p>"
+
+
+@pytest.mark.parametrize(
+    ("column", "key", "value"),
+    [
+        ("kept", "checks", [1]),
+        ("kept", "latency", {"onnxruntime": {}}),
+        ("config", "pareto", "macs"),
+        ("config", "tolerance", "lowest macs within abc points"),
+    ],
+)
+def test_a_damaged_run_is_told_in_words(tmp_path: Path, column: str, key: str, value: Any) -> None:
+    make_run(tmp_path / "a", 4, ("u",))
+    with Database.open(sqlite_url(tmp_path / "a" / "autoprune.db")) as database:
+        with database.transaction() as session:
+            row = session.scalars(select(RunRow)).one()
+            setattr(row, column, getattr(row, column) | {key: value})
+    with pytest.raises(ArtifactError, match="holds what autoprune did not write"):
+        report(tmp_path / "a", tmp_path / "a.html", database=tmp_path / "none.db")
+    assert not (tmp_path / "a.html").exists()
 
 
 def test_runs_of_the_same_name_are_told_apart(tmp_path: Path) -> None:

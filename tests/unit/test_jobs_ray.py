@@ -91,7 +91,9 @@ def test_a_job_that_runs_or_is_done_is_not_submitted_again(cluster: Cluster) -> 
     assert (again.id, again.new) == (first.id, False)
     assert "runs already (PENDING)" in again.told
     cluster.jobs[first.id].status = State("SUCCEEDED")
-    assert "is done already" in submit_ray(runner(), job(), FOLDER).told
+    told = submit_ray(runner(), job(), FOLDER).told
+    assert "is done already" in told
+    assert "another --name, or delete the old job: ray job delete " in told
     assert len(cluster.jobs) == 1
 
 

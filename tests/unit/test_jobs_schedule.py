@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoprune.cli.search_settings import seconds_of
 from autoprune.errors import ConfigError
 from autoprune.execution.jobs.job import read_job
 from autoprune.execution.jobs.schedule import Schedule
@@ -98,6 +99,16 @@ def test_a_deadline_and_a_file_are_checked_before_anything_is_rendered(tmp_path:
     file.write_text(SEARCH + "trails: 3\n")
     with pytest.raises(ConfigError, match="unknown key 'trails'"):
         read_job(file)
+
+
+def test_a_bare_number_of_seconds_reaches_the_command_with_its_unit(tmp_path: Path) -> None:
+    file = tmp_path / "search.yaml"
+    file.write_text(SEARCH)
+    for text, told in {"21600": "21600s", " 90.5 ": "91s", ".5": "1s", " 2 h ": "2 h"}.items():
+        job = read_job(file, deadline=text)
+        words = (job.command, job.agent)
+        assert [one[one.index("--deadline") + 1] for one in words] == [told, told]
+        assert seconds_of(told, "--deadline") == job.seconds
 
 
 def test_a_file_whose_name_begins_with_a_dash_is_no_option(

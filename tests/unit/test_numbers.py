@@ -32,6 +32,13 @@ def test_a_duration_is_named_in_its_error() -> None:
         parse_duration("0s", "limit")
 
 
+@pytest.mark.parametrize("given", ["9" * 30 + "s", "1e9d", "99999999999d", 1e10])
+def test_a_duration_that_no_timer_takes_is_refused(given: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^--deadline must be above 0.*'10m' or '2h'\. Got"):
+        parse_duration(given, "--deadline")
+    assert parse_duration("11000d", "--deadline") == 11000 * 86400
+
+
 @pytest.mark.parametrize("given", [True, "2", 1.0, 0, None])
 def test_whole_numbers_are_whole_and_large_enough(given: Any) -> None:
     check_at_least("policies", 1, 1, int)

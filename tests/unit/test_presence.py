@@ -13,15 +13,21 @@ from typing import Any
 import pytest
 import sqlalchemy
 
+from autoprune.agent.runs.company import Shared
 from autoprune.agent.runs.heart import BEAT, Heart
 from autoprune.agent.runs.presence import Presence
 from autoprune.core import processes
 from autoprune.core.heartbeat import HEARTBEAT
+from autoprune.core.policy import Policy
 from autoprune.core.processes import process_of, runs_here, this_host
 from autoprune.core.progress import Progress
+from autoprune.errors import ElsewhereError
 from autoprune.storage.agents import Agents
+from autoprune.storage.checkpoints import Checkpoints
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
+from autoprune.storage.records import Evaluation, EvaluationKey
+from autoprune.storage.runs import Runs
 
 
 @pytest.fixture
@@ -46,6 +52,33 @@ def test_an_agent_is_there_for_as_long_as_the_block_lasts(agents: Agents, tmp_pa
         assert (tmp_path / HEARTBEAT).exists()
     assert agents.all() == []
     assert not (tmp_path / HEARTBEAT).exists()
+
+
+def test_a_run_that_somebody_removes_ends_for_those_who_work_on_it(tmp_path: Path) -> None:
+    with Database.open(sqlite_url(tmp_path / "shared.db")) as database, Heart(tmp_path) as heart:
+        agents, runs = Agents(database), Runs(database)
+        run = database.start_run("r", {}, "m", "d")
+        with Presence(agents, run, heart, beat=0.05) as own:
+            assert own.take(["finish r"]) == {"finish r"}
+            runs.remove(run)
+
+            def ended() -> bool:
+                Shared(own, database, "r").finish()
+                return False
+
+            with pytest.raises(ElsewhereError, match="Somebody removed this run"):
+                _until(ended)
+            for store in (runs.keep, runs.add_last):
+                with pytest.raises(ElsewhereError, match="Somebody removed this run"):
+                    store(run, "name", {})
+            with pytest.raises(ElsewhereError, match="Somebody removed this run"):
+                agents.join(run, "host", "process")
+            key = EvaluationKey(**dict.fromkeys(EvaluationKey.__annotations__, "k"))
+            one = Evaluation(Policy({}), "failed: by itself", None, None, 0.0, 0.0)
+            with pytest.raises(ElsewhereError, match="Somebody removed this run"):
+                database.record_evaluation(run, key, one)
+            with pytest.raises(ElsewhereError, match="Somebody removed this run"):
+                Checkpoints(database, run, "name").add({})
 
 
 def test_it_beats_and_tells_how_far_it_is(agents: Agents, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import autoprune
 from autoprune import _resources
 from autoprune._resources import FOLDERS, cache_dir, names, resource
 from autoprune.errors import ConfigError
@@ -91,3 +92,13 @@ def _tree(folder: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "a.yaml").write_text("kind: local\n", encoding="utf-8")
     return folder
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    """One without is none to import-linter, and easily lost: .gitignore once hid agent/runs's."""
+    package = Path(autoprune.__file__).parent
+    folders = {file.parent for file in package.rglob("*.py")}
+    bare = {
+        str(one.relative_to(package)) for one in folders if not (one / "__init__.py").is_file()
+    }
+    assert bare == {"storage/migrations", "storage/migrations/versions"}

@@ -87,6 +87,8 @@ def test_a_wrong_file_is_explained(tmp_path: Path, text: str, message: str) -> N
         "kind: local\ndevice: [{a: 'postgresql+psycopg://me:hunter2@host/db'}]\n",
         "kind: local\ndevice: postgresql://host/db?user=me&password=hunter2\n",
         "kind: local\nwhatever: {deep: 'host=db password=hunter2'}\n",
+        "kind: slurm\nenv: {TRACKER: 'https://h/?api_key=hunter2'}\n",
+        "kind: slurm\nsetup: 'curl https://h/?a=b&client_secret=hunter2'\n",
     ],
 )
 def test_a_password_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from autoprune.cli.search_settings import settings_of
 from autoprune.core.budget import Budget
 from autoprune.core.pareto import Pareto
 from autoprune.errors import (
@@ -16,6 +17,8 @@ from autoprune.errors import (
 )
 from autoprune.execution.build import build_model, build_task, constructor_of, load_data
 from autoprune.execution.config import SearchFile, load_search_file, parse_timeout
+from autoprune.execution.runners import find_runner
+from autoprune.space.loader import find_space
 
 SMALL = "model: model.py:net\ndata: data.py:loaders\nbudget: {macs: 50%}\n"
 
@@ -69,6 +72,21 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     assert (file.recovery.distill_modules, file.recover) == (("layer1",), "train.py:mine")
     assert file.reference(file.space) == f"file:{tmp_path / 'mine.yaml'}"
     assert file.reference(file.runner) == "local"
+
+
+def test_a_path_may_begin_with_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    settings = search_file(tmp_path, SMALL + "out: ~/runs\nrunner: file:~/r.yaml\n")
+    assert settings.out == tmp_path / "home" / "runs"
+    assert settings.reference(settings.runner) == f"file:{tmp_path / 'home' / 'r.yaml'}"
+    given = settings_of(settings.path, {"out": Path("~/b"), "runner": "file:~/c.yaml"})
+    assert (given.out, given.runner) == (tmp_path / "home/b", f"file:{tmp_path / 'home/c.yaml'}")
+    for find in (find_runner, find_space):
+        assert find("file:~/mine.yaml") == tmp_path / "home" / "mine.yaml"
+    with pytest.raises(ConfigError, match="names the home folder of a user"):
+        search_file(tmp_path, SMALL + "out: ~nobody-of-this-name/runs\n")
 
 
 @pytest.mark.parametrize("task", ["nowhere.py:Task", "clasification"])

@@ -221,7 +221,11 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"sparsity": [0.5]}, r"sparsity.*Did you mean 'sparsities'"),
-        ({"units": [{"match": "*", "steps": 2}]}, r"units\.0\.steps"),
+        (
+            {"units": [{"match": "*", "steps": 2}]},
+            r"unknown key 'units\.0\.steps'\. Did you mean 'step'",
+        ),
+        ({"stp": 1, "units": [{"step": 2}]}, r"units\.0\.match.* unknown key 'stp'\. Did you"),
         ({"units": [{"step": 2}]}, r"units\.0\.match"),
         ({"methods": []}, "methods"),
         ({"methods": ["channel.l1", "channel.l1"]}, "methods.*twice"),
@@ -241,7 +245,7 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
 def test_what_is_not_understood_names_the_file_and_the_key(
     changes: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigError, match=rf"mine\.yaml: {message}"):
+    with pytest.raises(ConfigError, match=rf"mine\.yaml: .*{message}"):
         read_space(write(tmp_path / "mine.yaml", **changes))
 
 
@@ -251,7 +255,7 @@ def test_a_key_that_is_missing_is_named(key: str, tmp_path: Path) -> None:
     del raw[key]
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump(raw), encoding="utf-8")
-    with pytest.raises(ConfigError, match=rf"mine\.yaml: {key}"):
+    with pytest.raises(ConfigError, match=rf"mine\.yaml: the key '{key}' is missing"):
         read_space(path)
 
 

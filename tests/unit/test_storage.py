@@ -13,19 +13,20 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from sqlalchemy import event, make_url, text
-from sqlalchemy.exc import IntegrityError
 
 from autoprune.core.policy import Choice, Policy
+from autoprune.core.secrets import redact
 from autoprune.core.stages import Stage
 from autoprune.errors import (
     ArtifactError,
     CandidateError,
     ConfigError,
+    ElsewhereError,
     OutputError,
     RunExistsError,
 )
 from autoprune.storage.database import Database
-from autoprune.storage.engine import explain, redact, sqlite_url
+from autoprune.storage.engine import explain, sqlite_url
 from autoprune.storage.records import Evaluation, EvaluationKey
 from autoprune.storage.runs import Runs
 from autoprune.storage.study import close_study, open_study, readable_study
@@ -150,7 +151,7 @@ def test_evaluations_are_stored_in_one_order_so_that_no_two_agents_wait_for_each
 
 
 def test_an_evaluation_of_an_unknown_run_is_refused(database: Database) -> None:
-    with pytest.raises(IntegrityError):
+    with pytest.raises(ElsewhereError, match="Somebody removed this run"):
         database.record_evaluation(7, KEY, SCORED)
 
 

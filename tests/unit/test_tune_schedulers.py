@@ -47,6 +47,7 @@ def test_a_scheduler_of_the_users_own_file(
     [
         ("{name: ahsa}", r"Unknown scheduler 'ahsa'. Did you mean 'asha'\? A scheduler of your"),
         ("{name: asha, grace: 1}", r"no option 'grace' .* Allowed: grace_period, reduction"),
+        ("{name: asha, zzz: 1}", r"no option 'zzz' that can be set\. Known: [^:]*$"),
         ("{name: asha, max_t: 9}", r"no option 'max_t' that can be set \(autoprune sets it\)"),
         ("{name: asha, reduction_factor: 1}", r"cannot be made with reduction_factor=1 .*valid"),
         ("{name: asha, grace_period: 4}", r"for 2 stages: grace_period must be <= max_t!"),

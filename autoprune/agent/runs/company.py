@@ -43,7 +43,7 @@ class Company(Protocol):
         """Be the one who finishes the run; wait while another one does.
 
         Raises:
-            ElsewhereError: If another one has finished it.
+            ElsewhereError: If another one has finished it, or somebody removed it.
         """
 
     def take(self, leases: Sequence[str]) -> set[str]:

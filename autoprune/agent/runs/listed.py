@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from autoprune.agent.runs.workspace import RESULT, STUDY, database_in, holds, po
 from autoprune.core.heartbeat import Heartbeat
 from autoprune.core.json_text import read_json
 from autoprune.core.paths import resolved
+from autoprune.core.stages import rank_of
 from autoprune.core.yardstick import YARDSTICK, Yardstick
 from autoprune.errors import AutopruneError, ConfigError
 from autoprune.storage.agents import Agent, Agents
@@ -81,10 +83,10 @@ class ListedRun:
         return None
 
     def best(self, count: int) -> list[Evaluation]:
-        """Return what was found best, finalists first, then by score; lower is better."""
+        """Return what was found best: finalists as the search ranks them, then others by score."""
         with suppress(AutopruneError), self.opened() as (database, run):
             made = [one for one in database.evaluations(run.id) if one.score is not None]
-            ranked = sorted(made, key=lambda one: (one.outcome != RECOVERED, one.score))
+            ranked = sorted(made, key=_rank)
             return [one for one in ranked if one.outcome in (RECOVERED, SCORED)][:count]
         return []
 
@@ -168,6 +170,13 @@ class ListedRun:
             found = read_json(self.folder / RESULT)
             return found if isinstance(found, dict) else {}
         return {}
+
+
+def _rank(found: Evaluation) -> tuple[float, ...]:
+    """Return what sorts the best first; of scores the lower is better."""
+    if found.outcome == RECOVERED:
+        return (0, *rank_of(found.quality, found.loss))
+    return (1, inf if found.score is None else found.score)
 
 
 def listed_runs(shared: Database) -> list[ListedRun]:

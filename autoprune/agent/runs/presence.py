@@ -12,7 +12,7 @@ from typing import Self
 from autoprune.agent.runs.heart import BEAT, Heart
 from autoprune.core.processes import runs_here, this_host, this_process
 from autoprune.core.progress import Progress, ProgressCallback
-from autoprune.errors import AutopruneError
+from autoprune.errors import AutopruneError, ElsewhereError
 from autoprune.storage.agents import Agent, Agents
 
 PATIENCE = 60.0  # seconds without one, after which an agent is taken for dead
@@ -46,6 +46,7 @@ class Presence:
         self._seen: dict[str, tuple[int, float]] = {}  # beat, and when it was seen first
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._removed: ElsewhereError | None = None
         self.id = ""
 
     def __enter__(self) -> Self:
@@ -74,7 +75,13 @@ class Presence:
         return told
 
     def take(self, leases: Sequence[str]) -> set[str]:
-        """Take leases, also from agents that are dead; return those that are ours then."""
+        """Take leases, also from agents that are dead; return those that are ours then.
+
+        Raises:
+            ElsewhereError: If somebody removed the run: this agent gets no lease any more.
+        """
+        if self._removed is not None:
+            raise self._removed
         holders = self._agents.take(leases, self.id)
         others = {holder for holder in holders.values() if holder and holder != self.id}
         if gone := others & self.dead() if others else set():
@@ -111,7 +118,14 @@ class Presence:
         while not self._over.wait(self._every):
             with suppress(AutopruneError):  # the next beat may find the database again
                 if not self._agents.beat(self.id, self._heart.status):
-                    self._agents.join(self._run, this_host(), this_process(), self.id)
+                    self._join_again()
+
+    def _join_again(self) -> None:
+        """Come back after this agent was taken for dead, or note that its run is gone."""
+        try:
+            self._agents.join(self._run, this_host(), this_process(), self.id)
+        except ElsewhereError as err:
+            self._removed = err
 
 
 def seems_alive(agent: Agent) -> bool:

@@ -1,5 +1,6 @@
 """What a job is, whatever starts it: one command that can be given again and again."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,13 +87,12 @@ def read_job(
         ConfigError: If the file, the deadline or the schedule cannot be understood.
     """
     settings = load_search_file(file)
-    parse_duration(deadline, "--deadline")
     name = _made_of(settings.out) if name is None else name
     return Job(
         name=name,
         file=file,
         run=settings.out if runs is None else Path(runs) / name,
-        deadline=deadline.strip(),
+        deadline=_with_unit(deadline),
         schedule=None if schedule is None else Schedule.parse(schedule),
         search_runner=search_runner,
         moved=runs is not None,
@@ -121,6 +121,13 @@ def require_name(name: str, form: str, longest: int, told: str) -> None:
 def _made_of(run: Path) -> str:
     words = re.sub(r"[^a-z0-9]+", "-", run.name.lower()).strip("-")
     return f"autoprune-{words}"[:37].strip("-") if words != "autoprune" else words
+
+
+def _with_unit(deadline: str) -> str:
+    """Return a deadline as the commands take it, which refuse a number that has no unit."""
+    seconds = parse_duration(deadline, "--deadline")
+    text = deadline.strip()
+    return text if text[-1].isalpha() else f"{math.ceil(seconds)}s"
 
 
 def _operand(path: Path) -> str:

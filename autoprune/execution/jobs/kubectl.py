@@ -7,7 +7,7 @@ from autoprune.errors import InfrastructureError
 from autoprune.execution.jobs.job import Job
 from autoprune.execution.jobs.kubernetes import kubernetes_files
 from autoprune.execution.jobs.pods import selector
-from autoprune.execution.jobs.status import JobStatus, Submitted
+from autoprune.execution.jobs.status import JobStatus, Submitted, again
 from autoprune.execution.jobs.tools import run_tool
 from autoprune.execution.runners.kubernetes import KubernetesRunner
 
@@ -51,8 +51,11 @@ def submit_kubernetes(runner: KubernetesRunner, job: Job) -> Submitted:
     there = [] if job.schedule is not None else kubernetes_status(runner, job.name)
     own = [one for one in there if one.id == job.name and one.kind in ("Job", "RayJob")]
     if own and own[0].state != "Failed":
-        told = "is done already" if own[0].state == "Complete" else f"is there ({own[0].state})"
-        return Submitted(job.name, f"{job.name} {told}; nothing was applied.", new=False)
+        told = f"{job.name} is there ({own[0].state}); nothing was applied."
+        if own[0].state == "Complete":
+            words = ("kubectl", "delete", f"{own[0].kind.lower()}/{job.name}", *_namespace(runner))
+            told = f"{job.name} is done already; nothing was applied. {again(' '.join(words))}"
+        return Submitted(job.name, told, new=False)
     if own:
         failed = [f"{one.kind.lower()}/{one.id}" for one in there if one.kind != "CronJob"]
         run_tool(

@@ -13,7 +13,7 @@ from autoprune.core.fingerprint import fingerprint
 from autoprune.errors import ConfigError, InfrastructureError
 from autoprune.execution.jobs.files import JobFile
 from autoprune.execution.jobs.job import Job, require_name
-from autoprune.execution.jobs.status import JobStatus, Submitted
+from autoprune.execution.jobs.status import JobStatus, Submitted, again
 from autoprune.execution.jobs.templates import quoted_path, render
 from autoprune.execution.runners.ray_job import RayJobRunner
 
@@ -124,8 +124,10 @@ def _key(first: str, attempt: int | str) -> str:
 
 def _there_already(first: str, attempt: int, state: "JobStatusOfRay") -> Submitted:
     key = _key(first, attempt)
-    told = "is done already" if state == "SUCCEEDED" else f"runs already ({state})"
-    return Submitted(key, f"{key} {told}; nothing was submitted.", new=False)
+    if state != "SUCCEEDED":
+        return Submitted(key, f"{key} runs already ({state}); nothing was submitted.", new=False)
+    told = f"{key} is done already; nothing was submitted. {again(f'ray job delete {key}')}"
+    return Submitted(key, told, new=False)
 
 
 def ray_status(runner: RayJobRunner, name: str) -> list[JobStatus]:

@@ -43,3 +43,15 @@ class Submitted:
     def to_dict(self) -> dict[str, str | bool]:
         """Return the fields as JSON takes them."""
         return asdict(self)
+
+
+def again(delete: str) -> str:
+    """Say how a job that is done is begun again, for instance to score more policies.
+
+    Args:
+        delete: The command that deletes the old one.
+    """
+    return (
+        f"To go on with its run, after 'trials' was raised for instance, give another --name, or "
+        f"delete the old job: {delete}."
+    )

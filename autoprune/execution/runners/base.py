@@ -1,6 +1,5 @@
 """What runner files of every kind have in common."""
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -11,9 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, mod
 from autoprune.core.numbers import parse_count
 from autoprune.core.population import Populate
 from autoprune.core.recovery import Recovery
+from autoprune.core.secrets import holds_secret
 from autoprune.core.workers import Hire
-
-_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@|[?&;\s](?:password|token)=[^&\s]", re.IGNORECASE)
 
 
 def count_or_auto(given: Any, info: ValidationInfo) -> int | Literal["auto"]:
@@ -42,7 +40,7 @@ class RunnerFile(BaseModel):
     @classmethod
     def _no_passwords(cls, given: Any) -> Any:
         for key, text in _texts(given):
-            if _PASSWORD.search(text):
+            if holds_secret(text):
                 raise ValueError(
                     f"the key {key!r} holds a password or token. Runner files are shared and "
                     "end up in job files: put the URL into an environment variable or a secret "

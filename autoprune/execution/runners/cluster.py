@@ -4,7 +4,7 @@ import logging
 import signal
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
@@ -50,8 +50,9 @@ class ClusterRunner(SearchRunner, ABC):
         """Connect to the cluster, or start it, for a while.
 
         Raises:
-            ConfigError: If Ray is not installed, something the runner says cannot be used, or a
-                GPU is asked for that is not there.
+            ConfigError: If Ray is not installed, something the runner says cannot be used, a GPU
+                is asked for that is not there, or a worker needs more than a cluster that is
+                started here can ever have.
             InfrastructureError: If the cluster cannot be reached or started.
         """
         try:
@@ -63,9 +64,9 @@ class ClusterRunner(SearchRunner, ABC):
         self.check()
         device = LocalRunner(device=self.device).resolve_device()
         own = not ray.is_initialized()
-        if own:
-            self._connect()
         try:
+            if own:
+                self._connect()
             yield Place(device, self.hire(self._count()), self.populate())
         finally:
             if own:
@@ -92,14 +93,46 @@ class ClusterRunner(SearchRunner, ABC):
         needs = {"CPU": float(self.threads), "GPU": self.gpus, **self.resources}
         return {name: amount for name, amount in needs.items() if amount}
 
+    @property
+    def started(self) -> dict[str, float]:
+        """What a cluster that is started here, without an address, will have, by Ray's names.
+
+        It gets the CPUs that a given number of workers needs, and at least what this machine has.
+        Of resources other than CPUs and GPUs it is taken to have enough: Ray finds those.
+        """
+        import torch
+
+        wanted = 1 if self.workers == "auto" else self.workers * self.threads
+        cores, gpus = max(usable_cores(), wanted), torch.cuda.device_count()
+        return self.needs | {"CPU": float(cores), "GPU": float(gpus)}
+
+    def lacking(self, there: Mapping[str, float]) -> Iterator[str]:
+        """Yield in words what a worker needs and a cluster does not have.
+
+        Args:
+            there: What the cluster has, by Ray's names.
+        """
+        what = "Lower" if self.address is None else "Add nodes, or lower"
+        for name, amount in self.needs.items():
+            if there.get(name, 0.0) < amount:
+                yield (
+                    f"A worker needs {amount:g} {name}, and the cluster has "
+                    f"{there.get(name, 0.0):g}. {what} what the runner file asks for."
+                )
+
+    def _require(self, there: Mapping[str, float]) -> None:
+        """Refuse what would wait for ever: nobody adds nodes to a cluster that is started here."""
+        if lacking := list(self.lacking(there)):
+            raise ConfigError(" ".join(lacking))
+
     def _connect(self) -> None:
         import ray
 
         settings: dict[str, Any] = {"runtime_env": self.runtime_env or None}
         if self.address is None:  # Ray secures it by a token by itself
-            wanted = 1 if self.workers == "auto" else self.workers * self.threads
-            room = max(usable_cores(), wanted)
-            settings |= {"address": "local", "num_cpus": room, "include_dashboard": False}
+            self._require(self.started)
+            cores = int(self.started["CPU"])
+            settings |= {"address": "local", "num_cpus": cores, "include_dashboard": False}
         else:
             settings["address"] = self.address
         try:
@@ -111,6 +144,8 @@ class ClusterRunner(SearchRunner, ABC):
                 f"The Ray cluster {where}: {' '.join(str(err).split())[:500]} Check that it runs, "
                 "and the runner's 'address'."
             ) from err
+        if self.address is None:
+            self._require(ray.cluster_resources())  # type: ignore[no-untyped-call]
 
     def _count(self) -> int:
         """Return how many actors the cluster has room for, if the runner does not say."""

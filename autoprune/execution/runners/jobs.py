@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from autoprune.core.numbers import parse_duration
+from autoprune.core.secrets import sounds_secret
 from autoprune.execution.runners.base import RunnerFile
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SECRET = re.compile(r"PASS(WORD|WD)|SECRET|TOKEN|CREDENTIAL|API_?KEY|DATABASE", re.IGNORECASE)
 
 
 def seconds(key: str) -> BeforeValidator:
@@ -38,7 +38,7 @@ def _variables(given: Mapping[str, str]) -> Mapping[str, str]:
 
 def _public(given: Mapping[str, str]) -> Mapping[str, str]:
     for name in given:
-        if _SECRET.search(name):
+        if sounds_secret(name):
             raise ValueError(
                 f"the key 'env' sets {name!r}, which sounds like a secret, and values under 'env' "
                 "are written into job files. Name where it lies: under 'secrets' for Kubernetes, "

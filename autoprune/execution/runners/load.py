@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from autoprune._hints import did_you_mean
 from autoprune._resources import names, resource
+from autoprune.core.paths import at_home
+from autoprune.core.problems import explain
 from autoprune.core.yaml_file import read_yaml
 from autoprune.errors import ConfigError
-from autoprune.execution.config import explain
 from autoprune.execution.runners.base import RunnerFile, SearchRunner
 from autoprune.execution.runners.cluster import RayRunner
 from autoprune.execution.runners.kubernetes import KubernetesRunner
@@ -82,7 +83,7 @@ def find_runner(name: str, base: Path | None = None) -> Path:
     """Return the file of a runner; arguments and errors are those of `load_runner`."""
     base = base or Path()
     if name.startswith("file:"):
-        return base / name.removeprefix("file:")
+        return base / at_home(name.removeprefix("file:"))
     known = names(FOLDER, ".yaml")
     if name not in known:
         raise ConfigError(

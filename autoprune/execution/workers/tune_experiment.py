@@ -5,13 +5,14 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from threading import Thread
 from typing import Any
 from uuid import uuid4
 
 from pyarrow.fs import FileSystem
 from ray import tune
+
+from autoprune.core.paths import at_home
 
 _SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # that one prints, whatever it is told
@@ -36,7 +37,7 @@ def place(storage: str | None) -> Iterator[str]:
         if storage is None:
             yield folder
             return
-        root = storage if "://" in storage else str(Path(storage).absolute())
+        root = storage if "://" in storage else str(at_home(storage).absolute())
         own = f"{root.rstrip('/')}/autoprune-{uuid4().hex[:12]}"  # others may use the same
         try:
             yield own

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from autoprune.artifacts.result import Result
 from autoprune.core.json_text import read_json
 from autoprune.core.ledger import LedgerEntry
 from autoprune.core.policy import Policy
+from autoprune.core.stages import rank_of
 from autoprune.core.yardstick import YARDSTICK, Yardstick
 from autoprune.errors import AutopruneError
 from autoprune.reporting.aimed_limits import AimedLimits
@@ -102,13 +102,7 @@ class Facts:
         inside = [one for one in done if not self.limits.misses(one.policy)]
         if not finished or not inside or not self.limits.one_for_all:
             return []
-        return [min(inside, key=_rank).policy]
-
-
-def _rank(finalist: Evaluation) -> tuple[float, float]:
-    """Rank finalists as the search does: quality on the search split decides, then loss."""
-    quality, loss = finalist.quality, finalist.loss
-    return (inf if quality is None else -quality, inf if loss is None else loss)
+        return [min(inside, key=lambda one: rank_of(one.quality, one.loss)).policy]
 
 
 def _ledger(runs: Database, run_id: int) -> list[LedgerEntry]:

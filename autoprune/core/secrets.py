@@ -1,0 +1,27 @@
+"""What is taken for a secret: starred out where people look, refused in files that are shared."""
+
+import re
+
+URL = re.compile(r"[a-zA-Z][\w+.-]*://\S+")
+_PASSWORD = re.compile(r"^([\w+.-]+://[^:/@?]*):.*@", re.DOTALL)
+_OPTION = re.compile(
+    r"([?&][^=&]*(?:pass|secret|token|key|credential)[^=&]*=)[^&]*", re.IGNORECASE
+)
+_IN_WORDS = re.compile(r"://[^/\s:@]*:[^/\s@]+@|[?&;\s](?:password|token)=[^&\s]", re.IGNORECASE)
+_NAME = re.compile(r"PASS(WORD|WD)|SECRET|TOKEN|CREDENTIAL|API_?KEY|DATABASE", re.IGNORECASE)
+
+
+def redact(url: str) -> str:
+    """Return a URL with its secrets starred out, fit for logs and errors."""
+    return _OPTION.sub(r"\1***", _PASSWORD.sub(r"\1:***@", url))
+
+
+def holds_secret(text: str) -> bool:
+    """Tell whether a text holds a secret: in a URL, or among options of a database."""
+    urls = (found.group() for found in URL.finditer(text))
+    return bool(_IN_WORDS.search(text)) or any(redact(one) != one for one in urls)
+
+
+def sounds_secret(name: str) -> bool:
+    """Tell whether a variable of the environment is named as those that hold a secret."""
+    return bool(_NAME.search(name))
