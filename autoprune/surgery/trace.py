@@ -17,7 +17,7 @@ from autoprune.surgery.blocks import Flow
 from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.macs import note_macs
 from autoprune.surgery.modes import evaluating, switched
-from autoprune.surgery.nested import Inputs, call, tensors_in
+from autoprune.surgery.nested import Inputs, call, fresh, tensors_in
 from autoprune.surgery.op import Op, Record
 from autoprune.surgery.rules import RULES
 from autoprune.surgery.rules.elementwise import elementwise
@@ -125,7 +125,7 @@ def trace(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:
     Raises:
         ModelError: If the forward raises.
     """
-    model = adapted(model)
+    model, inputs = adapted(model), fresh(inputs)
     record = start_record(model, inputs, rank)
     try:
         with evaluating(model):
@@ -150,7 +150,7 @@ def _trace_training(model: nn.Module, inputs: Inputs, record: Record) -> None:
     switches = _switches(model, unused)
     if not switches:
         return
-    twin = copied(model)
+    twin, inputs = copied(model), fresh(inputs)
     introduce(record, twin, inputs)
     with _set_aside(record), evaluating(twin), switched(twin, switches):
         lengths = len(record.ids.edges), len(record.ids.seals), len(record.ids.consumed)

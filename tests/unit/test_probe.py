@@ -259,6 +259,19 @@ def test_norms_take_means_where_a_task_puts_the_model_into_eval_mode() -> None:
     assert own == pytest.approx(usual, abs=1e-5)
 
 
+class InPlace(Twice):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.sub_(0.3).div_(0.5))
+
+
+def test_batches_that_are_kept_stay_as_they_were_drawn() -> None:
+    scorer = scorer_of(InPlace())
+    unit = next(iter(scorer.plan.of("channel")))
+    prober, policy = Prober(scorer, PROBING), Policy({unit: Choice("channel.l1", 0.5)})
+    first, again = (prober.probe(unit, [policy])[0] for _ in range(2))
+    assert (first.reason, first.loss) == (None, again.loss)
+
+
 def test_norms_before_the_unit_keep_their_statistics() -> None:
     scorer = scorer_of(Mobile())
     prober = Prober(scorer, PROBING)

@@ -26,7 +26,7 @@ from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.reconstruction.recalibrate import averaging, norms_of
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import call, tensors_in
+from autoprune.surgery.nested import call, fresh, tensors_in
 from autoprune.surgery.units import inside
 from autoprune.tasks.chunks import first_samples
 
@@ -199,11 +199,13 @@ class Prober:
     def _average(self, one: UnderProbe, batch: Batch, outputs: Outputs) -> None:
         """Run the model alone, as `recalibrate` does: a task may put its norms in eval mode."""
         assert one.model is not None
-        self._run_after(one, partial(call, one.model, batch.inputs), batch, outputs, forwards=1)
+        self._run_after(
+            one, partial(call, one.model, fresh(batch.inputs)), batch, outputs, forwards=1
+        )
 
     def _run(self, one: UnderProbe, batch: Batch, outputs: Outputs) -> Any:
         assert one.model is not None
-        run = partial(self._task.outputs, one.model, batch.content)
+        run = partial(self._task.outputs, one.model, fresh(batch.content))
         return self._run_after(one, run, batch, outputs, self._task.forwards)
 
     def _run_after(
