@@ -86,9 +86,15 @@ def _apply_rule(op: Op, func: Any) -> None:
     try:
         rule(op)
     except Unruled as reason:
-        op.parts.clear()
-        op.seal(carried, str(reason))
-        op.give()
+        _give_up(op, carried, str(reason))
+    except Exception as err:  # a fault of ours is no fault of the user's forward
+        _give_up(op, carried, f"its rule raised {type(err).__name__}")
+
+
+def _give_up(op: Op, carried: Sequence[Ids], why: str) -> None:
+    op.parts.clear()
+    op.seal(carried, why)
+    op.give()
 
 
 def start_record(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autoprune.surgery.compare import outputs
-from autoprune.surgery.discover import discover
+from autoprune.surgery.discover import discover, plan_of
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.trace import trace
 
@@ -53,3 +53,35 @@ def test_inputs_stay_as_they_are() -> None:
     outputs(model, [images])
     trace(model, [images])
     assert torch.equal(images, IMAGES)
+
+
+class SharedKeys(nn.Module):
+    """Four heads of queries read two of keys and values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 16, 1)
+        self.kv, self.head = nn.Linear(16, 16), nn.Linear(16, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.b(F.relu(self.a(x))).flatten(2).transpose(1, 2)
+        query = tokens.unflatten(2, (4, 4)).transpose(1, 2)
+        key, value = self.kv(tokens).unflatten(2, (2, 2, 4)).permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(query, key, value, enable_gqa=True)
+        logits: Tensor = self.head(seen.transpose(1, 2).flatten(2).mean(1))
+        return logits
+
+
+def test_an_op_that_a_rule_does_not_cover_seals_what_it_touches() -> None:
+    plan = found(SharedKeys())
+    assert plan.units["a"].atoms == 8
+    assert not {"b", "kv"} & plan.units.keys()
+
+
+def test_a_fault_of_a_rule_is_not_blamed_on_the_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    def faulty(op: Any) -> None:
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setitem(trace.__globals__["RULES"], "aten.relu", faulty)
+    plan = plan_of(Toy().eval(), [IMAGES])
+    assert "aten.relu: its rule raised ValueError" in plan.sealed["a.weight[0]"]
