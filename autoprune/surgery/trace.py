@@ -59,7 +59,7 @@ class TraceMode(TorchDispatchMode):
             note_macs(op, func, args, kwargs, out)
             self.record.flow.step(op.name, nodes, op.outputs)
             self.record.random |= torch.Tag.nondeterministic_seeded in func.tags
-            self.record.by_value |= op.name in _BY_VALUE
+            self.record.by_value |= op.name in _BY_VALUE or _by_mask(op)
             self.record.branches |= op.name == "aten._local_scalar_dense" and bool(nodes)
         self._hold(str(func.overloadpacket), out)
         return out
@@ -72,6 +72,12 @@ class TraceMode(TorchDispatchMode):
     def run(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one op; a mode that changes what ops see does it here."""
         return func(*args, **kwargs)
+
+
+def _by_mask(op: Op) -> bool:
+    """Tell whether an op picks what a mask says: there are as many of them as it holds."""
+    indices = op.arg("indices") if op.name == "aten.index" else ()
+    return any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in indices)
 
 
 def _apply_rule(op: Op, func: Any) -> None:

@@ -85,3 +85,11 @@ def test_a_fault_of_a_rule_is_not_blamed_on_the_forward(monkeypatch: pytest.Monk
     monkeypatch.setitem(trace.__globals__["RULES"], "aten.relu", faulty)
     plan = plan_of(Toy().eval(), [IMAGES])
     assert "aten.relu: its rule raised ValueError" in plan.sealed["a.weight[0]"]
+
+
+@pytest.mark.filterwarnings("ignore:indexing with dtype torch.uint8")
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8])
+def test_what_a_mask_picks_is_of_a_size_by_value(dtype: torch.dtype) -> None:
+    model = Toy(after=lambda m, y: y[(y[..., 0].sigmoid() > 0.9999).to(dtype)]).eval()
+    assert plan_of(model, [IMAGES]).by_value
+    assert not plan_of(Toy(after=lambda m, y: y[torch.tensor([1, 0])]).eval(), [IMAGES]).by_value
