@@ -93,3 +93,26 @@ def test_what_a_mask_picks_is_of_a_size_by_value(dtype: torch.dtype) -> None:
     model = Toy(after=lambda m, y: y[(y[..., 0].sigmoid() > 0.9999).to(dtype)]).eval()
     assert plan_of(model, [IMAGES]).by_value
     assert not plan_of(Toy(after=lambda m, y: y[torch.tensor([1, 0])]).eval(), [IMAGES]).by_value
+
+
+class Remembers(nn.Module):
+    """Computes a product once for each batch size, and has heads: two traces run it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.kept = nn.Linear(8, 8), dict[int, Tensor]()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.b, self.head = nn.Linear(8, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if len(x) not in self.kept:
+            self.kept[len(x)] = torch.ones(8, 8) @ torch.ones(8, 8)
+        tokens = self.a(x) + self.kept[len(x)][0]
+        tokens = tokens + self.attention(tokens, tokens, tokens, need_weights=False)[0]
+        logits: Tensor = self.head(F.relu(self.b(tokens)).mean(1))
+        return logits
+
+
+def test_a_product_that_is_kept_is_no_odd_trace() -> None:
+    plan = discover(Remembers().eval(), [torch.randn(2, 5, 8)], np.random.default_rng(0))
+    assert plan.units["b"].atoms == 6
