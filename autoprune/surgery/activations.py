@@ -59,7 +59,7 @@ class Activations:
 
     def leave_out(self, tensors: Iterable[torch.Tensor]) -> None:
         """Do not count the memory of ``tensors``: those of the model are counted as its size."""
-        self._known |= {tensor.untyped_storage()._cdata for tensor in tensors}
+        self._known |= {x.untyped_storage()._cdata for x in tensors if x.layout == torch.strided}
 
     def begin(self) -> None:
         """Note that the next op runs, and what was freed before it."""

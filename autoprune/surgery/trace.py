@@ -116,7 +116,7 @@ def introduce(record: Record, model: nn.Module, inputs: Inputs) -> None:
     record.activations.leave_out(own.values())
     for name, tensor in own.items():
         record.shadows[tensor] = Shadow(_own_tracks(record.ids, name, tensor))
-        if tensor.ndim > 1:
+        if tensor.ndim > 1 and tensor.layout == torch.strided:
             record.weights[tensor.untyped_storage()._cdata] = name
     for tensor in tensors_in(inputs):
         record.shadows[tensor] = Shadow((), from_input=True)

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autoprune.cost.model import CostModel
+from autoprune.errors import ModelError
 from autoprune.surgery.compare import outputs
 from autoprune.surgery.discover import discover, plan_of
 from autoprune.surgery.plan import Plan
@@ -116,3 +118,33 @@ class Remembers(nn.Module):
 def test_a_product_that_is_kept_is_no_odd_trace() -> None:
     plan = discover(Remembers().eval(), [torch.randn(2, 5, 8)], np.random.default_rng(0))
     assert plan.units["b"].atoms == 6
+
+
+def with_buffer(buffer: Tensor) -> nn.Module:
+    model = Toy()
+    model.register_buffer("extra", buffer)
+    return model.eval()
+
+
+def test_a_sparse_buffer_is_left_alone() -> None:
+    assert found(with_buffer(torch.eye(8).to_sparse())).units["a"].atoms == 8
+
+
+def test_a_buffer_that_no_file_can_hold_is_told() -> None:
+    model = with_buffer(torch.zeros(3, dtype=torch.complex128))
+    with pytest.raises(ModelError, match=r"type torch.complex128, which a safetensors file"):
+        CostModel(model, found(model))
+
+
+class Buffers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("a", torch.randn(8, 3))
+        self.register_buffer("b", torch.randn(4, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(F.relu(F.linear(x.mean((2, 3)), self.a)), self.b)  # type: ignore[arg-type]
+
+
+def test_weights_may_be_in_buffers_alone() -> None:
+    assert found(Buffers()).units["a"].atoms == 8
