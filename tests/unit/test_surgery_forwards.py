@@ -148,3 +148,12 @@ class Buffers(nn.Module):
 
 def test_weights_may_be_in_buffers_alone() -> None:
     assert found(Buffers()).units["a"].atoms == 8
+
+
+def test_kernels_are_no_reason() -> None:
+    model = Toy(after=lambda m, y: y).eval()
+    model.forward = lambda x: model.b(model.a(x).softmax(1))  # type: ignore[method-assign]
+    with pytest.raises(ModelError, match="reasons") as caught:
+        found(model)
+    assert "aten.convolution: mixes this axis" not in str(caught.value)
+    assert "is an output of the model" in str(caught.value)
