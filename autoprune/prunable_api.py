@@ -1,12 +1,13 @@
 """The public function for people who run an Optuna study or Ray Tune themselves."""
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import numpy as np
 from torch import Tensor, nn
 
 from autoprune._given import space_of
-from autoprune.agent.feasible.parts import check_parts, inside_parts
+from autoprune.agent.feasible.parts import check_parts, evenly_zeroed, inside_parts, patterns_of
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.feasible.task_space import space_for
 from autoprune.agent.latency.tables import allowed
@@ -19,7 +20,7 @@ from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, ConfigError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.randomness import isolated
-from autoprune.space.schema import SearchSpace
+from autoprune.space.schema import SearchSpace, UnitSpace
 from autoprune.surgery.accept import taken_out
 from autoprune.surgery.discover import discover
 from autoprune.surgery.nested import Inputs, arguments, map_tensors
@@ -70,10 +71,11 @@ def prunable(
     example = _example(inputs, task)
     with nullcontext() if task is None else isolated(seed, task.loader("train")):
         plan = discover(model, example, np.random.default_rng(seed))
-        spaces = allowed(found, plan)
-        cost = CostModel(model, plan, parts=limits.parts)
+        spaces: Mapping[str, UnitSpace] = allowed(found, plan)
+        cost = CostModel(model, plan, parts=limits.parts, patterns=patterns_of(spaces))
         check_parts(model, limits, cost.dense)
-        projection = Projection(cost, inside_parts(spaces, limits, plan, cost), limits)
+        spaces = evenly_zeroed(inside_parts(spaces, limits, plan, cost), limits, plan)
+        projection = Projection(cost, spaces, limits)
         methods = {method for one in spaces.values() for method in one.methods}
         batches = Recovery().calibration_batches
         importance = rank_atoms(model, plan, task, methods, batches, "cpu", seed)

@@ -7,7 +7,7 @@ from typing import Any
 
 from autoprune.agent.feasible.at_limits import projections, spread
 from autoprune.agent.feasible.encoding import levels_of
-from autoprune.agent.feasible.parts import check_parts, inside_parts
+from autoprune.agent.feasible.parts import check_parts, evenly_zeroed, inside_parts, patterns_of
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.latency.search import TargetLatency
 from autoprune.agent.latency.tables import allowed, build_tables
@@ -111,12 +111,13 @@ def _projections(
     latencies: Mapping[str, Latency],
     spaces: Mapping[str, UnitSpace],
 ) -> list[Projection]:
-    cost = CostModel(request.model, plan, latencies, parts=request.budget.parts)
-    check_parts(request.model, request.budget, cost.dense)
-    spaces = inside_parts(spaces, request.budget, plan, cost)
+    budget, patterns = request.budget, patterns_of(spaces)
+    cost = CostModel(request.model, plan, latencies, parts=budget.parts, patterns=patterns)
+    check_parts(request.model, budget, cost.dense)
+    spaces = evenly_zeroed(inside_parts(spaces, budget, plan, cost), budget, plan)
     if request.tolerance:
-        return spread(request.tolerance.cost, request.budget, cost, spaces)
-    return projections(request.pareto, request.points, request.budget, cost, spaces)
+        return spread(request.tolerance.cost, budget, cost, spaces)
+    return projections(request.pareto, request.points, budget, cost, spaces)
 
 
 def _fitted_near(

@@ -1,12 +1,13 @@
 """The bytes of a safetensors file, from the sizes of its tensors."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 
 from autoprune.cost.products import Factors, Products, digits
+from autoprune.errors import ModelError
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Factor
 
@@ -40,6 +41,9 @@ class FileSize:
         shapes: Size of each dimension, by tensor.
         present: What is 1 if the tensor is there and 0 if not, by tensor.
         dtypes: Type by tensor.
+
+    Raises:
+        ModelError: If a type is none of a safetensors file.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class FileSize:
         present: Mapping[str, Sequence[Factor]],
         dtypes: Mapping[str, torch.dtype],
     ) -> None:
+        _check_types(dtypes[name] for name in shapes)
         self.names = sorted(shapes, key=lambda n: (-_ORDER[dtypes[n]], n))
         self._present = Products(factors, [(1, present[name]) for name in self.names])
         sizes = [(dtypes[n].itemsize, (*shapes[n], *present[n])) for n in self.names]
@@ -73,6 +78,16 @@ class FileSize:
         text = 2 + (entries * there).sum(axis=1) + np.maximum(count - 1, 0)
         whole: Ids = 8 + -(-text // 8) * 8 + data.sum(axis=1)
         return whole
+
+
+def _check_types(dtypes: Iterable[torch.dtype]) -> None:
+    odd = sorted({str(dtype) for dtype in dtypes if dtype not in _ORDER})
+    if odd:
+        raise ModelError(
+            f"The model holds tensors of type {', '.join(odd)}, which a safetensors file cannot. "
+            "Keep them in another type, such as torch.complex64, or register the buffers with "
+            "persistent=False."
+        )
 
 
 def _fixed(name: str, dtype: torch.dtype, ndim: int) -> int:

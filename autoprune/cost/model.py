@@ -12,10 +12,11 @@ from autoprune.core.costs import EXACT, LATENCY, Costs, part_of
 from autoprune.cost.file_size import FileSize
 from autoprune.cost.memory import PeakMemory
 from autoprune.cost.products import Factors, Products
-from autoprune.cost.sparse import Sparsity
+from autoprune.cost.sparse import Density, Patterns
 from autoprune.surgery.accept import unwrapped
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Factor, Kept, Plan, present
+from autoprune.surgery.sparse import input_dim
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.units import inside
 
@@ -38,6 +39,7 @@ class CostModel:
         latencies: What tells the latency, by target.
         density: Share of elements that are not zero in the dense model already, by parameter.
         parts: Costs of single modules that are told as well: ``macs@visual``, ``params@text``.
+        patterns: Each N:M that may be chosen, by unit: its shorter last groups stay whole.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class CostModel:
         latencies: Mapping[str, Latency] | None = None,
         density: Mapping[str, float] | None = None,
         parts: Iterable[str] = (),
+        patterns: Mapping[str, Patterns] | None = None,
     ) -> None:
         model = unwrapped(model)
         self.plan, self.latencies = plan, dict(latencies or {})
@@ -66,7 +69,19 @@ class CostModel:
         saved = {name: shapes[name] for name in tensors.keys() & model.state_dict().keys()}
         dtypes = {name: tensor.dtype for name, tensor in tensors.items()}
         self._file = FileSize(factors, saved, here, dtypes)
-        self._sparsity = Sparsity(plan, self.units, self._file.names, dtypes, density or {})
+        single = {name for unit in plan.weights.values() for name in unit.members}
+        before = {name: share for name, share in (density or {}).items() if name in shapes}
+        self._density = Density(
+            factors,
+            plan,
+            self.units,
+            {name: (*shapes[name], *here[name]) for name in {*single, *before}},
+            {name: input_dim(model, name) for name in single},
+            dtypes,
+            self._file.names,
+            before,
+            patterns or {},
+        )
         where = {"macs": [term.module for term in plan.terms], "params": names}
         self._parts = {cost: _within(where, cost) for cost in parts}
         self.dense = self.price({})
@@ -79,8 +94,9 @@ class CostModel:
     def price(self, kept: Kept) -> Costs:
         """Return the costs of the model that keeps ``kept`` atoms of each unit.
 
-        All are exact but ``latency``, and, where a policy sets weights of several tensors to
-        zero together, ``sparse_macs`` and ``sparse_size``, which then take each to lose alike.
+        All are exact but ``latency``, and ``sparse_macs`` and ``sparse_size`` in two cases. A unit
+        over several tensors without a pattern is taken to take alike of each. Where two units
+        set weights of a tensor to zero, or one may be N:M or not, they are upper bounds.
         """
         found = {name: column[0] for name, column in self.price_many(self.row(kept)).items()}
         exact = {name: int(found[name]) for name in EXACT}
@@ -114,13 +130,14 @@ class CostModel:
         macs, data = self._macs.values(sizes), self._file.data(sizes)
         total, params = self._file.total(sizes, data), self._params.values(sizes)
         by_kind = {"macs": (macs, batch), "params": (params, 1)}
+        left = self._density.shares(sizes, kept)
         return {
             "macs": macs.sum(axis=1) // batch,
             "params": params.sum(axis=1),
             "size": total,
             "memory": self._memory.values(sizes) // batch,
-            "sparse_macs": self._sparsity.macs(macs, kept) // batch,
-            "sparse_size": total - self._sparsity.saved(data, kept),
+            "sparse_macs": self._density.macs(macs, left) // batch,
+            "sparse_size": total - self._density.saved(data, left),
             **{
                 cost: by_kind[kind][0][:, at].sum(axis=1) // by_kind[kind][1]
                 for cost, (kind, at) in self._parts.items()

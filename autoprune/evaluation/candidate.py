@@ -10,8 +10,8 @@ from torch import nn
 from autoprune.core.stages import Stage
 from autoprune.evaluation.measure import Measurement, Reading
 from autoprune.evaluation.search_split import SearchSplit
-from autoprune.evaluation.training.early_stop import EarlyStop, Look
 from autoprune.evaluation.training.fine_tune import FineTuning
+from autoprune.evaluation.training.patience import Look, Patience
 
 TRAINING_FORWARDS = 3  # forward, and a backward that costs two
 
@@ -61,7 +61,7 @@ class Candidate:
     share: float
     sample_forwards: float
     seconds: float
-    early_stop: EarlyStop | None = None
+    early_stop: Patience | None = None
     stages: list[Stage] = field(default_factory=list)
     _reading: Reading | None = None
     _found: Measurement | None = None  # where it stands, on the whole split
@@ -149,7 +149,7 @@ class Candidate:
         self.sample_forwards += self.split.forwards * self.share * measured
         return self._reading
 
-    def _best(self, early_stop: EarlyStop, steps: int, share: float) -> Reading | Look:
+    def _best(self, early_stop: Patience, steps: int, share: float) -> Reading | Look:
         """Return what it was worth at its best, looking every so many steps."""
         for aim in early_stop.aims(steps):
             if not early_stop.over:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from autoprune.surgery.modes import cuda_devices
+
 
 class Randomness:
     """Every source that user code may draw from, seeded once, left and taken up again.
@@ -79,7 +81,7 @@ def to_dict(loaders: Sequence[Any]) -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": (kind, torch.from_numpy(np.array(keys, np.int64)), *rest),
         "torch": torch.get_rng_state(),
-        "cuda": [torch.cuda.get_rng_state(at) for at in range(torch.cuda.device_count())],
+        "cuda": [torch.cuda.get_rng_state(at) for at in cuda_devices()],
         "loaders": [one.get_state() for one in _generators(loaders)],
     }
 

@@ -23,14 +23,15 @@ from autoprune.evaluation.randomness import Randomness, isolated
 from autoprune.evaluation.reconstruction.settling import Settling
 from autoprune.evaluation.score import Score
 from autoprune.evaluation.search_split import SearchSplit
-from autoprune.evaluation.training.early_stop import EarlyStop
 from autoprune.evaluation.training.fine_tune import FineTuning
 from autoprune.evaluation.training.own_training import OwnTraining, size_of
+from autoprune.evaluation.training.patience import Patience
 from autoprune.evaluation.training.shrink import penalties, shrink
 from autoprune.evaluation.way import fingerprint_of
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
-from autoprune.tasks import Classification, Task
+from autoprune.tasks import Task
+from autoprune.tasks.classification import gives_logits
 
 Watch = Callable[[Sequence[Stage]], str | None]
 
@@ -89,7 +90,7 @@ class Scorer:
     @property
     def score_by(self) -> ScoreBy:
         """What ranks candidates; what a class of a user's own calls outputs, nobody knows."""
-        usual: ScoreBy = "kl" if type(self.task) is Classification else "loss"
+        usual: ScoreBy = "kl" if gives_logits(self.task) else "loss"
         return self.recovery.score_by or usual
 
     @property
@@ -218,11 +219,11 @@ class Scorer:
             randomness=randomness,
         )
 
-    def _early_stop(self, steps: int) -> EarlyStop | None:
+    def _early_stop(self, steps: int) -> Patience | None:
         recovery = self.recovery
         if not recovery.patience or self.recover is not None:  # that trains in one go
             return None
-        return EarlyStop(recovery.look_every, recovery.patience, steps)
+        return Patience(recovery.look_every, recovery.patience, steps)
 
     @cached_property
     def _train_size(self) -> tuple[int, int]:

@@ -1,11 +1,15 @@
 """Scales of norms: atoms that a norm shrinks most go first."""
 
+import re
+
 import numpy as np
 import torch
 
 from autoprune.methods.base import CRITERIA, Criterion, Tensors, per_atom, summed
 from autoprune.methods.magnitude import Magnitude
 from autoprune.surgery.units import Slice, Unit
+
+_NORM = re.compile(r"norm|(^|_)ln(_|\d|$)", re.IGNORECASE)  # norm1, ffn_norm, ln_2
 
 
 class NormScale(Criterion):
@@ -35,15 +39,17 @@ class NormScale(Criterion):
 
 
 def _is_scale(part: Slice, weights: Tensors) -> bool:
-    """Tell whether a slice is the scale of a norm: a vector ``weight`` with a vector beside it."""
+    """Tell whether a slice is the scale of a norm: a vector ``weight`` with a vector beside it.
+
+    Norms without a bias (`RMSNorm`) have none beside it, and neither have the slopes of a PReLU,
+    which are no scales: there the name of the module has to say that it is a norm.
+    """
     module, _, name = part.tensor.rpartition(".")
     shape = weights[part.tensor].shape
     siblings = (weights.get(f"{module}.{other}") for other in ("bias", "running_mean"))
-    return (
-        name == "weight"
-        and len(shape) == 1
-        and any(other is not None and other.shape == shape for other in siblings)
-    )
+    beside = any(other is not None and other.shape == shape for other in siblings)
+    own = module.rpartition(".")[2]
+    return name == "weight" and len(shape) == 1 and (beside or bool(_NORM.search(own)))
 
 
 CRITERIA.add("bn_scale", NormScale())

@@ -14,7 +14,7 @@ Power = Literal[1, 2]
 
 
 class Regularised(Criterion):
-    """Ranks like magnitude; `evaluation.shrink` then trains the dense model under a penalty.
+    """Ranks like magnitude; `evaluation.training.shrink` then trains under a penalty.
 
     The penalty holds for the atoms that are to be cut alone, so that the others take over what
     those did while both are there.

@@ -162,6 +162,12 @@ class UnitSpace:
         """Number of levels, the untouched one included."""
         return len(self.kept)
 
+    @property
+    def patterns(self) -> tuple[tuple[int, int], ...]:
+        """Each N:M among the methods."""
+        found = (split_method(method)[0].pattern for method in self.methods)
+        return tuple(sorted({pattern for pattern in found if pattern is not None}))
+
     def nearest(self, sparsity: float) -> int:
         """Return the level that removes the share of atoms nearest to ``sparsity``."""
         aim = self.atoms * (1 - sparsity)

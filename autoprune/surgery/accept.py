@@ -36,9 +36,12 @@ def taken_out(model: nn.Module) -> nn.Module:
         ModelError: If it is no module, for instance the function that builds one.
     """
     if not isinstance(model, nn.Module):
+        name, kind = getattr(model, "__name__", None), type(model).__name__
+        given = f"{name!r} of type {kind}" if name else kind
         raise ModelError(
-            f"model must be a torch.nn.Module. Got {getattr(model, '__name__', '')!r} of type "
-            f"{type(model).__name__}. If it builds the model, call it first."
+            f"The model must be a torch.nn.Module. Got {given}. "
+            "If it builds the model, call it first. An exported program or a state dict cannot be "
+            "pruned: give the module it came from."
         )
     inner = unwrapped(model)
     if inner is not model:
@@ -57,11 +60,6 @@ def accepted(model: nn.Module, inputs: Inputs) -> tuple[nn.Module, Inputs]:
         ModelError: If it is no eager model that PyTorch runs op by op, or the inputs are
             elsewhere.
     """
-    if not isinstance(model, nn.Module):
-        raise ModelError(
-            f"The model must be a torch.nn.Module. Got {type(model).__name__}. "
-            "An exported program or a state dict cannot be pruned; give the module it came from."
-        )
     inner = taken_out(model)
     _check_form(inner)
     inputs = arguments(inputs)

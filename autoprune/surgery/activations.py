@@ -1,7 +1,8 @@
 """What a traced forward holds in memory, and from which op to which."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -36,6 +37,7 @@ class Made:
 
 
 Needed = tuple[Made, tuple[str, ...]]  # a piece of memory, and the blocks it needs one of
+T = TypeVar("T")
 _AHEAD = 50  # pieces looked through for one that is the same
 
 
@@ -57,7 +59,7 @@ class Activations:
 
     def leave_out(self, tensors: Iterable[torch.Tensor]) -> None:
         """Do not count the memory of ``tensors``: those of the model are counted as its size."""
-        self._known |= {tensor.untyped_storage()._cdata for tensor in tensors}
+        self._known |= {x.untyped_storage()._cdata for x in tensors if x.layout == torch.strided}
 
     def begin(self) -> None:
         """Note that the next op runs, and what was freed before it."""
@@ -122,23 +124,24 @@ class Activations:
             yield replace(piece, first=now, prolonged=bool(needs)), ()
 
 
-def aligned(records: Sequence[Sequence[Needed]]) -> Iterator[list[Needed]]:
+def aligned(records: Sequence[Sequence[T]], alike: Callable[[T, T], bool]) -> Iterator[list[T]]:
     """Yield each piece of the first forward with those of the others that are the same.
 
     Forwards may differ: what a model computes once and keeps is made in the first one only.
     """
     at = [0] * len(records)
-    for split in records[0]:
-        same = [split]
+    for piece in records[0]:
+        same = [piece]
         for number, other in enumerate(records[1:], 1):
             ahead = range(at[number], min(at[number] + _AHEAD, len(other)))
-            found = next((n for n in ahead if _alike(other[n], split)), None)
+            found = next((n for n in ahead if alike(other[n], piece)), None)
             if found is not None:
                 at[number] = found + 1
                 same.append(other[found])
         yield same
 
 
-def _alike(one: Needed, other: Needed) -> bool:
+def same_memory(one: Needed, other: Needed) -> bool:
+    """Tell whether two forwards took a piece of memory for the same thing."""
     (left, needs), (right, others) = one, other
     return (left.op, left.module, left.size, needs) == (right.op, right.module, right.size, others)

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from autoprune.surgery.modes import evaluating, switched
-from autoprune.surgery.nested import Inputs, call, floats_in, map_tensors
+from autoprune.surgery.modes import evaluating, seeded, switched
+from autoprune.surgery.nested import Inputs, call, floats_in, fresh, map_tensors
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
 from autoprune.surgery.units import Cut
@@ -22,7 +22,7 @@ Tensors = list[torch.Tensor]
 def outputs(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
     """Return every floating-point tensor of one forward, in eval mode, without gradients."""
     with evaluating(model), torch.no_grad():
-        return floats_in(call(model, inputs))
+        return floats_in(call(model, fresh(inputs)))
 
 
 def difference(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> float:
@@ -92,8 +92,9 @@ class Observer:
         return seen
 
     def _seen(self, model: nn.Module, inputs: Inputs, run: Callable[..., Any]) -> Tensors:
-        with _outputs_of(model, self._names) as seen:
-            out = call(run, inputs)
+        # A forward may draw in eval mode too.
+        with _outputs_of(model, self._names) as seen, seeded():
+            out = call(run, fresh(inputs))
         return seen if self._names else floats_in(out)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import interpolate
+from torch.nn.modules.conv import _ConvNd
 
 from autoprune.errors import ModelError
 from autoprune.surgery.accept import accepted, forward_error
@@ -50,7 +51,7 @@ def _discovered(model: nn.Module, inputs: Inputs, rng: np.random.Generator) -> P
     found = plan_of(model, inputs)
     plan = Verifier(model, found, [inputs, _larger(inputs)], rng).verified()
     if not plan.units:
-        raise ModelError(f"Nothing in this model can be pruned. {_why(plan)}")
+        raise ModelError(f"Nothing in this model can be pruned. {_why(plan, model)}")
     return plan
 
 
@@ -92,7 +93,16 @@ def _larger(inputs: Inputs) -> Inputs:
     return larger
 
 
-def _why(plan: Plan) -> str:
-    reasons = [*plan.rejected.values(), *plan.sealed.values()]
+def _why(plan: Plan, model: nn.Module) -> str:
+    # Kernels of convolutions are no channels: nobody wants to know that they are not pruned.
+    convolutions = {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, _ConvNd)}
+    kernels = {
+        f"{name}[{dim}]"
+        for name, shape in plan.shapes.items()
+        for dim in range(2, len(shape))
+        if name in convolutions
+    }
+    sealed = [why for place, why in plan.sealed.items() if place not in kernels]
+    reasons = [*plan.rejected.values(), *sealed]
     counted = sorted({r: reasons.count(r) for r in reasons}.items(), key=lambda item: -item[1])
     return "Most frequent reasons: " + "; ".join(f"{r} ({n})" for r, n in counted[:3]) + "."

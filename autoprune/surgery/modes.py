@@ -1,8 +1,9 @@
-"""Train and eval mode, changed for a while and put back exactly."""
+"""Modes of a model and the state of randomness, changed for a while and put back exactly."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -29,3 +30,19 @@ def switched(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
     finally:
         for module in chosen:
             module.training = False
+
+
+@contextmanager
+def seeded() -> Iterator[None]:
+    """Let what draws at random draw the same each time, and put all back afterwards."""
+    with torch.random.fork_rng(devices=cuda_devices()):
+        torch.manual_seed(0)
+        yield
+
+
+def cuda_devices() -> range:
+    """Return the numbers of the CUDA devices that may have been drawn from.
+
+    To ask for their state starts CUDA, and then no worker process can be forked any more.
+    """
+    return range(torch.cuda.device_count() if torch.cuda.is_initialized() else 0)

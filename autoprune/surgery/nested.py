@@ -33,6 +33,11 @@ def map_tensors(change: Callable[[torch.Tensor], torch.Tensor], value: Any) -> A
     return tree_unflatten([_mapped(change, leaf) for leaf in leaves], form)
 
 
+def fresh(value: Any) -> Any:
+    """Return a nested value with copies of its tensors: a forward may change what it is given."""
+    return map_tensors(torch.clone, value)
+
+
 def _mapped(change: Callable[[torch.Tensor], torch.Tensor], leaf: Any) -> Any:
     if isinstance(leaf, torch.Tensor):
         return change(leaf)

@@ -156,7 +156,8 @@ class Op:
     @property
     def weight(self) -> str | None:
         """Name of the parameter among the arguments that is a matrix or a filter bank."""
-        places = (tensor.untyped_storage()._cdata for tensor in self.tensors())
+        plain = (tensor for tensor in self.tensors() if tensor.layout == torch.strided)
+        places = (tensor.untyped_storage()._cdata for tensor in plain)
         names = [name for name in map(self.record.weights.get, places) if name]
         return names[0] if names else None
 

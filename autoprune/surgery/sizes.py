@@ -7,7 +7,7 @@ from math import gcd
 
 import numpy as np
 
-from autoprune.surgery.activations import Needed, aligned
+from autoprune.surgery.activations import Needed, aligned, same_memory
 from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.op import MacTerm, Operand, Record
 from autoprune.surgery.plan import Activation, CostTerm, Factor, Product, present
@@ -101,13 +101,20 @@ def tensor_sizes(ids: IdTable, owners: Sequence[Owners]) -> dict[str, dict[int, 
 def cost_terms(
     records: Sequence[Record], owners: Sequence[Owners], blocks: Sequence[Unit]
 ) -> tuple[CostTerm, ...]:
-    """Return the multiply-adds of the traced ops; traces of all ranks run the same ones."""
+    """Return the multiply-adds of the ops that the first trace ran."""
     found = []
-    for ranks in zip(*(record.terms for record in records), strict=True):
-        most = max(map(len, ranks))  # a rank whose rule did not fit knows no parts
+    for ranks in aligned([record.terms for record in records], _same_op):
+        most = max(map(len, ranks))
         parts = zip(*(terms for terms in ranks if len(terms) == most), strict=True)
         found += [_cost_term(same, owners, blocks) for same in parts]
     return tuple(found)
+
+
+def _same_op(one: Sequence[MacTerm], other: Sequence[MacTerm]) -> bool:
+    """Tell whether two traces ran the same op; a rank whose rule did not fit knows no parts."""
+    left, right = one[0], other[0]
+    alike = (left.op, left.module, left.weight) == (right.op, right.module, right.weight)
+    return alike and sum(term.dense for term in one) == sum(term.dense for term in other)
 
 
 def _cost_term(
@@ -173,7 +180,7 @@ def activations(
     """Return the memory of the traced forward; traces of all ranks take the same pieces."""
     names = {unit.members[0]: unit.name for unit in blocks}
     pieces = [list(record.activations.split(names)) for record in records]
-    return tuple(_activation(same, owners, blocks) for same in aligned(pieces))
+    return tuple(_activation(same, owners, blocks) for same in aligned(pieces, same_memory))
 
 
 def _activation(

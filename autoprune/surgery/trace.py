@@ -17,7 +17,7 @@ from autoprune.surgery.blocks import Flow
 from autoprune.surgery.ids import Ids, IdTable
 from autoprune.surgery.macs import note_macs
 from autoprune.surgery.modes import evaluating, switched
-from autoprune.surgery.nested import Inputs, call, tensors_in
+from autoprune.surgery.nested import Inputs, call, fresh, tensors_in
 from autoprune.surgery.op import Op, Record
 from autoprune.surgery.rules import RULES
 from autoprune.surgery.rules.elementwise import elementwise
@@ -59,7 +59,7 @@ class TraceMode(TorchDispatchMode):
             note_macs(op, func, args, kwargs, out)
             self.record.flow.step(op.name, nodes, op.outputs)
             self.record.random |= torch.Tag.nondeterministic_seeded in func.tags
-            self.record.by_value |= op.name in _BY_VALUE
+            self.record.by_value |= op.name in _BY_VALUE or _by_mask(op)
             self.record.branches |= op.name == "aten._local_scalar_dense" and bool(nodes)
         self._hold(str(func.overloadpacket), out)
         return out
@@ -74,6 +74,12 @@ class TraceMode(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
+def _by_mask(op: Op) -> bool:
+    """Tell whether an op picks what a mask says: there are as many of them as it holds."""
+    indices = op.arg("indices") if op.name == "aten.index" else ()
+    return any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in indices)
+
+
 def _apply_rule(op: Op, func: Any) -> None:
     carried = [track for t in op.tensors() for track in op.record.shadow(t).tracks]
     rule = RULES.get(op.name)
@@ -86,9 +92,15 @@ def _apply_rule(op: Op, func: Any) -> None:
     try:
         rule(op)
     except Unruled as reason:
-        op.parts.clear()
-        op.seal(carried, str(reason))
-        op.give()
+        _give_up(op, carried, str(reason))
+    except Exception as err:  # a fault of ours is no fault of the user's forward
+        _give_up(op, carried, f"its rule raised {type(err).__name__}")
+
+
+def _give_up(op: Op, carried: Sequence[Ids], why: str) -> None:
+    op.parts.clear()
+    op.seal(carried, why)
+    op.give()
 
 
 def start_record(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:
@@ -104,7 +116,7 @@ def introduce(record: Record, model: nn.Module, inputs: Inputs) -> None:
     record.activations.leave_out(own.values())
     for name, tensor in own.items():
         record.shadows[tensor] = Shadow(_own_tracks(record.ids, name, tensor))
-        if tensor.ndim > 1:
+        if tensor.ndim > 1 and tensor.layout == torch.strided:
             record.weights[tensor.untyped_storage()._cdata] = name
     for tensor in tensors_in(inputs):
         record.shadows[tensor] = Shadow((), from_input=True)
@@ -125,7 +137,7 @@ def trace(model: nn.Module, inputs: Inputs, rank: int = 0) -> Record:
     Raises:
         ModelError: If the forward raises.
     """
-    model = adapted(model)
+    model, inputs = adapted(model), fresh(inputs)
     record = start_record(model, inputs, rank)
     try:
         with evaluating(model):
@@ -150,7 +162,7 @@ def _trace_training(model: nn.Module, inputs: Inputs, record: Record) -> None:
     switches = _switches(model, unused)
     if not switches:
         return
-    twin = copied(model)
+    twin, inputs = copied(model), fresh(inputs)
     introduce(record, twin, inputs)
     with _set_aside(record), evaluating(twin), switched(twin, switches):
         lengths = len(record.ids.edges), len(record.ids.seals), len(record.ids.consumed)

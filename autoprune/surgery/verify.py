@@ -107,7 +107,8 @@ class Verifier:
             self._inputs = [x for x in wide if self._runs(x)] or [wide[0]]
             if all(x.numel() for x in self._observed()):
                 break
-        self._double = next(self._twin.parameters()).dtype == torch.double
+        first = next(self._twin.parameters(), None)  # none where all weights are buffers
+        self._double = first is not None and first.dtype == torch.double
 
     def verified(self) -> Plan:
         """Return the plan without the units that fail; reasons are in ``rejected``."""

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, pad
 from autoprune.core.words import check_switch
 from autoprune.errors import ConfigError, DataError
 from autoprune.tasks.accuracy import Accuracy
-from autoprune.tasks.base import TASKS
+from autoprune.tasks.base import TASKS, Task
 from autoprune.tasks.labelled import Labelled, of_train
 from autoprune.tasks.loaded import INTEGERS
 from autoprune.tasks.logits import logits_of, total_loss
@@ -84,6 +84,8 @@ class Classification(Labelled):
         """
         classes = self.targets(batch).long()
         try:
+            # The loss would leave out -100, and other ones end a process that uses CUDA.
+            _check_classes(classes, self.logits(outputs).shape[1])
             return total_loss(lambda logits: self._loss(logits, classes), outputs)
         except IndexError:
             self.check_outputs(outputs, batch)
@@ -128,7 +130,7 @@ class Classification(Labelled):
         super().check_outputs(outputs, batch)
         count = self.logits(outputs).shape[1]
         classes = self.targets(batch)
-        _check_range(int(classes.min()), int(classes.max()), count)
+        _check_classes(classes, count)
         if self._top_k > max(1, count - 1):
             raise ConfigError(
                 f"top_k must be less than the number of outputs, {count}, or every answer is "
@@ -146,6 +148,16 @@ class Classification(Labelled):
         counts = torch.bincount(classes)
         even = len(classes) / int((counts > 0).sum())
         return torch.where(counts > 0, even / counts.clamp(min=1), 1.0)
+
+
+def gives_logits(task: Task) -> bool:
+    """Tell whether outputs are logits for sure: of a class of a user's own, nobody knows."""
+    return type(task) is Classification
+
+
+def _check_classes(targets: torch.Tensor, classes: int) -> None:
+    low, high = torch.stack(torch.aminmax(targets)).tolist()
+    _check_range(low, high, classes)
 
 
 def _check_range(low: int, high: int, classes: int) -> None:

@@ -10,6 +10,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from autoprune.errors import DataError
+from autoprune.surgery.modes import seeded
 from autoprune.tasks.loaded import described
 
 _LAYERS = (_NormBase, _DropoutNd)
@@ -43,8 +44,7 @@ def telling_losses(model: nn.Module) -> Iterator[None]:
     try:
         for module in composed:
             module.training = True
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
+        with seeded():
             yield
     finally:
         for module, training in zip(composed, before, strict=True):

@@ -83,13 +83,27 @@ def check_pixels(logits: Any, masks: torch.Tensor, ignore: int) -> None:
             "A segmentation model must have an output for each class, the background being one: "
             f"2 or more. Got {classes}."
         )
-    counted = masks[masks != ignore]
-    if not len(counted):
+    if bool((masks == ignore).all()):
         raise DataError(
             f"The masks of the first batch hold {ignore} alone, the class to be ignored, so there "
             "is nothing to learn. Check the masks, or the task's setting 'ignore'."
         )
-    low, high = int(counted.min()), int(counted.max())
+    check_classes(masks, classes, ignore)
+
+
+def check_classes(masks: torch.Tensor, classes: int, ignore: int) -> None:
+    """Check that masks hold classes of a model.
+
+    Args:
+        masks: Integers, ``samples x h x w``.
+        classes: How many the model has.
+        ignore: Class of the pixels that do not count.
+
+    Raises:
+        DataError: If one does not.
+    """
+    ids = masks.long()
+    low, high = torch.stack(torch.aminmax(torch.where(ids == ignore, 0, ids))).tolist()
     if low < 0 or high >= classes:
         raise DataError(
             f"Masks must hold classes 0 to {classes - 1}, as the model has {classes} outputs, or "

@@ -15,7 +15,7 @@ from autoprune.tasks.base import TASKS, Split
 from autoprune.tasks.labelled import classes_named
 from autoprune.tasks.loaded import LoadedTask
 from autoprune.tasks.logits import logits_of, run_for_logits, total_loss
-from autoprune.tasks.masks import check_images_and_masks, check_pixels
+from autoprune.tasks.masks import check_classes, check_images_and_masks, check_pixels
 
 PixelMetric = Literal["mIoU", "pixel accuracy"]
 
@@ -135,8 +135,11 @@ class Segmentation(LoadedTask):
         Raises:
             DataError: If a mask holds no class of the model.
         """
-        own = partial(self._mean_loss, masks=self.targets(batch))
+        masks, logits = self.targets(batch), logits_of(outputs)
+        own = partial(self._mean_loss, masks=masks)
         try:
+            if logits is not None:
+                check_classes(masks, logits.shape[1], self.ignore)
             return total_loss(own, outputs, self.auxiliary)
         except IndexError:
             self.check_outputs(outputs, batch)

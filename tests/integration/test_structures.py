@@ -84,6 +84,15 @@ def test_blocks_alone_can_meet_a_budget(project: Path) -> None:
     assert (1, 0) in {cuts["first:block"], cuts["second:block"]}
 
 
+@pytest.mark.parametrize("methods", [["unstructured.l1"], ["channel.l1", "unstructured.l1"]])
+def test_zeros_alone_or_beside_cuts_meet_a_limit_on_them(
+    project: Path, methods: list[str]
+) -> None:
+    _, found = searched(project, space(methods), "sparse_size=50%", 3)
+    assert found["pruned"]["sparse_size_bytes"] <= 0.5 * found["dense"]["sparse_size_bytes"]
+    assert "weights" not in found["policy"]  # over all tensors: its price is not known
+
+
 def test_heads_and_channels_are_cut_together(project: Path) -> None:
     given = space(["channel.l1", "head.taylor"])
     model, found = searched(project, given, "params=50%")

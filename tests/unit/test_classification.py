@@ -235,6 +235,14 @@ def test_balanced_weights_of_classes_that_the_model_lacks() -> None:
         Classification(over([(IMAGES, CLASSES - 1)]), class_weights="balanced")
 
 
+@pytest.mark.parametrize("odd", [-100, 3])
+def test_a_target_outside_of_the_classes_is_told_in_every_batch(odd: int) -> None:
+    classes = CLASSES.clone()
+    classes[1] = odd
+    with pytest.raises(DataError, match=rf"classes 0 to 2.* Got .*{odd}"):
+        task_of().loss(torch.zeros(len(CLASSES), 3), (IMAGES, classes))
+
+
 # --- what models give
 
 

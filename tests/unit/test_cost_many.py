@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from autoprune.agent.feasible.projection import Projection
 from autoprune.core.budget import Budget
-from autoprune.core.costs import EXACT
+from autoprune.core.costs import EXACT, Costs
 from autoprune.core.policy import Choice, Policy
 from autoprune.cost.count import count_costs
 from autoprune.cost.model import CostModel
@@ -209,6 +209,52 @@ def test_two_of_four_halves_what_multiplies() -> None:
     assert prices.dense.sparse_macs - found.sparse_macs == 64 * elements // 2
     saved = 4 * elements - (elements // 8 + 4 * elements // 2)
     assert prices.dense.sparse_size - found.sparse_size == saved
+
+
+def zeroed(
+    plan: Plan, prices: CostModel, model: nn.Module, policy: Policy, cut: dict[str, int]
+) -> tuple[Costs, Costs]:
+    """Return what a policy of single weights and a cut are priced, and what they count."""
+    kept = {u: plan.atoms[u] - round(c.sparsity * plan.atoms[u]) for u, c in policy.items()}
+    gone = {unit: np.arange(count, plan.atoms[unit]) for unit, count in cut.items()}
+    sparse = apply(model, plan, gone)
+    sparsify(sparse, plan, policy, shuffled_scores(model, plan, "weights.l1"), plan.cut(gone))
+    return prices.price({**kept, **cut}), count_costs(sparse, [images(2, 3, 8, 8)], 2)
+
+
+@pytest.mark.parametrize("units", [["stem.weight"], ["depthwise.weight"], ["weights"]])
+@pytest.mark.parametrize("cut", [{}, {"blocks.0.a": 5}])
+def test_a_pattern_costs_what_whole_groups_lose(units: list[str], cut: dict[str, int]) -> None:
+    model = Net()
+    plan = planned(model, images(2, 3, 8, 8))
+    prices = CostModel(model, plan, patterns={unit: [(2, 4)] for unit in units})
+    policy = Policy({unit: Choice("2:4.l1", 0.5) for unit in units})
+    found, counted = zeroed(plan, prices, model, policy, cut)
+    assert found == counted
+    few = units != ["weights"]  # one, three and 18 input channels: rests of one, three and two
+    assert (found.sparse_macs == found.macs) == few
+
+
+@pytest.mark.parametrize("kept", [1, 3, 5])
+@pytest.mark.parametrize("gone", [1, 101, 215, 333, 431])
+def test_what_is_cut_and_zeroed_costs_what_is_counted(kept: int, gone: int) -> None:
+    model = Net()
+    plan = planned(model, images(2, 3, 8, 8))
+    name = "blocks.0.a.weight"
+    policy = Policy({name: Choice("unstructured.l1", gone / plan.atoms[name])})
+    found, counted = zeroed(plan, CostModel(model, plan), model, policy, {"blocks.0.a": kept})
+    assert found == counted
+
+
+def test_two_units_of_one_tensor_take_the_same_weights() -> None:
+    model = Net()
+    plan = planned(model, images(2, 3, 8, 8))
+    name = "blocks.0.a.weight"
+    prices = CostModel(model, plan, patterns={name: [(2, 4)], "weights": [(2, 4)]})
+    policy = Policy({name: Choice("2:4.l1", 0.5), "weights": Choice("2:4.l1", 0.5)})
+    found, counted = zeroed(plan, prices, model, policy, {})
+    assert found == counted
+    assert found == prices.price({"weights": plan.atoms["weights"] // 2})
 
 
 def test_a_bit_mask_never_makes_a_file_larger() -> None:

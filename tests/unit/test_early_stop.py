@@ -13,7 +13,7 @@ from autoprune.core.stages import Stage
 from autoprune.evaluation.candidate import Candidate
 from autoprune.evaluation.measure import Measurement, measure
 from autoprune.evaluation.scorer import Scorer
-from autoprune.evaluation.training.early_stop import EarlyStop
+from autoprune.evaluation.training.patience import Patience
 
 POLICY = Policy({"stem": Choice("channel.l1", 0.75)})
 RECOVERY = Recovery(
@@ -49,7 +49,7 @@ class Worth:
 
 
 def test_quality_decides_then_loss_and_ties_are_in_vain() -> None:
-    model, stop = nn.Linear(1, 1), EarlyStop(5, 3, 100)
+    model, stop = nn.Linear(1, 1), Patience(5, 3, 100)
     script = [(0.5, 1.0), (0.6, 2.0), (0.6, 1.5), (0.6, 1.5), (0.5, 0.1), (0.4, 0.1)]
     over = []
     for at, (quality, loss) in enumerate(script):
@@ -72,14 +72,14 @@ def test_quality_decides_then_loss_and_ties_are_in_vain() -> None:
     ],
 )
 def test_where_it_looks(looked: int | None, steps: int, expected: list[int]) -> None:
-    stop = EarlyStop(4, 1, 10)
+    stop = Patience(4, 1, 10)
     if looked is not None:
         stop.look(looked, Worth(0.5, 1.0), nn.Linear(1, 1))  # type: ignore[arg-type]
     assert stop.aims(steps) == expected
 
 
 def test_without_steps_there_is_one_look() -> None:
-    stop = EarlyStop(4, 1, 0)
+    stop = Patience(4, 1, 0)
     assert stop.aims(0) == [0]
     stop.look(0, Worth(0.5, 1.0), nn.Linear(1, 1))  # type: ignore[arg-type]
     assert stop.aims(0) == []

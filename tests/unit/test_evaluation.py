@@ -24,6 +24,7 @@ from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
 from autoprune.evaluation.scorer import Scorer
 from autoprune.evaluation.training.fine_tune import fine_tune
+from autoprune.surgery.modes import seeded
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 
@@ -62,6 +63,16 @@ def loaders() -> list[Any]:
         DataLoader(data, 4, sampler=RandomSampler(data, generator=generators[1])),
         DataLoader(data, batch_sampler=BatchSampler(inner, 4, drop_last=False)),
     ]
+
+
+def test_nobody_starts_cuda_to_isolate(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda at=0: asked.append(at))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, at=0: asked.append(at))
+    with isolated(7), seeded():
+        draw()
+    assert asked == []
 
 
 @pytest.mark.parametrize("index", range(4))

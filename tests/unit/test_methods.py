@@ -93,6 +93,12 @@ def test_a_scale_alone_is_no_norm() -> None:
     assert score("bn_scale", MAKER, slope, weights=weights) == [7.0, 0.0, 7.0]
 
 
+def test_a_norm_without_a_bias_is_found_by_its_name() -> None:
+    scale = Slice("ffn_norm.weight", 0, np.array([[0], [1], [2]]), reads=False)
+    weights = WEIGHTS | {"ffn_norm.weight": torch.tensor([9.0, -3.0, 1.0])}
+    assert score("bn_scale", MAKER, scale, weights=weights) == [9.0, 3.0, 1.0]
+
+
 def test_a_norm_without_affines_of_its_own_is_found_by_its_statistics() -> None:
     frozen = {n.replace("bias", "running_mean"): t for n, t in WEIGHTS.items()}
     assert score("bn_scale", MAKER, SCALE, weights=frozen) == [0.5, 2.0, 0.25]

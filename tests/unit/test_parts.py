@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import autoprune
-from autoprune.agent.feasible.parts import check_parts, inside_parts
+from autoprune.agent.feasible.parts import check_parts, evenly_zeroed, inside_parts, patterns_of
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.latency.tables import allowed
 from autoprune.core.budget import Budget
@@ -19,11 +19,13 @@ from autoprune.cost.count import count_costs
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError
 from autoprune.space.loader import load_space
+from autoprune.space.schema import SearchSpace, UnitSpace
 from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Plan
 
 IMAGES, TOKENS = (2, 1, 8, 8), (2, 5)
+RNG = np.random.default_rng(0)
 
 
 class Towers(nn.Module):
@@ -103,6 +105,25 @@ def test_limits_that_are_none(given: str, message: str) -> None:
 def test_only_costs_of_modules_have_parts() -> None:
     assert part_of("macs@visual.blocks.0") == ("macs", "visual.blocks.0")
     assert [part_of(cost) for cost in ("macs", "latency@pytorch", "size@visual")] == [None] * 3
+
+
+def test_a_limit_on_zeros_leaves_out_weights_ranked_over_all_tensors() -> None:
+    plan = discover(Towers().eval(), [torch.randn(*IMAGES), torch.randint(9, TOKENS)], RNG)
+    sparse, dense = Budget.parse("sparse_size=50%"), Budget.parse("size=50%")
+    spaces = spaces_of(plan, methods=["unstructured.l1"])
+    assert {*spaces} - {*evenly_zeroed(spaces, sparse, plan)} == {"weights"}
+    assert evenly_zeroed(spaces, dense, plan) == spaces
+    patterns = spaces_of(plan, methods=["2:4.l1"])
+    assert evenly_zeroed(patterns, sparse, plan) == patterns
+    assert patterns_of(patterns)["weights"] == ((2, 4),)
+    alone = {"weights": spaces["weights"]}
+    with pytest.raises(BudgetError, match=r"cannot be decided.*'weights'.*single tensors"):
+        evenly_zeroed(alone, sparse, plan)
+
+
+def spaces_of(plan: Plan, **space: Any) -> dict[str, UnitSpace]:
+    found = SearchSpace.model_validate({"sparsities": [0.5], **space})
+    return allowed(found, plan)
 
 
 # --- what a module costs

@@ -24,7 +24,7 @@ from autoprune.evaluation.probing.probed import Probed
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.discover import discover
-from autoprune.tasks import Classification
+from autoprune.tasks import Classification, Custom
 
 CLASSES, SIDE = 3, 6
 PROBING = Probing(samples=24, calibration=16)
@@ -243,6 +243,33 @@ def test_a_probe_is_a_cut_recalibrated_and_measured() -> None:
     by_hand = measure(model, scorer.task, "search", "cpu")
     assert found.loss == pytest.approx(by_hand.loss, abs=1e-6)
     assert found.quality == by_hand.quality
+
+
+def test_norms_take_means_where_a_task_puts_the_model_into_eval_mode() -> None:
+    def likelihood(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return -F.cross_entropy(model(batch[0]), batch[1], reduction="none")
+
+    scorer = scorer_of(Mobile())
+    data = {split: scorer.task.loader(split) for split in ("train", "search", "test")}
+    task = Custom(data, evaluate=likelihood)
+    first = min(scorer.plan.units, key=Prober(scorer, PROBING).first_touch)
+    policy = Policy({first: Choice("channel.l1", 0.5)})
+    usual = Prober(scorer, PROBING).probe(first, [policy])[0].loss
+    own = Prober(replace(scorer, task=task), PROBING).probe(first, [policy])[0].loss
+    assert own == pytest.approx(usual, abs=1e-5)
+
+
+class InPlace(Twice):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.sub_(0.3).div_(0.5))
+
+
+def test_batches_that_are_kept_stay_as_they_were_drawn() -> None:
+    scorer = scorer_of(InPlace())
+    unit = next(iter(scorer.plan.of("channel")))
+    prober, policy = Prober(scorer, PROBING), Policy({unit: Choice("channel.l1", 0.5)})
+    first, again = (prober.probe(unit, [policy])[0] for _ in range(2))
+    assert (first.reason, first.loss) == (None, again.loss)
 
 
 def test_norms_before_the_unit_keep_their_statistics() -> None:

@@ -120,6 +120,11 @@ def test_masks_of_any_integer_type(dtype: torch.dtype) -> None:
 def test_a_class_the_model_lacks_is_told() -> None:
     with pytest.raises(DataError, match="classes 0 to 1, as the model has 2 outputs"):
         task_of().loss(torch.randn(2, 2, 4, 4), GOOD)
+    images, masks = GOOD[0], GOOD[1].clone()
+    masks[0, 0, 0] = -100  # what the loss would leave out is not asked for
+    with pytest.raises(DataError, match=r"Got -100 to"):
+        task_of(ignore=-1).loss(torch.randn(2, 3, 4, 4), (images, masks))
+    assert task_of(ignore=-100).loss(torch.randn(2, 3, 4, 4), (images, masks)) > 0
 
 
 # --- outputs of models

@@ -57,6 +57,27 @@ def trained(model: nn.Module, steps: int, recovery: Recovery, **more: Any) -> nn
     return training.kept
 
 
+class InPlace(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Any:
+        return self.inner(x.sub_(0.3))
+
+
+def test_the_dense_model_reads_the_batch_as_it_was(nets: Nets) -> None:
+    seen: list[Tensor] = []
+    teacher = InPlace(nets())
+    teacher.register_forward_pre_hook(lambda _, given: seen.append(given[0].clone()))
+    trained(InPlace(nets()), 1, Recovery(distill=0.5), teacher=teacher)
+    drawn: list[Tensor] = []
+    student = InPlace(nets())
+    student.register_forward_pre_hook(lambda _, given: drawn.append(given[0].clone()))
+    trained(student, 1, Recovery(distill=0.0))
+    assert torch.equal(seen[0], drawn[0])
+
+
 def same(one: nn.Module, other: nn.Module) -> bool:
     left, right = one.state_dict(), other.state_dict()
     return left.keys() == right.keys() and all(torch.equal(left[n], right[n]) for n in left)

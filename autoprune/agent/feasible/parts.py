@@ -1,4 +1,4 @@
-"""Limits on parts of a model: what they may name, and which units they leave alone."""
+"""Limits on parts of a model, or on zeros: what they may name, and which units they leave out."""
 
 from collections.abc import Mapping
 
@@ -8,6 +8,7 @@ from torch import nn
 from autoprune._hints import did_you_mean
 from autoprune.core.budget import Budget
 from autoprune.core.costs import Costs, part_of
+from autoprune.core.structure import split_method
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError
 from autoprune.space.schema import UnitSpace
@@ -57,6 +58,42 @@ def inside_parts(
             "lists what can be cut."
         )
     return left
+
+
+def evenly_zeroed(
+    spaces: Mapping[str, UnitSpace], budget: Budget, plan: Plan
+) -> Mapping[str, UnitSpace]:
+    """Return what may be chosen, without what nobody can price where zeros are limited.
+
+    How many weights of each tensor a ranking over all of them takes depends on the weights. The
+    units of single tensors offer the same sparsities, at a price that is known. N:M takes as many
+    of each tensor, so with patterns alone the unit over all of them stays.
+
+    Raises:
+        BudgetError: If nothing is left.
+    """
+    if not any(cost.startswith("sparse_") for cost in budget.limits):
+        return spaces
+    uneven = {
+        name
+        for name, space in spaces.items()
+        if name in plan.weights
+        and len(plan.weights[name].members) > 1
+        and any(split_method(method)[0].pattern is None for method in space.methods)
+    }
+    if uneven == spaces.keys():
+        raise BudgetError(
+            f"The budget {budget} cannot be decided: the search space allows only "
+            f"{', '.join(map(repr, sorted(uneven)))}, weights of all tensors ranked together, and "
+            "how many zeros each tensor gets is known only afterwards. Allow the single tensors "
+            "too; autoprune units lists them."
+        )
+    return {name: space for name, space in spaces.items() if name not in uneven}
+
+
+def patterns_of(spaces: Mapping[str, UnitSpace]) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Return each N:M that may be chosen, by unit, as `CostModel` wants it."""
+    return {name: space.patterns for name, space in spaces.items() if space.patterns}
 
 
 def _moves(unit: str, space: UnitSpace, budget: Budget, cost: CostModel) -> bool:

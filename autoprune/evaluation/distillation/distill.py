@@ -23,7 +23,8 @@ from autoprune.evaluation.divergence import divergence
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call
 from autoprune.surgery.tensors import copied
-from autoprune.tasks import Classification, Task, need_logits
+from autoprune.tasks import Task, need_logits
+from autoprune.tasks.classification import gives_logits
 
 _USUAL = 0.5
 
@@ -129,7 +130,7 @@ def share_of(recovery: Recovery, task: Task, *, own_training: bool) -> float:
     """
     if recovery.distill is not None:
         return recovery.distill
-    return _USUAL if type(task) is Classification and not own_training else 0.0
+    return _USUAL if gives_logits(task) and not own_training else 0.0
 
 
 def check_teachable(dense: nn.Module, task: Task, inputs: Inputs, recovery: Recovery) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -26,13 +26,15 @@ from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.reconstruction.recalibrate import averaging, norms_of
 from autoprune.evaluation.scorer import Scorer
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import tensors_in
+from autoprune.surgery.nested import call, fresh, tensors_in
 from autoprune.surgery.units import inside
 from autoprune.tasks.chunks import first_samples
 
-PROBE_VERSION = 1
+PROBE_VERSION = 2
 TOGETHER = 8  # models that are held at once
 TRACED = 2  # samples that the course of the model is seen on
+
+Run = Callable[[], object]
 
 
 def probe_fingerprint(scorer: Scorer, probing: Probing) -> str:
@@ -173,7 +175,7 @@ class Prober:
             for number, batch in enumerate(self._train if reset else ()):
                 for one, outputs in self._each(candidates, number):
                     with one.trying():
-                        self._run(one, batch, outputs)
+                        self._average(one, batch, outputs)
 
     def _measure(self, candidates: Sequence[UnderProbe]) -> None:
         for number, batch in enumerate(self._search, start=len(self._train)):
@@ -194,12 +196,26 @@ class Prober:
         outputs = self._prefix.outputs(number) if alive else {}
         yield from ((one, outputs) for one in alive)
 
+    def _average(self, one: UnderProbe, batch: Batch, outputs: Outputs) -> None:
+        """Run the model alone, as `recalibrate` does: a task may put its norms in eval mode."""
+        assert one.model is not None
+        self._run_after(
+            one, partial(call, one.model, fresh(batch.inputs)), batch, outputs, forwards=1
+        )
+
     def _run(self, one: UnderProbe, batch: Batch, outputs: Outputs) -> Any:
+        assert one.model is not None
+        run = partial(self._task.outputs, one.model, fresh(batch.content))
+        return self._run_after(one, run, batch, outputs, self._task.forwards)
+
+    def _run_after(
+        self, one: UnderProbe, run: Run, batch: Batch, outputs: Outputs, forwards: int
+    ) -> Any:
         assert one.model is not None
         torch.manual_seed(self._seed)  # a forward may draw: what it draws depends on no other
         spared = self._prefix.share(outputs)
-        one.cost += batch.samples * max(self._task.forwards * one.share - spared, 0.0)
-        return run_after(one.model, partial(self._task.outputs, one.model, batch.content), outputs)
+        one.cost += batch.samples * max(forwards * one.share - spared, 0.0)
+        return run_after(one.model, run, outputs)
 
     def _found(self, one: UnderProbe, recorded: float, seconds: float) -> Probed:
         spent = Probed(

@@ -17,7 +17,7 @@ from autoprune.evaluation.randomness import Randomness, restore, to_dict
 from autoprune.evaluation.training.good_states import GoodStates
 from autoprune.evaluation.training.train_batches import TrainBatches
 from autoprune.evaluation.training.updates import Updates
-from autoprune.surgery.nested import map_tensors
+from autoprune.surgery.nested import fresh, map_tensors
 from autoprune.tasks import Task
 
 After = Callable[[int, float], None]
@@ -167,9 +167,12 @@ class FineTuning:
         self.done += 1
 
     def _loss(self, batch: Any) -> torch.Tensor:
-        forward = partial(self._task.outputs, self._model, batch)
         if self._distillation is None:
+            forward = partial(self._task.outputs, self._model, batch)
             return self._task.loss(self._updates.outputs(forward), batch)
+        forward = partial(
+            self._task.outputs, self._model, fresh(batch)
+        )  # the teacher reads it too
         with self._distillation.watching(self._model):
             outputs = self._updates.outputs(forward)
         return self._distillation.loss(outputs, batch, self._updates.outputs)

@@ -3,7 +3,7 @@
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.op import Op
 from autoprune.surgery.rules.table import rule
-from autoprune.surgery.shadow import axis_track
+from autoprune.surgery.shadow import Unruled, axis_track
 
 
 @rule("aten.addmm", "aten.mm")
@@ -36,6 +36,8 @@ def batched_matmul(op: Op) -> None:
 )
 def attention(op: Op) -> None:
     """``[batch, heads, tokens, width]``: queries meet keys; heads and the values' width pass."""
+    if len({op.arg(name).shape[1] for name in ("query", "key", "value")}) > 1:
+        raise Unruled("has queries that share keys or values")
     for name in ("query", "key", "value"):
         op.seal(op.shadow(name).on((0, 2)), "mixes this axis")
     queries, values = op.arg("query").shape[3], op.arg("value").shape[3]

@@ -33,7 +33,7 @@ class Look:
         return replace(self.at, steps=steps)
 
 
-class EarlyStop:
+class Patience:
     """Looks at a finalist every so many steps and at the end, and keeps what was best.
 
     Quality decides, then loss, as between finalists. Where training pauses on the way is no
