@@ -10,10 +10,10 @@ from autoprune._given import database_of, runner_of, shown_by, space_of
 from autoprune.agent.feasible.task_space import space_for
 from autoprune.agent.goals.front import FrontResult, run_front
 from autoprune.agent.goals.tolerance import run_tolerance
+from autoprune.agent.housing.workspace import IfExists
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult
 from autoprune.agent.run import run_search
-from autoprune.agent.runs.workspace import IfExists
 from autoprune.agent.samplers.names import DEFAULT
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.budget import Budget, BudgetLike

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from autoprune.agent.runs.workspace import CONFIG, DATABASE, STUDY, database_in, point_hint
+from autoprune.agent.housing.workspace import CONFIG, DATABASE, STUDY, database_in, point_hint
 from autoprune.core.ledger import LedgerEntry
 from autoprune.core.yardstick import YARDSTICK, Yardstick
 from autoprune.errors import ArtifactError

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
 
-from autoprune.agent.runs.listed import ListedRun, find_listed
-from autoprune.agent.runs.workspace import PAGE
+from autoprune.agent.housing.listed import ListedRun, find_listed
+from autoprune.agent.housing.workspace import PAGE
 from autoprune.artifacts.files import write_text
 from autoprune.errors import ArtifactError, AutopruneError, ConfigError, OutputError
 from autoprune.reporting.evidence import RunEvidence

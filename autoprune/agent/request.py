@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from autoprune.agent.runs.workspace import IfExists
+from autoprune.agent.housing.workspace import IfExists
 from autoprune.agent.samplers.names import DEFAULT
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.budget import Budget

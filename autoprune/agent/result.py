@@ -10,10 +10,10 @@ from typing import Literal, TypeVar
 import onnxruntime
 from torch import nn
 
+from autoprune.agent.housing.workspace import POLICY, RESULT
 from autoprune.agent.latency.gate import Measurement
 from autoprune.agent.prepare import Prepared
 from autoprune.agent.request import Request
-from autoprune.agent.runs.workspace import POLICY, RESULT
 from autoprune.agent.verdict import Winner, judge
 from autoprune.artifacts.files import write_text
 from autoprune.artifacts.goal import Goal

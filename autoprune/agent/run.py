@@ -12,6 +12,18 @@ from autoprune.agent.described import describe
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.evaluating.scoring import ScoreWork
 from autoprune.agent.finished import finished
+from autoprune.agent.housing.home import Home, Lodging
+from autoprune.agent.housing.identity import data_fingerprint, dense_fingerprint
+from autoprune.agent.housing.workspace import (
+    CHECKS,
+    LATENCY,
+    SENSITIVITY,
+    SOURCE,
+    STUDY,
+    WARM_START,
+    Workspace,
+    database_in,
+)
 from autoprune.agent.inside import Inside
 from autoprune.agent.latency.gate import Gate
 from autoprune.agent.prepare import (
@@ -24,18 +36,6 @@ from autoprune.agent.prepare import (
 from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
-from autoprune.agent.runs.home import Home, Lodging
-from autoprune.agent.runs.identity import data_fingerprint, dense_fingerprint
-from autoprune.agent.runs.workspace import (
-    CHECKS,
-    LATENCY,
-    SENSITIVITY,
-    SOURCE,
-    STUDY,
-    WARM_START,
-    Workspace,
-    database_in,
-)
 from autoprune.agent.samplers.names import check_rollback
 from autoprune.agent.sensed import Sensed
 from autoprune.agent.session import Session

@@ -14,6 +14,7 @@ from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.finalists.population import recover_population
 from autoprune.agent.finalists.race import Recover, recover_finalists
 from autoprune.agent.finalists.side_by_side import Advance, SideBySide, in_turn
+from autoprune.agent.housing.company import Company
 from autoprune.agent.loop.loop import Loop
 from autoprune.agent.loop.rollback import Rollback
 from autoprune.agent.loop.trials import reliability
@@ -22,7 +23,6 @@ from autoprune.agent.progressive.recover import recover_progressively
 from autoprune.agent.progressive.state import State
 from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
-from autoprune.agent.runs.company import Company
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.agent.sensed import Sensed
 from autoprune.artifacts.result import Rolledback, SearchCost

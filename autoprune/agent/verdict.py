@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from autoprune.agent.runs.workspace import ONNX, PAGE, POLICY, PROGRAM, REPORT, RESULT
+from autoprune.agent.housing.workspace import ONNX, PAGE, POLICY, PROGRAM, REPORT, RESULT
 from autoprune.artifacts.architecture import Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import specs_of

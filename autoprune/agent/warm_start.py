@@ -9,8 +9,8 @@ import numpy as np
 
 from autoprune.agent.evaluating.outcomes import SCORED
 from autoprune.agent.feasible.encoding import Encoding, Params, params_near
-from autoprune.agent.runs.home import Lodging
-from autoprune.agent.runs.workspace import DATABASE, STUDY, WARM_START
+from autoprune.agent.housing.home import Lodging
+from autoprune.agent.housing.workspace import DATABASE, STUDY, WARM_START
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.pool import Pool
 from autoprune.agent.samplers.promising import promising

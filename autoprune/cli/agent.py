@@ -92,7 +92,7 @@ def _place(database: str | None, file: Path | None) -> str | None:
 
 def _who_goes_on(run: str, database: str | None) -> str:
     """Return what becomes of a run without this agent; empty if that cannot be told."""
-    from autoprune.agent.runs.listed import find_listed
+    from autoprune.agent.housing.listed import find_listed
     from autoprune.storage.shared import shared_database
 
     state = ""
@@ -115,8 +115,8 @@ def _join(
     progress: ProgressCallback,
 ) -> int:
     from autoprune import join_api
+    from autoprune.agent.housing.workspace import SOURCE
     from autoprune.agent.join import find_shared_run
-    from autoprune.agent.runs.workspace import SOURCE
     from autoprune.execution.build import build_model, build_task, load_recover
 
     seconds = seconds_of(wait, "--wait") or 0.0

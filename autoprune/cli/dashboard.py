@@ -59,8 +59,8 @@ def dashboard(
 
 def _place(given: str, database: str | None) -> tuple[str, str | None]:
     """Return the URL of a database, and the study in it that is meant; None for all."""
-    from autoprune.agent.runs.listed import find_listed
-    from autoprune.agent.runs.workspace import database_in
+    from autoprune.agent.housing.listed import find_listed
+    from autoprune.agent.housing.workspace import database_in
     from autoprune.errors import ConfigError
     from autoprune.storage.engine import sqlite_url
 

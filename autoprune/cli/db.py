@@ -65,7 +65,7 @@ def check(database: LookedAt = None, as_json: AsJson = False) -> None:
 
 
 def _look_at_trials(url: str, found: "Health") -> None:
-    from autoprune.agent.runs.unsettled import unsettled
+    from autoprune.agent.housing.unsettled import unsettled
     from autoprune.storage.engine import parse_url
     from autoprune.storage.watched import watched
 

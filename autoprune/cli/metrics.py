@@ -32,7 +32,7 @@ def metrics(
     from autoprune.reporting.metrics import served, text_of
 
     def read() -> dict[str, dict[str, Any]]:
-        from autoprune.agent.runs.listed import listed_runs
+        from autoprune.agent.housing.listed import listed_runs
 
         with opened(database) as shared:
             found = listed_runs(shared) if shared else []

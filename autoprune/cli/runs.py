@@ -11,7 +11,7 @@ from autoprune.cli.model_options import AsJson
 from autoprune.cli.streams import echo
 
 if TYPE_CHECKING:
-    from autoprune.agent.runs.listed import ListedRun
+    from autoprune.agent.housing.listed import ListedRun
     from autoprune.core.heartbeat import Heartbeat
     from autoprune.storage.agents import Agent
 
@@ -33,7 +33,7 @@ def list_runs(database: KnownRuns = None, as_json: AsJson = False) -> None:
     stopped otherwise: the command it was begun with goes on with it, with --if-exists resume.
     Quality is that on the search split.
     """
-    from autoprune.agent.runs.listed import listed_runs
+    from autoprune.agent.housing.listed import listed_runs
 
     with opened(database) as shared:
         found = [one.to_dict() for one in listed_runs(shared)] if shared else []
@@ -51,7 +51,7 @@ def show(run: Run, database: KnownRuns = None, as_json: AsJson = False) -> None:
 
     Of scores the lower is better; finalists, which were trained for longer, come first.
     """
-    from autoprune.agent.runs.listed import find_listed
+    from autoprune.agent.housing.listed import find_listed
 
     with opened(database) as shared:
         content = _content(find_listed(run, shared))
@@ -85,8 +85,8 @@ def rm(
     A run that lives in a file of its folder is only forgotten: it is there as before, and is
     listed again when somebody goes on with it.
     """
-    from autoprune.agent.runs.listed import find_listed
-    from autoprune.agent.runs.removal import remove_run
+    from autoprune.agent.housing.listed import find_listed
+    from autoprune.agent.housing.removal import remove_run
 
     with opened(database) as shared:
         found = find_listed(run, shared)
@@ -157,7 +157,7 @@ def _told(run: str, beat: "Heartbeat | None", most: float) -> str:
 
 def _beat_of(name: str, database: str | None) -> "Heartbeat | None":
     """Return the last beat of a run of that name, None if it is not known."""
-    from autoprune.agent.runs.listed import find_listed
+    from autoprune.agent.housing.listed import find_listed
     from autoprune.core.heartbeat import Heartbeat
     from autoprune.errors import ConfigError
 
@@ -184,7 +184,7 @@ def _beat(agent: "Agent") -> "Heartbeat":
 
 
 def _content(found: "ListedRun") -> dict[str, Any]:
-    from autoprune.agent.runs.presence import place_of, seems_alive
+    from autoprune.agent.housing.presence import place_of, seems_alive
 
     agents = [
         {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from autoprune.agent.runs.reached import has_one_budget
+from autoprune.agent.housing.reached import has_one_budget
 from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
 from autoprune.core.ledger import LedgerEntry

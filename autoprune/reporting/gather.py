@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from autoprune.agent.runs.listed import ListedRun
-from autoprune.agent.runs.workspace import (
+from autoprune.agent.housing.listed import ListedRun
+from autoprune.agent.housing.workspace import (
     CHECKS,
     FRONT,
     LATENCY,

@@ -26,7 +26,7 @@ JOURNAL = "AUTOPRUNE_FAULTS_JOURNAL"  # names the file, in the environment
 def observe() -> None:
     """Wrap what is observed, in this process and those that it forks; Ray calls it in its own."""
     from autoprune.agent.evaluating.evaluations import Evaluations
-    from autoprune.agent.runs.presence import Presence
+    from autoprune.agent.housing.presence import Presence
     from autoprune.evaluation.scorer import Scorer
 
     _wrap(Scorer, "score", _scored)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune._resources import cache_dir
-from autoprune.agent.runs.identity import model_fingerprint
+from autoprune.agent.housing.identity import model_fingerprint
 from autoprune.core.fingerprint import fingerprint
 from benchmarks.peers.counting import counting
 from benchmarks.peers.protocol import Given, Pruned

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from autoprune.agent.runs.workspace import (
+from autoprune.agent.housing.workspace import (
     CHECKS,
     CONFIG,
     DATABASE,

@@ -13,11 +13,11 @@ from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.evaluating.scoring import Scoring
 from autoprune.agent.feasible.encoding import Encoding
 from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.housing.company import Shared
+from autoprune.agent.housing.heart import Heart
+from autoprune.agent.housing.presence import Presence
 from autoprune.agent.loop.loop import Loop
 from autoprune.agent.loop.rollback import Rollback
-from autoprune.agent.runs.company import Shared
-from autoprune.agent.runs.heart import Heart
-from autoprune.agent.runs.presence import Presence
 from autoprune.agent.samplers.names import Start, make_sampler
 from autoprune.core.policy import Policy
 from autoprune.core.progress import ProgressCallback

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import autoprune
-from autoprune.agent.runs.workspace import DATABASE, STUDY
+from autoprune.agent.housing.workspace import DATABASE, STUDY
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url

@@ -13,8 +13,8 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
+from autoprune.agent.housing.workspace import STUDY
 from autoprune.agent.run import kept_evaluations
-from autoprune.agent.runs.workspace import STUDY
 from autoprune.storage.engine import sqlite_url
 
 RUNNER = """\

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autoprune.agent.runs.workspace import SESSIONS
+from autoprune.agent.housing.workspace import SESSIONS
 from autoprune.storage.database import Database
 from autoprune.storage.records import Evaluation
 from autoprune.storage.study import close_study, open_study

@@ -21,7 +21,7 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from optuna.trial import create_trial
 
-from autoprune.agent.runs.workspace import DATABASE, RESULT, STUDY
+from autoprune.agent.housing.workspace import DATABASE, RESULT, STUDY
 from autoprune.reporting.dashboard.watch import viewed
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.shared import shared_database

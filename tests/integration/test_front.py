@@ -14,8 +14,8 @@ from torch import nn
 import autoprune
 from autoprune.agent.goals import members
 from autoprune.agent.goals.front import FrontResult
+from autoprune.agent.housing.workspace import STUDY
 from autoprune.agent.inside import Inside
-from autoprune.agent.runs.workspace import STUDY
 from autoprune.artifacts.front import SCHEMA_FILE, Front
 from autoprune.artifacts.result import Result, schema_text
 from autoprune.core.imports import load_object

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.agent.runs.workspace import CHECKPOINTS, DATABASE, STUDY
+from autoprune.agent.housing.workspace import CHECKPOINTS, DATABASE, STUDY
 from autoprune.artifacts.files import sha256_of
 from autoprune.ledger_api import ledger
 from autoprune.storage.checkpoints import Checkpoints

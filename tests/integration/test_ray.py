@@ -6,7 +6,7 @@ from pathlib import Path
 
 import optuna
 
-from autoprune.agent.runs.workspace import STUDY
+from autoprune.agent.housing.workspace import STUDY
 from autoprune.storage.engine import sqlite_url
 
 HERE = Path(__file__).parent

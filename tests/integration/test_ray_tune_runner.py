@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from autoprune.agent.runs.workspace import STUDY
+from autoprune.agent.housing.workspace import STUDY
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 

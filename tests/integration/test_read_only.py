@@ -9,8 +9,8 @@ from tempfile import mkdtemp
 
 import pytest
 
+from autoprune.agent.housing.workspace import CONFIG, DATABASE, Workspace
 from autoprune.agent.run import kept_evaluations
-from autoprune.agent.runs.workspace import CONFIG, DATABASE, Workspace
 from autoprune.artifacts.files import write_text
 from autoprune.errors import OutputError
 from autoprune.ledger_api import ledger

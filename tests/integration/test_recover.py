@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import autoprune
-from autoprune.agent.runs.workspace import DATABASE, STUDY
+from autoprune.agent.housing.workspace import DATABASE, STUDY
 from autoprune.core.progress import silent
 from autoprune.core.user_modules import import_file
 from autoprune.storage.database import Database

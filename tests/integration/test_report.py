@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import autoprune
-from autoprune.agent.runs.workspace import CHECKS, DATABASE, SESSIONS, STUDY
+from autoprune.agent.housing.workspace import CHECKS, DATABASE, SESSIONS, STUDY
 from autoprune.artifacts.result import Result
 from autoprune.core.imports import load_object
 from autoprune.errors import ConfigError

@@ -14,8 +14,8 @@ from torch import nn
 
 import autoprune
 from autoprune.agent import run, verdict
+from autoprune.agent.housing.workspace import STUDY
 from autoprune.agent.result import SearchResult
-from autoprune.agent.runs.workspace import STUDY
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.files import sha256_of
 from autoprune.artifacts.result import SCHEMA_FILE, Result

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import autoprune
+from autoprune.agent.housing.workspace import DATABASE, STUDY
 from autoprune.agent.result import SearchResult
-from autoprune.agent.runs.workspace import DATABASE, STUDY
 from autoprune.core.imports import load_object
 from autoprune.core.policy import Policy
 from autoprune.errors import RunExistsError

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 import autoprune
+from autoprune.agent.housing.workspace import STUDY, IfExists
 from autoprune.agent.result import SearchResult
 from autoprune.agent.run import kept_evaluations
-from autoprune.agent.runs.workspace import STUDY, IfExists
 from autoprune.artifacts.files import WEIGHTS
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress, ProgressCallback, silent

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from autoprune.agent.evaluating.evaluations import Evaluations
-from autoprune.agent.runs.presence import Presence
+from autoprune.agent.housing.presence import Presence
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.evaluation.scorer import Scorer

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics.classification import MulticlassAccuracy
 
-from autoprune.agent.runs.identity import data_fingerprint
+from autoprune.agent.housing.identity import data_fingerprint
 from autoprune.errors import AutopruneError, ConfigError, DataError
 from autoprune.evaluation.measure import Reading, measure
 from autoprune.surgery.nested import tensors_in

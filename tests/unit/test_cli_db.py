@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autoprune.agent.runs.workspace import STUDY
+from autoprune.agent.housing.workspace import STUDY
 from autoprune.cli import agent as agent_command
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.core.processes import this_host, this_process

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from autoprune.agent.housing.heart import Heart
+from autoprune.agent.housing.home import Home
+from autoprune.agent.housing.listed import find_listed
+from autoprune.agent.housing.workspace import STUDY, Workspace
 from autoprune.agent.loop.trials import Told, abandon, tell_all
 from autoprune.agent.run import kept_evaluations
-from autoprune.agent.runs.heart import Heart
-from autoprune.agent.runs.home import Home
-from autoprune.agent.runs.listed import find_listed
-from autoprune.agent.runs.workspace import STUDY, Workspace
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.processes import process_of, this_host, this_process
@@ -412,7 +412,7 @@ def test_whose_clock_is_wrong_is_watched_before_a_run_is_removed(
         if beats:
             Agents(shared).beat(agent, {})
 
-    monkeypatch.setattr("autoprune.agent.runs.presence.time.sleep", sleep)
+    monkeypatch.setattr("autoprune.agent.housing.presence.time.sleep", sleep)
     assert run_autoprune("runs", "rm", "night")[0] == (2 if beats else 0)
     assert watched == [15.0]
 

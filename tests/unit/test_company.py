@@ -10,7 +10,7 @@ import sqlalchemy
 from optuna.distributions import IntDistribution
 from optuna.trial import TrialState
 
-from autoprune.agent.runs.company import Shared
+from autoprune.agent.housing.company import Shared
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.own_trials import AGENT
 from autoprune.storage.study import close_study, open_study

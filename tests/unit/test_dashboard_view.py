@@ -13,8 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, IntD
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from autoprune.agent.described import DENSE, MEASURED, TIGHTENED, UNITS
-from autoprune.agent.runs.listed import find_listed
-from autoprune.agent.runs.workspace import CONFIG, DATABASE, PAGE, POLICY, STUDY
+from autoprune.agent.housing.listed import find_listed
+from autoprune.agent.housing.workspace import CONFIG, DATABASE, PAGE, POLICY, STUDY
 from autoprune.core.policy import Choice, Policy
 from autoprune.reporting.dashboard.read_only import ReadOnlyError
 from autoprune.reporting.dashboard.view import View

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from autoprune.agent.runs.listed import find_listed
-from autoprune.agent.runs.workspace import LATENCY, STUDY
+from autoprune.agent.housing.listed import find_listed
+from autoprune.agent.housing.workspace import LATENCY, STUDY
 from autoprune.artifacts.result import Result
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.core.yardstick import Yardstick

@@ -6,7 +6,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from autoprune.agent.runs.listed import find_listed
+from autoprune.agent.housing.listed import find_listed
 from autoprune.artifacts.goal import Goal, LimitTried
 from autoprune.artifacts.result import LatencyCheck, Result
 from autoprune.core.ledger import Outcome

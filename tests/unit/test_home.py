@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from autoprune.agent.runs.home import Home
-from autoprune.agent.runs.workspace import RESULT, Workspace
+from autoprune.agent.housing.home import Home
+from autoprune.agent.housing.workspace import RESULT, Workspace
 from autoprune.core.processes import this_host, this_process
 from autoprune.errors import RunExistsError
 from autoprune.storage.agents import Agents

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from autoprune.agent.runs.listed import find_listed
+from autoprune.agent.housing.listed import find_listed
 from autoprune.artifacts.front import Front, FrontPoint, LeftOut
 from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.result import LatencyCheck

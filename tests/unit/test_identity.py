@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from autoprune.agent.runs.identity import (
+from autoprune.agent.housing.identity import (
     data_fingerprint,
     forward_fingerprint,
     model_fingerprint,

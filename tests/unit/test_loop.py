@@ -16,10 +16,10 @@ from autoprune.agent.evaluating.scoring import ScoreWork, Scoring
 from autoprune.agent.feasible.encoding import policy_of
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.finalists.race import recover_finalists
+from autoprune.agent.housing.company import Alone
 from autoprune.agent.loop.loop import Loop
 from autoprune.agent.loop.rollback import Rollback
 from autoprune.agent.loop.trials import abandon, ask
-from autoprune.agent.runs.company import Alone
 from autoprune.agent.samplers.attributes import place_of
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.core.budget import Budget

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score, f1_score
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from autoprune.agent.runs.identity import data_fingerprint
+from autoprune.agent.housing.identity import data_fingerprint
 from autoprune.errors import ConfigError, DataError
 from autoprune.evaluation.measure import Reading, measure
 from autoprune.tasks import HasLogits, MultiLabel, create_task, need_logits

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from autoprune.agent.runs.company import Shared
-from autoprune.agent.runs.heart import BEAT, Heart
-from autoprune.agent.runs.presence import Presence
+from autoprune.agent.housing.company import Shared
+from autoprune.agent.housing.heart import BEAT, Heart
+from autoprune.agent.housing.presence import Presence
 from autoprune.core import processes
 from autoprune.core.heartbeat import HEARTBEAT
 from autoprune.core.policy import Policy
@@ -130,7 +130,7 @@ def test_an_agent_elsewhere_is_dead_if_it_is_not_seen_to_beat(
     agents: Agents, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [100.0]
-    monkeypatch.setattr("autoprune.agent.runs.presence.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("autoprune.agent.housing.presence.time.monotonic", lambda: clock[0])
     other = agents.join(None, "elsewhere", "17@5")
     with present(agents, tmp_path, patience=60) as own:
         assert agents.take(["score it"], other) == {"score it": other}

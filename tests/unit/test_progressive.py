@@ -18,6 +18,7 @@ from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.evaluating.finalist import run_of
 from autoprune.agent.feasible.encoding import policy_of
 from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.housing.workspace import CHECKPOINTS
 from autoprune.agent.progressive import judged as judged_room
 from autoprune.agent.progressive.judged import judged
 from autoprune.agent.progressive.recover import recover_progressively
@@ -27,7 +28,6 @@ from autoprune.agent.progressive.states import States
 from autoprune.agent.progressive.telling import outcome_of
 from autoprune.agent.progressive.trainer import Trainer
 from autoprune.agent.progressive.way import Way
-from autoprune.agent.runs.workspace import CHECKPOINTS
 from autoprune.artifacts.result import Rolledback
 from autoprune.core.budget import Budget
 from autoprune.core.ledger import Outcome

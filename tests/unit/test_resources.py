@@ -95,7 +95,7 @@ def _tree(folder: Path) -> Path:
 
 
 def test_every_folder_of_modules_is_a_package() -> None:
-    """One without is none to import-linter, and easily lost: .gitignore once hid agent/runs's."""
+    """One without is none to import-linter, and easily lost: .gitignore hid one named runs."""
     package = Path(autoprune.__file__).parent
     folders = {file.parent for file in package.rglob("*.py")}
     bare = {

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import BatchSampler, DataLoader, Subset, SubsetRandomSampler, TensorDataset
 from torchvision.datasets import ImageFolder
 
-from autoprune.agent.runs.identity import data_fingerprint
+from autoprune.agent.housing.identity import data_fingerprint
 from autoprune.core.registry import Registry
 from autoprune.errors import ConfigError, DataError
 from autoprune.surgery.nested import tensors_in

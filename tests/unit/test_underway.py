@@ -9,9 +9,9 @@ from optuna.exceptions import StorageInternalError
 
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.evaluating.scoring import Scoring
+from autoprune.agent.housing.company import Alone
 from autoprune.agent.loop import underway
 from autoprune.agent.loop.underway import Underway
-from autoprune.agent.runs.company import Alone
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Done, Inline

@@ -12,8 +12,8 @@ import pytest
 
 from autoprune.agent.evaluating.outcomes import SCORED
 from autoprune.agent.feasible.encoding import Encoding, params_near
-from autoprune.agent.runs.home import Lodging
-from autoprune.agent.runs.workspace import DATABASE, STUDY, WARM_START
+from autoprune.agent.housing.home import Lodging
+from autoprune.agent.housing.workspace import DATABASE, STUDY, WARM_START
 from autoprune.agent.warm_start import EarlierRun, WarmStart
 from autoprune.core.policy import Choice, Policy
 from autoprune.errors import ConfigError

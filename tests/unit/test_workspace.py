@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from autoprune.agent.runs import hold
-from autoprune.agent.runs.heart import Heart
-from autoprune.agent.runs.workspace import IfExists, Workspace
+from autoprune.agent.housing import hold
+from autoprune.agent.housing.heart import Heart
+from autoprune.agent.housing.workspace import IfExists, Workspace
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.errors import ElsewhereError, InfrastructureError, OutputError, RunExistsError
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from autoprune.agent.runs.listed import find_listed
-from autoprune.agent.runs.workspace import DATABASE, STUDY
+from autoprune.agent.housing.listed import find_listed
+from autoprune.agent.housing.workspace import DATABASE, STUDY
 from autoprune.artifacts.result import Result
 from autoprune.core.yardstick import YARDSTICK, Yardstick
 from autoprune.reporting.comparisons import comparisons

@@ -11,8 +11,8 @@ from optuna.trial import Trial
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.evaluating.lost_workers import LostWorkers
 from autoprune.agent.evaluating.scoring import Scoring, failed
+from autoprune.agent.housing.company import Company
 from autoprune.agent.loop.trials import abandon
-from autoprune.agent.runs.company import Company
 from autoprune.core.policy import Policy
 from autoprune.core.workers import Crew, WorkersLostError
 from autoprune.errors import AutopruneError, InfrastructureError, ModelError

@@ -7,10 +7,10 @@ from itertools import islice
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.finalists.race import Accepts, Recovered
+from autoprune.agent.housing.workspace import CHECKPOINTS
 from autoprune.agent.progressive.run import ProgressiveRun
 from autoprune.agent.progressive.states import States
 from autoprune.agent.progressive.trainer import Trainer
-from autoprune.agent.runs.workspace import CHECKPOINTS
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.progress import ProgressCallback
 from autoprune.errors import BudgetError, ModelError

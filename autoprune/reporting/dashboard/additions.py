@@ -10,7 +10,7 @@ from typing import Any
 
 from optuna.study._frozen import FrozenStudy
 
-from autoprune.agent.runs.workspace import PAGE
+from autoprune.agent.housing.workspace import PAGE
 from autoprune.reporting.dashboard.artifacts import (
     Artifact,
     ReadOnlyArtifacts,

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from optuna.artifacts.exceptions import ArtifactNotFound
 
-from autoprune.agent.runs.workspace import (
+from autoprune.agent.housing.workspace import (
     FRONT,
     ONNX,
     PAGE,

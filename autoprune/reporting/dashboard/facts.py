@@ -10,7 +10,7 @@ from typing import Any
 from optuna.study._frozen import FrozenStudy
 
 from autoprune.agent.evaluating.outcomes import OUTRUN, RECOVERED
-from autoprune.agent.runs.workspace import FRONT, RESULT
+from autoprune.agent.housing.workspace import FRONT, RESULT
 from autoprune.artifacts.front import Front
 from autoprune.artifacts.result import Result
 from autoprune.core.json_text import read_json

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from autoprune.agent.runs.listed import ListedRun
+from autoprune.agent.housing.listed import ListedRun
 from autoprune.storage.database import Database
 from autoprune.storage.records import Run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from optuna.study._frozen import FrozenStudy
 
-from autoprune.agent.runs.workspace import STUDY, database_in
+from autoprune.agent.housing.workspace import STUDY, database_in
 from autoprune.reporting.dashboard.additions import additions
 from autoprune.reporting.dashboard.artifacts import ReadOnlyArtifacts
 from autoprune.reporting.dashboard.facts import Facts

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from autoprune.agent.runs.heart import BEAT
+from autoprune.agent.housing.heart import BEAT
 from autoprune.core.heartbeat import HEARTBEAT, Heartbeat
 from autoprune.errors import AutopruneError, ElsewhereError, InfrastructureError, OutputError
 

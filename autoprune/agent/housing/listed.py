@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from autoprune._hints import did_you_mean
 from autoprune.agent.evaluating.outcomes import RECOVERED, SCORED
-from autoprune.agent.runs.presence import PATIENCE, seems_alive
-from autoprune.agent.runs.reached import Reached
-from autoprune.agent.runs.workspace import RESULT, STUDY, database_in, holds, point_hint
+from autoprune.agent.housing.presence import PATIENCE, seems_alive
+from autoprune.agent.housing.reached import Reached
+from autoprune.agent.housing.workspace import RESULT, STUDY, database_in, holds, point_hint
 from autoprune.core.heartbeat import Heartbeat
 from autoprune.core.json_text import read_json
 from autoprune.core.paths import resolved

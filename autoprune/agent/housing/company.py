@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import optuna
 from optuna.trial import Trial
 
-from autoprune.agent.runs.presence import Presence
+from autoprune.agent.housing.presence import Presence
 from autoprune.errors import ElsewhereError
 from autoprune.storage.database import Database
 from autoprune.storage.own_trials import AGENT

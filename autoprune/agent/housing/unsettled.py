@@ -5,7 +5,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial, TrialState
 
-from autoprune.agent.runs.presence import PATIENCE, seems_alive
+from autoprune.agent.housing.presence import PATIENCE, seems_alive
 from autoprune.core.heartbeat import Heartbeat
 from autoprune.storage.agents import Agents
 from autoprune.storage.own_trials import AGENT

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from autoprune.agent.runs.heart import Heart
-from autoprune.agent.runs.hold import LOCK, held
+from autoprune.agent.housing.heart import Heart
+from autoprune.agent.housing.hold import LOCK, held
 from autoprune.artifacts.files import PLAN, WEIGHTS, write_text
 from autoprune.core.heartbeat import HEARTBEAT
 from autoprune.core.json_text import read_json

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from autoprune.agent.runs.listed import ListedRun
-from autoprune.agent.runs.presence import alive_at_work, place_of
+from autoprune.agent.housing.listed import ListedRun
+from autoprune.agent.housing.presence import alive_at_work, place_of
 from autoprune.errors import AutopruneError, ConfigError, RunExistsError
 from autoprune.storage.agents import Agents
 from autoprune.storage.records import EvaluationKey

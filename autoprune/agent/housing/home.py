@@ -7,9 +7,9 @@ from typing import Any
 
 import optuna
 
-from autoprune.agent.runs.company import Company, Shared
-from autoprune.agent.runs.presence import Presence, alive_at_work
-from autoprune.agent.runs.workspace import SESSIONS, STUDY, Workspace, check_alike
+from autoprune.agent.housing.company import Company, Shared
+from autoprune.agent.housing.presence import Presence, alive_at_work
+from autoprune.agent.housing.workspace import SESSIONS, STUDY, Workspace, check_alike
 from autoprune.errors import RunExistsError
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database

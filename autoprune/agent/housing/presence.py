@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from autoprune.agent.runs.heart import BEAT, Heart
+from autoprune.agent.housing.heart import BEAT, Heart
 from autoprune.core.processes import runs_here, this_host, this_process
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.errors import AutopruneError, ElsewhereError

@@ -1,0 +1,1 @@
+"""Where runs live: their folders, their databases, and who works on them now."""
