@@ -144,8 +144,8 @@ def _searched(
         stored = lodging.keep(LATENCY, saved)
         if not kept.get(LATENCY) and fingerprint(stored) != fingerprint(saved):
             raise RunExistsError(
-                "Another process began this run meanwhile, with latencies of its own. Resume it "
-                "to help: --if-exists resume."
+                "Another process began this run meanwhile, with latencies of its own. Give the "
+                "same command again to help it."
             )
         warm.keep(lodging, **fingerprints)  # before the table, which tells that all is ready
         sensed = Sensed.of(request, prepared, kept.get(SENSITIVITY, {}), lodging, **fingerprints)

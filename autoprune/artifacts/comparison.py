@@ -10,16 +10,16 @@ from autoprune.artifacts.export_formats import Written, run_file
 from autoprune.formats.choices import run_program
 from autoprune.formats.suppression import without_branches
 from autoprune.surgery.compare import difference
-from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import Inputs, call, tensors_in
+from autoprune.surgery.modes import evaluating, seeded
+from autoprune.surgery.nested import Inputs, call, fresh, tensors_in
 
 _CLOSE = 1e-4
 
 
 def all_outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     """Return every tensor of one forward in eval mode, in the form that exporters follow."""
-    with evaluating(model), torch.no_grad(), without_branches():
-        return list(tensors_in(call(model, inputs)))
+    with evaluating(model), torch.no_grad(), without_branches(), seeded():
+        return list(tensors_in(call(model, fresh(inputs))))
 
 
 def gap(left: Sequence[Tensor], right: Sequence[Tensor]) -> float:

@@ -7,6 +7,10 @@ _PASSWORD = re.compile(r"^([\w+.-]+://[^:/@?]*):.*@", re.DOTALL)
 _OPTION = re.compile(
     r"([?&][^=&]*(?:pass|secret|token|key|credential)[^=&]*=)[^&]*", re.IGNORECASE
 )
+_REFUSED = re.compile(
+    r"[?&;](?:[^=&\s]*[_-])?(?:pass(?:word|wd)?|secret|token|api_?key|key|credentials?)=[^&\s]",
+    re.IGNORECASE,
+)
 _IN_WORDS = re.compile(r"://[^/\s:@]*:[^/\s@]+@|[?&;\s](?:password|token)=[^&\s]", re.IGNORECASE)
 _NAME = re.compile(r"PASS(WORD|WD)|SECRET|TOKEN|CREDENTIAL|API_?KEY|DATABASE", re.IGNORECASE)
 
@@ -17,9 +21,12 @@ def redact(url: str) -> str:
 
 
 def holds_secret(text: str) -> bool:
-    """Tell whether a text holds a secret: in a URL, or among options of a database."""
+    """Tell whether a text holds a secret: in a URL, or among options of a database.
+
+    Stars may be too many, a refusal may not: options are secrets here by their whole word.
+    """
     urls = (found.group() for found in URL.finditer(text))
-    return bool(_IN_WORDS.search(text)) or any(redact(one) != one for one in urls)
+    return bool(_IN_WORDS.search(text)) or any(map(_REFUSED.search, urls))
 
 
 def sounds_secret(name: str) -> bool:

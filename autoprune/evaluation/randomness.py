@@ -94,6 +94,8 @@ def restore(stored: Mapping[str, Any], loaders: Sequence[Any]) -> None:
     torch.set_rng_state(stored["torch"].cpu())
     for at, state in enumerate(stored["cuda"][: torch.cuda.device_count()]):
         torch.cuda.set_rng_state(state.cpu(), at)
+    if not stored["cuda"]:  # CUDA had not begun: it is to begin as it would have
+        torch.cuda.manual_seed_all(torch.initial_seed())
     for generator, state in zip(_generators(loaders), stored["loaders"], strict=True):
         generator.set_state(state.cpu())
 

@@ -5,8 +5,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+)
 
 from autoprune._hints import did_you_mean
 from autoprune.core.numbers import parse_count
@@ -18,9 +24,9 @@ T = TypeVar("T")
 _LEVELS = 8  # that a step leaves at least, where the device lets it
 
 
-def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+def _distinct(values: tuple[T, ...], info: ValidationInfo) -> tuple[T, ...]:
     if len(set(values)) < len(values):
-        raise PydanticCustomError("twice", "an entry is there twice; keep one")  # with its place
+        raise ValueError(f"the key {info.field_name!r} holds an entry twice; keep one.")
     return values
 
 

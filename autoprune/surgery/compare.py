@@ -21,7 +21,7 @@ Tensors = list[torch.Tensor]
 
 def outputs(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
     """Return every floating-point tensor of one forward, in eval mode, without gradients."""
-    with evaluating(model), torch.no_grad():
+    with evaluating(model), torch.no_grad(), seeded():
         return floats_in(call(model, fresh(inputs)))
 
 

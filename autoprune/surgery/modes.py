@@ -35,8 +35,11 @@ def switched(model: nn.Module, names: Iterable[str]) -> Iterator[None]:
 @contextmanager
 def seeded() -> Iterator[None]:
     """Let what draws at random draw the same each time, and put all back afterwards."""
-    with torch.random.fork_rng(devices=cuda_devices()):
-        torch.manual_seed(0)
+    devices = cuda_devices()
+    with torch.random.fork_rng(devices=devices):
+        torch.default_generator.manual_seed(0)  # `torch.manual_seed` leaves a seed for CUDA
+        if devices:
+            torch.cuda.manual_seed_all(0)
         yield
 
 

@@ -93,8 +93,10 @@ def _apply_rule(op: Op, func: Any) -> None:
         rule(op)
     except Unruled as reason:
         _give_up(op, carried, str(reason))
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as err:  # a fault of ours is no fault of the user's forward
-        _give_up(op, carried, f"its rule raised {type(err).__name__}")
+        _give_up(op, carried, f"its rule raised {type(err).__name__}: {err}")
 
 
 def _give_up(op: Op, carried: Sequence[Ids], why: str) -> None:

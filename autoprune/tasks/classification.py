@@ -156,6 +156,8 @@ def gives_logits(task: Task) -> bool:
 
 
 def _check_classes(targets: torch.Tensor, classes: int) -> None:
+    if not targets.numel():
+        return
     low, high = torch.stack(torch.aminmax(targets)).tolist()
     _check_range(low, high, classes)
 

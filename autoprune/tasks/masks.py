@@ -102,8 +102,10 @@ def check_classes(masks: torch.Tensor, classes: int, ignore: int) -> None:
     Raises:
         DataError: If one does not.
     """
-    ids = masks.long()
-    low, high = torch.stack(torch.aminmax(torch.where(ids == ignore, 0, ids))).tolist()
+    counted = masks[masks != ignore]
+    if not counted.numel():
+        return
+    low, high = (int(one) for one in torch.aminmax(counted))
     if low < 0 or high >= classes:
         raise DataError(
             f"Masks must hold classes 0 to {classes - 1}, as the model has {classes} outputs, or "

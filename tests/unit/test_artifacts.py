@@ -251,7 +251,7 @@ def test_a_place_aside_that_cannot_be_written_is_told_and_leaves_nothing(tmp_pat
         assert place.parent == tmp_path
         assert place.match(".verdict-*.partial"), "a search that goes on takes it away"
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(OutputError, match=r"cannot be written: File too large.*goes on"):
+    with pytest.raises(OutputError, match=r"cannot be written: File too large.*resume"):
         with aside(tmp_path, "verdict") as place, no_room(100):
             (place / "file").write_bytes(bytes(1000))
     assert list(tmp_path.iterdir()) == []

@@ -70,9 +70,16 @@ def test_nobody_starts_cuda_to_isolate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_rng_state", lambda at=0: asked.append(at))
     monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, at=0: asked.append(at))
+    left: list[int] = []  # seeds that CUDA would begin with
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", left.append)
+    torch.manual_seed(123)
     with isolated(7), seeded():
         draw()
     assert asked == []
+    assert left[-1] == 123
+    with seeded():
+        draw()
+    assert left[-1] == 123
 
 
 @pytest.mark.parametrize("index", range(4))

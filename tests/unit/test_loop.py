@@ -425,6 +425,14 @@ def test_with_nothing_left_to_propose_it_waits_for_what_others_score(
     assert sum(Other.looks) == 3
 
 
+def test_it_does_not_wait_for_others_when_the_time_is_over(
+    make_loop: Callable[..., Loop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Other, "running", lambda self, study, mine: ([], 1))  # it never ends
+    loop = make_loop(trials=10_000, company=Other(), timeout=3.0)
+    assert loop.run()
+
+
 class Many(Inline[Scoring, Evaluation]):
     """Several workers, who end in another order than they begin."""
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from autoprune._resources import names
+from autoprune.core.secrets import holds_secret
 from autoprune.core.workers import inline
 from autoprune.errors import ConfigError
 from autoprune.execution.runners import KINDS, LocalRunner, find_runner, load_runner, read_runner
@@ -96,6 +97,18 @@ def test_a_password_is_refused_and_not_repeated(tmp_path: Path, text: str) -> No
     with pytest.raises(ConfigError, match="holds a password or token") as caught:
         load_runner("file:mine.yaml", tmp_path)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mylib @ git+https://host:8443/team/mylib.git@main",
+        "docker://registry:5000/image@sha256:0a1b",
+        "https://host/?tokenizer=small&monkey=1&keyprefix=a",
+    ],
+)
+def test_addresses_that_look_a_little_like_secrets_are_none(url: str) -> None:
+    assert not holds_secret(url)
 
 
 def test_a_url_without_a_password_is_no_secret(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autoprune.artifacts.comparison import all_outputs, gap
 from autoprune.cost.model import CostModel
 from autoprune.errors import ModelError
-from autoprune.surgery.compare import outputs
+from autoprune.surgery.compare import difference, outputs
 from autoprune.surgery.discover import discover, plan_of
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.trace import trace
@@ -47,6 +48,9 @@ def found(model: nn.Module) -> Plan:
 )
 def test_forwards_that_differ_each_time_are_compared_alike(model: nn.Module) -> None:
     assert found(model).units["a"].atoms == 8
+    once, again = (outputs(model, [IMAGES]) for _ in range(2))  # as a reloaded winner is compared
+    assert difference(once, again) == 0
+    assert gap(all_outputs(model, [IMAGES]), all_outputs(model, [IMAGES])) == 0
 
 
 def test_inputs_stay_as_they_are() -> None:

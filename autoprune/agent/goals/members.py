@@ -104,7 +104,8 @@ def members_of(session: Session, loop: Loop, gate: Gate) -> tuple[list[Member], 
             raise
         except (BudgetError, ModelError) as err:
             problem = err
-            left_out.append(LeftOut(limit=limit, reason=str(err), missed=True))
+            missed = isinstance(err, BudgetError) and bool(gate.pairs)  # by measurement
+            left_out.append(LeftOut(limit=limit, reason=str(err), missed=missed))
     if not found and problem is not None:
         raise problem
     return found, left_out

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 from autoprune.agent.housing.company import Company, Shared
-from autoprune.agent.housing.presence import Presence, alive_at_work
+from autoprune.agent.housing.presence import Presence, alive_at_work, seems_alive
 from autoprune.agent.housing.workspace import SESSIONS, STUDY, Workspace, check_alike
 from autoprune.errors import RunExistsError
 from autoprune.storage.agents import Agents
@@ -133,7 +133,8 @@ class Home:
             finishes: Whether it is brought to its end here; else somebody else is helped.
             fingerprints: Of model and data, ``model_fp`` and ``data_fp``.
         """
-        self._refuse_busy()  # again: preparing took a while; and before anything is deleted
+        # Again, for preparing took a while; and before anything is deleted.
+        self._refuse_busy(looks=False)
         self.workspace.start(config)
         shared = self.shared
         shared_id = self._registered(config, fingerprints)
@@ -175,11 +176,19 @@ class Home:
                     raise
         return known.id
 
-    def _refuse_busy(self) -> None:
-        """Refuse to start over while agents work on a run; a folder lets one process in anyway."""
+    def _refuse_busy(self, *, looks: bool = True) -> None:
+        """Refuse to start over while agents work on a run; a folder lets one process in anyway.
+
+        Args:
+            looks: Whether those that seem dead are looked at for some seconds.
+        """
         run = self._run() if self.if_exists == "overwrite" else None
-        busy = alive_at_work(Agents(self.shared), run.id) if run else []
-        if run and busy:
+        if run is None:
+            return
+        agents = Agents(self.shared)
+        own = (one for one in agents.all() if one.run_id == run.id)
+        busy = alive_at_work(agents, run.id) if looks else list(filter(seems_alive, own))
+        if busy:
             hosts = ", ".join(sorted({one.host.split()[0] for one in busy}))
             raise RunExistsError(
                 f"Agents work on the run {run.name!r} ({len(busy)}, on {hosts}), or died less "

@@ -132,10 +132,12 @@ class Loop:
 
     def _recall(self, trials: Sequence[FrozenTrial]) -> None:
         """Take in what trials that ended had scored, with one look at what is stored."""
-        told = [(trial, self._policy(trial.params)) for trial in trials]
+        self._seen.update(trial.number for trial in trials)
+        # Of a run that was begun when other units could be cut, some are no policies any more.
+        able = [one for one in trials if one.params.keys() == self.sampler.space.keys()]
+        told = [(trial, self._policy(trial.params)) for trial in able]
         known = self.evaluations.known_all([(policy, None) for _, policy in told])
         for trial, policy in told:
-            self._seen.add(trial.number)
             if policy.fingerprint not in self.scored:
                 self._keep(trial, known.get(policy) or self.evaluations.score(policy))
 
@@ -182,7 +184,7 @@ class Loop:
                 asked = ask_all(self.study, self.sampler, count, self._signature)
             if not self._score(asked):
                 break
-        if self._exhausted and self.company.look:  # others may still score the last ones
+        if self._exhausted and self.company.look and not self.late:  # others score the last ones
             with self.company.turn():
                 others = self._catch_up()
         return others

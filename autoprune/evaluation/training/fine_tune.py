@@ -170,9 +170,8 @@ class FineTuning:
         if self._distillation is None:
             forward = partial(self._task.outputs, self._model, batch)
             return self._task.loss(self._updates.outputs(forward), batch)
-        forward = partial(
-            self._task.outputs, self._model, fresh(batch)
-        )  # the teacher reads it too
+        own = fresh(batch)  # the teacher reads it too
+        forward = partial(self._task.outputs, self._model, own)
         with self._distillation.watching(self._model):
             outputs = self._updates.outputs(forward)
         return self._distillation.loss(outputs, batch, self._updates.outputs)
