@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy.exc import IntegrityError
 from typer.testing import CliRunner
 
 from autoprune.agent.feasible.projection import Projection
@@ -21,7 +20,7 @@ from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.stages import Stage
 from autoprune.core.yardstick import Yardstick
-from autoprune.errors import ArtifactError
+from autoprune.errors import ArtifactError, ElsewhereError
 from autoprune.ledger_api import ledger as read_ledger
 from autoprune.reporting.ledger_terminal import print_ledger, totals_line
 from autoprune.reporting.tables import PlainConsole
@@ -153,7 +152,7 @@ def test_entries_come_back_as_they_were_and_are_there_once(ledger: Ledger) -> No
 
 def test_what_cannot_be_kept_is_no_entry_that_was_there(ledger: Ledger) -> None:
     nowhere = Ledger(ledger._database, 99)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(ElsewhereError, match="removed"):
         nowhere.add_all([ENTRIES[0]])
     assert ledger.entries() == []
 
