@@ -20,6 +20,7 @@ from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.study import close_study, open_study
 from autoprune.storage.study_trials import begin_trials
+from tests.old_database import at_first_revision
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -112,32 +113,14 @@ def test_old_and_new_tables_are_told_and_not_touched(run_autoprune: Run, file: P
 
 def test_upgrade_brings_an_old_one_up_to_date(run_autoprune: Run, tmp_path: Path) -> None:
     file = tmp_path / "old.db"
-    run = _at_first_revision(file)
+    run = "first"
+    at_first_revision(file, run)
     assert "older autoprune. Run autoprune db upgrade" in problem(run_autoprune, file)
     code, out, _ = run_autoprune("db", "upgrade", "--database", str(file), "--json")
     assert (code, json.loads(out)["revision"]) == (0, "current")
     assert checked(run_autoprune, file)[0] == 0
     with Database.open(sqlite_url(file)) as database:
         assert database.find_run(run) is not None
-
-
-def _at_first_revision(file: Path) -> str:
-    from alembic import command
-    from alembic.config import Config
-    from sqlalchemy import create_engine
-
-    config = Config()
-    config.set_main_option("script_location", "autoprune.storage:migrations")
-    engine = create_engine(sqlite_url(file))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "r0001")
-        connection.exec_driver_sql(
-            "INSERT INTO ap_run (name, created_at, config, model_fp, data_fp) "
-            "VALUES ('first', '2026-01-01 00:00:00', '{}', 'm', 'd')"
-        )
-    engine.dispose()
-    return "first"
 
 
 def test_rows_that_refer_to_nothing_are_told(run_autoprune: Run, file: Path) -> None:

@@ -6,9 +6,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import create_engine, text
 
 from autoprune.agent.run import kept_evaluations
 from autoprune.errors import ArtifactError, ConfigError, OutputError
@@ -16,6 +13,7 @@ from autoprune.ledger_api import ledger
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.read_only import opened_to_read
+from tests.old_database import at_first_revision
 
 
 @pytest.fixture
@@ -71,19 +69,7 @@ def test_a_link_out_of_the_folder_is_not_followed(
 
 
 def test_an_older_one_is_brought_up_to_date_in_a_copy(file: Path) -> None:
-    config = Config()
-    config.set_main_option("script_location", "autoprune.storage:migrations")
-    engine = create_engine(sqlite_url(file))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "r0001")
-        connection.execute(
-            text(
-                "INSERT INTO ap_run (name, created_at, config, model_fp, data_fp) "
-                "VALUES ('autoprune', '2026-01-01 00:00:00', '{}', 'm', 'd')"
-            )
-        )
-    engine.dispose()
+    at_first_revision(file, "autoprune")
     before = file.read_bytes()
     assert ledger(file.parent) == []
     assert file.read_bytes() == before

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 from autoprune.agent.housing.company import Company, Shared
-from autoprune.agent.housing.presence import Presence, alive_at_work, seems_alive
+from autoprune.agent.housing.presence import Presence, alive_at_work
 from autoprune.agent.housing.workspace import SESSIONS, STUDY, Workspace, check_alike
 from autoprune.errors import RunExistsError
 from autoprune.storage.agents import Agents
@@ -183,12 +183,8 @@ class Home:
             looks: Whether those that seem dead are looked at for some seconds.
         """
         run = self._run() if self.if_exists == "overwrite" else None
-        if run is None:
-            return
-        agents = Agents(self.shared)
-        own = (one for one in agents.all() if one.run_id == run.id)
-        busy = alive_at_work(agents, run.id) if looks else list(filter(seems_alive, own))
-        if busy:
+        busy = alive_at_work(Agents(self.shared), run.id, looks=looks) if run else []
+        if run and busy:
             hosts = ", ".join(sorted({one.host.split()[0] for one in busy}))
             raise RunExistsError(
                 f"Agents work on the run {run.name!r} ({len(busy)}, on {hosts}), or died less "

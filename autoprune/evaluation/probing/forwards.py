@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from autoprune.surgery.nested import map_tensors
+from autoprune.surgery.nested import fresh
 
 Forward = Callable[..., Any]
 Outputs = dict[str, list[Any]]  # by module, for each of its calls that is in no other one's
@@ -72,7 +72,7 @@ def _player(name: str, rest: Iterator[Any]) -> Callable[[Forward], Forward]:
     def make(_: Forward) -> Forward:
         def play(*_: Any, **__: Any) -> Any:
             try:
-                return map_tensors(torch.clone, next(rest))  # what follows may change it in place
+                return fresh(next(rest))  # what follows may change it in place
             except StopIteration:
                 raise MismatchError(f"{name} was called more often than recorded.") from None
 
@@ -112,7 +112,7 @@ class Recorder:
         return wrap
 
     def _keep(self, name: str, out: Any) -> None:
-        self.outputs.setdefault(name, []).append(map_tensors(torch.clone, out))
+        self.outputs.setdefault(name, []).append(fresh(out))
         self._left -= 1
         if self._left == 0:
             raise Enough

@@ -27,7 +27,7 @@ from autoprune.evaluation.reconstruction.layer_rows import (
 from autoprune.evaluation.reconstruction.recalibrate import averaging, norms_of
 from autoprune.evaluation.reconstruction.regression import fit
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import Inputs, call, map_tensors
+from autoprune.surgery.nested import Inputs, call, fresh
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.sparse import kept_at_zero
 from autoprune.surgery.tensors import copied
@@ -110,9 +110,8 @@ def targets_of(
 
 def _run(model: nn.Module, inputs: Inputs, hooks: Sequence[Any]) -> None:
     """Run a model under hooks, norms taking new statistics; hooks are removed then."""
-    fresh = map_tensors(torch.clone, inputs)  # a model may change what it is given
     with evaluating(model), averaging(norms_of(model).values()), torch.no_grad(), _removing(hooks):
-        call(model, fresh)
+        call(model, fresh(inputs))
 
 
 @contextmanager

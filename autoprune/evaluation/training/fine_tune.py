@@ -17,7 +17,7 @@ from autoprune.evaluation.randomness import Randomness, restore, to_dict
 from autoprune.evaluation.training.good_states import GoodStates
 from autoprune.evaluation.training.train_batches import TrainBatches
 from autoprune.evaluation.training.updates import Updates
-from autoprune.surgery.nested import fresh, map_tensors
+from autoprune.surgery.nested import fresh
 from autoprune.tasks import Task
 
 After = Callable[[int, float], None]
@@ -203,7 +203,7 @@ class FineTuning:
 
 
 def _copied(state: Any) -> Any:
-    return map_tensors(torch.clone, state)
+    return fresh(state)
 
 
 def fine_tune(
