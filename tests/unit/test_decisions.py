@@ -220,3 +220,19 @@ def test_attributes_of_others_called_the_same_are_left_alone() -> None:
         trial.set_user_attr(EXAMINES, said)
         study.tell(trial, by_levels(sampler.encoding.row(params)))
     assert not History(sampler.encoding).read(study).examined
+
+
+def test_remembered_alternatives_are_those_of_the_same_policy_under_the_same_limits() -> None:
+    projection = chain(WIDTHS, "macs=50%", METHODS)
+    sampler = BudgetedSampler(projection, 0)
+    first, second = sampler.pool.random(np.random.default_rng(0), 2)
+    decisions = Decisions(sampler.pool)
+    for row in (first, second, first):
+        for asked in ([(0,)], [(0,), (1, 2)], [(1, 2)]):
+            rows, owners = decisions.alternatives(row, asked)
+            fresh_rows, fresh_owners = Decisions(sampler.pool).alternatives(row, asked)
+            assert rows.tolist() == fresh_rows.tolist()
+            assert owners == fresh_owners
+    projection.tighten("macs", 0.8)
+    rows, _ = decisions.alternatives(first, [(0,), (1,)])
+    assert projection.meets(rows[:, :UNITS]).all()

@@ -198,13 +198,18 @@ class Bounds:
     def _kept(self, rows: Rows) -> Rows:
         """Return rows of levels as rows of the cost model."""
         kept = np.repeat(self.cost.row({}), len(rows), axis=0)
-        kept[:, self._columns] = self._atoms[np.arange(len(self.spaces)), rows]
+        kept[:, self._columns] = self._atoms.take(rows + self._starts)
         return kept
 
     @cached_property
     def _columns(self) -> Rows:
         """Column of each unit in the rows of the cost model."""
         return np.array([self.cost.column(unit) for unit in self.spaces], np.int64)
+
+    @cached_property
+    def _starts(self) -> Rows:
+        """Place of each unit's first level in ``_atoms`` laid flat, where a look-up is quick."""
+        return np.arange(len(self.spaces)) * max(self.sizes, default=0)
 
     @cached_property
     def _atoms(self) -> Rows:

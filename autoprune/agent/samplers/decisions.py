@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations, product
 from math import comb
 
@@ -23,6 +23,14 @@ _TOGETHER = 6  # units that are looked at in pairs
 ALIKE = 0.95  # of two costs that count as alike, the lower one is at least so much of the other
 
 
+@dataclass
+class _Remembered:
+    """Alternatives to decisions of one policy under some limits, by the units decided on."""
+
+    of: tuple[bytes, dict[str, float]] | None = None
+    by_units: dict[Units, Rows] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Decisions:
     """What a policy does to its units, one by one or two together, and the other ways to save.
@@ -36,6 +44,7 @@ class Decisions:
     """
 
     pool: Pool
+    _remembered: _Remembered = field(default_factory=_Remembered, compare=False)
 
     def best_alternatives(
         self, row: Rows, known: Known, belief: Belief
@@ -91,12 +100,27 @@ class Decisions:
 
         A decision is undone in part or wholly, or made with another method. What that costs is
         paid by one other unit, by all others, or by nobody where nothing more is used up by it.
+        Those of the policy asked for last are remembered: the best one stays so for long.
         """
+        width = 2 * self.pool.encoding.units
+        of = row.tobytes(), dict(self.pool.projection.tightened)
+        if self._remembered.of != of:
+            self._remembered.of, self._remembered.by_units = of, {}
+        known = self._remembered.by_units
+        known |= self._alternatives(row, [units for units in decisions if units not in known])
+        owners = [units for units in decisions for _ in known[units]]
+        parts = (known[units] for units in decisions)
+        return np.concatenate([np.zeros((0, width), np.int64), *parts]), owners
+
+    def _alternatives(self, row: Rows, decisions: Sequence[Units]) -> dict[Units, Rows]:
         every = [(units, undone) for units in decisions for undone in self._undone(row, units)]
         paid = self._paid([undone for _, undone in every], [units for units, _ in every], row)
-        owners = [units for (units, _), rows in zip(every, paid, strict=True) for _ in rows]
-        width = 2 * self.pool.encoding.units
-        return np.concatenate([np.zeros((0, width), np.int64), *paid]), owners
+        return {
+            units: np.concatenate(
+                [rows for (own, _), rows in zip(every, paid, strict=True) if own == units]
+            )
+            for units in decisions
+        }
 
     def repeated(self, rows: Rows, known: Known) -> Bools:
         """Tell which policies repeat a decision that was reverted: as deep a cut, the same method.

@@ -12,6 +12,7 @@ from autoprune.agent.samplers.feasible import Feasible
 from autoprune.core.arrays import Floats
 
 _POSITIONS = 41  # fewer than for one projection: there are hundreds of candidates
+_PAIRS = np.array([0, 1, 1, 2, 3])  # of units that are switched
 _STEPS = np.array([1, 1, 1, 2, 2, 3])  # levels a switch moves a unit by
 
 
@@ -54,10 +55,10 @@ class Pool(Feasible):
         rows = incumbents[rng.integers(len(incumbents), size=count)]
         levels, methods = (part.copy() for part in self.encoding.split(rows))
         for number in range(count):
-            pairs = int(rng.choice((0, 1, 1, 2, 3)))
+            pairs = int(_PAIRS[rng.integers(len(_PAIRS))])
             units = rng.permutation(self.encoding.units)[: 2 * pairs]
             signs = np.where(np.arange(len(units)) % 2, -1, 1)
-            levels[number, units] += signs * rng.choice(_STEPS, len(units))
+            levels[number, units] += signs * _STEPS[rng.integers(len(_STEPS), size=len(units))]
             if pairs == 0 or rng.random() < 0.3:
                 some = rng.permutation(self.encoding.units)[: int(rng.integers(1, 4))]
                 methods[number, some] = rng.integers(self.encoding.methods[some])
