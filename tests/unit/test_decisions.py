@@ -225,7 +225,7 @@ def test_attributes_of_others_called_the_same_are_left_alone() -> None:
 def test_remembered_alternatives_are_those_of_the_same_policy_under_the_same_limits() -> None:
     projection = chain(WIDTHS, "macs=50%", METHODS)
     sampler = BudgetedSampler(projection, 0)
-    first, second = sampler.pool.random(np.random.default_rng(0), 2)
+    first, second = sampler.pool.filled(sampler.pool.random(np.random.default_rng(0), 2))
     decisions = Decisions(sampler.pool)
     for row in (first, second, first):
         for asked in ([(0,)], [(0,), (1, 2)], [(1, 2)]):
