@@ -22,7 +22,7 @@ def _problem(one: Any, schema: type[BaseModel]) -> str:
     if one["type"] == "missing":
         return f"the key {place!r} is missing."
     if cause is not None:
-        return str(cause)
+        return f"{place}: {cause}" if len(one["loc"]) > 1 else str(cause)
     return f"the key {place!r} is wrong: {one['msg'].lower()}. Got {one['input']!r}."
 
 

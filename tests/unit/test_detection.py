@@ -299,7 +299,13 @@ def test_heads_that_only_see_what_was_found_are_prunable() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         mask_rcnn = detectors.maskrcnn_resnet50_fpn(
-            weights=None, weights_backbone=None, num_classes=2, min_size=96, max_size=128
+            weights=None,
+            weights_backbone=None,
+            num_classes=2,
+            min_size=96,
+            max_size=128,
+            rpn_post_nms_top_n_test=50,
+            box_detections_per_img=4,
         )
         images = [torch.rand(3, 96, 96) for _ in range(2)]
     plan = discover(mask_rcnn.eval(), (images,), np.random.default_rng(0))
