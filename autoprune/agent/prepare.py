@@ -31,7 +31,7 @@ from autoprune.methods import find_method
 from autoprune.methods.regularised import penalty
 from autoprune.surgery.discover import discover
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import Inputs, map_tensors
+from autoprune.surgery.nested import Inputs, fresh
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.units import Cut
 from autoprune.tasks import Task, need_logits
@@ -229,5 +229,5 @@ def example_inputs(task: Task) -> Inputs:
     Raises:
         DataError: If the first batch is smaller than that.
     """
-    inputs: Inputs = map_tensors(lambda x: x.cpu(), task.trace_inputs(TRACED_SAMPLES))
+    inputs: Inputs = fresh(to_device(task.trace_inputs(TRACED_SAMPLES), "cpu"))
     return inputs

@@ -8,7 +8,7 @@ from torch import nn
 
 from autoprune.core.user_code import blame
 from autoprune.errors import AutopruneError, ModelError
-from autoprune.surgery.nested import call, describe
+from autoprune.surgery.nested import call, describe, fresh
 from autoprune.tasks import Split, Task
 
 
@@ -26,7 +26,7 @@ def outputs_of(task: Task, model: nn.Module, batch: Any, split: Split, which: st
         ModelError: If the forward raises.
     """
     try:
-        return task.outputs(model, batch)
+        return task.outputs(model, fresh(batch))
     except (AutopruneError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as err:  # the user's forward may raise anything
@@ -36,7 +36,7 @@ def outputs_of(task: Task, model: nn.Module, batch: Any, split: Split, which: st
 def check_forward(task: Task, model: nn.Module, batch: Any, split: Split) -> None:
     """Run the plain forward of a first batch; see `outputs_of`."""
     try:
-        call(model, task.inputs(batch))
+        call(model, fresh(task.inputs(batch)))
     except AutopruneError:
         raise
     except Exception as err:  # the user's forward may raise anything

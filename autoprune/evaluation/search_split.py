@@ -14,7 +14,7 @@ from autoprune.errors import DataError
 from autoprune.evaluation.measure import Reading, to_device
 from autoprune.evaluation.randomness import isolated
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import Inputs, tensors_in
+from autoprune.surgery.nested import Inputs, fresh, tensors_in
 from autoprune.tasks import Task, need_logits
 
 
@@ -66,7 +66,7 @@ class SearchSplit:
 
     def _add(self, reading: Reading, model: nn.Module, batch: Any) -> int:
         dense = self._logits_of(batch, reading.batches) if self._score_by == "kl" else None
-        reading.add(self._task.outputs(model, batch), batch, dense)
+        reading.add(self._task.outputs(model, fresh(batch)), batch, dense)
         return self._task.samples(batch)
 
     def _isolated(self) -> Any:
@@ -120,9 +120,8 @@ class SearchSplit:
         with self._isolated(), evaluating(self._dense), torch.no_grad():
             for raw in self._task.batches("search"):
                 batch = to_device(raw, self._device)
-                sums = _sums(self._task.inputs(batch))  # before a model may change them
-                logits = task.logits(self._task.outputs(self._dense, batch))
-                found.append((logits.cpu(), sums))
+                logits = task.logits(self._task.outputs(self._dense, fresh(batch)))
+                found.append((logits.cpu(), _sums(self._task.inputs(batch))))
         return found
 
 

@@ -10,7 +10,7 @@ from autoprune.core.user_code import user_code
 from autoprune.core.words import check_switch
 from autoprune.errors import ConfigError, DataError
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import Inputs, call
+from autoprune.surgery.nested import Inputs, call, fresh
 from autoprune.tasks.base import TASKS, Split
 from autoprune.tasks.loaded import LoadedTask, described, scalar_of
 
@@ -116,7 +116,7 @@ class Custom(LoadedTask):
         if model.training or (self.has_loss and torch.is_grad_enabled()):
             return call(model, self.inputs(batch))
         with evaluating(model), torch.no_grad():
-            scores = self._scores(model, batch)
+            scores = self._scores(model, fresh(batch))
         if self._loss is None:
             return {SCORES: scores}
         return {SCORES: scores, OUTPUTS: call(model, self.inputs(batch))}

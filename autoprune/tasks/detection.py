@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from autoprune.core.numbers import check_at_least
 from autoprune.errors import ConfigError, DataError
-from autoprune.surgery.nested import Inputs
+from autoprune.surgery.nested import Inputs, fresh
 from autoprune.tasks.average_precision import AveragePrecision, Overlapping, classes_of
 from autoprune.tasks.base import TASKS, Split
 from autoprune.tasks.boxes import check_boxes, check_masks
@@ -105,7 +105,7 @@ class Detection(LoadedTask):
             return model(images)
         if model.training:
             return _losses(model, list(images), targets)
-        detections = None if torch.is_grad_enabled() else model(list(images))
+        detections = None if torch.is_grad_enabled() else model(fresh(list(images)))
         with telling_losses(model):
             losses = [
                 total_of(_losses(model, [image], [target]))

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from autoprune.core.fingerprint import fingerprint
 from autoprune.evaluation.randomness import isolated
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import Inputs, call, tensors_in
+from autoprune.surgery.nested import Inputs, call, fresh, tensors_in
 from autoprune.surgery.tensors import state_tensors
 from autoprune.tasks import Task
 from autoprune.tasks.base import SPLITS, identity_of
@@ -34,6 +34,7 @@ def forward_fingerprint(model: nn.Module, inputs: Inputs) -> str:
 
     It tells two forwards over the same tensors apart, but for numbers written into their code.
     """
+    inputs = fresh(inputs)
     with evaluating(model), torch.no_grad(), _Names() as ran:
         call(model, inputs)
     return fingerprint(ran.names)

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from autoprune.evaluation.probing.forwards import Forward, plain, standing_in
 from autoprune.surgery.macs import macs_of
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import Inputs, call, tensors_in
+from autoprune.surgery.nested import Inputs, call, fresh, tensors_in
 
 NEVER = -1
 
@@ -87,6 +87,7 @@ def order_of(model: nn.Module, inputs: Inputs) -> Order:
     """Run one forward in eval mode and return its course."""
     seen = _Seen(model)
     watch = {name: seen.watch(name) for name, _ in model.named_modules()}
+    inputs = fresh(inputs)
     with evaluating(model), torch.no_grad(), standing_in(model, watch), seen:
         call(model, inputs)
     return Order(tuple(seen.calls), seen.uses, seen.macs)

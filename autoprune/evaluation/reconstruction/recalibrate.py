@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from autoprune.evaluation.measure import to_device
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import call
+from autoprune.surgery.nested import call, fresh
 from autoprune.tasks import Task
 
 
@@ -27,7 +27,7 @@ def recalibrate(model: nn.Module, task: Task, batches: int, device: str) -> int:
     with evaluating(model), averaging(norms.values()), torch.no_grad():
         for raw in islice(task.batches("train"), batches):
             batch = to_device(raw, device)
-            call(model, task.inputs(batch))
+            call(model, fresh(task.inputs(batch)))
             samples += task.samples(batch)
     return samples
 

@@ -167,11 +167,9 @@ class FineTuning:
         self.done += 1
 
     def _loss(self, batch: Any) -> torch.Tensor:
+        forward = partial(self._task.outputs, self._model, fresh(batch))
         if self._distillation is None:
-            forward = partial(self._task.outputs, self._model, batch)
             return self._task.loss(self._updates.outputs(forward), batch)
-        own = fresh(batch)  # the teacher reads it too
-        forward = partial(self._task.outputs, self._model, own)
         with self._distillation.watching(self._model):
             outputs = self._updates.outputs(forward)
         return self._distillation.loss(outputs, batch, self._updates.outputs)
