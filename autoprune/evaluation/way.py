@@ -7,7 +7,7 @@ from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import PROGRESSIVE, Recovery
 from autoprune.evaluation.training.precision import chosen
 
-EVALUATOR_VERSION = 4
+EVALUATOR_VERSION = 5
 # What says how many are scored, and for how long, but not how one of them is.
 _NO_PART = ("score_steps", "recover_steps", "finalists", "stages")
 # Left out at their defaults, so that what was found before they were there keeps its identity.

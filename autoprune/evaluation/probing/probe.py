@@ -30,7 +30,7 @@ from autoprune.surgery.nested import call, fresh, tensors_in
 from autoprune.surgery.units import inside
 from autoprune.tasks.chunks import first_samples
 
-PROBE_VERSION = 2
+PROBE_VERSION = 3
 TOGETHER = 8  # models that are held at once
 TRACED = 2  # samples that the course of the model is seen on
 
