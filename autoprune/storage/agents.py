@@ -57,9 +57,15 @@ class Agents:
         Raises:
             ElsewhereError: If somebody removed the run.
         """
+        name = id or uuid.uuid4().hex
+        self._add(name, run_id, host, process)
+        return name
+
+    @patient
+    def _add(self, name: str, run_id: int | None, host: str, process: str) -> None:
         now = datetime.now(UTC)
         row = AgentRow(
-            id=id or uuid.uuid4().hex,
+            id=name,
             run_id=run_id,
             host=host,
             process=process,
@@ -68,14 +74,12 @@ class Agents:
             beaten_at=now,
             status={},
         )
-        name = row.id
         try:
             with self._database.transaction() as session:
-                session.add(row)
+                session.merge(row)  # it is there where the server left right after it was stored
         except IntegrityError:
             self._database.refuse_removed(run_id)
             raise
-        return name
 
     @patient
     def beat(self, agent: str, status: Mapping[str, Any]) -> bool:

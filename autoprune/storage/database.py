@@ -56,21 +56,21 @@ class Database:
             RunExistsError: If a run of that name is stored.
         """
         _check_json(config)
-        row = RunRow(
-            name=name,
-            created_at=datetime.now(UTC),
-            config=dict(config),
-            model_fp=model_fp,
-            data_fp=data_fp,
-            kept={},
-            outcome=None,
-        )
+        now = datetime.now(UTC)
+        return self._add_run(name, now, config=dict(config), model_fp=model_fp, data_fp=data_fp)
+
+    @patient
+    def _add_run(self, name: str, now: datetime, **more: Any) -> int:
         try:
             with self.transaction() as session:
+                row = RunRow(name=name, created_at=now, kept={}, outcome=None, **more)
                 session.add(row)
                 session.flush()
                 return row.id
         except IntegrityError:
+            known = self.find_run(name)
+            if known is not None and known.created_at == now:  # the server left right after it
+                return known.id
             raise RunExistsError(
                 f"The database holds a run {name!r} already. Resume it or choose another name."
             ) from None

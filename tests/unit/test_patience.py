@@ -10,13 +10,15 @@ import pytest
 from sqlalchemy.orm import Session
 
 from autoprune.core.target import Target
-from autoprune.errors import InfrastructureError
+from autoprune.errors import InfrastructureError, RunExistsError
+from autoprune.storage.agents import Agents
 from autoprune.storage.checkpoints import Checkpoints
 from autoprune.storage.database import Database
 from autoprune.storage.engine import parse_url, sqlite_url
 from autoprune.storage.latencies import Latencies, devices, measured_targets
 from autoprune.storage.patience import Connect
 from autoprune.storage.records import Latency
+from autoprune.storage.runs import Runs
 
 
 def test_a_server_that_stayed_away_is_not_waited_for_again_until_it_was_met() -> None:
@@ -57,10 +59,23 @@ class Leaving(Database):
     def transaction(self) -> Iterator[Session]:
         with super().transaction() as session:
             yield session
-            if self.leaves:
-                self.leaves = False
-                cause = psycopg.OperationalError("server closed the connection unexpectedly")
-                raise InfrastructureError("The server cannot be reached.") from cause
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.leaves:
+            self.leaves = False
+            cause = psycopg.OperationalError("server closed the connection unexpectedly")
+            raise InfrastructureError("The server cannot be reached.") from cause
+
+
+class LeavingLate(Leaving):
+    """A database whose server leaves when all was stored, before it says so."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        with Database.transaction(self) as session:
+            yield session
+        self._leave()
 
 
 def latencies(database: Database) -> Latencies:
@@ -93,3 +108,20 @@ def test_what_was_cut_short_is_done_again(
         database.leaves = True
         assert call(database) == expected
         assert not database.leaves
+
+
+@pytest.mark.parametrize("kind", [Leaving, LeavingLate])
+def test_who_joins_or_begins_a_run_is_stored_once(tmp_path: Path, kind: type[Leaving]) -> None:
+    with kind.open(sqlite_url(tmp_path / "study.db")) as database:
+        database.leaves = True
+        run = database.start_run("run", {"seed": 0}, "model", "data")
+        assert not database.leaves
+        assert [one.id for one in Runs(database).all()] == [run]
+        with pytest.raises(RunExistsError):
+            database.start_run("run", {"seed": 0}, "model", "data")
+
+        agents = Agents(database)
+        database.leaves = True
+        joined = agents.join(run, "host", "4711 begun")
+        assert not database.leaves
+        assert [one.id for one in agents.all()] == [joined]
