@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import optuna
 from optuna.storages._rdb.models import StudyModel, StudyUserAttributeModel, TrialModel
 from optuna.trial import FrozenTrial
 from sqlalchemy import Select, inspect, select
@@ -13,6 +14,18 @@ from autoprune.storage.patience import patient
 from autoprune.storage.reading import read_trials
 
 _AT_ONCE = 500  # trials that are read by one query
+
+
+@patient
+def is_stored(database: Database, study: optuna.Study) -> bool:
+    """Tell whether a study that was opened is still there.
+
+    Args:
+        database: Where it was.
+        study: The study.
+    """
+    with database.reading() as session:
+        return session.get(StudyModel, study._study_id) is not None
 
 
 @patient

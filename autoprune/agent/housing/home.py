@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from autoprune.agent.housing.company import Company, Shared
 from autoprune.agent.housing.presence import Presence, alive_at_work
 from autoprune.agent.housing.workspace import SESSIONS, STUDY, Workspace, check_alike
 from autoprune.errors import RunExistsError
 from autoprune.storage.agents import Agents
-from autoprune.storage.database import Database
+from autoprune.storage.database import Database, removed_run
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Run
 from autoprune.storage.runs import Runs
 from autoprune.storage.study import close_study, open_study, readable_study, remove_study
+from autoprune.storage.told import is_stored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,7 @@ class Lodging:
         """Yield the study of the run.
 
         Raises:
+            ElsewhereError: If somebody removed the run while it is used.
             InfrastructureError: If its server stays away while it is used.
             OutputError: If its file cannot be written any more.
         """
@@ -66,6 +70,10 @@ class Lodging:
             study = open_study(self.database.url, self.study, costs=costs, sampler=sampler)
             try:
                 yield study
+            except (KeyError, SQLAlchemyError, StorageInternalError) as err:  # Optuna's own
+                if is_stored(self.database, study):
+                    raise
+                raise removed_run() from err
             finally:
                 close_study(study)
 
