@@ -93,13 +93,16 @@ def prepare(request: Request, latency: Mapping[str, Any]) -> Prepared:
     model = request.model.to(request.device)
     request.progress(Progress(stage="importance", done=0, total=1))
     measured = _measured(model, request)
+    recovery = request.recovery
+    if request.populate is not None:  # whose members all go the whole way
+        recovery = replace(recovery, finalists=recovery.finalists_if(halved=False))
     scorer = ranked(
         model,
         plan,
         pricing.projection.cost,
         request.task,
         request.space.all_methods,
-        request.recovery,
+        recovery,
         request.seed,
         request.device,
     )

@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -11,6 +12,9 @@ from torch import nn
 
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.finalists.population import ROUNDS, recover_population
+from autoprune.agent.prepare import prepare
+from autoprune.agent.request import Request
+from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.population import Member, PacedWork
 from autoprune.core.progress import Progress
@@ -18,7 +22,9 @@ from autoprune.core.recovery import Recovery
 from autoprune.errors import BudgetError, CandidateError, ModelError
 from autoprune.evaluation.measure import measure
 from autoprune.evaluation.scorer import Scorer
+from autoprune.space.schema import SearchSpace
 from autoprune.storage.records import Evaluation
+from autoprune.tasks import Classification
 
 R = TypeVar("R")
 POLICIES = [Policy({"stem": Choice("channel.l1", at)}) for at in (0.25, 0.5, 0.75)]
@@ -150,6 +156,41 @@ def test_a_winner_whose_weights_are_gone_is_trained_again(evaluations: Evaluatio
     assert populate.calls == 2
     assert (again.policy, again.quality) == (winner.policy, winner.quality)
     assert (evaluations.folder / winner.weights).is_file()
+
+
+def test_the_display_counts_the_members_that_there_are(evaluations: Evaluations) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def note(event: Progress) -> None:
+        seen.append((event.done, event.total))
+
+    recover_population(RANKED[:2], evaluations, note, yes, populate=Populating())
+    assert seen == [(0, 2), (2, 2)]
+
+
+@pytest.mark.parametrize(("populate", "expected"), [(None, 6), (Populating(), 3)])
+def test_a_population_has_as_many_finalists_as_go_the_whole_way(
+    net: nn.Module, task: Classification, populate: Populating | None, expected: int
+) -> None:
+    request = Request(
+        model=net,
+        task=task,
+        budget=Budget.parse("macs=50%"),
+        space=SearchSpace.model_validate({"methods": ["channel.l1"], "sparsities": [0.5]}),
+        trials=1,
+        timeout=None,
+        seed=0,
+        out=Path("run"),
+        if_exists="fail",
+        recovery=Recovery(),
+        constructor=None,
+        device="cpu",
+        onnx=False,
+        database=None,
+        progress=lambda event: None,
+        populate=populate,
+    )
+    assert prepare(request, {}).scorer.finalists == expected
 
 
 def test_no_population_is_made_of_nobody(evaluations: Evaluations) -> None:

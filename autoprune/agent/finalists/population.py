@@ -115,15 +115,14 @@ def recover_population(
         BudgetError: If all that could be were not accepted.
         InfrastructureError: If the cluster is gone.
     """
-    count = evaluations.scorer.recovery.finalists_if(halved=False)
-    policies = [one.policy for one in islice(ranked, count)]
+    policies = [one.policy for one in islice(ranked, evaluations.scorer.finalists)]
     name = _name_of(policies)
     known = _known(policies, evaluations, name)
     if known is not None and accepts(known[1], known[0]):
         return known
-    progress(Progress(stage="recover", done=0, total=count))
+    progress(Progress(stage="recover", done=0, total=len(policies)))
     members = populate(Training(evaluations.scorer), policies) if policies else ()
-    progress(Progress(stage="recover", done=count, total=count))
+    progress(Progress(stage="recover", done=len(policies), total=len(policies)))
     costs = {
         policy: (
             sum(leg.sample_forwards for leg in member.results),
