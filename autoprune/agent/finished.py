@@ -8,6 +8,7 @@ from autoprune.agent.housing.workspace import ONNX, POLICY, RESULT
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult
 from autoprune.artifacts.architecture import Architecture, load
+from autoprune.artifacts.files import sha256_of
 from autoprune.artifacts.result import Result
 from autoprune.core.policy import Policy
 from autoprune.errors import InputError
@@ -17,8 +18,8 @@ def finished(request: Request) -> SearchResult | None:
     """Return the stored result if a resumed run would only come to it again, None otherwise.
 
     ``result.json`` is written last and taken away first, so where it is, what lies beside it was
-    verified; the weights are compared with their sum. Where more is asked for than was done, or
-    something is missing or was altered, the run goes on.
+    verified; weights and ONNX are compared with their sums. Where more is asked for than was
+    done, or something is missing or was altered, the run goes on.
 
     Args:
         request: The request; its settings were found to be those of the run.
@@ -40,12 +41,18 @@ def _more_is_asked(request: Request, result: Result, folder: Path) -> bool:
     """Tell whether there are trials to come, or a file to be written that is not there."""
     if _trials(result) < request.trials:
         return True
-    if request.onnx and not (
-        result.checks.onnx_max_diff is not None and (folder / ONNX).is_file()
-    ):
+    if request.onnx and not _has_onnx(result, folder):
         return True
     given = request.constructor
     return given is not None and Architecture.read(folder).constructor != given.to_dict(folder)
+
+
+def _has_onnx(result: Result, folder: Path) -> bool:
+    """Tell whether the ONNX file is there as it was checked; earlier versions kept no sum."""
+    checks, path = result.checks, folder / ONNX
+    if checks.onnx_max_diff is None or not path.is_file():
+        return False
+    return checks.onnx_sha256 is None or sha256_of(path) == checks.onnx_sha256
 
 
 def _trials(result: Result) -> int:

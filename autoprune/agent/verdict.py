@@ -13,7 +13,7 @@ from autoprune.artifacts.architecture import Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import specs_of
 from autoprune.artifacts.export import TOLERANCE as EXPORT_TOLERANCE
-from autoprune.artifacts.export import export_model
+from autoprune.artifacts.export import Exported, export_model
 from autoprune.artifacts.files import PLAN, WEIGHTS, aside
 from autoprune.artifacts.result import Checks
 from autoprune.artifacts.weights import load_weights, save_weights
@@ -75,10 +75,12 @@ def judge(
         architecture = Architecture.of(winner.dense, cut, constructor, sha256, zeros, inputs)
         architecture.write(place)
         costs = _counted(winner, place / WEIGHTS, budget.parts)
+        exported = _onnx(winner, place, sha256) if onnx else None
         checks = Checks(
             sliced_equals_masked=_sliced_equals_masked(winner),
             reload_max_diff=_reload(winner, architecture, place),
-            onnx_max_diff=_onnx(winner, place, sha256) if onnx else None,
+            onnx_max_diff=exported.max_diff if exported else None,
+            onnx_sha256=exported.sha256 if exported else None,
             budget_met=budget.met_by(costs, dense),
         )
         _require(checks, costs, budget)
@@ -113,7 +115,7 @@ def _reload(winner: Winner, architecture: Architecture, folder: Path) -> float:
     return difference(outputs(again, winner.inputs), outputs(winner.pruned, winner.inputs))
 
 
-def _onnx(winner: Winner, folder: Path, weights_sha256: str) -> float:
+def _onnx(winner: Winner, folder: Path, weights_sha256: str) -> Exported:
     """Write the file that ``autoprune export`` writes of this result."""
     try:
         return export_model(
@@ -122,7 +124,7 @@ def _onnx(winner: Winner, folder: Path, weights_sha256: str) -> float:
             "onnx",
             folder / ONNX,
             weights_sha256=weights_sha256,
-        ).max_diff
+        )
     except VerificationError as err:
         raise VerificationError(
             f"{err} The search is kept: set 'onnx: false' (onnx=False in Python) and resume."

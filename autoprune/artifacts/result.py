@@ -181,11 +181,15 @@ class ProgressiveStep(Record):
 
 
 class Checks(Record):
-    """Largest differences between outputs, relative to the largest one; null: not exported."""
+    """Largest differences between outputs, relative to the largest one; null: not exported.
+
+    ``onnx_sha256`` is the sum of the exported file; null also where an earlier version wrote it.
+    """
 
     sliced_equals_masked: bool
     reload_max_diff: float
     onnx_max_diff: float | None
+    onnx_sha256: str | None = Field(default=None)
     budget_met: bool
     latency: dict[str, "LatencyCheck"] = Field(default={})
 

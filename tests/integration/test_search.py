@@ -300,6 +300,22 @@ def test_onnx_that_was_not_asked_for_before_is_written(project: Path) -> None:
     assert found.result.versions["onnxruntime"] == onnxruntime.__version__
 
 
+def test_an_onnx_file_that_was_damaged_is_written_again(project: Path) -> None:
+    found = search(project, trials=2, onnx=True)
+    file, result = project / "run" / "model.onnx", project / "run" / "result.json"
+    assert found.result.checks.onnx_sha256 == sha256_of(file)
+    whole, content = file.read_bytes(), json.loads(result.read_text())
+    file.write_bytes(whole[:-9])
+    search(project, trials=2, onnx=True, if_exists="resume")
+    assert file.read_bytes() == whole
+
+    del content["checks"]["onnx_sha256"]  # as an earlier version wrote it
+    result.write_text(json.dumps(content))
+    again = search(project, trials=2, onnx=True, if_exists="resume")
+    assert again.result.checks.onnx_sha256 is None
+    assert json.loads(result.read_text()) == content
+
+
 def test_what_is_kept_is_counted(project: Path) -> None:
     assert run.kept_evaluations(project / "run") == 0
     assert not (project / "run").exists()

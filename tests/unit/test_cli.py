@@ -75,7 +75,7 @@ RESULT = {
     },
     "checks": {
         **{"sliced_equals_masked": True, "budget_met": True},
-        **{"reload_max_diff": 0.0, "onnx_max_diff": 0.0, "latency": {}},
+        **{"reload_max_diff": 0.0, "onnx_max_diff": 0.0, "onnx_sha256": None, "latency": {}},
     },
     "versions": {},
     "uncounted": [],
