@@ -14,6 +14,7 @@ from autoprune.cost.model import CostModel
 from autoprune.errors import ModelError
 from autoprune.surgery.compare import difference, outputs
 from autoprune.surgery.discover import discover, plan_of
+from autoprune.surgery.macs import macs_of
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.trace import trace
 
@@ -91,6 +92,18 @@ def test_a_fault_of_a_rule_is_not_blamed_on_the_forward(monkeypatch: pytest.Monk
     monkeypatch.setitem(trace.__globals__["RULES"], "aten.relu", faulty)
     plan = plan_of(Toy().eval(), [IMAGES])
     assert "aten.relu: its rule raised ValueError" in plan.sealed["a.weight[0]"]
+
+
+def test_a_formula_may_fail_over_attention_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def picky(*_: Any, **__: Any) -> int:
+        raise AssertionError("shapes are incompatible")
+
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    for name in (str(attention), "aten.mv"):
+        monkeypatch.setitem(macs_of.__globals__["_FORMULAS"], name, picky)
+    assert macs_of(attention.default, (), {}, None) is None
+    with pytest.raises(AssertionError, match="shapes are incompatible"):
+        macs_of(torch.ops.aten.mv.default, (), {}, None)
 
 
 @pytest.mark.filterwarnings("ignore:indexing with dtype torch.uint8")
