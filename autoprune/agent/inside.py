@@ -51,7 +51,7 @@ class Inside:
     _tried: int = 0
 
     def winner(self) -> Recovered:
-        """Search, measure, fine-tune: return the best model, its evaluation, and all finalists.
+        """Search, measure, fine-tune: return the best model and its evaluation.
 
         Raises:
             BudgetError: If nothing is inside, however much the limits were tightened.

@@ -238,7 +238,7 @@ def _search(session: Session) -> SearchResult:
     with Gate.open(prepared.pricing.latencies, request.budget) as gate:
         recover = session.recover(loop.projection)
         inside = Inside(gate, loop, session.evaluations, loop.trials, recover=recover)
-        model, winner, _ = inside.winner()
+        model, winner = inside.winner()
     measured = gate.seen.get(winner.policy.fingerprint, {})
     cost, steps = session.cost(loop), session.steps(winner)
     return finish(request, prepared, model, winner, cost, measured, steps=steps)

@@ -46,7 +46,7 @@ def compare(note: Note, model: str, macs: str, seed: int, steps: int) -> None:
             own = _with(evaluations, recover_steps=round(found["steps"] / parts))
             own = _with(own, finalists=finalists)
             with _counted() as taken:
-                recovered, _, _ = recover_finalists(ranked, own, silent)
+                recovered, _ = recover_finalists(ranked, own, silent)
             note(**{name: {"quality": _tested(group, recovered), "steps": len(taken)}})
 
 
@@ -71,7 +71,7 @@ def _progressive(
     own = _with(evaluations, schedule="progressive", recover_steps=steps)
     dense = measure(own.scorer.model, own.scorer.task, "search", "cpu").quality
     with _counted() as taken:
-        found, _, _ = recover_progressively(
+        found, _ = recover_progressively(
             ranked, own, silent, lambda evaluation, model: True, group.projection, dense
         )
     entries = Ledger(own.database, own.run_id).entries()

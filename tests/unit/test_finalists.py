@@ -61,6 +61,12 @@ def with_recovery(evaluations: Evaluations, **change: Any) -> Evaluations:
     return replace(evaluations, scorer=replace(evaluations.scorer, recovery=recovery))
 
 
+def trained(evaluations: Evaluations) -> list[Evaluation]:
+    """Return what is kept of the finalists, in the order of their policies."""
+    known = (evaluations.finalist(policy).known for policy in POLICIES)
+    return [one for one in known if one is not None]
+
+
 def lasting(evaluation: Evaluation) -> Evaluation:
     return replace(evaluation, seconds=0.0)
 
@@ -85,7 +91,8 @@ def test_rungs_halve_to_the_first(total: int, finalists: int, expected: list[int
 def test_halving_trains_half_as_much(
     evaluations: Evaluations, ranked: list[Evaluation], steps: list[int]
 ) -> None:
-    model, winner, found = recover_finalists(ranked, evaluations, silent)
+    model, winner = recover_finalists(ranked, evaluations, silent)
+    found = trained(evaluations)
     assert len(steps) == 4 * 2 + 2 * 2 + 1 * 4, "of 32 without halving"
     assert [one.policy for one in found] == POLICIES[:4]
     outcomes = sorted(one.outcome for one in found)
@@ -100,7 +107,7 @@ def test_halving_trains_half_as_much(
 def test_the_winner_is_trained_as_if_it_ran_alone(
     evaluations: Evaluations, ranked: list[Evaluation]
 ) -> None:
-    model, winner, _ = recover_finalists(ranked, evaluations, silent)
+    model, winner = recover_finalists(ranked, evaluations, silent)
     candidate = evaluations.scorer.candidate(winner.policy, 8, final=True)
     found = candidate.reach(8)
     assert (found.loss, found.quality) == (winner.loss, winner.quality)
@@ -112,17 +119,18 @@ def test_the_winner_is_trained_as_if_it_ran_alone(
 def test_a_single_finalist_is_not_halved(
     evaluations: Evaluations, ranked: list[Evaluation], steps: list[int]
 ) -> None:
-    _, winner, found = recover_finalists(ranked, with_recovery(evaluations, finalists=1), silent)
-    assert (found, winner.policy, len(steps)) == ([winner], POLICIES[0], 8)
+    own = with_recovery(evaluations, finalists=1)
+    winner = recover_finalists(ranked, own, silent)[1]
+    assert (trained(own), winner.policy, len(steps)) == ([winner], POLICIES[0], 8)
 
 
 def test_without_training_the_best_is_found_all_the_same(
     evaluations: Evaluations, ranked: list[Evaluation], steps: list[int]
 ) -> None:
     own = with_recovery(evaluations, recover_steps=0)
-    _, winner, found = recover_finalists(ranked, own, silent)
+    winner = recover_finalists(ranked, own, silent)[1]
     best = max(ranked[:4], key=lambda one: (one.quality or 0.0, -(one.loss or 0.0)))
-    assert (winner.policy, len(found), steps) == (best.policy, 4, [])
+    assert (winner.policy, len(trained(own)), steps) == (best.policy, 4, [])
 
 
 def test_quality_decides_and_then_the_loss(
@@ -136,20 +144,21 @@ def test_quality_decides_and_then_the_loss(
         return replace(reach(self, steps), quality=quality, value=value)
 
     monkeypatch.setattr(Finalist, "reach", told)
-    _, winner, found = recover_finalists(ranked, evaluations, silent)
+    winner = recover_finalists(ranked, evaluations, silent)[1]
     assert winner.policy == POLICIES[2]
-    gone = [one.policy for one in found if "2 of 8" in one.outcome]
+    gone = [one.policy for one in trained(evaluations) if "2 of 8" in one.outcome]
     assert gone == [POLICIES[0], POLICIES[3]]
 
 
 def test_what_is_over_is_not_done_again(
     evaluations: Evaluations, ranked: list[Evaluation], steps: list[int]
 ) -> None:
-    _, winner, found = recover_finalists(ranked, evaluations, silent)
+    winner = recover_finalists(ranked, evaluations, silent)[1]
+    found = trained(evaluations)
     steps.clear()
-    _, again, stored = recover_finalists(ranked, evaluations, silent)
+    again = recover_finalists(ranked, evaluations, silent)[1]
     assert steps == []
-    assert (again, stored) == (winner, found)
+    assert (again, trained(evaluations)) == (winner, found)
 
 
 @pytest.mark.parametrize("kill", [1, 5, 8, 10, 12, 15])
@@ -160,7 +169,8 @@ def test_a_race_that_is_cut_ends_as_if_nobody_had_cut_it(
     monkeypatch: pytest.MonkeyPatch,
     kill: int,
 ) -> None:
-    whole = recover_finalists(ranked, replace(evaluations, data_fp="other"), silent)[2]
+    whole = replace(evaluations, data_fp="other")
+    recover_finalists(ranked, whole, silent)
     steps.clear()
     step = FineTuning._step
 
@@ -173,8 +183,8 @@ def test_a_race_that_is_cut_ends_as_if_nobody_had_cut_it(
         patch.setattr(FineTuning, "_step", until)
         with pytest.raises(KeyboardInterrupt):
             recover_finalists(ranked, evaluations, silent)
-    _, winner, found = recover_finalists(ranked, evaluations, silent)
-    assert list(map(lasting, found)) == list(map(lasting, whole))
+    winner = recover_finalists(ranked, evaluations, silent)[1]
+    assert list(map(lasting, trained(evaluations))) == list(map(lasting, trained(whole)))
     assert winner.outcome == "recovered"
 
 
@@ -187,20 +197,20 @@ def test_where_the_winner_is_refused_the_one_that_got_furthest_follows(
         order.append(found.policy)
         return len(order) == 5
 
-    _, winner, found = recover_finalists(ranked, evaluations, silent, accepts)
+    winner = recover_finalists(ranked, evaluations, silent, accepts)[1]
     assert winner.policy == order[-1] == POLICIES[4], "the next in line is last"
-    assert len(order) == len(set(map(str, order))) == len(found) == 5
+    assert len(order) == len(set(map(str, order))) == len(trained(evaluations)) == 5
     assert len(steps) == 5 * 8, "each goes on where it was"
-    whole = recover_finalists(ranked, replace(evaluations, data_fp="other"), silent)
-    assert order[0] == whole[1].policy
-    furthest = {one.policy.fingerprint: len(one.stages) for one in whole[2]}
+    whole = replace(evaluations, data_fp="other")
+    assert order[0] == recover_finalists(ranked, whole, silent)[1].policy
+    furthest = {one.policy.fingerprint: len(one.stages) for one in trained(whole)}
     assert [furthest[policy.fingerprint] for policy in order[:4]] == [3, 2, 1, 1]
 
 
 def test_who_diverges_on_the_way_leaves_the_race(
     evaluations: Evaluations, ranked: list[Evaluation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, winner, _ = recover_finalists(ranked, replace(evaluations, data_fp="other"), silent)
+    winner = recover_finalists(ranked, replace(evaluations, data_fp="other"), silent)[1]
     advance = FineTuning.advance
     model_of: Callable[[Policy], Any] = evaluations.scorer.kept
 
@@ -211,9 +221,9 @@ def test_who_diverges_on_the_way_leaves_the_race(
         return advance(self, to)
 
     monkeypatch.setattr(FineTuning, "advance", diverging)
-    _, other, found = recover_finalists(ranked, evaluations, silent)
+    other = recover_finalists(ranked, evaluations, silent)[1]
     assert other.policy != winner.policy
-    assert len(found) == 4
+    assert len(trained(evaluations)) == 4
 
 
 # --- distillation

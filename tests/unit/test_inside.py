@@ -237,15 +237,17 @@ def inside(
         built.append(round(100 * (1 - choice.sparsity)))
         return model_of(truth(built[-1]))
 
+    begun: list[Evaluation] = []
     loop = FakeLoop(projection, study or optuna.create_study(), trials, told.append)
 
     def finalist(policy: Policy) -> Any:
         found = loop.scored[policy.fingerprint]
+        begun.append(found)
         loss = found.loss or 0.0
         return SimpleNamespace(
             reach=lambda steps: Stage(steps, 1, loss, (loss,), found.quality),
             finish=lambda: (model_of((after or truth)(atoms_of(found))), found),
-            leave=lambda: found,
+            leave=lambda: None,
         )
 
     recovery = SimpleNamespace(recover_steps=8)
@@ -253,7 +255,7 @@ def inside(
     scorer = SimpleNamespace(
         build=build, recovery=recovery, recover=None, task=task, finalists=wanted
     )
-    evaluations = SimpleNamespace(scorer=scorer, finalist=finalist)
+    evaluations = SimpleNamespace(scorer=scorer, finalist=finalist, begun=begun)
     limits = {cost: one for cost, one in projection.budget.limits.items() if cost == COST}
     gate = Gate(dict.fromkeys(limits, cast(EndToEnd, Pairs([]))), limits)
     yield Inside(gate, cast(Any, loop), cast(Any, evaluations), loop.trials), built, told
@@ -265,7 +267,10 @@ def lowered(told: list[Progress]) -> list[str]:
 
 
 def finalists(search: Inside) -> list[Evaluation]:
-    return search.winner()[2]
+    """Return those that are trained until there is a winner, the best score first."""
+    search.winner()
+    begun: list[Evaluation] = cast(Any, search.evaluations).begun
+    return begun
 
 
 def winner(search: Inside) -> Evaluation:

@@ -293,10 +293,10 @@ def test_all_finalists_are_trained_once_and_the_best_wins(evaluations: Evaluatio
 
     events: list[Progress] = []
     own = using(evaluations, train)
-    model, winner, found = recover_finalists(ranked, own, events.append)
+    model, winner = recover_finalists(ranked, own, events.append)
     assert calls == [3, 3, 3], "8 steps are three passes of 3 batches"
     assert winner.policy == POLICIES[1]
-    assert [len(one.stages) for one in found] == [1, 1, 1]
+    assert [len(one.stages) for one in own.finalists()] == [1, 1, 1]
     assert [(event.done, event.total) for event in events] == [(1, 3), (2, 3), (3, 3)]
     share = own.scorer.candidate(POLICIES[1], 8, final=True).share
     assert winner.sample_forwards == pytest.approx(share * (8 + 3 * 3 * 24 + 24))
@@ -315,8 +315,9 @@ def test_a_finalist_left_with_nan_is_replaced(evaluations: Evaluations) -> None:
             with torch.no_grad():
                 model.get_parameter("head.bias").fill_(float("inf"))
 
-    _, _, found = recover_finalists(ranked, using(evaluations, train), lambda event: None)
-    assert [one.policy for one in found] == POLICIES[1:]
+    recover_finalists(ranked, using(evaluations, train), lambda event: None)
+    trained = {one.policy.fingerprint for one in evaluations.finalists()}
+    assert trained == {policy.fingerprint for policy in POLICIES[1:]}
 
 
 def test_another_function_is_another_way(evaluations: Evaluations) -> None:

@@ -78,23 +78,22 @@ def test_the_best_of_a_population_is_kept_with_what_all_of_it_cost(
     evaluations: Evaluations,
 ) -> None:
     populate = Populating()
-    model, found, all_found = recover_population(
-        iter(RANKED), evaluations, told, yes, populate=populate
-    )
+    model, found = recover_population(iter(RANKED), evaluations, told, yes, populate=populate)
+    all_found = evaluations.finalists()
     scorer = evaluations.scorer
     measured = measure(model, scorer.task, "search", "cpu")
     assert (measured.loss, measured.quality) == pytest.approx((found.loss, found.quality))
     assert found.outcome == "recovered"
     assert found in all_found
     assert [one.policy for one in all_found] == POLICIES
-    assert all(one.outcome.startswith("outrun") for one in all_found if one is not found)
+    assert all(one.outcome.startswith("outrun") for one in all_found if one != found)
     # calibration and ROUNDS x (2 steps of 8 samples at three forwards, 24 samples measured)
     legs = [16 + ROUNDS * (3 * 16 + 24)] * 2 + [16 + 2 * (3 * 16 + 24)]
     whole = [n * scorer.share(policy) for n, policy in zip(legs, POLICIES, strict=True)]
     whole[2] += 2 * (3 * 16 + 24) * scorer.share(POLICIES[0])  # it went on from the first
     assert [one.sample_forwards for one in all_found] == pytest.approx(whole)
     again = recover_population(iter(RANKED), evaluations, told, yes, populate=populate)
-    assert again[1:] == (found, all_found)
+    assert (again[1], evaluations.finalists()) == (found, all_found)
     assert populate.calls == 1, "what was found before is not found again"
     state = model.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in again[0].state_dict().items())
@@ -128,7 +127,9 @@ def test_a_winner_is_known_to_the_population_that_it_won_in_alone(
     late = Policy({"stem": Choice("channel.l1", 0.625)})
     others = [one for one in RANKED if one.policy != winner.policy][1:]
     changed = [replace(winner, outcome="scored"), *others, replace(RANKED[0], policy=late)]
-    all_found = recover_population(changed, evaluations, told, yes, populate=populate)[2]
+    before = evaluations.finalists()
+    recover_population(changed, evaluations, told, yes, populate=populate)
+    all_found = evaluations.finalists()[len(before) :]
     assert populate.calls == 2, "it has another member"
     assert {one.policy for one in all_found} == {one.policy for one in changed}
     again = recover_population(RANKED[::-1], evaluations, told, yes, populate=populate)[1]
@@ -201,11 +202,11 @@ def test_no_population_is_made_of_nobody(evaluations: Evaluations) -> None:
 
 
 def test_members_that_fail_are_left_out(evaluations: Evaluations) -> None:
-    _, found, others = recover_population(
-        RANKED, evaluations, told, yes, populate=Populating({0, 2})
-    )
+    found = recover_population(RANKED, evaluations, told, yes, populate=Populating({0, 2}))[1]
     assert found.policy == POLICIES[1]
-    assert all(one.sample_forwards > 0 for one in others), "what failed cost something too"
+    assert all(one.sample_forwards > 0 for one in evaluations.finalists()), (
+        "what failed cost something too"
+    )
     with pytest.raises(ModelError, match="None of the 3 pruned models"):
         recover_population(
             RANKED, with_seed(evaluations, 1), told, yes, populate=Populating({0, 1, 2})

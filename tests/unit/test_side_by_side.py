@@ -67,10 +67,21 @@ def recovered(
     loses: Callable[[int], bool] = lambda ticket: False,
     **more: Any,
 ) -> tuple[nn.Module, Evaluation, list[Evaluation]]:
+    """Return what workers find, and what is kept of all finalists."""
     workers = Backwards(ScoreWork(evaluations.scorer), loses)
     apart = replace(evaluations, data_fp="workers")
     advance = SideBySide(Crew(workers))
-    return recover_finalists(RANKED, apart, progress, **more, advance=advance)
+    return (*recover_finalists(RANKED, apart, progress, **more, advance=advance), trained(apart))
+
+
+def alone(evaluations: Evaluations, **more: Any) -> tuple[nn.Module, Evaluation, list[Evaluation]]:
+    """Return what one process finds, and what is kept of all finalists."""
+    return (*recover_finalists(RANKED, evaluations, silent, **more), trained(evaluations))
+
+
+def trained(evaluations: Evaluations) -> list[Evaluation]:
+    known = (evaluations.finalist(one.policy).known for one in RANKED)
+    return [one for one in known if one is not None]
 
 
 def assert_same(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> None:
@@ -100,7 +111,7 @@ def test_workers_find_what_one_process_finds(
 ) -> None:
     scorer = evaluations.scorer
     own = replace(evaluations, scorer=replace(scorer, recovery=replace(RECOVERY, **change)))
-    assert_same(recovered(own), recover_finalists(RANKED, own, silent))
+    assert_same(recovered(own), alone(own))
 
 
 def test_progress_counts_who_arrives(evaluations: Evaluations) -> None:
@@ -117,7 +128,7 @@ def test_who_was_refused_goes_on_from_where_a_worker_left_it(evaluations: Evalua
         return lambda found, model: next(left)
 
     ours = recovered(evaluations, accepts=accepting())
-    assert_same(ours, recover_finalists(RANKED, evaluations, silent, accepting()))
+    assert_same(ours, alone(evaluations, accepts=accepting()))
 
 
 def test_a_fall_goes_back_as_far_as_in_one_process(
@@ -130,7 +141,7 @@ def test_a_fall_goes_back_as_far_as_in_one_process(
         return loss(self, batch) * (torch.nan if self.done == 5 and not self.halvings else 1)
 
     monkeypatch.setattr(FineTuning, "_loss", falling)
-    assert_same(recovered(evaluations), recover_finalists(RANKED, evaluations, silent))
+    assert_same(recovered(evaluations), alone(evaluations))
     assert falls == [5, 5]
 
 
@@ -147,7 +158,7 @@ def test_who_cannot_be_trained_leaves_the_race_alike(
         step(self, batch)
 
     monkeypatch.setattr(FineTuning, "_step", failing)
-    assert_same(recovered(evaluations), recover_finalists(RANKED, evaluations, silent))
+    assert_same(recovered(evaluations), alone(evaluations))
 
 
 def losing(times: int, ticket: int | None = None) -> Callable[[int], bool]:
@@ -162,7 +173,7 @@ def losing(times: int, ticket: int | None = None) -> Callable[[int], bool]:
 
 def test_a_finalist_whose_worker_is_lost_is_trained_again(evaluations: Evaluations) -> None:
     ours = recovered(evaluations, loses=losing(2))
-    assert_same(ours, recover_finalists(RANKED, evaluations, silent))
+    assert_same(ours, alone(evaluations))
 
 
 def test_one_that_costs_three_workers_is_replaced_by_the_next(evaluations: Evaluations) -> None:

@@ -125,8 +125,8 @@ class Finalist:
         load_weights(model, path, sha256_of(path))
         return model.eval(), self.known
 
-    def leave(self) -> Evaluation:
-        """Keep how far it got, and return that."""
+    def leave(self) -> None:
+        """Keep how far it got."""
         known = self.known
         standing = Standing.of(self.candidate) if self.candidate else self.standing
         if standing is not None and (known is None or not _covers(known, standing)):
@@ -140,8 +140,6 @@ class Finalist:
                 stages=standing.stages,
             )
             self.keep(self.known)
-        assert self.known is not None
-        return self.known
 
     def _begun(self) -> Candidate:
         if self.run:

@@ -101,14 +101,11 @@ def recover_population(
     *,
     populate: Populate,
 ) -> Recovered:
-    """Fine-tune the best few together; return the best model and what was found.
+    """Fine-tune the best few together; return the best model and its evaluation.
 
     Population based training (Jaderberg et al. 2017, arXiv:1711.09846): after each of `ROUNDS`
     stages the worst take over policy and weights of the best, with another learning rate. What is
     interrupted, or whose weights are gone, begins anew.
-
-    Returns:
-        The model, its evaluation, and the evaluations of all that began.
 
     Raises:
         ModelError: If none could be fine-tuned.
@@ -134,10 +131,11 @@ def recover_population(
     for member in _ranking(members):
         model, found = _finished(member, evaluations, costs, name)
         if accepts(found, model):
-            return model, found, _kept(found, costs, evaluations, name)
+            _keep(found, costs, evaluations, name)
+            return model, found
         missed = True
     if missed:
-        _kept(None, costs, evaluations, name)  # it was paid for
+        _keep(None, costs, evaluations, name)  # it was paid for
         raise BudgetError(
             "Every pruned model that was fine-tuned missed a limit when it was measured once "
             "more, though it was inside before. Resume when the device is less busy, or start "
@@ -156,10 +154,8 @@ def _name_of(policies: Iterable[Policy]) -> str:
 
 def _known(policies: Iterable[Policy], evaluations: Evaluations, name: str) -> Recovered | None:
     """Return what an earlier session found with the same population."""
-    finalists = [evaluations.finalist(policy, name) for policy in policies]
-    found = [one.known for one in finalists if one.known is not None]
-    won = (finalist.stored() for finalist in finalists)
-    return next(((*one, found) for one in won if one is not None), None)
+    won = (evaluations.finalist(policy, name).stored() for policy in policies)
+    return next((one for one in won if one is not None), None)
 
 
 def _ranking(members: Iterable[Member[Leg]]) -> Iterator[Member[Leg]]:
@@ -196,20 +192,15 @@ def _finished(
     return model, found
 
 
-def _kept(
+def _keep(
     winner: Evaluation | None,
     costs: dict[Policy, tuple[float, float]],
     evaluations: Evaluations,
     name: str,
-) -> list[Evaluation]:
-    """Keep what became of all that began, and return it."""
+) -> None:
+    """Keep what became of all that began."""
     gone = f"{OUTRUN}: others of its population were better"
-    found = [
-        winner
-        if winner is not None and policy == winner.policy
-        else Evaluation(policy, gone, None, None, *spent)
-        for policy, spent in costs.items()
-    ]
-    for one in found:
-        evaluations.finalist(one.policy, name).keep(one)
-    return found
+    for policy, spent in costs.items():
+        won = winner if winner is not None and policy == winner.policy else None
+        found = won or Evaluation(policy, gone, None, None, *spent)
+        evaluations.finalist(policy, name).keep(found)

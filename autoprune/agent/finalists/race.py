@@ -18,7 +18,7 @@ from autoprune.storage.records import Evaluation
 from autoprune.tasks.base import shown
 
 Accepts = Callable[[Evaluation, nn.Module], bool]
-Recovered = tuple[nn.Module, Evaluation, list[Evaluation]]
+Recovered = tuple[nn.Module, Evaluation]
 Recover = Callable[[Iterable[Evaluation], Evaluations, ProgressCallback, Accepts], Recovered]
 
 
@@ -30,7 +30,7 @@ def recover_finalists(
     *,
     advance: Advance = in_turn,
 ) -> Recovered:
-    """Fine-tune the best few by successive halving; return the best model and what was found.
+    """Fine-tune the best few by successive halving; return the best model and its evaluation.
 
     All go a part of the way, the better half of them twice as far, and so on to the end (Jamieson
     and Talwalkar 2016, arXiv:1502.07943). Quality on the search split decides, then loss. Each
@@ -48,10 +48,6 @@ def recover_finalists(
         advance: Trains finalists to a rung; a user's own training function runs here all the
             same.
 
-    Returns:
-        The model, its evaluation, and the evaluations of all finalists, those that were stopped
-        early included.
-
     Raises:
         ModelError: If none could be fine-tuned.
         BudgetError: If all that could be were not accepted.
@@ -66,7 +62,9 @@ def recover_finalists(
             race.problem = str(err)
             continue
         if accepts(found, model):
-            return model, found, [one.leave() for one in race.started]
+            for one in race.started:
+                one.leave()
+            return model, found
         missed = True
     if missed:
         raise BudgetError(

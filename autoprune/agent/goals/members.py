@@ -129,7 +129,7 @@ def best_at(session: Session, loop: Loop, gate: Gate, number: int, trials: int) 
     limit = _limit(session, loop.projection)
     recover = session.recover(loop.projection)
     inside = Inside(gate, loop, session.evaluations, trials, _remembered(limit), recover)
-    model, winner, _ = inside.winner()
+    model, winner = inside.winner()
     measured = gate.seen.get(winner.policy.fingerprint, {})
     return Member(
         number=number,

@@ -38,7 +38,7 @@ def recover_progressively(
         quality: Quality of the dense model on the search split.
 
     Returns:
-        The model, its evaluation with the cost of the whole run, and a list of that alone.
+        The model, and its evaluation with the cost of the whole run.
 
     Raises:
         ModelError: If nothing could be trained.
@@ -74,4 +74,4 @@ def recover_progressively(
             "before. What was scored is kept: resume when the device is less busy, or start "
             "afresh with a higher limit."
         )
-    return model, found, [found]
+    return model, found
