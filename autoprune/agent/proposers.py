@@ -13,7 +13,7 @@ from autoprune.agent.samplers.front import FrontSampler
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.names import Start, make_sampler
 from autoprune.agent.samplers.pool import Pool
-from autoprune.agent.sensed import Sensed
+from autoprune.agent.sensitivity.sensed import Sensed
 from autoprune.agent.warm_start import WarmStart
 from autoprune.core.arrays import Floats
 

@@ -37,7 +37,7 @@ from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.result import SearchResult, finish
 from autoprune.agent.samplers.names import check_rollback
-from autoprune.agent.sensed import Sensed
+from autoprune.agent.sensitivity.sensed import Sensed
 from autoprune.agent.session import Session
 from autoprune.agent.warm_start import WarmStart
 from autoprune.core.fingerprint import fingerprint

@@ -24,7 +24,7 @@ from autoprune.agent.progressive.state import State
 from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.samplers.base import PolicySampler
-from autoprune.agent.sensed import Sensed
+from autoprune.agent.sensitivity.sensed import Sensed
 from autoprune.artifacts.result import Rolledback, SearchCost
 from autoprune.core.progressive import Step
 from autoprune.core.workers import Crew, Inline, Workers

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from torch import nn
 
-from autoprune.agent import probes
-from autoprune.agent.profile import even_shares, measure_sensitivity
+from autoprune.agent.sensitivity import probes
+from autoprune.agent.sensitivity.profile import even_shares, measure_sensitivity
 from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
 from autoprune.core.progress import Progress, silent

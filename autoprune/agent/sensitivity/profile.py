@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autoprune.agent.probes import Answer, Probe, Probes
+from autoprune.agent.sensitivity.probes import Answer, Probe, Probes
 from autoprune.core.arrays import Floats
 from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
