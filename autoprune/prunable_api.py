@@ -11,7 +11,7 @@ from autoprune.agent.feasible.parts import check_parts, evenly_zeroed, inside_pa
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.feasible.task_space import space_for
 from autoprune.agent.latency.tables import allowed
-from autoprune.agent.prepare import example_inputs
+from autoprune.agent.preparing.prepare import example_inputs
 from autoprune.agent.prunable import Prunable
 from autoprune.core.budget import Budget, BudgetLike
 from autoprune.core.fingerprint import check_seed

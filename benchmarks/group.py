@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.prepare import ranked
+from autoprune.agent.preparing.prepare import ranked
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Policy
 from autoprune.core.recovery import Recovery

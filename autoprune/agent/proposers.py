@@ -5,7 +5,7 @@ from functools import cached_property
 
 from autoprune.agent.feasible.encoding import Encoding, Params
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.prepare import Prepared
+from autoprune.agent.preparing.prepare import Prepared
 from autoprune.agent.request import Request
 from autoprune.agent.samplers.anchors import first_proposals
 from autoprune.agent.samplers.base import PolicySampler

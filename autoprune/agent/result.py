@@ -12,7 +12,7 @@ from torch import nn
 
 from autoprune.agent.housing.workspace import POLICY, RESULT
 from autoprune.agent.latency.gate import Measurement
-from autoprune.agent.prepare import Prepared
+from autoprune.agent.preparing.prepare import Prepared
 from autoprune.agent.request import Request
 from autoprune.agent.verdict import Winner, judge
 from autoprune.artifacts.files import write_text

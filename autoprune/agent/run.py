@@ -26,7 +26,7 @@ from autoprune.agent.housing.workspace import (
 )
 from autoprune.agent.inside import Inside
 from autoprune.agent.latency.gate import Gate
-from autoprune.agent.prepare import (
+from autoprune.agent.preparing.prepare import (
     Prepared,
     check_constructor,
     check_data,

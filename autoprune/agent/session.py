@@ -18,7 +18,7 @@ from autoprune.agent.housing.company import Company
 from autoprune.agent.loop.loop import Loop
 from autoprune.agent.loop.rollback import Rollback
 from autoprune.agent.loop.trials import reliability
-from autoprune.agent.prepare import Prepared
+from autoprune.agent.preparing.prepare import Prepared
 from autoprune.agent.progressive.recover import recover_progressively
 from autoprune.agent.progressive.state import State
 from autoprune.agent.proposers import Proposers

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import autoprune
-from autoprune.agent.prepare import ranked
+from autoprune.agent.preparing.prepare import ranked
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.scorer import Scorer

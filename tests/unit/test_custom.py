@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.agent.feasible.task_space import space_for, without_gradients
-from autoprune.agent.prepare import check_data
+from autoprune.agent.preparing.prepare import check_data
 from autoprune.core.recovery import Recovery
 from autoprune.core.yardstick import Yardstick
 from autoprune.errors import CandidateError, ConfigError, DataError, InputError, ModelError

@@ -12,7 +12,7 @@ from torch import nn
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.evaluating.finalist import Finalist
 from autoprune.agent.finalists.race import recover_finalists, rungs
-from autoprune.agent.prepare import check_recover
+from autoprune.agent.preparing.prepare import check_recover
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import silent
 from autoprune.core.recover_function import RecoverFunction

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autoprune.agent.prepare import check_trainable
+from autoprune.agent.preparing.prepare import check_trainable
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import autoprune
-from autoprune.agent.splits import what_splits_lack
+from autoprune.agent.preparing.splits import what_splits_lack
 from autoprune.errors import CandidateError, ModelError
 from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.measure import Measurement, measure

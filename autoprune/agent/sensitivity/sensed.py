@@ -9,7 +9,7 @@ import numpy as np
 from autoprune.agent.feasible.encoding import Encoding
 from autoprune.agent.housing.home import Lodging
 from autoprune.agent.housing.workspace import SENSITIVITY
-from autoprune.agent.prepare import Prepared
+from autoprune.agent.preparing.prepare import Prepared
 from autoprune.agent.request import Request
 from autoprune.agent.samplers.names import SAMPLERS
 from autoprune.agent.samplers.pool import padded

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.pricing import Pricing, priced
+from autoprune.agent.preparing.pricing import Pricing, priced
+from autoprune.agent.preparing.splits import what_splits_lack
 from autoprune.agent.request import Request
-from autoprune.agent.splits import what_splits_lack
 from autoprune.artifacts.architecture import Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.progress import Progress
