@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from autoprune.agent.described import describe
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.evaluating.scoring import ScoreWork
-from autoprune.agent.finished import finished
 from autoprune.agent.housing.home import Home, Lodging
 from autoprune.agent.housing.identity import data_fingerprint, dense_fingerprint
 from autoprune.agent.housing.workspace import (
@@ -35,7 +34,8 @@ from autoprune.agent.preparing.prepare import (
 )
 from autoprune.agent.proposers import Proposers
 from autoprune.agent.request import Request
-from autoprune.agent.result import SearchResult, finish
+from autoprune.agent.results.finished import finished
+from autoprune.agent.results.result import SearchResult, finish
 from autoprune.agent.samplers.names import check_rollback
 from autoprune.agent.sensitivity.sensed import Sensed
 from autoprune.agent.session import Session

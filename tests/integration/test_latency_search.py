@@ -18,7 +18,7 @@ from autoprune.agent.latency import gate
 from autoprune.agent.latency import search as latency
 from autoprune.agent.latency.search import TargetLatency
 from autoprune.agent.preparing import pricing
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.cli.main import main
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress

@@ -12,7 +12,7 @@ import torch
 
 import autoprune
 from autoprune.agent.evaluating.outcomes import is_stopped
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.artifacts.files import sha256_of
 from autoprune.core.imports import load_object
 from autoprune.core.policy import Policy
@@ -88,7 +88,7 @@ def before(place, name, chosen):
 
 def arm(moment):
     from autoprune import search_reports
-    from autoprune.agent import result
+    from autoprune.agent.results import result
     from autoprune.agent.evaluating import finalist
     from autoprune.agent.loop import loop
     from autoprune.evaluation.scorer import Scorer

@@ -7,7 +7,7 @@ import pytest
 
 import autoprune
 from autoprune.agent.housing.workspace import STUDY
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.agent.sensitivity import sensed
 from autoprune.agent.sensitivity.profile import measure_sensitivity
 from autoprune.core.imports import load_object

@@ -17,7 +17,7 @@ from torch import nn
 
 import autoprune
 from autoprune.agent.goals.attempts import Attempt
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.artifacts.result import SCHEMA_FILE, Result
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress

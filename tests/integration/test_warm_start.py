@@ -8,7 +8,7 @@ import pytest
 
 import autoprune
 from autoprune.agent.housing.workspace import DATABASE, STUDY
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.core.imports import load_object
 from autoprune.core.policy import Policy
 from autoprune.errors import RunExistsError

@@ -14,7 +14,7 @@ from autoprune.agent.housing.workspace import POLICY, RESULT
 from autoprune.agent.latency.gate import Measurement
 from autoprune.agent.preparing.prepare import Prepared
 from autoprune.agent.request import Request
-from autoprune.agent.verdict import Winner, judge
+from autoprune.agent.results.verify import Winner, verify
 from autoprune.artifacts.files import write_text
 from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.result import (
@@ -97,7 +97,7 @@ def finish(
         prepared.projection.cost.dense,
         latency=_by_target({cost: one.dense_ms for cost, one in measured.items()}),
     )
-    costs, checks = judge(
+    costs, checks = verify(
         Winner(
             dense=dense.cpu(),
             pruned=model.cpu(),
