@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from autoprune._hints import did_you_mean
-from autoprune.agent.described import TIGHTENED
 from autoprune.agent.goals.members import helping
+from autoprune.agent.housing.described import TIGHTENED
 from autoprune.agent.housing.workspace import SENSITIVITY
 from autoprune.agent.inside import aimed_before
 from autoprune.agent.request import Request

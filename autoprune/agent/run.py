@@ -8,9 +8,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
-from autoprune.agent.described import describe
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.evaluating.scoring import ScoreWork
+from autoprune.agent.housing.described import describe
 from autoprune.agent.housing.home import Home, Lodging
 from autoprune.agent.housing.identity import data_fingerprint, dense_fingerprint
 from autoprune.agent.housing.workspace import (

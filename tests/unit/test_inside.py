@@ -11,8 +11,8 @@ import optuna
 import pytest
 from torch import nn
 
-from autoprune.agent.described import MEASURED
 from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.housing.described import MEASURED
 from autoprune.agent.inside import Inside
 from autoprune.agent.join import _help
 from autoprune.agent.latency.gate import Gate, Measurement, exceeded, told_misses
