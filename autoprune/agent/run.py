@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.evaluating.scoring import ScoreWork
+from autoprune.agent.finalists.inside import Inside
 from autoprune.agent.housing.described import describe
 from autoprune.agent.housing.home import Home, Lodging
 from autoprune.agent.housing.identity import data_fingerprint, dense_fingerprint
@@ -23,7 +24,6 @@ from autoprune.agent.housing.workspace import (
     Workspace,
     database_in,
 )
-from autoprune.agent.inside import Inside
 from autoprune.agent.latency.gate import Gate
 from autoprune.agent.preparing.prepare import (
     Prepared,
