@@ -17,7 +17,7 @@ from autoprune.agent.housing.company import Shared
 from autoprune.agent.housing.heart import Heart
 from autoprune.agent.housing.presence import Presence
 from autoprune.agent.loop.loop import Loop
-from autoprune.agent.loop.rollback import Rollback
+from autoprune.agent.rollback.rollback import Rollback
 from autoprune.agent.samplers.names import Start, make_sampler
 from autoprune.core.policy import Policy
 from autoprune.core.progress import ProgressCallback

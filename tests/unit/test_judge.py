@@ -18,9 +18,9 @@ from autoprune.agent.evaluating.judge import Courses, lowest, verdict, worse
 from autoprune.agent.evaluating.scoring import ScoreWork, Scoring
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.loop.loop import Loop
-from autoprune.agent.loop.rollback import Rollback
 from autoprune.agent.loop.trials import ended as finished_trials
 from autoprune.agent.loop.trials import tell_all
+from autoprune.agent.rollback.rollback import Rollback
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy

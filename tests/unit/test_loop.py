@@ -18,8 +18,8 @@ from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.finalists.race import recover_finalists
 from autoprune.agent.housing.company import Alone
 from autoprune.agent.loop.loop import Loop
-from autoprune.agent.loop.rollback import Rollback
 from autoprune.agent.loop.trials import abandon, ask
+from autoprune.agent.rollback.rollback import Rollback
 from autoprune.agent.samplers.attributes import place_of
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.core.budget import Budget
