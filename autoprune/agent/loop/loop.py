@@ -10,11 +10,11 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial
 
 from autoprune.agent.evaluating.evaluations import Evaluations
-from autoprune.agent.evaluating.judge import LEAST
 from autoprune.agent.evaluating.scoring import Scoring
 from autoprune.agent.feasible.encoding import Params, levels_of, policy_of
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.housing.company import Alone, Company
+from autoprune.agent.loop.early_stop import LEAST
 from autoprune.agent.loop.ranking import Scored
 from autoprune.agent.loop.sifted import sifted
 from autoprune.agent.loop.tally import Tally

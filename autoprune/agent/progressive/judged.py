@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoprune.agent.evaluating.judge import chance_worse
+from autoprune.agent.evaluating.significance import chance_worse
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.progressive.state import Attempt
 from autoprune.agent.rollback.regret import examined
