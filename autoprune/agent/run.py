@@ -32,14 +32,14 @@ from autoprune.agent.preparing.prepare import (
     example_inputs,
     prepare,
 )
-from autoprune.agent.proposers import Proposers
+from autoprune.agent.proposing.proposers import Proposers
+from autoprune.agent.proposing.warm_start import WarmStart
 from autoprune.agent.request import Request
 from autoprune.agent.results.finished import finished
 from autoprune.agent.results.result import SearchResult, finish
 from autoprune.agent.samplers.names import check_rollback
 from autoprune.agent.sensitivity.sensed import Sensed
 from autoprune.agent.session import Session
-from autoprune.agent.warm_start import WarmStart
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.paths import resolved
 from autoprune.core.progress import Progress, ProgressCallback

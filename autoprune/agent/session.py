@@ -20,7 +20,7 @@ from autoprune.agent.loop.trials import reliability
 from autoprune.agent.preparing.prepare import Prepared
 from autoprune.agent.progressive.recover import recover_progressively
 from autoprune.agent.progressive.state import State
-from autoprune.agent.proposers import Proposers
+from autoprune.agent.proposing.proposers import Proposers
 from autoprune.agent.request import Request
 from autoprune.agent.rollback.rollback import Rollback
 from autoprune.agent.samplers.base import PolicySampler
