@@ -8,7 +8,7 @@ from autoprune.core.budget import Budget
 from autoprune.core.policy import Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
-from autoprune.evaluation.measure import Measurement, measure
+from autoprune.evaluation.measuring.measure import Measurement, measure
 from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.discover import plan_of

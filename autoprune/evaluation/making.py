@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.measure import Measurement
+from autoprune.evaluation.measuring.measure import Measurement
 from autoprune.evaluation.score import Score
 
 

@@ -18,11 +18,11 @@ from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate, Trainin
 from autoprune.evaluation.distillation.distill import share_of
 from autoprune.evaluation.importance import Importance
 from autoprune.evaluation.making import Making
+from autoprune.evaluation.measuring.search_split import SearchSplit
 from autoprune.evaluation.pruned import pruned
 from autoprune.evaluation.randomness import Randomness, isolated
 from autoprune.evaluation.reconstruction.settling import Settling
 from autoprune.evaluation.score import Score
-from autoprune.evaluation.search_split import SearchSplit
 from autoprune.evaluation.training.fine_tune import FineTuning
 from autoprune.evaluation.training.own_training import OwnTraining, size_of
 from autoprune.evaluation.training.patience import Patience

@@ -13,7 +13,7 @@ from autoprune.cost.latency.runtimes import find_runtime
 from autoprune.cost.latency.timing import compare
 from autoprune.evaluation.candidate import TRAINING_FORWARDS
 from autoprune.evaluation.distillation.distill import share_of
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
 from autoprune.evaluation.training.fine_tune import fine_tune

@@ -31,7 +31,7 @@ from autoprune.errors import (
     RunExistsError,
     VerificationError,
 )
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.formats.onnx import run_onnx
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database

@@ -23,7 +23,7 @@ from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress
 from autoprune.core.tolerance import Tolerance
 from autoprune.errors import BudgetError, ConfigError, RunExistsError
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.evaluation.scorer import Scorer
 
 CHECKOUT = Path(__file__).parents[2]

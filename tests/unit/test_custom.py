@@ -13,7 +13,7 @@ from autoprune.core.recovery import Recovery
 from autoprune.core.yardstick import Yardstick
 from autoprune.errors import CandidateError, ConfigError, DataError, InputError, ModelError
 from autoprune.evaluation.distillation.imitation import imitation
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.evaluation.training.fine_tune import fine_tune
 from autoprune.space.loader import load_space
 from autoprune.space.schema import SearchSpace

@@ -11,7 +11,7 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
 from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.measure import Measurement, measure
+from autoprune.evaluation.measuring.measure import Measurement, measure
 from autoprune.evaluation.scorer import Scorer
 from autoprune.evaluation.training.patience import Patience
 

@@ -16,7 +16,7 @@ from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError, DataError
 from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.evaluation.probing.drawn import CHUNK
 from autoprune.evaluation.probing.forwards import MismatchError, replayed
 from autoprune.evaluation.probing.probe import Prober, probe_fingerprint

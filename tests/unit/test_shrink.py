@@ -18,7 +18,7 @@ from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError, ModelError
 from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.evaluation.onward import onward
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
 from autoprune.evaluation.scorer import Scorer

@@ -13,7 +13,7 @@ import autoprune
 from autoprune.agent.preparing.splits import what_splits_lack
 from autoprune.errors import CandidateError, ModelError
 from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.measure import Measurement, measure
+from autoprune.evaluation.measuring.measure import Measurement, measure
 from autoprune.surgery.discover import discover
 from autoprune.tasks import HasClasses, HasLabels, Task
 

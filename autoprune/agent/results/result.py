@@ -31,7 +31,7 @@ from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress
 from autoprune.core.progressive import Step
 from autoprune.errors import CandidateError, DataError
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.evaluation.randomness import isolated
 from autoprune.storage.records import Evaluation
 from autoprune.surgery.ids import Ids
