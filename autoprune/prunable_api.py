@@ -18,7 +18,7 @@ from autoprune.core.fingerprint import check_seed
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, ConfigError
-from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.randomness import isolated
 from autoprune.space.schema import SearchSpace, UnitSpace
 from autoprune.surgery.accept import taken_out

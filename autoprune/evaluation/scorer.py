@@ -16,10 +16,10 @@ from autoprune.core.stages import Stage
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate, Training
 from autoprune.evaluation.distillation.distill import share_of
-from autoprune.evaluation.importance import Importance
 from autoprune.evaluation.making import Making
 from autoprune.evaluation.measuring.search_split import SearchSplit
-from autoprune.evaluation.pruned import pruned
+from autoprune.evaluation.pruning.importance import Importance
+from autoprune.evaluation.pruning.pruned import pruned
 from autoprune.evaluation.randomness import Randomness, isolated
 from autoprune.evaluation.reconstruction.settling import Settling
 from autoprune.evaluation.score import Score

@@ -11,7 +11,7 @@ from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.latency.tables import allowed
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
-from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import SearchSpace, UnitSpace

@@ -30,7 +30,7 @@ from autoprune.core.workers import Crew, Done, Inline
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, CandidateError, DataError, ModelError, OutOfMemoryError
 from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database

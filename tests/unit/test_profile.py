@@ -18,9 +18,9 @@ from autoprune.core.recovery import Recovery
 from autoprune.core.workers import inline
 from autoprune.cost.model import CostModel
 from autoprune.errors import InfrastructureError
-from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.probing.probe import Prober
 from autoprune.evaluation.probing.sensitivity import Sensitivity
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.scorer import Scorer
 from autoprune.execution.workers.local import local_workers
 from autoprune.space.schema import UnitSpace

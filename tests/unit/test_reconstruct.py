@@ -14,7 +14,7 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError
-from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.reconstruction import reconstruct as room
 from autoprune.evaluation.reconstruction import regression
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate

@@ -12,7 +12,7 @@ from autoprune.core.policy import Policy
 from autoprune.core.structure import split_method
 from autoprune.evaluation.measuring.dense_outputs import outputs_of
 from autoprune.evaluation.measuring.measure import to_device
-from autoprune.evaluation.totals import Totals
+from autoprune.evaluation.pruning.totals import Totals
 from autoprune.methods import Method, find_method
 from autoprune.methods.base import Tensors
 from autoprune.space.schema import kept_atoms
