@@ -9,7 +9,7 @@ from autoprune.core.policy import Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.measuring.measure import Measurement, measure
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.discover import plan_of
 from autoprune.surgery.plan import Plan

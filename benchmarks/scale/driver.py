@@ -24,7 +24,7 @@ from autoprune.core.progress import ProgressCallback
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import MOST_VALUES, Stage
 from autoprune.core.workers import Crew, Workers
-from autoprune.evaluation.way import fingerprint_of
+from autoprune.evaluation.scoring.way import fingerprint_of
 from autoprune.space.schema import kept_atoms
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database

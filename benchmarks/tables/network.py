@@ -13,7 +13,7 @@ from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.randomness import isolated
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import SearchSpace, UnitSpace
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Plan

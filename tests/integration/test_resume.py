@@ -17,8 +17,8 @@ from autoprune.artifacts.files import sha256_of
 from autoprune.core.imports import load_object
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress
-from autoprune.evaluation.score import Score
-from autoprune.evaluation.scorer import Scorer, Watch
+from autoprune.evaluation.scoring.score import Score
+from autoprune.evaluation.scoring.scorer import Scorer, Watch
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
@@ -91,7 +91,7 @@ def arm(moment):
     from autoprune.agent.results import result
     from autoprune.agent.evaluating import finalist
     from autoprune.agent.loop import loop
-    from autoprune.evaluation.scorer import Scorer
+    from autoprune.evaluation.scoring.scorer import Scorer
     from autoprune.storage.database import Database
     stops = {
         "before the first score": ("search", 0), "after 3 scores": ("search", 3),

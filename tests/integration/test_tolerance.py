@@ -24,7 +24,7 @@ from autoprune.core.progress import Progress
 from autoprune.core.tolerance import Tolerance
 from autoprune.errors import BudgetError, ConfigError, RunExistsError
 from autoprune.evaluation.measuring.measure import measure
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 
 CHECKOUT = Path(__file__).parents[2]
 RECOVERY = autoprune.Recovery(score_steps=2, recover_steps=8, finalists=2, calibration_batches=1)

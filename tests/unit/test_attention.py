@@ -20,7 +20,7 @@ from autoprune.evaluation.distillation.attention import (
 )
 from autoprune.evaluation.distillation.distill import Distillation, check_teachable, compared
 from autoprune.evaluation.pruning.importance import rank_atoms
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 

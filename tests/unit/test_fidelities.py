@@ -17,7 +17,7 @@ from autoprune.errors import CandidateError, ConfigError
 from autoprune.evaluation.measuring.divergence import divergence
 from autoprune.evaluation.measuring.measure import Reading
 from autoprune.evaluation.pruning.importance import rank_atoms
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.surgery.discover import discover
 from autoprune.tasks import Classification, Task, create_task, need_logits
 

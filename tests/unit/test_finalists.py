@@ -20,7 +20,7 @@ from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
 from autoprune.errors import CandidateError, ConfigError
 from autoprune.evaluation.distillation.distill import Distillation
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.evaluation.training.fine_tune import FineTuning, fine_tune
 from autoprune.storage.records import Evaluation
 from autoprune.tasks import Classification

@@ -29,9 +29,9 @@ from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Done, Inline
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, CandidateError, DataError, ModelError, OutOfMemoryError
-from autoprune.evaluation.candidate import Candidate
 from autoprune.evaluation.pruning.importance import rank_atoms
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.candidate import Candidate
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url

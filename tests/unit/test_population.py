@@ -17,7 +17,7 @@ from autoprune.core.progress import Progress
 from autoprune.core.recovery import Recovery
 from autoprune.errors import BudgetError, CandidateError, ModelError
 from autoprune.evaluation.measuring.measure import measure
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.storage.records import Evaluation
 
 R = TypeVar("R")

@@ -22,7 +22,7 @@ from autoprune.evaluation.probing.probe import Prober, probe_fingerprint
 from autoprune.evaluation.probing.probed import Probed
 from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.surgery.discover import discover
 from autoprune.tasks import Classification, Custom
 

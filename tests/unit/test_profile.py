@@ -21,7 +21,7 @@ from autoprune.errors import InfrastructureError
 from autoprune.evaluation.probing.probe import Prober
 from autoprune.evaluation.probing.sensitivity import Sensitivity
 from autoprune.evaluation.pruning.importance import rank_atoms
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.execution.workers.local import local_workers
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database

@@ -20,7 +20,7 @@ from autoprune.evaluation.reconstruction import regression
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
 from autoprune.evaluation.reconstruction.reconstruct import Targets, reconstruct, targets_of
 from autoprune.evaluation.reconstruction.regression import fit
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import plan_of
 from autoprune.surgery.ids import Ids

@@ -18,10 +18,10 @@ from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError, ModelError
 from autoprune.evaluation.measuring.measure import measure
-from autoprune.evaluation.onward import onward
 from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.onward import onward
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.evaluation.training.fine_tune import fine_tune
 from autoprune.evaluation.training.shrink import growth, penalties, proximal, shrink
 from autoprune.methods.regularised import Power

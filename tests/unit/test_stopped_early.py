@@ -30,7 +30,7 @@ from autoprune.core.stages import Stage
 from autoprune.core.workers import Crew, Inline
 from autoprune.cost.model import CostModel
 from autoprune.evaluation.pruning.importance import rank_atoms
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url

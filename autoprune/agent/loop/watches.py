@@ -8,7 +8,7 @@ from autoprune.agent.loop.early_stop import Courses, reason_to_stop
 from autoprune.agent.loop.ranking import Scored
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.core.policy import Policy
-from autoprune.evaluation.scorer import Watch
+from autoprune.evaluation.scoring.scorer import Watch
 from autoprune.storage.records import Evaluation
 
 _LEARNED = 300  # evaluations, the latest, whose courses tell whether another one catches up

@@ -18,7 +18,7 @@ from autoprune.evaluation.probing.points import Point, due, expected
 from autoprune.evaluation.probing.probe import Prober, probe_fingerprint
 from autoprune.evaluation.probing.probed import Probed
 from autoprune.evaluation.probing.sensitivity import Entry, Sensitivity
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.sensitivities import Sensitivities, StoredProbe
