@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from autoprune.agent.latency.check import CheckedLatency as CheckedLatency
     from autoprune.agent.latency.stored import StoredLatencies as StoredLatencies
     from autoprune.agent.prunable import Prunable as Prunable
-    from autoprune.agent.result import SearchResult as SearchResult
+    from autoprune.agent.results.result import SearchResult as SearchResult
     from autoprune.api import search as search
     from autoprune.artifacts.export import Exported as Exported
     from autoprune.core.budget import Budget as Budget
@@ -56,7 +56,7 @@ _HOMES = {
     "Policy": "autoprune.core.policy",
     "Prunable": "autoprune.agent.prunable",
     "Recovery": "autoprune.core.recovery",
-    "SearchResult": "autoprune.agent.result",
+    "SearchResult": "autoprune.agent.results.result",
     "Segmentation": "autoprune.tasks.segmentation",
     "Sensitivity": "autoprune.evaluation.probing.sensitivity",
     "StoredLatencies": "autoprune.agent.latency.stored",

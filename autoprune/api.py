@@ -12,7 +12,7 @@ from autoprune.agent.goals.front import FrontResult, run_front
 from autoprune.agent.goals.tolerance import run_tolerance
 from autoprune.agent.housing.workspace import IfExists
 from autoprune.agent.request import Request
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.agent.run import run_search
 from autoprune.agent.samplers.names import DEFAULT
 from autoprune.artifacts.constructor import Constructor

@@ -11,8 +11,8 @@ from autoprune._given import database_of, runner_of, shown_by, space_of
 from autoprune.agent.feasible.task_space import space_for
 from autoprune.agent.housing.identity import data_fingerprint, dense_fingerprint
 from autoprune.agent.latency.tables import allowed
-from autoprune.agent.prepare import check_data, example_inputs, ranked
-from autoprune.agent.profile import measure_sensitivity
+from autoprune.agent.preparing.prepare import check_data, example_inputs, ranked
+from autoprune.agent.sensitivity.profile import measure_sensitivity
 from autoprune.core.fingerprint import check_seed
 from autoprune.core.probing import Levels, Probing
 from autoprune.core.progress import Progress, ProgressCallback

@@ -11,14 +11,14 @@ from autoprune.agent.feasible.parts import check_parts, evenly_zeroed, inside_pa
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.feasible.task_space import space_for
 from autoprune.agent.latency.tables import allowed
-from autoprune.agent.prepare import example_inputs
+from autoprune.agent.preparing.prepare import example_inputs
 from autoprune.agent.prunable import Prunable
 from autoprune.core.budget import Budget, BudgetLike
 from autoprune.core.fingerprint import check_seed
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, ConfigError
-from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.randomness import isolated
 from autoprune.space.schema import SearchSpace, UnitSpace
 from autoprune.surgery.accept import taken_out

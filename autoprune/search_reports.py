@@ -5,7 +5,7 @@ import warnings
 from autoprune.agent.goals.front import FrontResult
 from autoprune.agent.housing.workspace import PAGE, REPORT
 from autoprune.agent.request import Request
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.artifacts.files import write_text
 from autoprune.core.paths import resolved
 from autoprune.errors import AutopruneError

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.prepare import ranked
+from autoprune.agent.preparing.prepare import ranked
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
-from autoprune.evaluation.measure import Measurement, measure
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.measuring.measure import Measurement, measure
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.discover import plan_of
 from autoprune.surgery.plan import Plan

@@ -10,10 +10,10 @@ from typing import Any
 from torch import nn
 
 from autoprune._hints import did_you_mean
-from autoprune.agent.described import TIGHTENED
+from autoprune.agent.finalists.inside import aimed_before
 from autoprune.agent.goals.members import helping
+from autoprune.agent.housing.described import TIGHTENED
 from autoprune.agent.housing.workspace import SENSITIVITY
-from autoprune.agent.inside import aimed_before
 from autoprune.agent.request import Request
 from autoprune.agent.run import run as run_request
 from autoprune.agent.session import Session

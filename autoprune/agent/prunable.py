@@ -20,9 +20,9 @@ from autoprune.core.costs import Costs
 from autoprune.core.fingerprint import check_seed
 from autoprune.core.policy import Policy
 from autoprune.errors import ConfigError
-from autoprune.evaluation.importance import Importance
 from autoprune.evaluation.probing.sensitivity import Sensitivity
-from autoprune.evaluation.pruned import pruned
+from autoprune.evaluation.pruning.importance import Importance
+from autoprune.evaluation.pruning.pruned import pruned
 from autoprune.space.schema import UnitSpace
 from autoprune.surgery.plan import Plan
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
-from autoprune.agent.described import describe
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.evaluating.scoring import ScoreWork
-from autoprune.agent.finished import finished
+from autoprune.agent.finalists.inside import Inside
+from autoprune.agent.housing.described import describe
 from autoprune.agent.housing.home import Home, Lodging
 from autoprune.agent.housing.identity import data_fingerprint, dense_fingerprint
 from autoprune.agent.housing.workspace import (
@@ -24,22 +24,22 @@ from autoprune.agent.housing.workspace import (
     Workspace,
     database_in,
 )
-from autoprune.agent.inside import Inside
 from autoprune.agent.latency.gate import Gate
-from autoprune.agent.prepare import (
+from autoprune.agent.preparing.prepare import (
     Prepared,
     check_constructor,
     check_data,
     example_inputs,
     prepare,
 )
-from autoprune.agent.proposers import Proposers
+from autoprune.agent.proposing.proposers import Proposers
+from autoprune.agent.proposing.warm_start import WarmStart
 from autoprune.agent.request import Request
-from autoprune.agent.result import SearchResult, finish
+from autoprune.agent.results.finished import finished
+from autoprune.agent.results.result import SearchResult, finish
 from autoprune.agent.samplers.names import check_rollback
-from autoprune.agent.sensed import Sensed
+from autoprune.agent.sensitivity.sensed import Sensed
 from autoprune.agent.session import Session
-from autoprune.agent.warm_start import WarmStart
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.paths import resolved
 from autoprune.core.progress import Progress, ProgressCallback

@@ -16,15 +16,15 @@ from autoprune.agent.finalists.race import Recover, recover_finalists
 from autoprune.agent.finalists.side_by_side import Advance, SideBySide, in_turn
 from autoprune.agent.housing.company import Company
 from autoprune.agent.loop.loop import Loop
-from autoprune.agent.loop.rollback import Rollback
 from autoprune.agent.loop.trials import reliability
-from autoprune.agent.prepare import Prepared
+from autoprune.agent.preparing.prepare import Prepared
 from autoprune.agent.progressive.recover import recover_progressively
 from autoprune.agent.progressive.state import State
-from autoprune.agent.proposers import Proposers
+from autoprune.agent.proposing.proposers import Proposers
 from autoprune.agent.request import Request
+from autoprune.agent.rollback.rollback import Rollback
 from autoprune.agent.samplers.base import PolicySampler
-from autoprune.agent.sensed import Sensed
+from autoprune.agent.sensitivity.sensed import Sensed
 from autoprune.artifacts.result import Rolledback, SearchCost
 from autoprune.core.progressive import Step
 from autoprune.core.workers import Crew, Inline, Workers

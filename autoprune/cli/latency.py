@@ -136,7 +136,7 @@ def _given(
     file: Path, targets: list[str] | None, error: str, limit: str, database: str | None
 ) -> dict[str, Any]:
     """Return what the public functions take; options are read before anything is built."""
-    from autoprune.agent.prepare import example_inputs
+    from autoprune.agent.preparing.prepare import example_inputs
     from autoprune.core.numbers import parse_duration, parse_share
     from autoprune.core.target import Target
     from autoprune.cost.latency.runtimes import check_measurable

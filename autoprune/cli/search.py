@@ -17,7 +17,7 @@ from autoprune.core.numbers import MOST
 
 if TYPE_CHECKING:
     from autoprune.agent.goals.front import FrontResult
-    from autoprune.agent.result import SearchResult
+    from autoprune.agent.results.result import SearchResult
     from autoprune.execution.config import SearchFile
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from autoprune.agent.described import TIGHTENED, dense_told, measured_told, spaces_told
 from autoprune.agent.feasible.encoding import Encoding
+from autoprune.agent.housing.described import TIGHTENED, dense_told, measured_told, spaces_told
 from autoprune.agent.housing.reached import has_one_budget
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Policy

@@ -27,7 +27,7 @@ def observe() -> None:
     """Wrap what is observed, in this process and those that it forks; Ray calls it in its own."""
     from autoprune.agent.evaluating.evaluations import Evaluations
     from autoprune.agent.housing.presence import Presence
-    from autoprune.evaluation.scorer import Scorer
+    from autoprune.evaluation.scoring.scorer import Scorer
 
     _wrap(Scorer, "score", _scored)
     _wrap(Evaluations, "keep_all", _kept)

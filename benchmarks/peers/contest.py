@@ -11,11 +11,11 @@ from autoprune.core.target import Target
 from autoprune.cost.count import count_costs
 from autoprune.cost.latency.runtimes import find_runtime
 from autoprune.cost.latency.timing import compare
-from autoprune.evaluation.candidate import TRAINING_FORWARDS
 from autoprune.evaluation.distillation.distill import share_of
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
+from autoprune.evaluation.scoring.candidate import TRAINING_FORWARDS
 from autoprune.evaluation.training.fine_tune import fine_tune
 from autoprune.surgery.tensors import copied
 from benchmarks.isolated import Note, first_line

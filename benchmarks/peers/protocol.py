@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.cost.count import count_costs
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.surgery.nested import Inputs
 from autoprune.tasks import Task
 from benchmarks.peers.counting import counting

@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import autoprune
-from autoprune.agent.prepare import ranked
+from autoprune.agent.preparing.prepare import ranked
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.loader import load_space
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.discover import plan_of

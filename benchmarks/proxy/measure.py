@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from autoprune.core.policy import Policy
 from autoprune.core.recovery import Recovery
-from autoprune.evaluation.measure import measure
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.measuring.measure import measure
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.loader import load_space
 from benchmarks.group import Group, tested_after
 from benchmarks.isolated import Facts, Note

@@ -12,7 +12,7 @@ from autoprune.agent.feasible.encoding import distributions, levels_of, policy_o
 from autoprune.agent.samplers.anchors import anchors, coupled
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.core.policy import Policy
-from autoprune.evaluation.totals import Totals
+from autoprune.evaluation.pruning.totals import Totals
 from autoprune.methods import find_method
 from autoprune.surgery.tensors import state_tensors
 from benchmarks.group import Group

@@ -7,10 +7,10 @@ import numpy as np
 import optuna
 
 from autoprune.agent.evaluating.evaluations import Evaluations
-from autoprune.agent.evaluating.judge import chance_worse
+from autoprune.agent.evaluating.significance import chance_worse
 from autoprune.agent.feasible.encoding import Rows
-from autoprune.agent.loop.rollback import Rollback, told
 from autoprune.agent.loop.trials import Told, tell_all
+from autoprune.agent.rollback.rollback import Rollback, told
 from autoprune.agent.samplers.anchors import first_proposals
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.core.ledger import LedgerEntry, Outcome

@@ -13,7 +13,7 @@ from autoprune.agent.finalists.race import recover_finalists
 from autoprune.agent.progressive.recover import recover_progressively
 from autoprune.core.ledger import Outcome
 from autoprune.core.progress import silent
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.evaluation.training.fine_tune import FineTuning
 from autoprune.space.loader import load_space
 from autoprune.storage.ledger import Ledger

@@ -17,14 +17,14 @@ from autoprune.agent.housing.company import Shared
 from autoprune.agent.housing.heart import Heart
 from autoprune.agent.housing.presence import Presence
 from autoprune.agent.loop.loop import Loop
-from autoprune.agent.loop.rollback import Rollback
+from autoprune.agent.rollback.rollback import Rollback
 from autoprune.agent.samplers.names import Start, make_sampler
 from autoprune.core.policy import Policy
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import MOST_VALUES, Stage
 from autoprune.core.workers import Crew, Workers
-from autoprune.evaluation.way import fingerprint_of
+from autoprune.evaluation.scoring.way import fingerprint_of
 from autoprune.space.schema import kept_atoms
 from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database

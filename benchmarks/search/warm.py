@@ -9,9 +9,9 @@ from optuna.trial import TrialState
 
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.loop.trials import ask
+from autoprune.agent.proposing.warm_start import EarlierRun, WarmStart
 from autoprune.agent.samplers.anchors import allocations
 from autoprune.agent.samplers.budgeted import BudgetedSampler
-from autoprune.agent.warm_start import EarlierRun, WarmStart
 from autoprune.core.policy import Policy
 from benchmarks.isolated import Note
 from benchmarks.search.tabled import errors_of, gaps_of, needed_by, opened, study_of

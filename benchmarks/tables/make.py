@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.policy import Policy
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from benchmarks.images import Splits
 from benchmarks.provenance import code_of, commit, machine
 from benchmarks.tables.network import Network, train

@@ -11,9 +11,9 @@ from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.latency.tables import allowed
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
-from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.randomness import isolated
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import SearchSpace, UnitSpace
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Plan

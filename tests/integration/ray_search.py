@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import autoprune
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.artifacts.files import WEIGHTS
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress, ProgressCallback, silent

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 import autoprune
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.artifacts.result import Result
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.formats.onnx import run_onnx
 from autoprune.surgery.compare import outputs
 

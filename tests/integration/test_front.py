@@ -12,10 +12,10 @@ from jsonschema import Draft202012Validator
 from torch import nn
 
 import autoprune
+from autoprune.agent.finalists.inside import Inside
 from autoprune.agent.goals import members
 from autoprune.agent.goals.front import FrontResult
 from autoprune.agent.housing.workspace import STUDY
-from autoprune.agent.inside import Inside
 from autoprune.artifacts.front import SCHEMA_FILE, Front
 from autoprune.artifacts.result import Result, schema_text
 from autoprune.core.imports import load_object

@@ -7,7 +7,7 @@ import pytest
 
 import autoprune
 from autoprune.agent.housing.workspace import DATABASE, LATENCY, STUDY, IfExists
-from autoprune.agent.prepare import example_inputs
+from autoprune.agent.preparing.prepare import example_inputs
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress, silent
 from autoprune.errors import ConfigError

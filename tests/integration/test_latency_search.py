@@ -12,12 +12,13 @@ import torch
 from torch import nn
 
 import autoprune
-from autoprune.agent import pricing, run
+from autoprune.agent import run
 from autoprune.agent.housing.workspace import LATENCY, STUDY
 from autoprune.agent.latency import gate
 from autoprune.agent.latency import search as latency
 from autoprune.agent.latency.search import TargetLatency
-from autoprune.agent.result import SearchResult
+from autoprune.agent.preparing import pricing
+from autoprune.agent.results.result import SearchResult
 from autoprune.cli.main import main
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress

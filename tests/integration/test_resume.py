@@ -12,13 +12,13 @@ import torch
 
 import autoprune
 from autoprune.agent.evaluating.outcomes import is_stopped
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.artifacts.files import sha256_of
 from autoprune.core.imports import load_object
 from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress
-from autoprune.evaluation.score import Score
-from autoprune.evaluation.scorer import Scorer, Watch
+from autoprune.evaluation.scoring.score import Score
+from autoprune.evaluation.scoring.scorer import Scorer, Watch
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation
@@ -88,10 +88,10 @@ def before(place, name, chosen):
 
 def arm(moment):
     from autoprune import search_reports
-    from autoprune.agent import result
+    from autoprune.agent.results import result
     from autoprune.agent.evaluating import finalist
     from autoprune.agent.loop import loop
-    from autoprune.evaluation.scorer import Scorer
+    from autoprune.evaluation.scoring.scorer import Scorer
     from autoprune.storage.database import Database
     stops = {
         "before the first score": ("search", 0), "after 3 scores": ("search", 3),

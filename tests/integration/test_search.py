@@ -13,9 +13,10 @@ from jsonschema import Draft202012Validator
 from torch import nn
 
 import autoprune
-from autoprune.agent import run, verdict
+from autoprune.agent import run
 from autoprune.agent.housing.workspace import STUDY
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results import verify
+from autoprune.agent.results.result import SearchResult
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.files import sha256_of
 from autoprune.artifacts.result import SCHEMA_FILE, Result
@@ -30,7 +31,7 @@ from autoprune.errors import (
     RunExistsError,
     VerificationError,
 )
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.formats.onnx import run_onnx
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
@@ -372,19 +373,19 @@ def test_where_all_candidates_fail_the_user_is_told(project: Path) -> None:
 
 def over_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     dense = Costs(macs=DENSE_MACS, params=1, size=1, memory=1, sparse_macs=1, sparse_size=1)
-    monkeypatch.setattr(verdict, "count_costs", lambda *args: dense)
+    monkeypatch.setattr(verify, "count_costs", lambda *args: dense)
 
 
 def other_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verdict, "difference", lambda left, right: 0.5)
+    monkeypatch.setattr(verify, "difference", lambda left, right: 0.5)
 
 
 def not_masked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verdict, "sliced_equals_masked", lambda *args: 0.5)
+    monkeypatch.setattr(verify, "sliced_equals_masked", lambda *args: 0.5)
 
 
 def no_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verdict, "difference", lambda left, right: float("nan"))
+    monkeypatch.setattr(verify, "difference", lambda left, right: float("nan"))
 
 
 BREAKS = [

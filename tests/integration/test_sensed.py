@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 import autoprune
-from autoprune.agent import sensed
 from autoprune.agent.housing.workspace import STUDY
-from autoprune.agent.profile import measure_sensitivity
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
+from autoprune.agent.sensitivity import sensed
+from autoprune.agent.sensitivity.profile import measure_sensitivity
 from autoprune.core.imports import load_object
 from autoprune.evaluation.probing.sensitivity import Sensitivity
 from autoprune.storage.database import Database

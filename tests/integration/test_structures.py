@@ -116,7 +116,7 @@ def test_zeros_beside_cuts_survive_recovery_loading_and_more_training(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "autoprune.agent.proposers.first_proposals",
+        "autoprune.agent.proposing.proposers.first_proposals",
         lambda plan, projection, _: _halfway(plan, projection.spaces),
     )
     single: Any = {"weights": SPARSE, "first.a.weight": {"methods": ["2:4.l1"]}}

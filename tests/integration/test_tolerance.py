@@ -17,14 +17,14 @@ from torch import nn
 
 import autoprune
 from autoprune.agent.goals.attempts import Attempt
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.artifacts.result import SCHEMA_FILE, Result
 from autoprune.core.imports import load_object
 from autoprune.core.progress import Progress
 from autoprune.core.tolerance import Tolerance
 from autoprune.errors import BudgetError, ConfigError, RunExistsError
-from autoprune.evaluation.measure import measure
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.measuring.measure import measure
+from autoprune.evaluation.scoring.scorer import Scorer
 
 CHECKOUT = Path(__file__).parents[2]
 RECOVERY = autoprune.Recovery(score_steps=2, recover_steps=8, finalists=2, calibration_batches=1)

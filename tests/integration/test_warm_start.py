@@ -8,11 +8,11 @@ import pytest
 
 import autoprune
 from autoprune.agent.housing.workspace import DATABASE, STUDY
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.core.imports import load_object
 from autoprune.core.policy import Policy
 from autoprune.errors import RunExistsError
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation

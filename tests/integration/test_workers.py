@@ -15,7 +15,7 @@ import pytest
 
 import autoprune
 from autoprune.agent.housing.workspace import STUDY, IfExists
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.agent.run import kept_evaluations
 from autoprune.artifacts.files import WEIGHTS
 from autoprune.core.imports import load_object

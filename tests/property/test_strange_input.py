@@ -181,7 +181,9 @@ def test_a_text_of_the_command_line_is_read_or_refused(name: str) -> None:
     check()
 
 
-@pytest.mark.parametrize("read", [Budget.parse, Pareto.parse, check_max_drop], ids=["budget", "pareto", "max_drop"])
+@pytest.mark.parametrize(
+    "read", [Budget.parse, Pareto.parse, check_max_drop], ids=["budget", "pareto", "max_drop"]
+)
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: repr(odd)[:20])
 def test_what_is_no_text_is_read_or_refused(read: Callable[[Any], object], odd: Any) -> None:
     assert refused(read, odd) != ""

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.pruning.importance import rank_atoms
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import SearchSpace, UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url

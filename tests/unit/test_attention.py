@@ -19,8 +19,8 @@ from autoprune.evaluation.distillation.attention import (
     watching,
 )
 from autoprune.evaluation.distillation.distill import Distillation, check_teachable, compared
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.pruning.importance import rank_atoms
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification
 

@@ -14,7 +14,7 @@ from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.housing.presence import Presence
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Evaluation, EvaluationKey

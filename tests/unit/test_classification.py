@@ -19,7 +19,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from autoprune.agent.housing.identity import data_fingerprint
 from autoprune.errors import AutopruneError, ConfigError, DataError
-from autoprune.evaluation.measure import Reading, measure
+from autoprune.evaluation.measuring.measure import Reading, measure
 from autoprune.surgery.nested import tensors_in
 from autoprune.tasks import Classification, create_task
 

@@ -15,7 +15,7 @@ from torch import nn
 
 import autoprune
 from autoprune.agent.latency import search as latency
-from autoprune.agent.pricing import priced
+from autoprune.agent.preparing.pricing import priced
 from autoprune.core.budget import Budget
 from autoprune.core.progress import silent
 from autoprune.core.target import Target

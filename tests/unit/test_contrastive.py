@@ -16,10 +16,10 @@ from torchmetrics.retrieval import RetrievalHitRate
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.probing import Probing
 from autoprune.errors import ConfigError, DataError
-from autoprune.evaluation.divergence import divergence
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.measure import Reading
+from autoprune.evaluation.measuring.divergence import divergence
+from autoprune.evaluation.measuring.measure import Reading
 from autoprune.evaluation.probing.drawn import CHUNK, drawn
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.surgery.discover import discover
 from autoprune.tasks import TASKS, Contrastive, create_task, retrieval
 from autoprune.tasks.contrastive import Direction

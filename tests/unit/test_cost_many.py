@@ -18,8 +18,8 @@ from autoprune.cost.count import count_costs
 from autoprune.cost.model import CostModel
 from autoprune.cost.products import Factors, Products, digits
 from autoprune.errors import BudgetError
-from autoprune.evaluation.importance import Importance
-from autoprune.evaluation.sparsify import sparsify
+from autoprune.evaluation.pruning.importance import Importance
+from autoprune.evaluation.pruning.sparsify import sparsify
 from autoprune.space.schema import SearchSpace
 from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import discover

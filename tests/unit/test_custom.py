@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.agent.feasible.task_space import space_for, without_gradients
-from autoprune.agent.prepare import check_data
+from autoprune.agent.preparing.prepare import check_data
 from autoprune.core.recovery import Recovery
 from autoprune.core.yardstick import Yardstick
 from autoprune.errors import CandidateError, ConfigError, DataError, InputError, ModelError
 from autoprune.evaluation.distillation.imitation import imitation
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.evaluation.training.fine_tune import fine_tune
 from autoprune.space.loader import load_space
 from autoprune.space.schema import SearchSpace

@@ -12,7 +12,7 @@ import pytest
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from autoprune.agent.described import DENSE, MEASURED, TIGHTENED, UNITS
+from autoprune.agent.housing.described import DENSE, MEASURED, TIGHTENED, UNITS
 from autoprune.agent.housing.listed import find_listed
 from autoprune.agent.housing.workspace import CONFIG, DATABASE, PAGE, POLICY, STUDY
 from autoprune.core.policy import Choice, Policy

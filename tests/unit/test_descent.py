@@ -17,7 +17,7 @@ from autoprune.agent.goals.descent import Descent
 from autoprune.agent.goals.tolerance import _limits, _nothing_within
 from autoprune.agent.latency.gate import Gate
 from autoprune.agent.loop.loop import Loop
-from autoprune.agent.pricing import Pricing
+from autoprune.agent.preparing.pricing import Pricing
 from autoprune.agent.samplers.front import FrontSampler
 from autoprune.agent.samplers.names import Start, make_sampler
 from autoprune.agent.session import Session

@@ -3,8 +3,8 @@
 import optuna
 import pytest
 
-from autoprune.agent.described import DENSE, UNITS, dense_told, describe, spaces_told
 from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.housing.described import DENSE, UNITS, dense_told, describe, spaces_told
 from autoprune.core.budget import Budget
 from autoprune.cost.model import CostModel
 from autoprune.space.schema import UnitSpace

@@ -10,9 +10,9 @@ from torch import nn
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
-from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.measure import Measurement, measure
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.measuring.measure import Measurement, measure
+from autoprune.evaluation.scoring.candidate import Candidate
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.evaluation.training.patience import Patience
 
 POLICY = Policy({"stem": Choice("channel.l1", 0.75)})

@@ -18,11 +18,11 @@ from autoprune.core.recovery import Recovery
 from autoprune.cost.count import count_costs
 from autoprune.cost.model import CostModel
 from autoprune.errors import CandidateError, DataError
-from autoprune.evaluation.importance import Importance, rank_atoms
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
+from autoprune.evaluation.pruning.importance import Importance, rank_atoms
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.evaluation.training.fine_tune import fine_tune
 from autoprune.surgery.modes import seeded
 from autoprune.surgery.plan import Plan

@@ -14,10 +14,10 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import CandidateError, ConfigError
-from autoprune.evaluation.divergence import divergence
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.measure import Reading
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.measuring.divergence import divergence
+from autoprune.evaluation.measuring.measure import Reading
+from autoprune.evaluation.pruning.importance import rank_atoms
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.surgery.discover import discover
 from autoprune.tasks import Classification, Task, create_task, need_logits
 

@@ -12,7 +12,7 @@ from torch import nn
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.evaluating.finalist import Finalist
 from autoprune.agent.finalists.race import recover_finalists, rungs
-from autoprune.agent.prepare import check_recover
+from autoprune.agent.preparing.prepare import check_recover
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.progress import silent
 from autoprune.core.recover_function import RecoverFunction
@@ -20,7 +20,7 @@ from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
 from autoprune.errors import CandidateError, ConfigError
 from autoprune.evaluation.distillation.distill import Distillation
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.evaluation.training.fine_tune import FineTuning, fine_tune
 from autoprune.storage.records import Evaluation
 from autoprune.tasks import Classification

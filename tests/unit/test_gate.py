@@ -8,10 +8,10 @@ import optuna
 import pytest
 
 from autoprune.agent.feasible.encoding import Rows
+from autoprune.agent.feasible.rows import Feasible
 from autoprune.agent.loop.trials import reliability
 from autoprune.agent.samplers.belief import Belief
 from autoprune.agent.samplers.budgeted import BudgetedSampler
-from autoprune.agent.samplers.feasible import Feasible
 from autoprune.predictor.prequential import Screening
 from autoprune.testing.chains import chain
 

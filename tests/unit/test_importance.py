@@ -11,7 +11,7 @@ from torch import nn
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.registry import Registry
 from autoprune.errors import ConfigError
-from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.methods import Criterion, ElementCriterion, method, method_names
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Plan

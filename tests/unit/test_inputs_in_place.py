@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.agent.housing.identity import dense_fingerprint
-from autoprune.agent.prepare import check_data, example_inputs
+from autoprune.agent.preparing.prepare import check_data, example_inputs
 from autoprune.core.recovery import Recovery, ScoreBy
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
+from autoprune.evaluation.measuring.search_split import SearchSplit
 from autoprune.evaluation.probing.order import order_of
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
-from autoprune.evaluation.search_split import SearchSplit
 from autoprune.evaluation.training.fine_tune import fine_tune
 from autoprune.surgery.discover import discover
 from autoprune.tasks import Classification, Custom, Detection, Task

@@ -11,9 +11,9 @@ import optuna
 import pytest
 from torch import nn
 
-from autoprune.agent.described import MEASURED
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.inside import Inside
+from autoprune.agent.finalists.inside import Inside
+from autoprune.agent.housing.described import MEASURED
 from autoprune.agent.join import _help
 from autoprune.agent.latency.gate import Gate, Measurement, exceeded, told_misses
 from autoprune.core.budget import Budget

@@ -18,8 +18,8 @@ from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.finalists.race import recover_finalists
 from autoprune.agent.housing.company import Alone
 from autoprune.agent.loop.loop import Loop
-from autoprune.agent.loop.rollback import Rollback
 from autoprune.agent.loop.trials import abandon, ask
+from autoprune.agent.rollback.rollback import Rollback
 from autoprune.agent.samplers.attributes import place_of
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.core.budget import Budget
@@ -29,9 +29,9 @@ from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Done, Inline
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, CandidateError, DataError, ModelError, OutOfMemoryError
-from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.pruning.importance import rank_atoms
+from autoprune.evaluation.scoring.candidate import Candidate
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url

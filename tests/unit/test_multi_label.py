@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from autoprune.agent.housing.identity import data_fingerprint
 from autoprune.errors import ConfigError, DataError
-from autoprune.evaluation.measure import Reading, measure
+from autoprune.evaluation.measuring.measure import Reading, measure
 from autoprune.tasks import HasLogits, MultiLabel, create_task, need_logits
 
 IMAGES = torch.zeros(4, 1, 2, 2)

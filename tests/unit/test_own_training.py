@@ -21,7 +21,7 @@ from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
 from autoprune.errors import CandidateError, ConfigError
 from autoprune.evaluation.randomness import Randomness
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.evaluation.training.fine_tune import fine_tune
 from autoprune.evaluation.training.own_training import OwnTraining, size_of
 from autoprune.tasks import Classification

@@ -12,7 +12,7 @@ from torch import nn
 
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.finalists.population import ROUNDS, recover_population
-from autoprune.agent.prepare import prepare
+from autoprune.agent.preparing.prepare import prepare
 from autoprune.agent.request import Request
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
@@ -20,8 +20,8 @@ from autoprune.core.population import Member, PacedWork
 from autoprune.core.progress import Progress
 from autoprune.core.recovery import Recovery
 from autoprune.errors import BudgetError, CandidateError, ModelError
-from autoprune.evaluation.measure import measure
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.measuring.measure import measure
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.records import Evaluation
 from autoprune.tasks import Classification

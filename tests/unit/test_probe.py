@@ -15,14 +15,14 @@ from autoprune.core.probing import Probing
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError, DataError
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.evaluation.probing.drawn import CHUNK
 from autoprune.evaluation.probing.forwards import MismatchError, replayed
 from autoprune.evaluation.probing.probe import Prober, probe_fingerprint
 from autoprune.evaluation.probing.probed import Probed
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.surgery.discover import discover
 from autoprune.tasks import Classification, Custom
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from torch import nn
 
-from autoprune.agent import probes
-from autoprune.agent.profile import even_shares, measure_sensitivity
+from autoprune.agent.sensitivity import probes
+from autoprune.agent.sensitivity.profile import even_shares, measure_sensitivity
 from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
 from autoprune.core.progress import Progress, silent
@@ -18,10 +18,10 @@ from autoprune.core.recovery import Recovery
 from autoprune.core.workers import inline
 from autoprune.cost.model import CostModel
 from autoprune.errors import InfrastructureError
-from autoprune.evaluation.importance import rank_atoms
 from autoprune.evaluation.probing.probe import Prober
 from autoprune.evaluation.probing.sensitivity import Sensitivity
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.pruning.importance import rank_atoms
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.execution.workers.local import local_workers
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database

@@ -52,10 +52,10 @@ from autoprune.errors import (
     ModelError,
     OutputError,
 )
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.onward import Reached, onward, widened
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.randomness import isolated
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.onward import Reached, onward, widened
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.evaluation.training.fine_tune import FineTuning, fine_tune
 from autoprune.evaluation.training.updates import Updates
 from autoprune.space.schema import SearchSpace

@@ -14,13 +14,13 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError
-from autoprune.evaluation.importance import rank_atoms
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.reconstruction import reconstruct as room
 from autoprune.evaluation.reconstruction import regression
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
 from autoprune.evaluation.reconstruction.reconstruct import Targets, reconstruct, targets_of
 from autoprune.evaluation.reconstruction.regression import fit
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import plan_of
 from autoprune.surgery.ids import Ids

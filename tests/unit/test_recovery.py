@@ -8,7 +8,7 @@ import torch
 
 from autoprune.core.recovery import Recovery
 from autoprune.errors import ConfigError
-from autoprune.evaluation.way import fingerprint_of
+from autoprune.evaluation.scoring.way import fingerprint_of
 
 USUAL = Recovery()
 

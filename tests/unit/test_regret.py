@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.loop.regret import LEVEL, examined, level_of
+from autoprune.agent.rollback.regret import LEVEL, examined, level_of
 from autoprune.agent.samplers.decisions import TRIES, pairs
 from autoprune.artifacts.result import Rolledback
 from autoprune.cli.main import app

@@ -13,8 +13,8 @@ from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.evaluating.scoring import ScoreWork
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.loop.loop import Loop
-from autoprune.agent.loop.rollback import Rollback
 from autoprune.agent.loop.trials import Told, tell_all
+from autoprune.agent.rollback.rollback import Rollback
 from autoprune.agent.samplers.attributes import EXAMINES, REGRET
 from autoprune.agent.samplers.budgeted import BudgetedSampler
 from autoprune.agent.samplers.names import check_rollback
@@ -25,8 +25,8 @@ from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Inline
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.pruning.importance import rank_atoms
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url

@@ -15,8 +15,8 @@ from torch.nn.functional import cross_entropy, interpolate
 from torchvision.models import segmentation as torchvision_models
 
 from autoprune.errors import ConfigError, DataError
-from autoprune.evaluation.divergence import divergence
-from autoprune.evaluation.measure import Reading
+from autoprune.evaluation.measuring.divergence import divergence
+from autoprune.evaluation.measuring.measure import Reading
 from autoprune.tasks import HasLogits, Segmentation, create_task
 from autoprune.tasks.base import SPLITS, Split
 

@@ -12,16 +12,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from autoprune.agent.prepare import check_trainable
+from autoprune.agent.preparing.prepare import check_trainable
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import ConfigError, ModelError
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.measure import measure
-from autoprune.evaluation.onward import onward
+from autoprune.evaluation.measuring.measure import measure
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.onward import onward
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.evaluation.training.fine_tune import fine_tune
 from autoprune.evaluation.training.shrink import growth, penalties, proximal, shrink
 from autoprune.methods.regularised import Power

@@ -20,7 +20,7 @@ from autoprune.core.progress import Progress, silent
 from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Done
 from autoprune.errors import CandidateError, InfrastructureError, OutOfMemoryError
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.evaluation.training.fine_tune import FineTuning
 from autoprune.storage.records import Evaluation
 

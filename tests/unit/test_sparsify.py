@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autoprune.core.policy import Choice, Policy
-from autoprune.evaluation.importance import Importance
-from autoprune.evaluation.sparsify import sparsify
+from autoprune.evaluation.pruning.importance import Importance
+from autoprune.evaluation.pruning.sparsify import sparsify
 from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Plan

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import autoprune
-from autoprune.agent.splits import what_splits_lack
+from autoprune.agent.preparing.splits import what_splits_lack
 from autoprune.errors import CandidateError, ModelError
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.measure import Measurement, measure
+from autoprune.evaluation.measuring.measure import Measurement, measure
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.surgery.discover import discover
 from autoprune.tasks import HasClasses, HasLabels, Task
 

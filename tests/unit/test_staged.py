@@ -15,8 +15,8 @@ from autoprune.core.recovery import Recovery
 from autoprune.core.staged import Interim, StagedWork
 from autoprune.cost.model import CostModel
 from autoprune.errors import DataError
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.pruning.importance import rank_atoms
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.storage.records import Evaluation
 from autoprune.surgery.plan import Plan
 from autoprune.tasks import Classification

@@ -15,8 +15,8 @@ from torch.nn.functional import cross_entropy
 from autoprune.core.recovery import ScoreBy
 from autoprune.core.stages import MOST_VALUES, Stage
 from autoprune.errors import DataError
-from autoprune.evaluation.parts import LEAST_SAMPLES, parts_of
-from autoprune.evaluation.search_split import SearchSplit
+from autoprune.evaluation.measuring.parts import LEAST_SAMPLES, parts_of
+from autoprune.evaluation.measuring.search_split import SearchSplit
 from autoprune.tasks import Classification, LoadedTask
 
 SIZE = 5 * LEAST_SAMPLES  # of a batch

@@ -14,8 +14,8 @@ from autoprune.core.limit import Limit
 from autoprune.core.recovery import Recovery
 from autoprune.core.tolerance import Tolerance
 from autoprune.errors import BudgetError, ConfigError
-from autoprune.evaluation.measure import measure
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.measuring.measure import measure
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.tasks import Classification
 
 

@@ -16,7 +16,7 @@ from autoprune.core.policy import Choice, Policy
 from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Crew, Done, Inline
 from autoprune.errors import DataError, InfrastructureError
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.storage.records import Evaluation
 
 ONE, TWO = (Policy({"stem": Choice("channel.l1", at)}) for at in (0.25, 0.5))

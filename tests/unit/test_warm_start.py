@@ -14,7 +14,7 @@ from autoprune.agent.evaluating.outcomes import SCORED
 from autoprune.agent.feasible.encoding import Encoding, params_near
 from autoprune.agent.housing.home import Lodging
 from autoprune.agent.housing.workspace import DATABASE, STUDY, WARM_START
-from autoprune.agent.warm_start import EarlierRun, WarmStart
+from autoprune.agent.proposing.warm_start import EarlierRun, WarmStart
 from autoprune.core.policy import Choice, Policy
 from autoprune.errors import ConfigError
 from autoprune.space.schema import UnitSpace

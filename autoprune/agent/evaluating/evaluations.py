@@ -10,7 +10,7 @@ from autoprune.agent.evaluating.outcomes import FAILED, OUTRUN, RECOVERED, is_st
 from autoprune.agent.evaluating.scoring import Scoring
 from autoprune.core.fingerprint import fingerprint
 from autoprune.core.policy import Policy
-from autoprune.evaluation.scorer import Scorer, Watch
+from autoprune.evaluation.scoring.scorer import Scorer, Watch
 from autoprune.storage.database import Database
 from autoprune.storage.records import Evaluation, EvaluationKey
 

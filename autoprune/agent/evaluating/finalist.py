@@ -13,8 +13,8 @@ from autoprune.artifacts.weights import load_weights, save_weights
 from autoprune.core.policy import Policy
 from autoprune.core.stages import Stage
 from autoprune.errors import ArtifactError, CandidateError
-from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.candidate import Candidate
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.storage.records import Evaluation
 
 

@@ -9,9 +9,9 @@ from autoprune.core.policy import Policy
 from autoprune.core.staged import Interim
 from autoprune.core.user_code import blame
 from autoprune.errors import CandidateError
-from autoprune.evaluation.making import Making
-from autoprune.evaluation.score import Score
-from autoprune.evaluation.scorer import Scorer, Watch
+from autoprune.evaluation.scoring.making import Making
+from autoprune.evaluation.scoring.score import Score
+from autoprune.evaluation.scoring.scorer import Scorer, Watch
 from autoprune.storage.records import Evaluation
 
 R = TypeVar("R")

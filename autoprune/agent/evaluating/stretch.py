@@ -10,8 +10,8 @@ from autoprune.agent.evaluating.outcomes import candidate_errors
 from autoprune.core.policy import Policy
 from autoprune.core.stages import Stage
 from autoprune.errors import CandidateError
-from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.candidate import Candidate
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.surgery.nested import map_tensors
 
 

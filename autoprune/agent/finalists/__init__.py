@@ -1,1 +1,1 @@
-"""The last round: the best few by score are trained."""
+"""The last round: the best few by score are measured and trained, until one is inside."""

@@ -18,9 +18,9 @@ from autoprune.core.population import Member, Populate
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.staged import Interim
 from autoprune.errors import BudgetError, ModelError
-from autoprune.evaluation.making import Making
-from autoprune.evaluation.score import Score
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.making import Making
+from autoprune.evaluation.scoring.score import Score
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.storage.records import Evaluation
 
 ROUNDS = 4  # stages of a training: after each but the last some go on from others

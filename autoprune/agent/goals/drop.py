@@ -7,8 +7,8 @@ from torch import nn
 
 from autoprune.core.fingerprint import seed_from
 from autoprune.core.yardstick import in_points
-from autoprune.evaluation.scorer import Scorer
-from autoprune.evaluation.search_split import SearchSplit
+from autoprune.evaluation.measuring.search_split import SearchSplit
+from autoprune.evaluation.scoring.scorer import Scorer
 
 
 def drop_error(scorer: Scorer, pruned: nn.Module) -> float | None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from autoprune.agent.finished import finished
 from autoprune.agent.goals.members import Member, aim_as_before, members_of
 from autoprune.agent.housing.workspace import FRONT, PAGE, POINTS, REPORT
 from autoprune.agent.latency.gate import Gate
 from autoprune.agent.request import Request
-from autoprune.agent.result import SearchResult, finish
+from autoprune.agent.results.finished import finished
+from autoprune.agent.results.result import SearchResult, finish
 from autoprune.agent.run import run
 from autoprune.agent.samplers.names import check_along_fronts
 from autoprune.agent.session import Session

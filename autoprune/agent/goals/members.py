@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from autoprune.agent.described import AT, TIGHTENED
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.inside import Inside, aimed_before
+from autoprune.agent.finalists.inside import Inside, aimed_before
+from autoprune.agent.housing.described import AT, TIGHTENED
 from autoprune.agent.latency.gate import Gate, Measurement
 from autoprune.agent.loop.loop import Loop
 from autoprune.agent.samplers.base import PolicySampler

@@ -5,13 +5,13 @@ from dataclasses import replace
 from functools import partial
 
 from autoprune.agent.evaluating.finalist import run_of
-from autoprune.agent.finished import finished
 from autoprune.agent.goals.attempts import Attempt
 from autoprune.agent.goals.descent import Descent
 from autoprune.agent.goals.drop import drop_error
 from autoprune.agent.latency.gate import Gate
 from autoprune.agent.request import Request
-from autoprune.agent.result import SearchResult, finish
+from autoprune.agent.results.finished import finished
+from autoprune.agent.results.result import SearchResult, finish
 from autoprune.agent.run import run
 from autoprune.agent.samplers.names import check_along_fronts
 from autoprune.agent.session import Session

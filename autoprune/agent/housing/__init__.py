@@ -1,1 +1,1 @@
-"""Where runs live: their folders, their databases, and who works on them now."""
+"""Where runs live: their folders, their databases, what those say, and who works on them now."""

@@ -10,18 +10,18 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial
 
 from autoprune.agent.evaluating.evaluations import Evaluations
-from autoprune.agent.evaluating.judge import LEAST
 from autoprune.agent.evaluating.scoring import Scoring
 from autoprune.agent.feasible.encoding import Params, levels_of, policy_of
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.housing.company import Alone, Company
+from autoprune.agent.loop.early_stop import LEAST
 from autoprune.agent.loop.ranking import Scored
-from autoprune.agent.loop.rollback import Rollback, told
 from autoprune.agent.loop.sifted import sifted
 from autoprune.agent.loop.tally import Tally
 from autoprune.agent.loop.trials import Told, abandon, ask_all, ended, tell_all
 from autoprune.agent.loop.underway import Underway
 from autoprune.agent.loop.watches import best_inside, watches
+from autoprune.agent.rollback.rollback import Rollback, told
 from autoprune.agent.samplers.attributes import PLACE
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.core.policy import Policy

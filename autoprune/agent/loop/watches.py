@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from functools import partial
 
-from autoprune.agent.evaluating.judge import Courses, verdict
 from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.loop.early_stop import Courses, reason_to_stop
 from autoprune.agent.loop.ranking import Scored
 from autoprune.agent.samplers.base import PolicySampler
 from autoprune.core.policy import Policy
-from autoprune.evaluation.scorer import Watch
+from autoprune.evaluation.scoring.scorer import Watch
 from autoprune.storage.records import Evaluation
 
 _LEARNED = 300  # evaluations, the latest, whose courses tell whether another one catches up
@@ -38,5 +38,5 @@ def watches(
         if id(aim) not in best:
             best[id(aim)] = best_inside(scored, aim)
         own = best[id(aim)]
-        found[policy] = partial(verdict, incumbent=own, completed=completed, least=least)
+        found[policy] = partial(reason_to_stop, incumbent=own, completed=completed, least=least)
     return found

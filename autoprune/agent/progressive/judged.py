@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoprune.agent.evaluating.judge import chance_worse
+from autoprune.agent.evaluating.significance import chance_worse
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.loop.regret import examined
 from autoprune.agent.progressive.state import Attempt
+from autoprune.agent.rollback.regret import examined
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.mappings import differing
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.loop.regret import LEVEL
 from autoprune.agent.progressive.judged import Judged, is_worse, judged
 from autoprune.agent.progressive.state import Attempt, State
 from autoprune.agent.progressive.states import States
 from autoprune.agent.progressive.telling import Telling, outcome_of
 from autoprune.agent.progressive.trainer import Trainer
 from autoprune.agent.progressive.way import Way
+from autoprune.agent.rollback.regret import LEVEL
 from autoprune.core.policy import Policy
 from autoprune.core.progress import ProgressCallback
 from autoprune.core.progressive import Leg, first_parts, legs, with_smaller_step

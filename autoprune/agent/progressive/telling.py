@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.loop.regret import costs_in
 from autoprune.agent.progressive.state import Attempt, State
+from autoprune.agent.rollback.regret import costs_in
 from autoprune.core.costs import cost_text
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.mappings import differing

@@ -8,9 +8,9 @@ from autoprune.agent.progressive.states import States
 from autoprune.core.policy import Policy
 from autoprune.core.progressive import Leg
 from autoprune.errors import CandidateError
-from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.onward import Reached, onward
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.candidate import Candidate
+from autoprune.evaluation.scoring.onward import Reached, onward
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.evaluation.training.fine_tune import FineTuning
 
 

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial
 
 from autoprune.agent.feasible.encoding import Encoding, Params, Rows, distributions, levels_of
 from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.feasible.rows import Feasible
 from autoprune.agent.samplers.claims import claim
-from autoprune.agent.samplers.feasible import Feasible
 from autoprune.agent.samplers.history import History
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.proposal import Proposal

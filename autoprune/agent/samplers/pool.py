@@ -8,7 +8,7 @@ import numpy as np
 from autoprune.agent.feasible.encoding import Encoding, Rows
 from autoprune.agent.feasible.marginal import Marginal
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.samplers.feasible import Feasible
+from autoprune.agent.feasible.rows import Feasible
 from autoprune.core.arrays import Floats
 
 _POSITIONS = 41  # fewer than for one projection: there are hundreds of candidates

@@ -19,7 +19,7 @@ from autoprune.evaluation.distillation.attention import (
     watching,
 )
 from autoprune.evaluation.distillation.imitation import imitation
-from autoprune.evaluation.divergence import divergence
+from autoprune.evaluation.measuring.divergence import divergence
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call
 from autoprune.surgery.tensors import copied

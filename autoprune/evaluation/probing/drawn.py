@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoprune.core.probing import Probing
-from autoprune.evaluation.measure import to_device
+from autoprune.evaluation.measuring.measure import to_device
 from autoprune.evaluation.randomness import isolated
 from autoprune.surgery.nested import Inputs
 from autoprune.tasks import Split, Task

@@ -24,7 +24,7 @@ from autoprune.evaluation.probing.prefix import LIMIT, Prefix, run_after
 from autoprune.evaluation.probing.probed import Probed, UnderProbe, paired, same
 from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.reconstruction.recalibrate import averaging, norms_of
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import call, fresh, tensors_in
 from autoprune.surgery.units import inside

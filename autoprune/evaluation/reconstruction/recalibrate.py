@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from autoprune.evaluation.measure import to_device
+from autoprune.evaluation.measuring.measure import to_device
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import call, fresh
 from autoprune.tasks import Task

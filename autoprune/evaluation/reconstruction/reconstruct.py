@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoprune.evaluation.measure import to_device
+from autoprune.evaluation.measuring.measure import to_device
 from autoprune.evaluation.reconstruction.layer_rows import (
     Layer,
     grid,

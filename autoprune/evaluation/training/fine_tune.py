@@ -12,7 +12,7 @@ from torch import nn
 from autoprune.core.recovery import Recovery
 from autoprune.errors import CandidateError, ConfigError
 from autoprune.evaluation.distillation.distill import Distillation
-from autoprune.evaluation.measure import to_device
+from autoprune.evaluation.measuring.measure import to_device
 from autoprune.evaluation.randomness import Randomness, restore, to_dict
 from autoprune.evaluation.training.good_states import GoodStates
 from autoprune.evaluation.training.train_batches import TrainBatches

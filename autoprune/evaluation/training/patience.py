@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from autoprune.core.stages import Stage
-from autoprune.evaluation.measure import Measurement, Reading
+from autoprune.evaluation.measuring.measure import Measurement, Reading
 from autoprune.surgery.tensors import copied
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from autoprune.agent.described import UNITS
+from autoprune.agent.housing.described import UNITS
 from autoprune.agent.samplers.proposal import PREQUENTIAL
 from autoprune.artifacts.result import Rolledback
 from autoprune.core.budget import Budget

@@ -11,7 +11,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from autoprune.agent.described import DENSE, UNITS, is_of_measured
+from autoprune.agent.housing.described import DENSE, UNITS, is_of_measured
 from autoprune.reporting.dashboard.facts import Facts
 from autoprune.reporting.dashboard.names import plain
 from autoprune.reporting.dashboard.read_only import ReadOnlyStorage

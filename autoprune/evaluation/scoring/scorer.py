@@ -14,20 +14,20 @@ from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery, ScoreBy
 from autoprune.core.stages import Stage
 from autoprune.cost.model import CostModel
-from autoprune.evaluation.candidate import TRAINING_FORWARDS, Candidate, Training
 from autoprune.evaluation.distillation.distill import share_of
-from autoprune.evaluation.importance import Importance
-from autoprune.evaluation.making import Making
-from autoprune.evaluation.pruned import pruned
+from autoprune.evaluation.measuring.search_split import SearchSplit
+from autoprune.evaluation.pruning.importance import Importance
+from autoprune.evaluation.pruning.pruned import pruned
 from autoprune.evaluation.randomness import Randomness, isolated
 from autoprune.evaluation.reconstruction.settling import Settling
-from autoprune.evaluation.score import Score
-from autoprune.evaluation.search_split import SearchSplit
+from autoprune.evaluation.scoring.candidate import TRAINING_FORWARDS, Candidate, Training
+from autoprune.evaluation.scoring.making import Making
+from autoprune.evaluation.scoring.score import Score
+from autoprune.evaluation.scoring.way import fingerprint_of
 from autoprune.evaluation.training.fine_tune import FineTuning
 from autoprune.evaluation.training.own_training import OwnTraining, size_of
 from autoprune.evaluation.training.patience import Patience
 from autoprune.evaluation.training.shrink import penalties, shrink
-from autoprune.evaluation.way import fingerprint_of
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Task

@@ -10,9 +10,9 @@ from torch import nn
 
 from autoprune.core.policy import Policy
 from autoprune.core.structure import split_method
-from autoprune.evaluation.dense_outputs import outputs_of
-from autoprune.evaluation.measure import to_device
-from autoprune.evaluation.totals import Totals
+from autoprune.evaluation.measuring.dense_outputs import outputs_of
+from autoprune.evaluation.measuring.measure import to_device
+from autoprune.evaluation.pruning.totals import Totals
 from autoprune.methods import Method, find_method
 from autoprune.methods.base import Tensors
 from autoprune.space.schema import kept_atoms

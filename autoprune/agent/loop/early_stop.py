@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from autoprune.agent.evaluating.significance import chance_worse
 from autoprune.core.arrays import Floats
 from autoprune.core.stages import Stage
 from autoprune.storage.records import Evaluation
@@ -16,7 +17,7 @@ COVERAGE = 0.95
 LEAST = 8  # evaluations that must have come to their end before any is stopped
 
 
-def verdict(
+def reason_to_stop(
     stages: Sequence[Stage],
     incumbent: Evaluation | None,
     completed: "Courses",
@@ -51,7 +52,7 @@ def verdict(
 
 @dataclass(frozen=True)
 class Courses:
-    """How evaluations came to their end: all that `verdict` needs of them, light to send.
+    """How evaluations came to their end: all that `reason_to_stop` needs, light to send.
 
     Args:
         count: How many there are.
@@ -76,22 +77,6 @@ def worse(stage: Stage, best: Stage | None) -> bool:
     """Tell whether a one-sided paired t-test over parts of the split says so, at level `ALPHA`."""
     chance = None if best is None else chance_worse(stage, best)
     return chance is not None and chance < ALPHA
-
-
-def chance_worse(stage: Stage, other: Stage) -> float | None:
-    """Return the chance that a stage is so much worse than another if they are alike.
-
-    A one-sided paired t-test over parts of the search split; None where they were not measured on
-    the same ones, or on a single one.
-    """
-    count = len(stage.values)
-    if count != len(other.values) or count < 2 or stage.samples != other.samples:
-        return None
-    gaps = np.subtract(stage.values, other.values)
-    mean, error = float(gaps.mean()), float(gaps.std(ddof=1)) / math.sqrt(count)
-    if error == 0:
-        return 1.0 if mean <= 0 else 0.0
-    return float(stats.t.sf(mean / error, count - 1))
 
 
 def lowest(value: float, known: Iterable[tuple[float, float]]) -> float:

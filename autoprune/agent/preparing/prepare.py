@@ -10,22 +10,22 @@ import torch
 from torch import nn
 
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.pricing import Pricing, priced
+from autoprune.agent.preparing.pricing import Pricing, priced
+from autoprune.agent.preparing.splits import what_splits_lack
 from autoprune.agent.request import Request
-from autoprune.agent.splits import what_splits_lack
 from autoprune.artifacts.architecture import Architecture
 from autoprune.artifacts.constructor import Constructor
 from autoprune.core.progress import Progress
 from autoprune.core.recovery import FOR_FINALISTS, Recovery
 from autoprune.cost.model import CostModel
 from autoprune.errors import CandidateError, ConfigError, DataError, ModelError
-from autoprune.evaluation.candidate import TRAINING_FORWARDS
-from autoprune.evaluation.dense_outputs import check_forward, outputs_of
 from autoprune.evaluation.distillation.distill import check_teachable
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.measure import Measurement, measure, to_device
+from autoprune.evaluation.measuring.dense_outputs import check_forward, outputs_of
+from autoprune.evaluation.measuring.measure import Measurement, measure, to_device
+from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.randomness import isolated
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.candidate import TRAINING_FORWARDS
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.evaluation.training.precision import precision_of
 from autoprune.methods import find_method
 from autoprune.methods.regularised import penalty

@@ -11,7 +11,7 @@ from torch import nn
 from autoprune.core.recovery import ScoreBy
 from autoprune.core.stages import MOST_VALUES
 from autoprune.errors import DataError
-from autoprune.evaluation.measure import Reading, to_device
+from autoprune.evaluation.measuring.measure import Reading, to_device
 from autoprune.evaluation.randomness import isolated
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, fresh, tensors_in

@@ -1,7 +1,7 @@
 """Whether a decision was harmful: its policy against an alternative, on the same samples."""
 
-from autoprune.agent.evaluating.judge import chance_worse
 from autoprune.agent.evaluating.outcomes import is_stopped
+from autoprune.agent.evaluating.significance import chance_worse
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.samplers.decisions import TRIES, pairs
 from autoprune.core.ledger import LedgerEntry, Outcome

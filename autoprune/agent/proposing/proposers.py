@@ -5,7 +5,8 @@ from functools import cached_property
 
 from autoprune.agent.feasible.encoding import Encoding, Params
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.prepare import Prepared
+from autoprune.agent.preparing.prepare import Prepared
+from autoprune.agent.proposing.warm_start import WarmStart
 from autoprune.agent.request import Request
 from autoprune.agent.samplers.anchors import first_proposals
 from autoprune.agent.samplers.base import PolicySampler
@@ -13,8 +14,7 @@ from autoprune.agent.samplers.front import FrontSampler
 from autoprune.agent.samplers.known import Known
 from autoprune.agent.samplers.names import Start, make_sampler
 from autoprune.agent.samplers.pool import Pool
-from autoprune.agent.sensed import Sensed
-from autoprune.agent.warm_start import WarmStart
+from autoprune.agent.sensitivity.sensed import Sensed
 from autoprune.core.arrays import Floats
 
 

@@ -10,10 +10,10 @@ from torch import nn
 
 from autoprune.core.fingerprint import seed_from
 from autoprune.core.policy import Policy
-from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.pruned import pruned
+from autoprune.evaluation.pruning.pruned import pruned
 from autoprune.evaluation.randomness import Randomness
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.candidate import Candidate
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.evaluation.training.fine_tune import FineTuning
 from autoprune.surgery.restore import restored
 from autoprune.surgery.sparse import kept_at_zero

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from autoprune.agent.housing.workspace import ONNX, POLICY, RESULT
 from autoprune.agent.request import Request
-from autoprune.agent.result import SearchResult
+from autoprune.agent.results.result import SearchResult
 from autoprune.artifacts.architecture import Architecture, load
 from autoprune.artifacts.files import sha256_of
 from autoprune.artifacts.result import Result

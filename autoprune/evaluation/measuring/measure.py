@@ -12,9 +12,9 @@ from torch import nn
 from autoprune.core.recovery import ScoreBy
 from autoprune.core.stages import Stage
 from autoprune.errors import CandidateError
-from autoprune.evaluation.dense_outputs import outputs_of
-from autoprune.evaluation.divergence import divergence
-from autoprune.evaluation.parts import parts_of
+from autoprune.evaluation.measuring.dense_outputs import outputs_of
+from autoprune.evaluation.measuring.divergence import divergence
+from autoprune.evaluation.measuring.parts import parts_of
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import map_tensors
 from autoprune.tasks import HasClasses, HasLabels, HasNotes, Split, Task, need_logits

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autoprune.evaluation.candidate import Candidate
-from autoprune.evaluation.measure import Measurement
-from autoprune.evaluation.score import Score
+from autoprune.evaluation.measuring.measure import Measurement
+from autoprune.evaluation.scoring.candidate import Candidate
+from autoprune.evaluation.scoring.score import Score
 
 
 @dataclass

@@ -4,7 +4,7 @@ from torch import nn
 
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.structure import split_method
-from autoprune.evaluation.importance import Importance
+from autoprune.evaluation.pruning.importance import Importance
 from autoprune.methods import ranking_key
 from autoprune.methods.base import Tensors
 from autoprune.surgery.apply import cutter

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from optuna import Study
 from torch import nn
 
-from autoprune.agent.described import MEASURED, TIGHTENED
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.finalists.race import Recover, Recovered, recover_finalists
+from autoprune.agent.housing.described import MEASURED, TIGHTENED
 from autoprune.agent.latency.gate import Gate, Measurement, exceeded, told, told_misses
 from autoprune.agent.loop.loop import Loop
 from autoprune.core.progress import Progress

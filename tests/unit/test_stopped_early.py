@@ -12,15 +12,15 @@ import pytest
 from scipy import stats
 from torch import nn
 
-from autoprune.agent.evaluating import judge
 from autoprune.agent.evaluating.evaluations import Evaluations
-from autoprune.agent.evaluating.judge import Courses, lowest, verdict, worse
 from autoprune.agent.evaluating.scoring import ScoreWork, Scoring
 from autoprune.agent.feasible.projection import Projection
+from autoprune.agent.loop import early_stop
+from autoprune.agent.loop.early_stop import Courses, lowest, reason_to_stop, worse
 from autoprune.agent.loop.loop import Loop
-from autoprune.agent.loop.rollback import Rollback
 from autoprune.agent.loop.trials import ended as finished_trials
 from autoprune.agent.loop.trials import tell_all
+from autoprune.agent.rollback.rollback import Rollback
 from autoprune.agent.samplers.projected import ProjectedSampler
 from autoprune.core.budget import Budget
 from autoprune.core.policy import Choice, Policy
@@ -29,8 +29,8 @@ from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
 from autoprune.core.workers import Crew, Inline
 from autoprune.cost.model import CostModel
-from autoprune.evaluation.importance import rank_atoms
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.pruning.importance import rank_atoms
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import SearchSpace
 from autoprune.storage.database import Database
 from autoprune.storage.engine import sqlite_url
@@ -61,7 +61,7 @@ def test_the_paired_test_is_that_of_the_textbook() -> None:
         best = rng.normal(size=BATCHES)
         ours = best + shift + rng.normal(size=BATCHES) / 2
         p = stats.ttest_rel(ours, best, alternative="greater").pvalue
-        assert worse(stage(ours), stage(best)) == (p < judge.ALPHA)
+        assert worse(stage(ours), stage(best)) == (p < early_stop.ALPHA)
 
 
 def test_a_candidate_as_good_as_the_best_is_stopped_as_rarely_as_promised() -> None:
@@ -134,33 +134,33 @@ BAD = [stage(2.0 + np.arange(BATCHES) / 1000)]
 
 def test_a_candidate_that_cannot_catch_up_is_stopped_and_told_why() -> None:
     known = history(noise=0.01)
-    why = verdict(BAD, known[0], Courses.of(known))
+    why = reason_to_stop(BAD, known[0], Courses.of(known))
     assert why is not None
     assert "worse than the best so far on the same 100 samples after 10 of 30 steps" in why
 
 
 def test_where_the_first_stage_says_little_of_the_end_none_is_stopped() -> None:
     known = history(noise=3.0)
-    assert verdict(BAD, known[0], Courses.of(known)) is None
+    assert reason_to_stop(BAD, known[0], Courses.of(known)) is None
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_none_is_stopped_before_eight_came_to_their_end(count: int) -> None:
     known = history(noise=0.01)[:count]
-    assert verdict(BAD, next(iter(known), None), Courses.of(known)) is None
+    assert reason_to_stop(BAD, next(iter(known), None), Courses.of(known)) is None
 
 
 def test_after_the_last_step_the_paired_test_decides_alone() -> None:
     known = history(noise=3.0)
     best = evaluation(0.5, stage([0.5] * BATCHES, steps=30), stage([0.5] * 40, 30, 400))
     late = [*BAD, stage(0.7 + np.arange(BATCHES) / 1000, steps=30)]
-    assert verdict(late, best, Courses.of(known)) is not None
-    assert verdict([stage([0.4] * BATCHES, steps=30)], best, Courses.of(known)) is None
+    assert reason_to_stop(late, best, Courses.of(known)) is not None
+    assert reason_to_stop([stage([0.4] * BATCHES, steps=30)], best, Courses.of(known)) is None
 
 
 def test_an_incumbent_of_before_there_were_stages_stops_none() -> None:
     known = history(noise=0.01)
-    assert verdict(BAD, evaluation(0.1), Courses.of(known)) is None
+    assert reason_to_stop(BAD, evaluation(0.1), Courses.of(known)) is None
 
 
 # --- in the loop
@@ -211,11 +211,11 @@ def outcomes(loop: Loop) -> list[str]:
     return [found.outcome for found in loop.scored.values()]
 
 
-def test_the_judge_stops_what_is_worse_and_a_resumed_loop_ends_alike(
+def test_what_is_worse_is_stopped_and_a_resumed_loop_ends_alike(
     make: Callable[..., Loop], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("autoprune.agent.loop.loop.LEAST", 3)
-    monkeypatch.setattr(judge, "ALPHA", 0.1)
+    monkeypatch.setattr(early_stop, "ALPHA", 0.1)
     whole = make(stages=((1, 2 / 3), (1, 1)))
     monkeypatch.setattr(Evaluations, "_key", keyed("undisturbed"))
     whole.study = optuna.create_study(

@@ -8,7 +8,7 @@ from operator import eq
 import torch
 from scipy.stats import binom
 
-from autoprune.evaluation.measure import Measurement
+from autoprune.evaluation.measuring.measure import Measurement
 from autoprune.evaluation.randomness import isolated
 from autoprune.tasks import HasClasses, HasLabels, Task
 from autoprune.tasks.labelled import classes_named

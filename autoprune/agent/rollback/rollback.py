@@ -9,7 +9,7 @@ from optuna.trial import Trial
 
 from autoprune.agent.feasible.encoding import Encoding
 from autoprune.agent.feasible.projection import Projection
-from autoprune.agent.loop.regret import examined
+from autoprune.agent.rollback.regret import examined
 from autoprune.agent.samplers.attributes import REGRET, examined_by, expected_of
 from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.storage.ledger import Ledger

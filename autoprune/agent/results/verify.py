@@ -55,7 +55,7 @@ class Winner:
     latency: Mapping[str, float] = field(default_factory=dict)
 
 
-def judge(
+def verify(
     winner: Winner, budget: Budget, dense: Costs, folder: Path, onnx: bool
 ) -> tuple[Costs, Checks]:
     """Check the winner by value and write its model files into ``folder``, or write nothing.

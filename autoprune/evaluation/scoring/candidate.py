@@ -8,8 +8,8 @@ from typing import Any, Protocol
 from torch import nn
 
 from autoprune.core.stages import Stage
-from autoprune.evaluation.measure import Measurement, Reading
-from autoprune.evaluation.search_split import SearchSplit
+from autoprune.evaluation.measuring.measure import Measurement, Reading
+from autoprune.evaluation.measuring.search_split import SearchSplit
 from autoprune.evaluation.training.fine_tune import FineTuning
 from autoprune.evaluation.training.patience import Look, Patience
 

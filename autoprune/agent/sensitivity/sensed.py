@@ -9,11 +9,11 @@ import numpy as np
 from autoprune.agent.feasible.encoding import Encoding
 from autoprune.agent.housing.home import Lodging
 from autoprune.agent.housing.workspace import SENSITIVITY
-from autoprune.agent.prepare import Prepared
-from autoprune.agent.profile import measure_sensitivity
+from autoprune.agent.preparing.prepare import Prepared
 from autoprune.agent.request import Request
 from autoprune.agent.samplers.names import SAMPLERS
 from autoprune.agent.samplers.pool import padded
+from autoprune.agent.sensitivity.profile import measure_sensitivity
 from autoprune.core.arrays import Floats
 
 

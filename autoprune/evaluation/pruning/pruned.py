@@ -3,8 +3,8 @@
 from torch import nn
 
 from autoprune.core.policy import Policy
-from autoprune.evaluation.importance import Importance
-from autoprune.evaluation.sparsify import sparsify
+from autoprune.evaluation.pruning.importance import Importance
+from autoprune.evaluation.pruning.sparsify import sparsify
 from autoprune.surgery.apply import apply
 from autoprune.surgery.plan import Plan
 

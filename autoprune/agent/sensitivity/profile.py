@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autoprune.agent.probes import Answer, Probe, Probes
+from autoprune.agent.sensitivity.probes import Answer, Probe, Probes
 from autoprune.core.arrays import Floats
 from autoprune.core.policy import Policy
 from autoprune.core.probing import Probing
@@ -18,7 +18,7 @@ from autoprune.evaluation.probing.points import Point, due, expected
 from autoprune.evaluation.probing.probe import Prober, probe_fingerprint
 from autoprune.evaluation.probing.probed import Probed
 from autoprune.evaluation.probing.sensitivity import Entry, Sensitivity
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import UnitSpace
 from autoprune.storage.database import Database
 from autoprune.storage.sensitivities import Sensitivities, StoredProbe

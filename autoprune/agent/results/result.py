@@ -12,9 +12,9 @@ from torch import nn
 
 from autoprune.agent.housing.workspace import POLICY, RESULT
 from autoprune.agent.latency.gate import Measurement
-from autoprune.agent.prepare import Prepared
+from autoprune.agent.preparing.prepare import Prepared
 from autoprune.agent.request import Request
-from autoprune.agent.verdict import Winner, judge
+from autoprune.agent.results.verify import Winner, verify
 from autoprune.artifacts.files import write_text
 from autoprune.artifacts.goal import Goal
 from autoprune.artifacts.result import (
@@ -31,7 +31,7 @@ from autoprune.core.policy import Policy
 from autoprune.core.progress import Progress
 from autoprune.core.progressive import Step
 from autoprune.errors import CandidateError, DataError
-from autoprune.evaluation.measure import measure
+from autoprune.evaluation.measuring.measure import measure
 from autoprune.evaluation.randomness import isolated
 from autoprune.storage.records import Evaluation
 from autoprune.surgery.ids import Ids
@@ -97,7 +97,7 @@ def finish(
         prepared.projection.cost.dense,
         latency=_by_target({cost: one.dense_ms for cost, one in measured.items()}),
     )
-    costs, checks = judge(
+    costs, checks = verify(
         Winner(
             dense=dense.cpu(),
             pruned=model.cpu(),

@@ -10,7 +10,7 @@ from autoprune.core.probing import Probing
 from autoprune.evaluation.probing.points import Point, due
 from autoprune.evaluation.probing.probe import Prober
 from autoprune.evaluation.probing.probed import Probed
-from autoprune.evaluation.scorer import Scorer
+from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import UnitSpace
 
 Answer = tuple[str, list[Point], list[Probed]]  # unit, methods and levels, what they gave

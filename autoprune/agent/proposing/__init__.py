@@ -1,0 +1,1 @@
+"""What proposes policies in a search: samplers, begun with all that is known before it."""

@@ -1,0 +1,1 @@
+"""The result of a search: the winner is verified, written, and found again by a later session."""
