@@ -13,7 +13,7 @@ demo: $(INSTALLED)
 
 # Many tests wait for processes of their own: two at a time take half as long, on two threads of one core, too.
 test: lint
-	$(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist worksteal --durations 20
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist worksteal --durations 20
 
 # Which lines no test runs; twice as slow.
 coverage: $(INSTALLED)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from autoprune.agent.results.finished import record_onnx
 from autoprune.artifacts.architecture import load as load_folder
 from autoprune.artifacts.export import Exported
 from autoprune.artifacts.export_folder import export_folder
@@ -64,4 +65,6 @@ def export(
             nothing is written then.
     """
     target = None if out is None else Path(out)
-    return export_folder(Path(folder), format, target, model, inputs, opset, if_exists)
+    found = export_folder(Path(folder), format, target, model, inputs, opset, if_exists)
+    record_onnx(Path(folder), found)
+    return found

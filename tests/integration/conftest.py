@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from filelock import FileLock
 
 from autoprune.cli.main import main
 
@@ -194,7 +195,14 @@ def apart() -> list[str]:
 
 
 @pytest.fixture
-def run_ray() -> Iterator[Callable[..., str]]:
+def ray_turn() -> Iterator[None]:
+    """Wait until no other test has a Ray: it is a dozen processes, and two start too slowly."""
+    with FileLock(Path(tempfile.gettempdir()) / f"autoprune-tests-ray-{os.getuid()}.lock"):
+        yield
+
+
+@pytest.fixture
+def run_ray(ray_turn: None) -> Iterator[Callable[..., str]]:
     """Return what runs Python in a network of its own, where Ray may listen, for its output."""
     # a folder with a short name: sockets lie there
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as home:

@@ -151,7 +151,7 @@ def apart() -> list[str]:
 
 
 @pytest.fixture
-def home() -> Iterator[str]:
+def home(ray_turn: None) -> Iterator[str]:
     """Return a folder with a short name: sockets lie there."""
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         yield folder

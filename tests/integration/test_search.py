@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -315,6 +316,15 @@ def test_an_onnx_file_that_was_damaged_is_written_again(project: Path) -> None:
     again = search(project, trials=2, onnx=True, if_exists="resume")
     assert again.result.checks.onnx_sha256 is None
     assert json.loads(result.read_text()) == content
+
+
+def test_an_onnx_file_that_somebody_exported_anew_is_no_damaged_one(project: Path) -> None:
+    search(project, trials=2, onnx=True)
+    file = project / "run" / "model.onnx"
+    found = autoprune.export(project / "run", "onnx", opset=21, if_exists="overwrite")
+    again = search(project, trials=2, onnx=True, if_exists="resume")
+    assert again.result.checks.onnx_sha256 == found.sha256 == sha256_of(file)
+    assert onnx.load(file).opset_import[0].version == 21
 
 
 def test_what_is_kept_is_counted(project: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from autoprune.agent.housing.identity import dense_fingerprint
 from autoprune.agent.preparing.prepare import check_data, example_inputs
 from autoprune.core.recovery import Recovery, ScoreBy
+from autoprune.evaluation.distillation.distill import check_teachable
 from autoprune.evaluation.measuring.measure import measure
 from autoprune.evaluation.measuring.search_split import SearchSplit
 from autoprune.evaluation.probing.order import order_of
@@ -18,8 +19,11 @@ from autoprune.evaluation.pruning.importance import rank_atoms
 from autoprune.evaluation.reconstruction.recalibrate import recalibrate
 from autoprune.evaluation.training.fine_tune import fine_tune
 from autoprune.surgery.discover import discover
+from autoprune.surgery.tensors import copied
 from autoprune.tasks import Classification, Custom, Detection, Task
 from autoprune.tasks.base import SPLITS
+
+HIDDEN = Recovery(distill_features=1.0)
 
 
 class Scaling(nn.Module):
@@ -55,6 +59,11 @@ def ranks(model: nn.Module, task: Task) -> object:
     return rank_atoms(model, plan, task, ["channel.taylor", "channel.fisher"], 1, "cpu")
 
 
+def taught(model: nn.Module, task: Task) -> object:
+    recovery = Recovery(distill=0.5)
+    return fine_tune(copied(model), task, 2, recovery, "cpu", teacher=model)
+
+
 @pytest.mark.parametrize(
     "look",
     [
@@ -63,6 +72,8 @@ def ranks(model: nn.Module, task: Task) -> object:
         scores("kl"),
         lambda model, task: recalibrate(model, task, 1, "cpu"),
         lambda model, task: fine_tune(model, task, 2, Recovery(distill=0), "cpu"),
+        lambda model, task: taught(model, task),
+        lambda model, task: check_teachable(model, task, (images(task)[0],), HIDDEN),
         ranks,
         lambda model, task: check_data(model, task),
         lambda model, task: dense_fingerprint(model, [images(task)[0]]),
@@ -70,7 +81,7 @@ def ranks(model: nn.Module, task: Task) -> object:
         lambda model, task: model(*example_inputs(task)),
     ],
     ids=[
-        *("measure", "loss", "kl", "norms", "training", "ranks"),
+        *("measure", "loss", "kl", "norms", "training", "distillation", "teachable", "ranks"),
         *("first look", "identity", "order", "example"),
     ],
 )

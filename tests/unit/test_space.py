@@ -273,6 +273,7 @@ def test_rules_with_an_empty_list_are_refused(tmp_path: Path) -> None:
 
 
 def test_duplicates_in_a_rule_are_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "mine.yaml", units=[{"match": "*", "sparsities": [0.5, 0.5]}])
-    with pytest.raises(ConfigError, match=r"units\.0\.sparsities"):
+    rules = [{"match": "a*", "methods": ["channel.l1"]}, {"match": "*", "sparsities": [0.5, 0.5]}]
+    path = write(tmp_path / "mine.yaml", units=rules)
+    with pytest.raises(ConfigError, match=r"units\.1\.sparsities: .* twice"):
         read_space(path)

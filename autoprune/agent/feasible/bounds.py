@@ -196,7 +196,10 @@ class Bounds:
         return np.array([unit in self._costless for unit in self.spaces])
 
     def _kept(self, rows: Rows) -> Rows:
-        """Return rows of levels as rows of the cost model."""
+        """Return rows of levels as rows of the cost model.
+
+        Levels beyond a unit's own are not caught: they would be read as those of its neighbour.
+        """
         kept = np.repeat(self.cost.row({}), len(rows), axis=0)
         kept[:, self._columns] = self._atoms.take(rows + self._starts)
         return kept

@@ -8,7 +8,8 @@ from autoprune.agent.housing.workspace import ONNX, POLICY, RESULT
 from autoprune.agent.request import Request
 from autoprune.agent.results.result import SearchResult
 from autoprune.artifacts.architecture import Architecture, load
-from autoprune.artifacts.files import sha256_of
+from autoprune.artifacts.export import Exported
+from autoprune.artifacts.files import sha256_of, write_text
 from autoprune.artifacts.result import Result
 from autoprune.core.policy import Policy
 from autoprune.errors import InputError
@@ -53,6 +54,19 @@ def _has_onnx(result: Result, folder: Path) -> bool:
     if checks.onnx_max_diff is None or not path.is_file():
         return False
     return checks.onnx_sha256 is None or sha256_of(path) == checks.onnx_sha256
+
+
+def record_onnx(folder: Path, exported: Exported) -> None:
+    """Note that somebody exported the ONNX file of a result folder anew: it is no damaged one."""
+    if exported.file.resolve() != (folder / ONNX).resolve():
+        return
+    try:
+        result = Result.model_validate_json((folder / RESULT).read_text(encoding="utf-8"))
+    except (ValidationError, OSError, UnicodeDecodeError):
+        return  # a search that is resumed sees to it
+    anew = {"onnx_sha256": exported.sha256, "onnx_max_diff": exported.max_diff}
+    checks = result.checks.model_copy(update=anew)
+    write_text(folder / RESULT, result.model_copy(update={"checks": checks}).to_json())
 
 
 def _trials(result: Result) -> int:

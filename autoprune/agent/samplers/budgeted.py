@@ -127,11 +127,12 @@ class BudgetedSampler(PolicySampler):
             study: What was tried; it must hold a few scores.
             row: The policy, which the study has scored.
         """
-        known = self._history.read(study)
-        belief = self._forecaster.belief(known)
-        if belief is None:
-            return None
-        return next(self._alternatives(row, known, belief), None)
+        with self._lock:
+            known = self._history.read(study)
+            belief = self._forecaster.belief(known)
+            if belief is None:
+                return None
+            return next(self._alternatives(row, known, belief), None)
 
     def _rolled_back(
         self, usual: Sequence[Proposal], known: Known, belief: Belief

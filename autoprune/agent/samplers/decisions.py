@@ -17,6 +17,7 @@ from autoprune.core.arrays import Bools, Floats
 Units = tuple[int, ...]  # numbers of units, in the order of an `Encoding`
 _LOOKED_AT = 4  # decisions whose alternatives are drawn, those that cost most quality first
 _FILLED = 24  # alternatives, best first, that take back what they leave of the budget
+_REMEMBERED = 32  # decisions whose alternatives are kept: a proposal mostly looks at the first
 _ALL, _NOBODY = -1, -2  # who pays beside single units
 TRIES = 2  # alternatives to one decision, at most
 _TOGETHER = 6  # units that are looked at in pairs
@@ -108,6 +109,8 @@ class Decisions:
             self._remembered.of, self._remembered.by_units = of, {}
         known = self._remembered.by_units
         known |= self._alternatives(row, [units for units in decisions if units not in known])
+        while len(known) > _REMEMBERED and (oldest := next(iter(known))) not in decisions:
+            del known[oldest]
         owners = [units for units in decisions for _ in known[units]]
         parts = (known[units] for units in decisions)
         return np.concatenate([np.zeros((0, width), np.int64), *parts]), owners
