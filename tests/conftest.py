@@ -12,6 +12,10 @@ import pytest
 # It is set before torch is imported, and children inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Processes of pytest-xdist are told of a terminal with 80 columns, in which tables are folded.
+for _size in ("COLUMNS", "LINES"):
+    os.environ.pop(_size, None)
+
 # What is measured of this device is kept apart from the user's own.
 _FOLDER = tempfile.TemporaryDirectory(prefix="autoprune-tests-")
 os.environ["AUTOPRUNE_DATABASE"] = os.path.join(_FOLDER.name, "shared.db")
