@@ -22,20 +22,9 @@ from autoprune.surgery.discover import discover
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Classification, Custom, Detection, Task
 from autoprune.tasks.base import SPLITS
+from tests.in_place import Scaling
 
 HIDDEN = Recovery(distill_features=1.0)
-
-
-class Scaling(nn.Module):
-    """It changes what it is given, as preprocessing in a forward does."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = self.net(x.mul_(2))
-        return found
 
 
 def images(task: Task) -> list[Tensor]:
@@ -72,7 +61,7 @@ def taught(model: nn.Module, task: Task) -> object:
         scores("kl"),
         lambda model, task: recalibrate(model, task, 1, "cpu"),
         lambda model, task: fine_tune(model, task, 2, Recovery(distill=0), "cpu"),
-        lambda model, task: taught(model, task),
+        taught,
         lambda model, task: check_teachable(model, task, (images(task)[0],), HIDDEN),
         ranks,
         lambda model, task: check_data(model, task),

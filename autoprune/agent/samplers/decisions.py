@@ -118,12 +118,10 @@ class Decisions:
     def _alternatives(self, row: Rows, decisions: Sequence[Units]) -> dict[Units, Rows]:
         every = [(units, undone) for units in decisions for undone in self._undone(row, units)]
         paid = self._paid([undone for _, undone in every], [units for units, _ in every], row)
-        return {
-            units: np.concatenate(
-                [rows for (own, _), rows in zip(every, paid, strict=True) if own == units]
-            )
-            for units in decisions
-        }
+        found: dict[Units, list[Rows]] = {units: [] for units in decisions}
+        for (units, _), rows in zip(every, paid, strict=True):
+            found[units].append(rows)
+        return {units: np.concatenate(rows) for units, rows in found.items()}
 
     def repeated(self, rows: Rows, known: Known) -> Bools:
         """Tell which policies repeat a decision that was reverted: as deep a cut, the same method.
