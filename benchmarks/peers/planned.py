@@ -1,6 +1,6 @@
 """Which runs there are to be, those that tell most first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from benchmarks.peers.limits import LIMITS, SEEDS
 from benchmarks.peers.rivals import PARTS, RIVALS
@@ -9,7 +9,10 @@ from benchmarks.peers.subjects import QUICK, SMALL, SUBJECTS
 KIND = "peer"
 Run = tuple[str, str, str, int]  # model, limit, who prunes, seed
 FIRST = ("25%", "50%")  # the limits that tell most
+APART = ("mobilenet_v2", "25%")  # where ours is run without each of its parts
 _LARGE = tuple(subject for subject in SUBJECTS if subject not in (*SMALL, QUICK))
+_MODELS = (*SMALL, *_LARGE)
+_FIRST = tuple((subject, limit) for subject in SMALL for limit in FIRST)
 
 
 def name_of(subject: str, limit: str, rival: str, seed: int) -> str:
@@ -24,20 +27,17 @@ def run_of(name: str) -> Run:
 
 
 def planned() -> Iterator[Run]:
-    """Yield every run: two small models first, then what each part of ours is worth there."""
-    for subject, limit, seed in _order():
-        yield from ((subject, limit, rival, seed) for rival in RIVALS)
-        if subject in SMALL and limit in FIRST:
-            yield from ((subject, limit, part, seed) for part in PARTS)
+    """Yield every run: two small models first, then what each part of ours is worth."""
+    yield from _runs((subject, limit, seed) for seed in SEEDS for subject, limit in _FIRST)
+    yield from ((*APART, part, seed) for seed in SEEDS for part in PARTS)
+    yield from _runs(_later())
 
 
-def _order() -> Iterator[tuple[str, str, int]]:
-    rest = [limit for limit in LIMITS if limit not in FIRST]
-    models = (*SMALL, *_LARGE)
-    for seed in SEEDS:
-        yield from ((subject, limit, seed) for subject in SMALL for limit in FIRST)
-    yield from ((subject, limit, SEEDS[0]) for subject in _LARGE for limit in FIRST)
-    yield from ((subject, limit, SEEDS[0]) for subject in models for limit in rest)
-    for seed in SEEDS[1:]:
-        yield from ((subject, limit, seed) for subject in _LARGE for limit in FIRST)
-        yield from ((subject, limit, seed) for subject in models for limit in rest)
+def _runs(places: Iterable[tuple[str, str, int]]) -> Iterator[Run]:
+    return ((subject, limit, rival, seed) for subject, limit, seed in places for rival in RIVALS)
+
+
+def _later() -> Iterator[tuple[str, str, int]]:
+    large = [(subject, limit) for subject in _LARGE for limit in FIRST]
+    rest = [(subject, limit) for limit in LIMITS if limit not in FIRST for subject in _MODELS]
+    yield from ((*place, seed) for seed in SEEDS for place in (*large, *rest))
