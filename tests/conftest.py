@@ -3,7 +3,7 @@
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,16 @@ for _size in ("COLUMNS", "LINES"):
 # What is measured of this device is kept apart from the user's own.
 _FOLDER = tempfile.TemporaryDirectory(prefix="autoprune-tests-")
 os.environ["AUTOPRUNE_DATABASE"] = os.path.join(_FOLDER.name, "shared.db")
+
+
+@pytest.fixture(autouse=True)
+def _same_draws() -> Iterator[None]:
+    """Every test draws the same numbers from PyTorch, whichever ran before it."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from autoprune.formats.choices import run_program
 from autoprune.formats.suppression import without_branches
 from autoprune.surgery.compare import difference
 from autoprune.surgery.modes import evaluating, seeded
-from autoprune.surgery.nested import Inputs, call, fresh, tensors_in
+from autoprune.surgery.nested import Inputs, forward, tensors_in
 
 _CLOSE = 1e-4
 
@@ -19,7 +19,7 @@ _CLOSE = 1e-4
 def all_outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
     """Return every tensor of one forward in eval mode, in the form that exporters follow."""
     with evaluating(model), torch.no_grad(), without_branches(), seeded():
-        return list(tensors_in(call(model, fresh(inputs))))
+        return list(tensors_in(forward(model, inputs)))
 
 
 def gap(left: Sequence[Tensor], right: Sequence[Tensor]) -> float:

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from autoprune.surgery.modes import evaluating, seeded, switched
-from autoprune.surgery.nested import Inputs, call, floats_in, fresh, map_tensors
+from autoprune.surgery.nested import Inputs, floats_in, forward, map_tensors
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
 from autoprune.surgery.units import Cut
@@ -22,7 +22,7 @@ Tensors = list[torch.Tensor]
 def outputs(model: nn.Module, inputs: Inputs) -> list[torch.Tensor]:
     """Return every floating-point tensor of one forward, in eval mode, without gradients."""
     with evaluating(model), torch.no_grad(), seeded():
-        return floats_in(call(model, fresh(inputs)))
+        return floats_in(forward(model, inputs))
 
 
 def difference(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> float:
@@ -94,7 +94,7 @@ class Observer:
     def _seen(self, model: nn.Module, inputs: Inputs, run: Callable[..., Any]) -> Tensors:
         # A forward may draw in eval mode too.
         with _outputs_of(model, self._names) as seen, seeded():
-            out = call(run, fresh(inputs))
+            out = forward(run, inputs)
         return seen if self._names else floats_in(out)
 
 

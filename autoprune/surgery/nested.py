@@ -71,6 +71,11 @@ def call(model: Callable[..., Any], inputs: Inputs) -> Any:
     return model(**inputs) if isinstance(inputs, Mapping) else model(*inputs)
 
 
+def forward(model: Callable[..., Any], inputs: Inputs) -> Any:
+    """Do the same with copies of the tensors in ``inputs``: a forward may change them."""
+    return call(model, fresh(inputs))
+
+
 def describe(inputs: Inputs) -> str:
     """Return shapes and types of the tensors in ``inputs``, for messages."""
     shapes = [

@@ -87,14 +87,6 @@ def spaces(plan: Plan) -> dict[str, UnitSpace]:
 
 
 @pytest.fixture
-def seeded() -> Iterator[None]:
-    """Draw the same numbers in every test, and leave PyTorch's generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
-
-
-@pytest.fixture
 def scorer_of(
     net: nn.Module, plan: Plan, cost: CostModel, task: Classification
 ) -> Callable[[Recovery], Scorer]:

@@ -372,7 +372,6 @@ class Towers(nn.Module):
         return self.visual(images), self.text(self.words(tokens).mean(1))
 
 
-@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("method", ["channel.taylor", "channel.fisher"])
 def test_gradients_of_pairs_rank_the_atoms_of_both_towers(method: str) -> None:
     model = Towers().eval()

@@ -20,8 +20,6 @@ from autoprune.surgery.solve import solve
 from autoprune.surgery.tensors import state_tensors
 from autoprune.surgery.trace import trace
 
-pytestmark = pytest.mark.usefixtures("seeded")
-
 
 def images(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))

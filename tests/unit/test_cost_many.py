@@ -25,8 +25,6 @@ from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Factor, Plan
 
-pytestmark = pytest.mark.usefixtures("seeded")
-
 
 def images(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))

@@ -15,7 +15,6 @@ from autoprune.surgery.apply import apply
 from autoprune.surgery.discover import discover
 from autoprune.surgery.plan import Plan
 
-pytestmark = pytest.mark.usefixtures("seeded")
 FLOAT = 4
 
 

@@ -24,8 +24,6 @@ from autoprune.errors import ConfigError
 from autoprune.surgery.discover import plan_of
 from autoprune.surgery.plan import Plan
 
-pytestmark = pytest.mark.usefixtures("seeded")
-
 
 class Block(nn.Module):
     def __init__(self) -> None:

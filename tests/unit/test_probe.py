@@ -28,7 +28,6 @@ from autoprune.tasks import Classification, Custom
 
 CLASSES, SIDE = 3, 6
 PROBING = Probing(samples=24, calibration=16)
-pytestmark = pytest.mark.usefixtures("seeded")
 
 
 def batches(seed: int, count: int = 3, samples: int = 8) -> list[tuple[Tensor, Tensor]]:

@@ -24,9 +24,6 @@ IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 GONE = {"stem": np.array([1, 6]), "a": np.array([0, 2, 3])}
 
 
-pytestmark = pytest.mark.usefixtures("seeded")
-
-
 class Residual(nn.Module):
     """A stream of 8 channels, a branch of 6 with a depthwise layer, and a flattened head."""
 

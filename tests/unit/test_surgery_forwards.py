@@ -132,7 +132,6 @@ class Remembers(nn.Module):
         return logits
 
 
-@pytest.mark.usefixtures("seeded")
 def test_a_product_that_is_kept_is_no_odd_trace() -> None:
     plan = discover(Remembers().eval(), [torch.randn(2, 5, 8)], np.random.default_rng(0))
     assert plan.units["b"].atoms == 6

@@ -17,9 +17,6 @@ Run = Callable[[Any, Tensor], Tensor]
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-pytestmark = pytest.mark.usefixtures("seeded")
-
-
 class Toy(nn.Module):
     """Eight channels of ``a`` go through ``run`` into ``b``."""
 

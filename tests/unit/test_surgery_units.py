@@ -20,9 +20,6 @@ OUTPUT = "is an output of the model"
 IMAGES = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
-pytestmark = pytest.mark.usefixtures("seeded")
-
-
 class Net(nn.Module):
     """Parts, in the order given, and what the forward does with them."""
 

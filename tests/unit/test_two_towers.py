@@ -18,7 +18,6 @@ from autoprune.surgery.plan import Plan
 from autoprune.surgery.verify import random_atoms, sliced_equals_masked
 
 WORDS, LENGTH, WIDTH, EMBEDDING = 20, 5, 16, 6
-pytestmark = pytest.mark.usefixtures("seeded")
 
 
 class Towers(nn.Module):

@@ -21,7 +21,7 @@ from autoprune.evaluation.distillation.attention import (
 from autoprune.evaluation.distillation.imitation import imitation
 from autoprune.evaluation.measuring.divergence import divergence
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import Inputs, call, fresh
+from autoprune.surgery.nested import Inputs, forward
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Task, need_logits
 from autoprune.tasks.classification import gives_logits
@@ -64,7 +64,7 @@ class Distillation:
         """
         recovery, task = self._recovery, self._task
         with evaluating(self._dense), torch.no_grad(), self._watching_dense() as dense:
-            taught = run(partial(call, self._dense, fresh(self._task.inputs(batch))))
+            taught = run(partial(forward, self._dense, self._task.inputs(batch)))
         own = task.loss(outputs, batch) if task.has_loss else imitation(outputs, taught)
         found = torch.as_tensor(own)
         if recovery.distill:
@@ -156,12 +156,12 @@ def check_teachable(dense: nn.Module, task: Task, inputs: Inputs, recovery: Reco
         )
     if not task.has_loss and (recovery.steps_of_scores or recovery.recover_steps):
         with torch.no_grad(), evaluating(dense):
-            taught = call(dense, fresh(inputs))
-            imitation(call(copied(dense).train(), fresh(inputs)), taught)
+            taught = forward(dense, inputs)
+            imitation(forward(copied(dense).train(), inputs), taught)
     if recovery.distill_features == 0:
         return
     with evaluating(dense), torch.no_grad(), watching(dense) as hidden:
-        call(dense, fresh(inputs))
+        forward(dense, inputs)
     if not compared(hidden, hidden, recovery.distill_modules):
         raise ConfigError(
             "recovery.distill_features compares attention maps of hidden layers, and no module of "

@@ -8,7 +8,7 @@ from torch import nn
 
 from autoprune.core.user_code import blame
 from autoprune.errors import AutopruneError, ModelError
-from autoprune.surgery.nested import call, describe, fresh
+from autoprune.surgery.nested import describe, forward, fresh
 from autoprune.tasks import Split, Task
 
 
@@ -36,7 +36,7 @@ def outputs_of(task: Task, model: nn.Module, batch: Any, split: Split, which: st
 def check_forward(task: Task, model: nn.Module, batch: Any, split: Split) -> None:
     """Run the plain forward of a first batch; see `outputs_of`."""
     try:
-        call(model, fresh(task.inputs(batch)))
+        forward(model, task.inputs(batch))
     except AutopruneError:
         raise
     except Exception as err:  # the user's forward may raise anything

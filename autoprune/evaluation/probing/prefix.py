@@ -15,7 +15,7 @@ from autoprune.evaluation.probing.forwards import (
     standing_in,
 )
 from autoprune.evaluation.probing.order import Call, Order
-from autoprune.surgery.nested import Inputs, call, fresh
+from autoprune.surgery.nested import Inputs, forward
 
 LIMIT = 512 * 2**20  # bytes
 
@@ -99,7 +99,7 @@ class Prefix:
         }
         try:
             with replayed(self._model, known), standing_in(self._model, makers), torch.no_grad():
-                call(self._model, fresh(inputs))
+                forward(self._model, inputs)
         except Enough:
             return recorder.outputs
         raise MismatchError("The model's forward calls other modules than when it was traced.")

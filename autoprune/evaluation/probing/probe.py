@@ -26,7 +26,7 @@ from autoprune.evaluation.randomness import isolated
 from autoprune.evaluation.reconstruction.recalibrate import averaging, norms_of
 from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import call, fresh, tensors_in
+from autoprune.surgery.nested import forward, fresh, tensors_in
 from autoprune.surgery.units import inside
 from autoprune.tasks.chunks import first_samples
 
@@ -199,9 +199,7 @@ class Prober:
     def _average(self, one: UnderProbe, batch: Batch, outputs: Outputs) -> None:
         """Run the model alone, as `recalibrate` does: a task may put its norms in eval mode."""
         assert one.model is not None
-        self._run_after(
-            one, partial(call, one.model, fresh(batch.inputs)), batch, outputs, forwards=1
-        )
+        self._run_after(one, partial(forward, one.model, batch.inputs), batch, outputs, forwards=1)
 
     def _run(self, one: UnderProbe, batch: Batch, outputs: Outputs) -> Any:
         assert one.model is not None

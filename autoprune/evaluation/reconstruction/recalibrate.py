@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from autoprune.evaluation.measuring.measure import to_device
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import call, fresh
+from autoprune.surgery.nested import forward
 from autoprune.tasks import Task
 
 
@@ -27,7 +27,7 @@ def recalibrate(model: nn.Module, task: Task, batches: int, device: str) -> int:
     with evaluating(model), averaging(norms.values()), torch.no_grad():
         for raw in islice(task.batches("train"), batches):
             batch = to_device(raw, device)
-            call(model, fresh(task.inputs(batch)))
+            forward(model, task.inputs(batch))
             samples += task.samples(batch)
     return samples
 

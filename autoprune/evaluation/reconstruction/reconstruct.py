@@ -27,7 +27,7 @@ from autoprune.evaluation.reconstruction.layer_rows import (
 from autoprune.evaluation.reconstruction.recalibrate import averaging, norms_of
 from autoprune.evaluation.reconstruction.regression import fit
 from autoprune.surgery.modes import evaluating
-from autoprune.surgery.nested import Inputs, call, fresh
+from autoprune.surgery.nested import Inputs, forward
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.sparse import kept_at_zero
 from autoprune.surgery.tensors import copied
@@ -111,7 +111,7 @@ def targets_of(
 def _run(model: nn.Module, inputs: Inputs, hooks: Sequence[Any]) -> None:
     """Run a model under hooks, norms taking new statistics; hooks are removed then."""
     with evaluating(model), averaging(norms_of(model).values()), torch.no_grad(), _removing(hooks):
-        call(model, fresh(inputs))
+        forward(model, inputs)
 
 
 @contextmanager
