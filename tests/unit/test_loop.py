@@ -30,6 +30,7 @@ from autoprune.core.workers import Crew, Done, Inline
 from autoprune.cost.model import CostModel
 from autoprune.errors import BudgetError, CandidateError, DataError, ModelError, OutOfMemoryError
 from autoprune.evaluation.pruning.importance import rank_atoms
+from autoprune.evaluation.scoring import way
 from autoprune.evaluation.scoring.candidate import Candidate
 from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.space.schema import UnitSpace
@@ -342,6 +343,25 @@ def test_what_a_session_goes_on_from_is_told_once(make_loop: Callable[..., Loop]
     replace(loop, trials=5).run()
     notes = [event.note for event in events if event.note]
     assert notes == ["goes on from 2 evaluations that were kept"]
+
+
+def test_earlier_policies_that_another_version_scored_are_scored_again_in_sight(
+    make_loop: Callable[..., Loop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make_loop(trials=2)
+    first.run()
+    monkeypatch.setattr(way, "EVALUATOR_VERSION", way.EVALUATOR_VERSION + 1)
+    events: list[Progress] = []
+    second = make_loop(trials=3, progress=events.append, evaluations=replace(first.evaluations))
+    second.run()
+    assert len(asked(second.evaluations)) == 2 + 2 + 1
+    again = "scores 2 earlier policies again: no score by this version of autoprune is stored"
+    assert [(event.done, event.note) for event in events][:4] == [
+        (0, again),
+        (1, None),
+        (2, None),
+        (2, "goes on from 2 evaluations that were kept"),
+    ]
 
 
 def test_trials_are_told_their_places_whatever_died_in_between(

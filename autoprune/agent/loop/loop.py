@@ -33,6 +33,7 @@ from autoprune.storage.records import Evaluation
 from autoprune.tasks.base import shown
 
 _AT_ONCE = 64  # policies that are asked for before the first of them is given to a worker
+_ANEW = "scores {count} earlier policies again: no score by this version of autoprune is stored"
 
 
 @dataclass(kw_only=True)
@@ -137,9 +138,15 @@ class Loop:
         able = [one for one in trials if one.params.keys() == self.sampler.space.keys()]
         told = [(trial, self._policy(trial.params)) for trial in able]
         known = self.evaluations.known_all([(policy, None) for _, policy in told])
+        new = {policy for _, policy in told if policy.fingerprint not in self.scored}
+        lost = new - known.keys()
+        if lost:  # scoring them may take as long as it did then
+            self._report(None, note=_ANEW.format(count=len(lost)))
         for trial, policy in told:
             if policy.fingerprint not in self.scored:
                 self._keep(trial, known.get(policy) or self.evaluations.score(policy))
+                if policy in lost:
+                    self._report(None)
 
     def _settle(self, trial: Trial) -> None:
         """End a trial whose process died: by its score, if that was stored in time."""
