@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # The models of the tests are tiny: more threads only wait for each other (109 s against 23 s).
 # It is set before torch is imported, and children inherit it.
@@ -15,6 +16,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Processes of pytest-xdist are told of a terminal with 80 columns, in which tables are folded.
 for _size in ("COLUMNS", "LINES"):
     os.environ.pop(_size, None)
+
+# Machines may be busy: how long an example takes says nothing.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 # What is measured of this device is kept apart from the user's own.
 _FOLDER = tempfile.TemporaryDirectory(prefix="autoprune-tests-")

@@ -66,9 +66,8 @@ POLICY = {"a": {"method": "channel.l1", "sparsity": 0.5}, "b": {"method": "2:4.l
 BEAT = {"at": 1.5, "process": 7, "status": {"stage": "search", "done": 1}, "host": "h"}
 few = settings(
     max_examples=400,
-    deadline=None,
     derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 

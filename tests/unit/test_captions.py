@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from autoprune.core.imports import load_object
@@ -52,7 +52,6 @@ def test_captions_say_what_is_seen(picture: np.ndarray, name: str, third: int) -
     assert said & set(of("data.py:CLOTHES")[BAG])
 
 
-@settings(deadline=None)
 @given(st.integers(0, 9), st.integers(0, 8), st.integers(0, 8), st.integers(1, 20), st.data())
 def test_where_a_thing_is_does_not_matter(
     clothes: int, top: int, left: int, high: int, data: st.DataObject

@@ -25,7 +25,7 @@ from autoprune.tasks import Classification, create_task
 
 IMAGES, CLASSES = torch.zeros(4, 1, 2, 2), torch.tensor([0, 1, 2, 1])
 GOOD = [(IMAGES, CLASSES)]
-patient = settings(deadline=None, max_examples=50)  # machines may be busy
+patient = settings(max_examples=50)
 
 
 def over(batches: Any) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def drawn_pairs(captions: list[int], seed: int, width: int = 5) -> tuple[Any, An
 
 captions = st.lists(st.integers(0, 4), min_size=1, max_size=12)
 seeds = st.integers(0, 99)
-plain = settings(max_examples=40, deadline=None)
+plain = settings(max_examples=40)
 
 
 # --- the loss

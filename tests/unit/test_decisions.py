@@ -114,7 +114,7 @@ def test_an_alternative_is_inside_the_budget_and_does_not_make_the_decision(
 @given(
     seed=st.integers(0, 10_000), units=st.sets(st.integers(0, UNITS - 1), min_size=1, max_size=2)
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_way_to_undo_is_feasible_and_paid_by_others(seed: int, units: set[int]) -> None:
     sampler = BudgetedSampler(PROJECTION, 0)
     row = sampler.pool.random(np.random.default_rng(seed), 1)[0]

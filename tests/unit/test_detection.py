@@ -210,7 +210,7 @@ def test_precision_of_boxes_is_that_of_the_definition() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=6), st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_precision_does_not_depend_on_how_batches_are_cut(rows: Any, data: Any) -> None:
     found = [scored(BOX if hit else BOX + 40, 0.9 - at / 10) for at, (hit, _) in enumerate(rows)]
     targets = [TARGET if there else NONE for _, there in rows]

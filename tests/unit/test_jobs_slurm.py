@@ -213,9 +213,7 @@ def started(script: str, env: dict[str, str]) -> Iterator[subprocess.Popen[bytes
                 os.killpg(running.pid, signal.SIGKILL)
 
 
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=WORDS, value=WORDS, nodes=st.sampled_from([("ray", 1), ("ray", 2), ("agents", 2)]))
 def test_words_reach_the_command_as_they_are(
     tmp_path: Path, tools: Path, name: str, value: str, nodes: tuple[str, int]

@@ -149,7 +149,7 @@ def test_parts_are_counted_by_hand(towers: tuple[nn.Module, Plan, list[Tensor]])
     assert found.as_dict()["macs@text"] == 1440
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 1000))
 def test_parts_of_any_policy_are_those_of_the_model(
     towers: tuple[nn.Module, Plan, list[Tensor]], seed: int

@@ -21,7 +21,7 @@ from autoprune.tasks import HasLogits, Segmentation, create_task
 from autoprune.tasks.base import SPLITS, Split
 
 IGNORE = 255
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 
 
 def images_and_masks(samples: int = 2, classes: int = 3, side: int = 4) -> tuple[Tensor, Tensor]:
