@@ -190,10 +190,12 @@ def check_alike(
         RunExistsError: If it is refused.
     """
     changes = _changes(stored, config)
-    resumable = not changes.keys() - _MAY_CHANGE
+    blocking = {key: change for key, change in changes.items() if key not in _MAY_CHANGE}
+    resumable = not blocking
     if resume and resumable:
         return
-    listed = "; ".join(_change_text(key, *change) for key, change in changes.items())
+    shown = blocking if resume else changes
+    listed = "; ".join(_change_text(key, *change) for key, change in shown.items())
     if resume:
         raise RunExistsError(
             f"The run in {place} cannot be resumed with other settings ({listed}). Give "
