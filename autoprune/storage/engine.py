@@ -26,6 +26,7 @@ from autoprune.storage.patience import Connect, is_away
 # survives a killed process; a power cut can lose the last commits but not damage the file.
 _PRAGMAS = ("busy_timeout=30000", "journal_mode=WAL", "synchronous=NORMAL")
 _PATIENCE = 30.0  # seconds
+_NO_DATABASE = ("file is not a database", "disk image is malformed")  # as SQLite says it
 
 
 def sqlite_url(path: Path) -> str:
@@ -152,10 +153,11 @@ def explain(url: URL, err: BaseException) -> AutopruneError:
     if url.password:
         reason = reason.replace(str(url.password), "***")
     if url.get_backend_name() == "sqlite":
+        if any(sign in reason for sign in _NO_DATABASE):
+            return _unreadable(url, reason)
         return OutputError(
             f"The database file {url.database!r} cannot be used ({reason}). Its folder must "
-            "exist, be writable and have free space, and a file that is there must be a SQLite "
-            "database. Mend that, or name another file or folder."
+            "exist, be writable and have free space. Mend that, or name another file or folder."
         )
     if is_away(err):
         return InfrastructureError(
@@ -167,6 +169,17 @@ def explain(url: URL, err: BaseException) -> AutopruneError:
         f"The database {redact(_text(url))!r} cannot be used ({reason}). "
         "Check that the server runs and that the URL names the right host, user, password, "
         "database and options."
+    )
+
+
+def _unreadable(url: URL, reason: str) -> OutputError:
+    return OutputError(
+        f"The database file {url.database!r} is damaged, or no SQLite database ({reason}). Restore "
+        "a copy of it. Without one: in a run's folder, copy the result files you want to keep "
+        "(they do not depend on it), then add --if-exists overwrite, which empties the folder and "
+        "begins again, or choose another --out; scores in the shared database are used again. If "
+        "it is the shared database itself, move it away, and the next search makes a new one, or "
+        "name another with --database."
     )
 
 

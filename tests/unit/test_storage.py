@@ -244,7 +244,18 @@ class TestUnusable:
         (tmp_path / "notes.txt").write_text("not a database" * 99)
         with pytest.raises(OutputError, match="file is not a database") as caught:
             opener(sqlite_url(tmp_path / "notes.txt"))
-        assert "\n" not in str(caught.value)
+        told = str(caught.value)
+        assert "\n" not in told
+        for part in ("is damaged, or no SQLite database", "--if-exists overwrite", "--database"):
+            assert part in told
+        assert "free space" not in told  # the folder is not to blame
+
+    def test_a_file_that_is_damaged(self, tmp_path: Path, opener: Any) -> None:
+        file = tmp_path / "study.db"
+        opener(sqlite_url(file))
+        file.write_bytes(file.read_bytes()[:100] + bytes(4096))
+        with pytest.raises(OutputError, match=r"is damaged.*malformed.*--if-exists overwrite"):
+            opener(sqlite_url(file))
 
     def test_a_folder_that_cannot_be_written(self, tmp_path: Path, opener: Any) -> None:
         tmp_path.chmod(0o500)
