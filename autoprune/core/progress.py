@@ -30,8 +30,9 @@ class SearchState:
         reused: Evaluations that somebody else had paid for.
         inside: Policies, of those that ended, whose price is inside what is aimed at now.
         predictions: Predictions that could be compared with scores.
-        rank_correlation: Of predicted and measured scores, Spearman; None if it says nothing.
-        coverage: Share of scores inside their 90% interval; None without predictions.
+        rank_correlation: Of predicted and measured scores, Spearman; None if it says nothing
+            or there are too few to tell.
+        coverage: Share of scores inside their 90% interval; None where there are too few to tell.
         decides: Whether predictions decide what is scored.
         examined: Decisions to which an alternative was scored.
         reverted: Of them, those whose alternative was better.

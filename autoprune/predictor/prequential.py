@@ -10,6 +10,7 @@ from scipy.stats import beta, spearmanr
 COVERAGE = 0.9  # of intervals
 CONFIDENCE = 0.95  # of the bound on what is spared wrongly
 GATE = 0.3  # rank correlation of predictions, below which they decide nothing
+ENOUGH = 8  # predictions, before their rank correlation tells anything
 _STEP = 0.15  # by which the logarithm of a width follows a miss
 _WIDEST = 2.0  # logarithm: a predictor this wrong rules nothing out anyway
 _LEAST = 3  # ranks of fewer tell nothing
@@ -45,6 +46,11 @@ class Reliability:
     count: int
     spearman: float | None
     coverage: float | None
+
+    @property
+    def told_rank(self) -> float | None:
+        """The rank correlation; None if there were too few predictions to tell, too."""
+        return self.spearman if self.count >= ENOUGH else None
 
     @property
     def width(self) -> float:

@@ -84,9 +84,11 @@ def ended_text(one: Ended, is_share: bool = True) -> str:
 
 
 def _predictor(state: SearchState) -> list[str]:
-    if state.rank_correlation is None:
+    if not state.predictions:
         return []
     role = "decides" if state.decides else "only recorded"
+    if state.rank_correlation is None:
+        return [f"predictor {role} (too early to judge, of {state.predictions})"]
     worth = f"rank correlation {state.rank_correlation:.2f}"
     if state.coverage is not None:
         worth += f", {state.coverage:.0%} inside their intervals"

@@ -264,6 +264,11 @@ def test_how_a_search_stands_is_told() -> None:
     assert state_text(event(20)) == ""
 
 
+def test_figures_of_few_predictions_are_not_told() -> None:
+    few = SearchState(inside=20, predictions=3, decides=True)
+    assert state_text(event(20, state=few)) == "predictor decides (too early to judge, of 3)"
+
+
 def test_each_evaluation_is_told_where_that_is_wanted() -> None:
     failed = replace(ENDED, outcome="failed: it raised", score=None, quality=None, source="")
     assert ended_text(ENDED) == "trial 7: switch, score 0.1234 (0.2 expected), 97.00%, 3.2 s"

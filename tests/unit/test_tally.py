@@ -55,6 +55,14 @@ def test_the_last_record_of_the_predictor_counts() -> None:
     assert not state.decides
 
 
+def test_few_predictions_have_no_figures() -> None:
+    tally = Tally()
+    record = {"count": 7, "spearman": -1.0, "coverage": 0.0}
+    tally.add(0, evaluation(0.1), {PREQUENTIAL: record})
+    state = tally.state(PROJECTION, 0)
+    assert (state.predictions, state.rank_correlation, state.coverage) == (7, None, None)
+
+
 def test_a_lower_aim_is_compared_with_all_that_was_scored() -> None:
     projection = chain({"a": range(12, 0, -1)}, "macs=99%", ("channel.l1",))
     tally = Tally()

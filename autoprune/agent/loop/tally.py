@@ -86,8 +86,8 @@ class Tally:
             why_lost=lost[-1] if lost else "",
             inside=self._inside,
             predictions=self._record.count,
-            rank_correlation=self._record.spearman,
-            coverage=self._record.coverage,
+            rank_correlation=self._record.told_rank,
+            coverage=None if self._record.told_rank is None else self._record.coverage,
             decides=self._decides,
             **self._counts,
         )

@@ -24,7 +24,6 @@ _INCUMBENTS = 5
 _AT_ONCE = 32  # proposals of one pool, by one fit of the predictor
 _ALLOCATED, _SWITCHED, _CROSSED, _RANDOM = 6, 128, 32, 32
 _LOOKED_AT, _LOT = 24, 6  # candidates, best first, that are filled up to find a new one
-_ENOUGH = 8  # predictions, before their rank correlation tells anything
 _PROMISE = 0.25  # of the improvement expected of the best candidate, to examine a decision instead
 _DOUBT = 0.5  # spread of the logarithm of coefficients of which scores tell nothing
 
@@ -209,9 +208,7 @@ class BudgetedSampler(PolicySampler):
 
     def _trusted(self, record: Reliability) -> bool:
         """Tell whether predictions decide: they rank well, or are too few to tell."""
-        if record.count < _ENOUGH or record.spearman is None:
-            return True
-        return record.spearman >= self._gate
+        return record.told_rank is None or record.told_rank >= self._gate
 
     def _screened(
         self, drawn: Sequence[Candidate], known: Known, belief: Belief, rng: np.random.Generator

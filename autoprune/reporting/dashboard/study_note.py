@@ -10,6 +10,7 @@ from autoprune.agent.samplers.proposal import PREQUENTIAL
 from autoprune.artifacts.result import Rolledback
 from autoprune.core.budget import Budget
 from autoprune.core.heartbeat import progress_text
+from autoprune.predictor.prequential import ENOUGH
 from autoprune.reporting.comparisons import comparisons
 from autoprune.reporting.dashboard.artifacts import Artifact
 from autoprune.reporting.dashboard.notable import decision, policy_rows
@@ -123,7 +124,8 @@ def _predictor(shown: Shown) -> str:
     """Return what predictions were worth so far, by the last trial that tells it."""
     told = (one.user_attrs.get(PREQUENTIAL) for one in reversed(shown.trials))
     last = next((one for one in told if isinstance(one, dict)), {})
-    if last.get("spearman") is None or last.get("coverage") is None:
+    few = last.get("count", 0) < ENOUGH
+    if few or last.get("spearman") is None or last.get("coverage") is None:
         return ""
     return (
         f"Predictor: of {last['count']} predicted scores {last['coverage']:.0%} fell inside their "
