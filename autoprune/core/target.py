@@ -52,7 +52,7 @@ class Target:
         if self.dtype not in DTYPES:
             raise ConfigError(
                 f"The 'dtype' of a target must be one of {', '.join(DTYPES)}. "
-                f"Got {self.dtype!r}.{did_you_mean(str(self.dtype), DTYPES)}"
+                f"Got {self.dtype!r}.{did_you_mean(str(self.dtype), DTYPES, listed=True)}"
             )
         if type(self.channels_last) is not bool:
             raise ConfigError(

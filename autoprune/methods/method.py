@@ -58,7 +58,10 @@ def find_method(name: str) -> Method:
     """
     structure, criterion_name = split_method(name)
     if criterion_name not in CRITERIA:
-        raise ConfigError(f"Unknown method {name!r}.{did_you_mean(name, method_names())}")
+        hint = did_you_mean(criterion_name, _criteria_of(structure.kind))
+        raise ConfigError(
+            f"Unknown method {name!r}: no criterion is called {criterion_name!r}.{hint}"
+        )
     criterion = CRITERIA.get(criterion_name)
     if structure.kind not in criterion.kinds:
         allowed = ", ".join(_criteria_of(structure.kind))

@@ -175,11 +175,11 @@ def explain(url: URL, err: BaseException) -> AutopruneError:
 def _unreadable(url: URL, reason: str) -> OutputError:
     return OutputError(
         f"The database file {url.database!r} is damaged, or no SQLite database ({reason}). "
-        "Restore a copy of it. Without one: in a run's folder, copy the result files you want to keep "
-        "(they do not depend on it), then add --if-exists overwrite, which empties the folder and "
-        "begins again, or choose another --out; scores in the shared database are used again. If "
-        "it is the shared database itself, move it away, and the next search makes a new one, or "
-        "name another with --database."
+        "Restore a copy of it. Without one: in a run's folder, copy the result files you want to "
+        "keep (they do not depend on it), then add --if-exists overwrite, which empties the "
+        "folder and begins again, or choose another --out; scores in the shared database are used "
+        "again. If it is the shared database itself, move it away, and the next search makes a "
+        "new one, or name another with --database."
     )
 
 

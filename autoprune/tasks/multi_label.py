@@ -93,7 +93,7 @@ class MultiLabel(Labelled):
         if not isinstance(metric, str) or metric not in _METRICS:
             raise ConfigError(
                 f"metric must be {' or '.join(map(repr, _METRICS))}. Got {metric!r}."
-                f"{did_you_mean(str(metric), _METRICS)}"
+                f"{did_you_mean(str(metric), _METRICS, listed=True)}"
             )
         self._metric = metric
         self._given = check_weights(positive_weights, "positive_weights")

@@ -112,7 +112,7 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "unknown method": (
         space("methods: [channel.l3]"),
-        ["Unknown method 'channel.l3'", "Did you mean 'channel.l"],
+        ["Unknown method 'channel.l3'", "Known: bn_scale", "l2"],
     ),
     "unknown unit": (
         space("protect: [sten]"),

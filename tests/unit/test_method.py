@@ -39,9 +39,9 @@ def test_what_ranks_single_weights_by_one_criterion_shares_a_key() -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("channel.l3", r"Unknown method 'channel\.l3'\. Did you mean 'channel\.l2'\?"),
-        ("2:4.tailor", r"Unknown method '2:4\.tailor'\. Did you mean '2:4\.taylor'\?"),
-        ("channel.xyz", r"Unknown method 'channel\.xyz'\."),
+        ("channel.l3", r"Unknown method 'channel\.l3': .* 'l3'\. Known: bn_scale, .* l2, "),
+        ("2:4.tailor", r"Unknown method '2:4\.tailor': .* Did you mean 'taylor'\? Known: fisher"),
+        ("channel.xyz", r"Unknown method 'channel\.xyz': .* 'xyz'\. Known: [^:]*taylor\.$"),
         ("2:4.fpgm", r"'fpgm' cannot rank single weights, .*: fisher, .*taylor"),
         ("unstructured.drop", r"'drop' cannot rank single weights"),
         ("block.l1", r"'l1' cannot rank whole blocks, .*'block\.l1' .*: drop\.$"),

@@ -45,13 +45,10 @@ def make_scheduler(name: str, options: Mapping[str, Any], stages: int) -> TrialS
     for option in options:
         if option in OURS or option not in takes:
             free = [one for one in takes if one not in OURS]
-            hint = did_you_mean(option, free)
-            if " Known: " not in hint:  # which lists them
-                hint += f" Allowed: {', '.join(free) or 'none'}."
             raise ConfigError(
                 f"The scheduler {name!r} has no option {option!r} that can be set"
                 f"{' (autoprune sets it)' if option in OURS else ''}."
-                f"{hint}"
+                f"{did_you_mean(option, free)}"
             )
     ours: dict[str, Any] = {
         "metric": VALUE,
