@@ -217,7 +217,8 @@ class Result(Document, title="autoprune result"):
     progressive run, empty without one. Where the metric is not ``higher_is_better``, an error for
     one, qualities are minus the metric. ``is_share``: the metric is a share, in [0, 1], shown in
     percent and its changes in points; where an earlier version wrote the file, it is not told, and
-    what lies there is taken for one.
+    what lies there is taken for one. ``undone``: the quality on the search split that fine-tuning
+    had come to, where it was so much worse than before that the model is kept as it was cut.
     """
 
     task: str
@@ -235,6 +236,7 @@ class Result(Document, title="autoprune result"):
     steps: list[ProgressiveStep] = Field(default=[])
     higher_is_better: bool = Field(default=True)
     is_share: bool = Field(default=True)
+    undone: float | None = Field(default=None)
 
     @model_validator(mode="after")
     def _both_tell_what_is_limited(self) -> Self:

@@ -44,7 +44,7 @@ _NUMBERS = (
     *("distill", "distill_temperature", "distill_features", "learning_rate", "momentum"),
     *("weight_decay", "clip_norm", "ema", "shrink_strength", "max_step_drop"),
 )
-_AUTOMATIC = ("score_steps", "score_by", "finalists", "distill")
+_AUTOMATIC = ("score_steps", "score_by", "finalists", "distill", "clip_norm")
 _BARE_STEPS = 80  # of a score where nothing is reconstructed
 _HALVED, _WHOLE_WAY = 6, 3  # finalists
 _MOST_ROUNDS = 100
@@ -98,7 +98,8 @@ class Recovery:
             30% of the steps and falls, ``constant`` stays.
         momentum: Momentum, in ``[0, 1)``.
         weight_decay: L2 penalty.
-        clip_norm: The largest norm of all gradients together, 0 for no limit.
+        clip_norm: The largest norm of all gradients together, 0 for no limit. Unasked it is 1 for
+            models with layer norms or attention, which SGD ruins otherwise, and 0 for others.
         amp: Mixed precision: ``auto`` for finalists on a GPU that gains by it, ``none``, or
             ``bfloat16`` or ``float16`` (GPU only) for all training.
         ema: Decay of the moving average of a finalist's weights, in ``[0, 1)``; it is what is
@@ -139,7 +140,7 @@ class Recovery:
     rate_schedule: RateSchedule = "cosine"
     momentum: float = 0.9
     weight_decay: float = 5e-4
-    clip_norm: float = 0.0
+    clip_norm: float | None = None
     amp: Amp = "auto"
     ema: float = 0.0
     patience: int = 0

@@ -138,9 +138,22 @@ def cautions_of(result: Result) -> Iterator[str]:
     for target, one in checks.latency.items():
         if one.busy:
             yield f"The device did other work while {target} was measured: the interval is wide."
+    yield from _undone(result)
     yield from _gains(result)
     yield from _drops(result)
     yield from _near(result)
+
+
+def _undone(result: Result) -> Iterator[str]:
+    """Tell of fine-tuning that did harm, and what to change."""
+    if result.undone is not None:
+        yardstick, kept = result.yardstick, result.pruned.quality_search
+        yield (
+            f"Fine-tuning lowered {yardstick.metric} on the search split from "
+            f"{yardstick.text(kept)} to {yardstick.text(result.undone)}, so the model is kept as "
+            "it was cut. Lower recovery.learning_rate, or set recovery.clip_norm to 1, and search "
+            "again: scores are kept."
+        )
 
 
 def _gains(result: Result) -> Iterator[str]:

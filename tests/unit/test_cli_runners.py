@@ -158,6 +158,7 @@ def test_ray_is_looked_for(
 
 
 def test_a_cluster_that_does_not_answer_is_told(run_autoprune: Run, tmp_path: Path) -> None:
+    pytest.importorskip("virtualenv", reason="ray[default], which brings it, is not installed")
     runner = write(tmp_path, "kind: ray-job\naddress: http://127.0.0.1:1\n")
     (told,) = lacking(run_autoprune, runner)
     assert "No Ray cluster answers at http://127.0.0.1:1" in told

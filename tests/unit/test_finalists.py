@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from autoprune.agent.evaluating.evaluations import Evaluations
-from autoprune.agent.evaluating.finalist import Finalist
+from autoprune.agent.evaluating.finalist import Finalist, undone
 from autoprune.agent.finalists.race import recover_finalists, rungs
 from autoprune.agent.preparing.prepare import check_recover
 from autoprune.core.policy import Choice, Policy
@@ -330,3 +330,52 @@ def test_a_task_without_logits_cannot_be_distilled(net: nn.Module, task: Classif
 def test_distillation_settings_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Recovery(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def learned(evaluations: Evaluations) -> Evaluations:
+    """Return the evaluations of a dense model that was trained, before anything is scored."""
+    scorer = evaluations.scorer
+    fine_tune(scorer.model, scorer.task, 60, Recovery(distill=0.0), "cpu")
+    return evaluations
+
+
+def test_a_finalist_that_training_ruins_is_kept_as_it_was_cut(
+    learned: Evaluations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = FineTuning._step
+
+    def ruining(self: FineTuning, batch: Any) -> None:
+        step(self, batch)
+        with torch.no_grad():
+            for weights in self._model.parameters():
+                weights.zero_()
+
+    monkeypatch.setattr(FineTuning, "_step", ruining)
+    model, found = learned.finalist(POLICIES[0]).finish()
+    cut = learned.scorer.candidate(POLICIES[0], 8, final=True)
+    assert found.quality == cut.reach(0).quality > 0.5
+    assert found.loss == cut.reach(0).loss
+    assert all(map(torch.equal, model.state_dict().values(), cut.model.state_dict().values()))
+    trained = undone(found)
+    assert trained is not None
+    assert trained.steps == 8
+    assert (trained.quality or 0.0) <= 0.5
+    again, stored = learned.finalist(POLICIES[0]).finish()
+    assert stored == found
+    assert all(map(torch.equal, again.state_dict().values(), cut.model.state_dict().values()))
+
+
+def test_a_finalist_that_training_helps_is_kept_as_it_was_trained(learned: Evaluations) -> None:
+    _, found = learned.finalist(POLICIES[3]).finish()
+    assert undone(found) is None
+    assert [one.steps for one in found.stages] == [8]
+
+
+def test_without_training_nothing_is_undone(learned: Evaluations) -> None:
+    bare = with_recovery(learned, recover_steps=0)
+    _, found = bare.finalist(POLICIES[0]).finish()
+    assert undone(found) is None
+    assert found.sample_forwards == bare.scorer.candidate(
+        POLICIES[0], 0, final=True
+    ).sample_forwards + 24 * bare.scorer.share(POLICIES[0])

@@ -299,7 +299,8 @@ def test_all_finalists_are_trained_once_and_the_best_wins(evaluations: Evaluatio
     assert [len(one.stages) for one in own.finalists()] == [1, 1, 1]
     assert [(event.done, event.total) for event in events] == [(1, 3), (2, 3), (3, 3)]
     share = own.scorer.candidate(POLICIES[1], 8, final=True).share
-    assert winner.sample_forwards == pytest.approx(share * (8 + 3 * 3 * 24 + 24))
+    looks = 2 * (8 + 24)  # as it was trained, and as it was cut
+    assert winner.sample_forwards == pytest.approx(share * (3 * 3 * 24 + looks))
     assert recover_finalists(ranked, own, events.append)[1] == winner
     assert len(calls) == 3, "what is over is not done again"
     assert not model.training

@@ -22,6 +22,7 @@ from autoprune.evaluation.training.fine_tune import MOST_HALVINGS, FineTuning, f
 from autoprune.evaluation.training.good_states import GOOD_EVERY
 from autoprune.evaluation.training.precision import Precision, precision_of
 from autoprune.evaluation.training.train_batches import TrainBatches
+from autoprune.evaluation.training.updates import clip_norm_of
 from autoprune.surgery.sparse import kept_at_zero, set_to_zero
 from autoprune.tasks import Classification
 
@@ -128,6 +129,16 @@ def test_clipping_bounds_the_step(net: nn.Module, task: Classification) -> None:
     assert free > 0.1 * 0.01 * 1.5
     assert step_of(0.01) == pytest.approx(0.1 * 0.01, rel=1e-3)
     assert step_of(1e6) == pytest.approx(free)
+
+
+def test_unasked_gradients_are_clipped_where_layers_are_those_of_transformers(
+    net: nn.Module,
+) -> None:
+    for layer in (nn.LayerNorm(4), nn.RMSNorm(4), nn.MultiheadAttention(4, 2)):
+        assert clip_norm_of(PLAIN, nn.Sequential(net, layer)) == 1.0
+        assert clip_norm_of(replace(PLAIN, clip_norm=0.0), nn.Sequential(net, layer)) == 0.0
+    assert clip_norm_of(PLAIN, net) == 0.0
+    assert clip_norm_of(replace(PLAIN, clip_norm=2.0), net) == 2.0
 
 
 # --- averages

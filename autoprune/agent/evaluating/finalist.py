@@ -1,12 +1,13 @@
 """One finalist: fine-tuned as far as it gets, and kept where it got to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
 from autoprune.agent.evaluating.outcomes import OUTRUN, RECOVERED, candidate_errors
+from autoprune.agent.evaluating.significance import chance_worse
 from autoprune.agent.evaluating.stretch import Standing, Stretch, Trained, begun
 from autoprune.artifacts.files import sha256_of
 from autoprune.artifacts.weights import load_weights, save_weights
@@ -16,6 +17,8 @@ from autoprune.errors import ArtifactError, CandidateError
 from autoprune.evaluation.scoring.candidate import Candidate
 from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.storage.records import Evaluation
+
+BY_CHANCE = 0.05  # that training which raised the loss so much did no harm
 
 
 @dataclass
@@ -87,6 +90,8 @@ class Finalist:
     def finish(self) -> tuple[nn.Module, Evaluation]:
         """Train to the end, keep the weights, and return the model and what it is worth.
 
+        Where training has made it worse, and not just by chance, it is kept as it was cut.
+
         Raises:
             CandidateError: If it raises, or a loss becomes NaN or infinite.
             ArtifactError: If ``run`` made it and its weights are gone or altered.
@@ -96,23 +101,28 @@ class Finalist:
             return stored
         with candidate_errors():
             candidate = self.candidate = self.candidate or self._begun()
-            found = candidate.reach(self.steps)
-        path = self.folder / weights_of(self.policy, self.run)
-        sha256 = save_weights(candidate.model, path)
+            candidate.reach(self.steps)
+            made = [candidate, *self._as_cut()]
+        stages, best = candidate.stages, candidate
+        if _ruined(stages[-1], made[-1].stages[-1]):
+            best = made[-1]
+            stages = [*best.stages, *stages]
+        found, path = best.reach(0), self.folder / weights_of(self.policy, self.run)
+        sha256 = save_weights(best.model, path)
         self.known = Evaluation(
             self.policy,
             RECOVERED,
             found.loss,
             found.quality,
-            candidate.sample_forwards,
-            candidate.seconds,
+            sum(one.sample_forwards for one in made),
+            sum(one.seconds for one in made),
             path.name,
             sha256,
             found.score,
-            tuple(candidate.stages),
+            tuple(stages),
         )
         self.keep(self.known)
-        return candidate.model, self.known
+        return best.model, self.known
 
     def stored(self) -> tuple[nn.Module, Evaluation] | None:
         """Return what an earlier session came to, if its weights are still as recorded."""
@@ -141,6 +151,13 @@ class Finalist:
             )
             self.keep(self.known)
 
+    def _as_cut(self) -> Iterator[Candidate]:
+        """Yield what it was before its training, measured."""
+        if self.steps:
+            found = self.scorer.candidate(self.policy, self.steps, final=True)
+            found.reach(0)
+            yield found
+
     def _begun(self) -> Candidate:
         if self.run:
             raise ArtifactError(
@@ -162,6 +179,18 @@ def weights_of(policy: Policy, run: str) -> str:
 def run_of(weights: str) -> str:
     """Return the name of what made it, of the name of such a file; see `Finalist.run`."""
     return weights.removesuffix(".safetensors").partition("-")[2].partition("-")[2]
+
+
+def undone(found: Evaluation) -> Stage | None:
+    """Return what training had come to where the model is kept as it was cut; else None."""
+    kept_as_cut = len(found.stages) > 1 and found.stages[0].steps == 0
+    return found.stages[-1] if kept_as_cut else None
+
+
+def _ruined(trained: Stage, cut: Stage) -> bool:
+    """Tell whether training lowered the quality, and raised the loss by more than chance."""
+    chance = chance_worse(trained, cut)
+    return cut.rank < trained.rank and (chance is None or chance < BY_CHANCE)
 
 
 def _covers(known: Evaluation, standing: Standing) -> bool:

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 import onnxruntime
 from torch import nn
 
+from autoprune.agent.evaluating.finalist import undone
 from autoprune.agent.housing.workspace import POLICY, RESULT
 from autoprune.agent.latency.gate import Measurement
 from autoprune.agent.preparing.prepare import Prepared
@@ -133,6 +134,7 @@ def finish(
         uncounted=list(prepared.plan.uncounted),
         goal=goal_of and goal_of(before, after),
         steps=list(map(ProgressiveStep.of, steps)),
+        undone=None if (trained := undone(winner)) is None else trained.quality,
     )
     write_text(request.out / POLICY, winner.policy.to_json() + "\n")
     write_text(request.out / RESULT, result.to_json())

@@ -28,6 +28,7 @@ from autoprune.evaluation.training.fine_tune import FineTuning
 from autoprune.evaluation.training.own_training import OwnTraining, size_of
 from autoprune.evaluation.training.patience import Patience
 from autoprune.evaluation.training.shrink import penalties, shrink
+from autoprune.evaluation.training.updates import clip_norm_of
 from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import copied
 from autoprune.tasks import Task
@@ -84,7 +85,12 @@ class Scorer:
 
     def fingerprint(self, steps: int) -> str:
         """Identity of this way of scoring with ``steps`` training steps; below 0 of a finalist."""
-        recovery = replace(self.recovery, score_by=self.score_by, distill=self.distill)
+        recovery = replace(
+            self.recovery,
+            score_by=self.score_by,
+            distill=self.distill,
+            clip_norm=clip_norm_of(self.recovery, self.model),
+        )
         return fingerprint_of(recovery, steps, self.seed, self.recover, self.device)
 
     @property

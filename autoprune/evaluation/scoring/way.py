@@ -12,7 +12,7 @@ EVALUATOR_VERSION = 5
 _NO_PART = ("score_steps", "recover_steps", "finalists", "stages")
 # Left out at their defaults, so that what was found before they were there keeps its identity.
 _NEWER = (
-    *("distill_features", "distill_modules", "rate_schedule", "clip_norm", "amp", "ema"),
+    *("distill_features", "distill_modules", "rate_schedule", "amp", "ema"),
     *("patience", "look_every", "schedule", *PROGRESSIVE),
 )
 
@@ -41,6 +41,7 @@ def fingerprint_of(
     unused = ["keep_checkpoints"]
     unused += [] if own.distill_features else ["distill_modules"]
     unused += [] if own.patience else ["look_every"]
+    unused += [] if own.clip_norm else ["clip_norm"]
     unused += [] if own.reconstruct else ["reconstruct"]  # as everything was found before it
     unused += [] if own.schedule == "progressive" else [*PROGRESSIVE]
     unused += [name for name in _NEWER if settings[name] == defaults[name]]

@@ -12,6 +12,16 @@ from autoprune.evaluation.training.optimiser import rate_schedule, sgd, slow_dow
 from autoprune.evaluation.training.precision import Precision, precision_of
 from autoprune.evaluation.training.weight_average import averaged
 
+_RUINED_BY_SGD = (nn.LayerNorm, nn.RMSNorm, nn.MultiheadAttention)  # unless gradients are clipped
+_USUAL_NORM = 1.0
+
+
+def clip_norm_of(recovery: Recovery, model: nn.Module) -> float:
+    """Return the largest norm of all gradients together in the training of a model, 0 for none."""
+    if recovery.clip_norm is not None:
+        return recovery.clip_norm
+    return _USUAL_NORM if any(isinstance(one, _RUINED_BY_SGD) for one in model.modules()) else 0.0
+
 
 class Updates:
     """Takes steps of one training.
@@ -27,7 +37,7 @@ class Updates:
     """
 
     def __init__(self, model: nn.Module, recovery: Recovery, steps: int, device: str) -> None:
-        self._model, self._clip_norm = model, recovery.clip_norm
+        self._model, self._clip_norm = model, clip_norm_of(recovery, model)
         self._precision = Precision(precision_of(recovery.amp, device), device)
         self._optimiser = sgd(model, recovery)
         self._schedule = rate_schedule(self._optimiser, recovery, steps)
