@@ -144,7 +144,9 @@ class Classification(Labelled):
         """Return weights that give each class of the train split the same sum."""
         classes = torch.cat(of_train(self, torch.Tensor.long))
         if int(classes.min()) < 0:
-            raise DataError(f"Targets must be classes from 0 on. Got {int(classes.min())}.")
+            raise DataError(
+                f"In the train split: Targets must be classes from 0 on. Got {int(classes.min())}."
+            )
         counts = torch.bincount(classes)
         even = len(classes) / int((counts > 0).sum())
         return torch.where(counts > 0, even / counts.clamp(min=1), 1.0)

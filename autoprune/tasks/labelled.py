@@ -49,9 +49,13 @@ class Labelled(LoadedTask):
     def _remedy(self, batch: Any) -> str:
         if isinstance(batch, Mapping) and self.target_key not in batch:
             return " Give the loader a collate_fn that returns (images, targets)."
-        images = (self._parts(batch) or ([], None))[0]
+        images, targets = self._parts(batch) or ([], None)
         if any(isinstance(one, torch.Tensor) and one.dtype == torch.uint8 for one in images):
             return " Make floats of them: torchvision's v2.ToDtype(torch.float32, scale=True)."
+        if targets is None or not targets.is_floating_point() or self.fits(targets):
+            return ""
+        if self.fits(targets.long()):
+            return f" The {self.noun} are floats: make integers of them with .long()."
         return ""
 
     def _parts(self, batch: Any) -> tuple[list[Any], torch.Tensor] | None:

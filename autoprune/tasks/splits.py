@@ -3,6 +3,7 @@
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from itertools import combinations
 from os.path import abspath
 from typing import Any
@@ -116,6 +117,15 @@ def iterate(loader: Iterable[Any], split: Split) -> Iterator[Any]:
         ) from err
     if empty:
         raise DataError(f"The {split} split is empty. Give it at least one batch.")
+
+
+@contextmanager
+def in_split(split: Split) -> Iterator[None]:
+    """Let a `DataError` of what sees one batch, and not where it is from, name the split."""
+    try:
+        yield
+    except DataError as err:
+        raise DataError(f"In the {split} split: {err}") from err
 
 
 def _blame(err: Exception) -> str:

@@ -193,7 +193,7 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "loader of too many classes": (
         train("[(x, y + 1) for x, y in good]"),
-        ["Targets must be classes 0 to 2", "Got 1 to 3"],
+        ["In the train split: Targets must be classes 0 to 2", "Got 1 to 3"],
     ),
     "loader with a batch of another form at its end": (
         train("[good[0], None]"),

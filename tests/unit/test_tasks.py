@@ -101,6 +101,14 @@ def test_a_batch_of_another_form_is_described(batch: Any, got: str) -> None:
     assert str(caught.value).startswith(f"The train loader must yield {WANT}. Got {got}.")
 
 
+def test_floats_that_may_be_classes_get_a_hint() -> None:
+    with pytest.raises(DataError, match=r"classes are floats: .* \.long\(\)\.$"):
+        read(with_train([(IMAGES, CLASSES.float())]))
+    with pytest.raises(DataError) as caught:
+        read(with_train([(IMAGES, CLASSES.float()[:, None])]))
+    assert ".long()" not in str(caught.value)
+
+
 @pytest.mark.parametrize("split", ["train", "search", "test"])
 def test_the_message_names_the_split(split: Split) -> None:
     with pytest.raises(DataError, match=f"The {split} loader must yield"):

@@ -36,7 +36,7 @@ from autoprune.surgery.plan import Plan
 from autoprune.surgery.units import Cut
 from autoprune.tasks import Task, need_logits
 from autoprune.tasks.base import SPLITS, yardstick_of
-from autoprune.tasks.splits import check_separate
+from autoprune.tasks.splits import check_separate, in_split
 
 TRACED_SAMPLES = 2
 
@@ -211,7 +211,8 @@ def check_data(model: nn.Module, task: Task) -> None:
             if not task.one_forward:
                 check_forward(task, model, batch, split)
             outputs = outputs_of(task, model, batch, split, "the first")
-        task.check_outputs(outputs, batch)
+        with in_split(split):
+            task.check_outputs(outputs, batch)
     check_separate(task)
 
 

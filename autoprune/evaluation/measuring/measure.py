@@ -18,6 +18,7 @@ from autoprune.evaluation.measuring.parts import parts_of
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import map_tensors
 from autoprune.tasks import HasClasses, HasLabels, HasNotes, Split, Task, need_logits
+from autoprune.tasks.splits import in_split
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ class Reading:
     def add(self, outputs: Any, batch: Any, dense: torch.Tensor | None = None) -> None:
         """Take in one batch; ``dense`` are the dense model's logits, for a score by ``kl``."""
         count = self._task.samples(batch)
-        loss = float(self._task.loss(outputs, batch))
+        with in_split(self._split):
+            loss = float(self._task.loss(outputs, batch))
         mean = loss if self._score_by == "loss" else self._mean(outputs, batch, dense)
         self._loss += loss * count
         self._metric.update(outputs, batch)

@@ -22,6 +22,7 @@ from autoprune.surgery.plan import Plan
 from autoprune.surgery.tensors import state_tensors
 from autoprune.tasks import Task
 from autoprune.tasks.chunks import chunks
+from autoprune.tasks.splits import in_split
 
 
 class Importance:
@@ -115,7 +116,9 @@ def _by_chunk(methods: Mapping[str, Method], samples: int) -> dict[int, dict[str
 def _gradients(model: nn.Module, task: Task, batch: object) -> Tensors:
     named = {n: p for n, p in model.named_parameters() if p.is_floating_point()}
     with evaluating(model), _unfrozen(named.values()), torch.enable_grad():
-        loss = task.loss(outputs_of(task, model, batch, "train"), batch)
+        outputs = outputs_of(task, model, batch, "train")
+        with in_split("train"):
+            loss = task.loss(outputs, batch)
         grads = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {n: g for n, g in zip(named, grads, strict=True) if g is not None}
 

@@ -19,6 +19,7 @@ from autoprune.evaluation.training.train_batches import TrainBatches
 from autoprune.evaluation.training.updates import Updates
 from autoprune.surgery.nested import fresh
 from autoprune.tasks import Task
+from autoprune.tasks.splits import in_split
 
 After = Callable[[int, float], None]
 _OF_NO_WEIGHTS = {"batches", "schedule", "scaler"}  # parts whose state belongs to no model
@@ -154,7 +155,8 @@ class FineTuning:
         return self._randomness.running() if self._randomness else nullcontext()
 
     def _step(self, batch: Any) -> None:
-        loss = self._loss(batch)
+        with in_split("train"):
+            loss = self._loss(batch)
         value = float(loss.detach())
         if not math.isfinite(value):
             self._get_up(value)
