@@ -25,6 +25,7 @@ from autoprune.agent.housing.workspace import (
     database_in,
 )
 from autoprune.agent.latency.gate import Gate
+from autoprune.agent.preparing.precision import check_precision
 from autoprune.agent.preparing.prepare import (
     Prepared,
     check_constructor,
@@ -96,6 +97,7 @@ def run(
         closing(shared_database(request.database)) as shared,
         isolated(request.seed, *loaders),
     ):
+        check_precision(request.model, request.task)
         check_data(request.model, request.task)
         check_constructor(request.model, request.constructor)
         fingerprints = {

@@ -165,6 +165,10 @@ CASES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
         edit("code.py", "nn.Conv2d(1, width", "nn.Conv2d(3, width"),
         ["forward failed on the first train batch", "(16, 1, 6, 6)", "code.py, line", "Check"],
     ),
+    "model in half precision": (
+        edit("code.py", "return Net(width)", "return Net(width).half()"),
+        ["weights are float16", "the inputs float32", ".float()", "recovery.amp"],
+    ),
     # the checkpoint
     "pickle with code": (pickled, ["weights.pt", "only weights", "convert"]),
     "checkpoint of another model": (of_another_model, ["weights.pt", "does not fit the model"]),
