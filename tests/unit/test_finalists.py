@@ -1,6 +1,6 @@
 """Successive halving: less training, the same numbers, and nothing lost when it is cut."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -11,10 +11,12 @@ from torch import nn
 
 from autoprune.agent.evaluating.evaluations import Evaluations
 from autoprune.agent.evaluating.finalist import Finalist, undone
+from autoprune.agent.finalists import race
 from autoprune.agent.finalists.race import recover_finalists, rungs
+from autoprune.agent.finalists.side_by_side import in_turn
 from autoprune.agent.preparing.prepare import check_recover
 from autoprune.core.policy import Choice, Policy
-from autoprune.core.progress import silent
+from autoprune.core.progress import Progress, silent
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
@@ -114,6 +116,25 @@ def test_the_winner_is_trained_as_if_it_ran_alone(
     state = model.state_dict()
     alone = candidate.model.state_dict()
     assert all(torch.equal(state[name], alone[name]) for name in alone)
+
+
+def test_time_left_is_that_of_training_not_of_who_waits_in_line(
+    evaluations: Evaluations, ranked: list[Evaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, told = [0.0], list[Progress]()
+    monkeypatch.setattr(race, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+
+    def measured() -> Iterator[Evaluation]:
+        clock[0] += 600.0  # as the pairs of a latency limit are
+        yield from ranked
+
+    def advance(finalists: Any, steps: int) -> Iterator[Any]:
+        for arrival in in_turn(finalists, steps):
+            clock[0] += 2.0
+            yield arrival
+
+    recover_finalists(measured(), evaluations, told.append, advance=advance)
+    assert [one.seconds_left for one in told] == [2.0 * left for left in (6, 5, 4, 3, 2, 1, 0)]
 
 
 def test_a_single_finalist_is_not_halved(

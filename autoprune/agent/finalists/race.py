@@ -106,7 +106,7 @@ class _Race:
     tried: int = 0
     problem: str = ""
     _reached: list[Stage] = field(default_factory=list)
-    _start: float = field(default_factory=time.monotonic)
+    _trained: float = 0.0  # seconds; the line may measure candidates, which takes its own
 
     def order(self) -> Iterator[Finalist]:
         """Run the race, and yield who comes first, second and so on; then who stands in line."""
@@ -145,7 +145,9 @@ class _Race:
     def _reach(self, finalists: Sequence[Finalist], rung: int) -> list[tuple[Finalist, Stage]]:
         """Train finalists to a rung; return those that got there, in their order."""
         there: dict[int, Stage] = {}
+        since = time.monotonic()
         for at, found in self.advance(finalists, rung):
+            self._trained, since = self._trained + time.monotonic() - since, time.monotonic()
             if isinstance(found, CandidateError):
                 self.problem = str(found)
             else:
@@ -160,7 +162,7 @@ class _Race:
         furthest = max(stage.steps for stage in self._reached)
         reached = (stage for stage in self._reached if stage.steps == furthest)
         best = min(reached, key=lambda stage: stage.rank)
-        pace = (time.monotonic() - self._start) / done
+        pace = self._trained / done
         self.progress(
             Progress(
                 stage="recover",
