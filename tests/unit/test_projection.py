@@ -290,6 +290,15 @@ def idle(projection: Projection, unit: str) -> bool:
     return all(len({one.as_dict()[cost] for one in own}) == 1 for cost in projection.budget.limits)
 
 
+def test_a_floor_of_latency_is_told_where_multiply_adds_fell_much_further() -> None:
+    kept: dict[str, tuple[int, ...]] = {"a": (12, 6, 1), "b": (16, 8, 1)}
+    with pytest.raises(BudgetError, match=r"MACs fell much further than its latency.* higher li"):
+        chain(kept, "latency=10ms@fake", StairCost, step=8, penalty=0.0)
+    with pytest.raises(BudgetError) as caught:
+        chain({"a": (16, 15), "b": (16, 15)}, "latency=10ms@fake", StairCost, step=1, penalty=0.0)
+    assert "fell much further" not in str(caught.value)
+
+
 def test_a_unit_whose_smallest_is_as_slow_as_its_largest_is_no_idle_one() -> None:
     """5 of 8 atoms take 12 ms, both 8 and 1 take 8."""
     kept: dict[str, tuple[int, ...]] = {"a": (8, 5, 1), "b": (16, 8, 4)}

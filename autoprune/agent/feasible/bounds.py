@@ -1,6 +1,6 @@
 """The limits of a budget over a search space: what levels cost, and which are inside."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,7 +10,7 @@ from autoprune.agent.feasible.encoding import Rows
 from autoprune.agent.feasible.smallest import smallest, varied
 from autoprune.core.arrays import Bools, Floats
 from autoprune.core.budget import Budget
-from autoprune.core.costs import Costs, cost_text
+from autoprune.core.costs import LATENCY, Costs, cost_text
 from autoprune.core.limit import limit_text
 from autoprune.core.policy import Policy
 from autoprune.cost.model import CostModel
@@ -18,6 +18,7 @@ from autoprune.errors import BudgetError
 from autoprune.space.schema import UnitSpace, kept_atoms
 
 _ALL: Floats = np.ones(1)  # of every limit may be used
+_FAR = 0.5  # of the share of latency: MACs below it fell much further
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,20 @@ class Bounds:
             )
             raise BudgetError(
                 f"The budget {self.budget} cannot be reached: {missed}. The smallest model has "
-                f"{_costs(self.smallest, self.cost.dense)}. Set a higher limit, or allow higher "
-                "sparsities or more units in the search space."
+                f"{_costs(self.smallest, self.cost.dense)}.{self._floor_text(binding)} Set a "
+                "higher limit, or allow higher sparsities or more units in the search space."
             )
+
+    def _floor_text(self, binding: Sequence[str]) -> str:
+        """Return what holds latency up, if the smallest model's MACs are far below its share."""
+        least, dense = self.smallest.as_dict(), self.cost.dense.as_dict()
+        times = [cost for cost in binding if cost.startswith(LATENCY)]
+        if not any(least["macs"] * dense[c] < _FAR * least[c] * dense["macs"] for c in times):
+            return ""
+        return (
+            " Its MACs fell much further than its latency: what each layer takes however narrow "
+            "it is stays, and is most of a small model's time."
+        )
 
     def reachable(self, cost: str) -> float:
         """Return the smallest amount of one cost, whatever the other limits are."""
