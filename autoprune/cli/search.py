@@ -187,6 +187,9 @@ def search(
 def _run(
     settings: "SearchFile", if_exists: IfExists, *, quiet: bool, verbose: bool
 ) -> "SearchResult | FrontResult":
+    from autoprune.execution.named import check_named
+
+    check_named(settings)  # before PyTorch is imported, which takes its time
     from autoprune import api
     from autoprune.execution.build import build_model, build_task, constructor_of, load_recover
     from autoprune.reporting.progress import progress_for

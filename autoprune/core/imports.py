@@ -75,17 +75,27 @@ def load_object(
     """
     named = parse_import(text, what=what, error=error)
     if named.is_file:
-        source = named.path(base)
-        if not source.is_file():
-            raise error(
-                f"{what}: there is no file {named.source!r} in {base}. Paths start at the folder "
-                "of the file that names them."
-            )
+        source = source_file(named, base=base, what=what, error=error)
     elif not text.startswith("module:"):
         _refuse_ambiguous(named, base, what, error)
     with user_code(f"{what}: cannot import {named.source!r}", error):
         module = import_file(source) if named.is_file else importlib.import_module(named.source)
     return _attribute(module, named, what, error)
+
+
+def source_file(named: ImportString, *, base: Path, what: str, error: type[InputError]) -> Path:
+    """Return the file of an import string that names one.
+
+    Raises:
+        InputError: As ``error``, if it is missing.
+    """
+    source = named.path(base)
+    if not source.is_file():
+        raise error(
+            f"{what}: there is no file {named.source!r} in {base}. Paths start at the folder "
+            "of the file that names them."
+        )
+    return source
 
 
 def _refuse_ambiguous(named: ImportString, base: Path, what: str, error: type[InputError]) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from autoprune.errors import CheckpointError
+from autoprune.execution.named import require_checkpoint
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -30,8 +31,7 @@ def load_checkpoint(path: Path, model: nn.Module) -> None:
     Raises:
         CheckpointError: If the file is missing, holds code, is no checkpoint, or does not fit.
     """
-    if not path.is_file():
-        raise CheckpointError(f"There is no checkpoint {path}. Check the key 'checkpoint'.")
+    require_checkpoint(path)
     own = model.state_dict()
     state = _unprefixed(_unwrapped(_read(path), path), own)
     _require_fit(path, state, own)
