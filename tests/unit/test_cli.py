@@ -144,6 +144,7 @@ def test_the_search_gets_what_the_file_says(fake: FakeSearch, run: Any, tmp_path
 
 def test_options_win_over_the_file(fake: FakeSearch, run: Any, tmp_path: Path) -> None:
     (tmp_path / "search.yaml").write_text(SEARCH + "space: file:./mine.yaml\nseed: 5\n")
+    (tmp_path / "mine.yaml").write_text("methods: [channel.l1]\nsparsities: [0.5]\n")
     words = ["--budget", "params=30%", "--budget", "size=1MB", "--trials", "3", "--timeout", "2m"]
     more = ["--seed", "0", "--out", "there", "--if-exists", "resume"]
     more += ["--warm-start", "one", "--warm-start", "two"]
