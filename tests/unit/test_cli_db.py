@@ -91,7 +91,7 @@ def test_no_file_is_told_and_not_made(run_autoprune: Run, tmp_path: Path) -> Non
 
 def test_something_else_than_a_database_is_told(run_autoprune: Run, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("milk, bread, and many other things " * 99)
-    assert "must be a SQLite database" in problem(run_autoprune, tmp_path / "notes.txt")
+    assert "is damaged, or no SQLite database" in problem(run_autoprune, tmp_path / "notes.txt")
 
 
 def test_a_damaged_file_is_told(run_autoprune: Run, file: Path) -> None:
