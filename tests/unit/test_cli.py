@@ -83,6 +83,7 @@ RESULT = {
     "steps": [],
     "higher_is_better": True,
     "is_share": True,
+    "undone": None,
 }
 
 
