@@ -436,6 +436,7 @@ RESULT = {
     "uncounted": [],
     "higher_is_better": True,
     "is_share": False,
+    "undone": None,
 }
 
 

@@ -152,8 +152,8 @@ class Finalist:
             self.keep(self.known)
 
     def _as_cut(self) -> Iterator[Candidate]:
-        """Yield what it was before its training, measured."""
-        if self.steps:
+        """Yield what it was before its training, measured, if that was one and all in one go."""
+        if self.steps and not self.run:
             found = self.scorer.candidate(self.policy, self.steps, final=True)
             found.reach(0)
             yield found
