@@ -18,7 +18,7 @@ from autoprune.evaluation.scoring.candidate import Candidate
 from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.storage.records import Evaluation
 
-BY_CHANCE = 0.05  # that training which raised the loss so much did no harm
+_BY_CHANCE = 0.05  # that training which raised the loss so much did no harm
 
 
 @dataclass
@@ -190,7 +190,7 @@ def undone(found: Evaluation) -> Stage | None:
 def _ruined(trained: Stage, cut: Stage) -> bool:
     """Tell whether training lowered the quality, and raised the loss by more than chance."""
     chance = chance_worse(trained, cut)
-    return cut.rank < trained.rank and (chance is None or chance < BY_CHANCE)
+    return cut.rank < trained.rank and (chance is None or chance < _BY_CHANCE)
 
 
 def _covers(known: Evaluation, standing: Standing) -> bool:

@@ -20,14 +20,14 @@ def check_precision(model: nn.Module, task: Task) -> None:
         ModelError: If it has.
         DataError: If it has, and there are no data.
     """
-    half = {name: one for name, one in model.named_parameters() if _is_half(one)}
-    if not half:
+    half = next((named for named in model.named_parameters() if _is_half(named[1])), None)
+    if half is None:
         return
-    first = next(iter(half))
+    name, weights = half
     inputs = task.inputs(next(iter(task.batches("train"))))
     given = ", ".join(sorted({_named(one) for one in floats_in(inputs)})) or "no floats"
     raise ModelError(
-        f"The model's weights are {_named(half[first])} ({first!r} for one), the inputs {given}. "
+        f"The model's weights are {_named(weights)} ({name!r} for one), the inputs {given}. "
         "A search takes weights and images of float32, or rounding would decide between "
         "candidates. Build the model with .float() and let the data yield float32: recovery.amp "
         "trains in half where that is faster, and the smaller model can be made .half() again."
