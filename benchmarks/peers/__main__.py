@@ -8,8 +8,9 @@ import typer
 from benchmarks.command import command
 from benchmarks.peers import contest
 from benchmarks.peers.figures import figures
-from benchmarks.peers.limits import EVALUATIONS, LIMITS, SEEDS
+from benchmarks.peers.limits import EVALUATIONS, LIMITS, OWN_EVALUATIONS, SEEDS
 from benchmarks.peers.planned import KIND, Run, name_of, planned
+from benchmarks.peers.rivals import OWN
 from benchmarks.peers.subjects import QUICK, SUBJECTS
 from benchmarks.peers.written import write
 from benchmarks.provenance import code_of
@@ -54,9 +55,15 @@ def tasks(*, quick: bool) -> Iterator[Task]:
             macs=one.macs,
             latency=one.latency,
             seed=seed,
-            evaluations=QUICK_EVALUATIONS if quick else EVALUATIONS,
+            evaluations=_evaluations(rival, quick),
             steps=SUBJECTS[subject].steps,
         )
+
+
+def _evaluations(rival: str, quick: bool) -> int:
+    if quick:
+        return QUICK_EVALUATIONS
+    return OWN_EVALUATIONS if rival in OWN else EVALUATIONS
 
 
 def _quick() -> Iterator[Run]:

@@ -25,4 +25,5 @@ LIMITS: Mapping[str, Limit] = {
     "latency50%": Limit(macs=0.5, latency=0.5),
 }
 SEEDS = (0, 1, 2)
-EVALUATIONS = 40  # policies that a search scores: what `autoprune.search` does unasked
+EVALUATIONS = 40  # policies that others' searches score, each trained for 80 steps before
+OWN_EVALUATIONS = 100  # that ours scores: with its sensitivity table it costs no more than those

@@ -65,6 +65,7 @@ PARTS: Mapping[str, Rival] = {
     name: Rival(label=f"autoprune, {label}", adapter=f"searches:{name}")
     for name, label in _ABLATED.items()
 }
+OWN = (OURS, *PARTS)
 TAUGHT = "distilled"  # no run of its own: what ours found, trained as its finalists are
 EVERYBODY = {
     **RIVALS,
