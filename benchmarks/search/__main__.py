@@ -1,6 +1,6 @@
 """``python -m benchmarks.search``: samplers against each other, on tables and on networks."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -8,8 +8,8 @@ import typer
 from benchmarks.command import command
 from benchmarks.provenance import code_of
 from benchmarks.search import live, overhead, tabled, warm
-from benchmarks.search.ablated import WITHOUT
 from benchmarks.search.figures import figures
+from benchmarks.search.parts import ABLATED, ON_NETWORKS, ON_TABLES, SEED
 from benchmarks.tables.recipes import RECIPES
 from benchmarks.work import Task
 
@@ -20,14 +20,6 @@ _PLAIN = ("none", "same", "negated", "shuffled")
 EARLIER = {table: (*_PLAIN, "other_budget") for table in TABLES[:2]} | {TABLES[2]: _PLAIN}
 SETTINGS = tuple((m, s) for m in ("resnet20", "mobilenet_v2") for s in (0.5, 0.25))
 TRIALS = {"tpe": 400, "budgeted": 100}
-ABLATED = 40  # what a search does unasked; ours is judged there, too
-ABLATIONS: Mapping[str, Mapping[str, Any]] = {
-    **{name: {"sampler": name} for name in WITHOUT},
-    "no_sensitivity": {"sampler": "budgeted", "sensitivity": False},
-    "no_stages": {"sampler": "budgeted", "stages": False},
-    "no_divergence": {"sampler": "budgeted", "score_by": "loss"},
-    "no_reconstruction": {"sampler": "budgeted", "reconstruct": False},
-}
 _LIVE = ("search/live.py", "search/judged.py", "networks.py", "images.py", "group.py")
 LIVE = tuple(f"benchmarks/{one}" for one in _LIVE)
 FIRST = 0  # seeds from 100 on were for development
@@ -46,6 +38,18 @@ def tasks(*, quick: bool) -> Iterator[Task]:
             many: dict[str, Any] = {"seeds": 3 if quick else 20, "trials": 40 if quick else 100}
             given: dict[str, Any] = {"table": table, "sampler": sampler, "first": FIRST, **many}
             yield task("table", f"{table}.{sampler}", tabled.search, **given)
+    for table in () if quick else TABLES:
+        for part in ON_TABLES:
+            sampler = "budgeted" if part == "no_sensitivity" else part
+            given = {
+                "table": table,
+                "sampler": sampler,
+                "first": FIRST,
+                "seeds": 20,
+                "trials": 100,
+            }
+            given |= {"sensitivity": part != "no_sensitivity"}
+            yield task("without", f"{table}.{part}", tabled.search, **given)
     for table in TABLES[1:2] if quick else TABLES:
         for earlier in ("none", "negated") if quick else EARLIER[table]:
             many = {"seeds": 3 if quick else 20, "trials": 40}
@@ -73,9 +77,9 @@ def tasks(*, quick: bool) -> Iterator[Task]:
         given |= {"sampler": "tpe", "reconstruct": True}
         name = f"{model}.{share:.0%}.tpe.{FIRST}"
         yield task("scored", name, live.search, scoring, **given)
-    for name, options in ABLATIONS.items():
+    for name, options in ON_NETWORKS.items():
         for model, share in SETTINGS[::3]:
-            given = {"model": model, "share": share, "seed": FIRST, "trials": ABLATED, **options}
+            given = {"model": model, "share": share, "seed": SEED, "trials": ABLATED, **options}
             yield task("ablation", f"{model}.{share:.0%}.{name}", live.search, **given)
 
 

@@ -7,7 +7,6 @@ WITHOUT = {
     "no_coefficients": budgeted(coefficients=False),
     "no_rollback": budgeted(rollback=0.0),
     "no_switches": budgeted(rollback=0.0, switches=False),
-    "no_exploration": budgeted(exploration=0.0),
 }
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import mean, median
 from typing import Any
 
+from benchmarks.search.parts import worth_of_parts
 from benchmarks.work import Results
 
 Facts = Mapping[str, Any]
@@ -32,6 +33,7 @@ def figures(results: Results) -> dict[str, Any]:
     ``_mean_seeds``: over how many, fewer where searches are not done yet or failed.
     ``_scored``: TPE scores as ours does, stages included.
     ``ahead_points``: how much better ours ends than TPE's, mean over searches.
+    ``parts``: `worth_of_parts`, the ablations.
     """
     live = results.get("live", {})
     means = over_seeds(live)
@@ -55,6 +57,7 @@ def figures(results: Results) -> dict[str, Any]:
         "table_gap_points": max(gaps.values(), default=None),
         "table_evaluations": {name: _needed(facts) for name, facts in _tables(results).items()},
         "warm_start": {n: _warm(f) for n, f in results.get("warm", {}).items() if "needed" in f},
+        "parts": worth_of_parts(results),
         "overhead_ms_per_trial": max(_overheads(results), default=None),
     }
 

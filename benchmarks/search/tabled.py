@@ -22,7 +22,15 @@ from benchmarks.tables.objective import TableObjective
 CLOSE = 0.2  # points below the best that count as found
 
 
-def search(note: Note, table: str, sampler: str, seeds: int, trials: int, first: int) -> None:
+def search(
+    note: Note,
+    table: str,
+    sampler: str,
+    seeds: int,
+    trials: int,
+    first: int,
+    sensitivity: bool = True,
+) -> None:
     """Search a table with several seeds.
 
     Args:
@@ -35,9 +43,11 @@ def search(note: Note, table: str, sampler: str, seeds: int, trials: int, first:
         seeds: How many seeds.
         trials: Evaluations of each search.
         first: The first seed.
+        sensitivity: Whether it is known what each unit gives up.
     """
     objective = opened(table)
-    errors = errors_of(objective) if SAMPLERS.get(sampler).uses_errors else None
+    used = sensitivity and SAMPLERS.get(sampler).uses_errors
+    errors = errors_of(objective) if used else None
     needed: list[int | None] = []
     gaps: list[float] = []
     for seed in range(first, first + seeds):

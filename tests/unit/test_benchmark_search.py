@@ -90,3 +90,24 @@ def test_the_full_run_compares_three_seeds_of_two_networks_and_two_budgets() -> 
     assert {task.arguments["model"] for task in live} == {"resnet20", "mobilenet_v2"}
     trials = {task.arguments["sampler"]: task.arguments["trials"] for task in live}
     assert trials["tpe"] == 400
+
+
+def test_a_part_is_worth_what_searches_without_it_lack() -> None:
+    whole = {"needed": [3, 5, None], "gap": [0.0, 0.1, 0.4]}
+    worse = {"needed": [9, None, None], "gap": [0.1, 0.5, 0.6]}
+    without = {"judged": [[10, 300.0, 0.5, 0.80], [40, 1000.0, 0.4, 0.88]]}
+    found = figures(
+        {
+            "table": {"net.budgeted": whole, "net.tpe": worse},
+            "without": {"net.no_predictor": worse},
+            "live": {"net.50%.budgeted.0": OURS},
+            "ablation": {"net.50%.no_stages": without, "net.50%.no_predictor": {"trace": []}},
+        }
+    )["parts"]
+    assert found["tables"]["net"] == {
+        "none": {"found": 2, "seeds": 3, "gap_points": pytest.approx(0.5 / 3)},
+        "no_predictor": {"found": 1, "seeds": 3, "gap_points": pytest.approx(0.4)},
+    }
+    assert found["networks"]["net.50%"] == {
+        "no_stages": pytest.approx({"points": 1.0, "loss": -0.11, "cost_ratio": 0.5})
+    }
