@@ -183,7 +183,8 @@ def run_of(weights: str) -> str:
 
 def undone(found: Evaluation) -> Stage | None:
     """Return what training had come to where the model is kept as it was cut; else None."""
-    kept_as_cut = len(found.stages) > 1 and found.stages[0].steps == 0
+    by_run = run_of(found.weights or "")  # a first leg, or round, may have no training step
+    kept_as_cut = len(found.stages) > 1 and found.stages[0].steps == 0 and not by_run
     return found.stages[-1] if kept_as_cut else None
 
 
