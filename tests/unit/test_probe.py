@@ -378,7 +378,8 @@ class Says:
 
 def test_a_probe_fails_by_its_metric_as_a_score_does(monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = scorer_of(Fragile())
-    answers = iter([0.9, 0.5, ValueError("only one class"), math.nan])  # the dense model's first
+    cut: list[float | Exception] = [0.5, ValueError("only one class"), math.nan]
+    answers = iter([0.9, *cut])  # the dense model is measured first
     monkeypatch.setattr(scorer.task, "metric", lambda: Says(next(answers)))
     policies = [Policy({"stem": Choice("channel.l1", share)}) for share in (0.25, 0.5, 0.75)]
     good, broken, odd = Prober(scorer, PROBING).probe("stem", policies)

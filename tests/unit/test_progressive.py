@@ -849,6 +849,7 @@ def test_the_winner_is_kept_and_its_cost_is_that_of_the_whole_run(
     with pytest.raises(ModelError, match="None of the pruned models"):
         recovered([], True)
 
+
 def test_a_first_leg_without_a_step_is_no_training_that_was_undone(
     scorer: Scorer,
     projection: Projection,
@@ -863,7 +864,6 @@ def test_a_first_leg_without_a_step_is_no_training_that_was_undone(
     )
     assert [stage.steps for stage in found.stages][:: len(found.stages) - 1] == [0, 2]
     assert undone(found) is None
-
 
 
 @pytest.mark.parametrize(
