@@ -655,6 +655,15 @@ def test_what_cannot_be_trained_at_all_says_how_far_it_came(
     assert make("never").run().accepted is not None, "what went wrong outside is forgiven"
 
 
+def test_the_last_problem_is_the_last_one(make: Make, targets: list[Policy]) -> None:
+    attempts = [
+        Attempt(policy=one, target=at, sample_forwards=0.0, seconds=0.0, problem=f"Problem {at}.")
+        for at, one in enumerate(targets)
+    ]
+    stuck = make()._telling.stuck(replace(START, attempts=tuple(attempts)))
+    assert "The last problem: Problem 1. Lower" in str(stuck)
+
+
 def test_a_step_that_loses_too_much_is_divided(
     make: Make, evaluations: Evaluations, targets: list[Policy]
 ) -> None:
