@@ -201,6 +201,18 @@ def test_coefficients_are_changed_from_the_best_ones_in_whatever_order_they_end(
     assert sampler._changed(np.array(used[2]), sampler._rng(known)).tolist() == list(proposed)
 
 
+def test_what_a_user_calls_coefficients_is_none_of_ours(
+    projection: Projection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allocated, "_DRAWN", 1)
+    sampler = SpdySampler(projection, 0)
+    study = optuna.create_study(sampler=sampler)
+    trial, _ = begin(study, sampler)
+    trial.set_user_attr(COEFFICIENTS, [0.1, 0.2, 0.3])
+    study.tell(trial, 1.0)
+    assert len(sampler.propose(study).coefficients) == len(projection.spaces)
+
+
 def test_parameters_beside_the_policy_are_passed_on(projection: Projection) -> None:
     trial = in_memory(projection).ask()
     assert 0 <= trial.suggest_float("rate", 0, 1) <= 1
