@@ -128,6 +128,21 @@ def test_the_limits_of_the_budget_are_constraints_of_every_trial(url: str, name:
     close_study(study)
 
 
+def test_a_trial_that_another_agent_ended_is_not_abandoned(
+    url: str, sampler: BudgetedSampler
+) -> None:
+    study = open_study(url, "run", sampler=sampler)
+    trial, _ = ask(study, sampler)
+    other = open_study(url, "run", sampler=sampler)
+    other.tell(trial.number, 0.5)
+    abandon(trial)
+    (kept,) = other.get_trials()
+    assert (kept.state, kept.value) == (TrialState.COMPLETE, 0.5)
+    assert kept.user_attrs.get("outcome") != ABANDONED
+    for one in (study, other):
+        close_study(one)
+
+
 def test_what_failed_was_stopped_or_abandoned_says_so(
     study: optuna.Study, sampler: BudgetedSampler
 ) -> None:
