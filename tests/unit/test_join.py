@@ -16,7 +16,8 @@ from autoprune.storage.engine import sqlite_url
 from autoprune.storage.records import Run
 
 
-def joined(run: Run, task: Any = None) -> int:
+def joined(run: Run) -> int:
+    task: Any = None
     return join.join_run(
         run,
         nn.Identity(),
