@@ -113,7 +113,7 @@ def test_what_is_asked_and_told_is_visible_to_others(
 @pytest.mark.parametrize("name", ["budgeted", "tpe", "cmaes"])
 def test_the_limits_of_the_budget_are_constraints_of_every_trial(url: str, name: str) -> None:
     widths = {"a": range(12, 0, -1), "b": range(16, 0, -2)}
-    projection = chain(widths, "macs=60%,params=70%", ("x.l1",))
+    projection = chain(widths, "macs=60%,params=70%", ("channel.l1",))
     sampler = make_sampler(name, Start(projection=projection, seed=0))
     study = open_study(url, name, sampler=sampler)
     trials = [ask(study, sampler)[0].number for _ in range(2)]
