@@ -25,7 +25,7 @@ from autoprune.core.recovery import Recovery
 from autoprune.core.workers import Hire
 from autoprune.errors import ConfigError, ElsewhereError
 from autoprune.space.schema import SearchSpace
-from autoprune.storage.database import Database
+from autoprune.storage.database import Database, removed_run
 from autoprune.storage.records import Run
 from autoprune.storage.runs import Runs
 from autoprune.storage.shared import shared_database
@@ -94,6 +94,7 @@ def join_run(
 
     Raises:
         ConfigError: If the run cannot be helped.
+        ElsewhereError: If it is not ready in time, or somebody removed it.
         RunExistsError: If model, data or function are others than the run's.
     """
     if run.config["tolerance"]:
@@ -168,7 +169,7 @@ def _wait_until_ready(
 ) -> None:
     """Wait for what is measured once and decides proposals."""
     begun = time.monotonic()
-    while (found := shared.find_run(run.name)) and not _is_ready(found):
+    while not _is_ready(shared.find_run(run.name)):
         if time.monotonic() - begun > patience:
             raise ElsewhereError(
                 f"The run {run.name!r} was not ready within {patience:g} s: nobody measures its "
@@ -179,5 +180,7 @@ def _wait_until_ready(
         time.sleep(_LOOK)
 
 
-def _is_ready(run: Run) -> bool:
+def _is_ready(run: Run | None) -> bool:
+    if run is None:  # to go on would begin it anew, here
+        raise removed_run()
     return SENSITIVITY in run.kept

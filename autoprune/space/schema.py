@@ -179,6 +179,19 @@ class UnitSpace:
         aim = self.atoms * (1 - sparsity)
         return min(range(self.levels), key=lambda at: abs(self.kept[at] - aim))
 
+    def one_of(self, method: str, level: int) -> int:
+        """Return the one level that stands for all at which a method does what it does at this.
+
+        N:M has one sparsity above level 0. Its level is the first that removes as much, where
+        there is one: it costs what N:M costs.
+        """
+        pattern = split_method(method)[0].pattern
+        if pattern is None or level == 0:
+            return level
+        n, m = pattern
+        enough = (at for at, kept in enumerate(self.kept) if kept * m <= self.atoms * n)
+        return next(enough, self.levels - 1)
+
     def choice(self, method: str, level: int) -> Choice:
         """Return what a policy says for ``level``; N:M has one sparsity above level 0."""
         fixed = split_method(method)[0].sparsity

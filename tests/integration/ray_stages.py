@@ -53,7 +53,7 @@ def main(folder: str, how: str) -> None:
     if how == "restore":
         tuner = tune.Tuner.restore(f"{folder}/run", trainable=score)
     else:
-        sampler = BudgetedSampler(chain(WIDTHS, "macs=60%", ("x.l1",)), 0)
+        sampler = BudgetedSampler(chain(WIDTHS, "macs=60%", ("channel.l1",)), 0)
         search = StagedOptunaSearch(
             sampler.space, metric="loss", mode="min", sampler=sampler, stages=STAGES
         )

@@ -11,7 +11,7 @@ from optuna.trial import create_trial
 from autoprune.agent.feasible.encoding import Encoding, Rows, distributions, levels_of, policy_of
 from autoprune.space.schema import UnitSpace
 
-METHODS = ("channel.fpgm", "channel.l1", "channel.l2")
+METHODS = ("channel.fpgm", "channel.l1", "channel.l2", "2:4.l1", "1:4.l1")
 THREE = Encoding(
     {
         "a": UnitSpace("a", 8, ("channel.l2", "channel.l1"), (8, 6, 2)),
@@ -81,6 +81,15 @@ def test_the_method_of_an_untouched_unit_is_wished_for_but_not_part_of_a_row() -
     assert THREE.row({name: at for name, at in params.items() if name[0] == "l"}).tolist() == (
         [0, 1, 0, 0, 0, 0]
     )
+
+
+def test_a_pattern_has_one_level_and_costs_no_more_than_any_other_one() -> None:
+    mixed = UnitSpace("a", 8, ("unstructured.l1", "2:4.l1", "1:4.l1"), (8, 6, 4, 3, 1))
+    assert [mixed.one_of("unstructured.l1", at) for at in range(5)] == [0, 1, 2, 3, 4]
+    assert [mixed.one_of("2:4.l1", at) for at in range(5)] == [0, 2, 2, 2, 2]
+    assert [mixed.one_of("1:4.l1", at) for at in range(5)] == [0, 4, 4, 4, 4]
+    shallow = UnitSpace("a", 8, ("unstructured.l1", "2:4.l1"), (8, 7, 6))
+    assert [shallow.one_of("2:4.l1", at) for at in range(3)] == [0, 2, 2], "the last one"
 
 
 def test_shares_removed_by_hand() -> None:

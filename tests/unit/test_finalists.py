@@ -20,7 +20,7 @@ from autoprune.core.progress import Progress, silent
 from autoprune.core.recover_function import RecoverFunction
 from autoprune.core.recovery import Recovery
 from autoprune.core.stages import Stage
-from autoprune.errors import CandidateError, ConfigError
+from autoprune.errors import CandidateError, ConfigError, ModelError
 from autoprune.evaluation.distillation.distill import Distillation
 from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.evaluation.training.fine_tune import FineTuning, fine_tune
@@ -245,6 +245,24 @@ def test_who_diverges_on_the_way_leaves_the_race(
     other = recover_finalists(ranked, evaluations, silent)[1]
     assert other.policy != winner.policy
     assert len(trained(evaluations)) == 4
+
+
+def test_who_cannot_be_trained_has_cost_what_it_has(
+    evaluations: Evaluations, ranked: list[Evaluation], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = FineTuning.advance
+
+    def diverging(self: FineTuning, to: int) -> int:
+        advance(self, to)
+        raise CandidateError("It diverged.")
+
+    monkeypatch.setattr(FineTuning, "advance", diverging)
+    with pytest.raises(ModelError, match=f"None of the {len(ranked)} .* It diverged"):
+        recover_finalists(ranked, evaluations, silent)
+    gone = evaluations.finalists()
+    assert {one.outcome for one in gone} == {"outrun: It diverged."}
+    assert {one.policy for one in gone} == {one.policy for one in ranked}
+    assert all(one.sample_forwards > 0 and one.seconds > 0 for one in gone)
 
 
 # --- distillation

@@ -1,7 +1,9 @@
 """Probes: what is shared between them changes no number, and costs less."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -357,6 +359,35 @@ def test_a_probe_that_fails_has_a_reason_and_leaves_the_others_alone() -> None:
     assert broken.reason is not None
     assert broken.reason.startswith("ValueError: too thin")
     assert broken.sample_forwards < odd.sample_forwards + good.sample_forwards
+
+
+class Says:
+    """A metric that gives a number, or raises, whatever it takes in."""
+
+    def __init__(self, answer: float | Exception) -> None:
+        self.answer = answer
+
+    def update(self, outputs: Any, batch: Any) -> None:
+        pass
+
+    def compute(self) -> float:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def test_a_probe_fails_by_its_metric_as_a_score_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = scorer_of(Fragile())
+    cut: list[float | Exception] = [0.5, ValueError("only one class"), math.nan]
+    answers = iter([0.9, *cut])  # the dense model is measured first
+    monkeypatch.setattr(scorer.task, "metric", lambda: Says(next(answers)))
+    policies = [Policy({"stem": Choice("channel.l1", share)}) for share in (0.25, 0.5, 0.75)]
+    good, broken, odd = Prober(scorer, PROBING).probe("stem", policies)
+    assert (good.quality, good.reason) == (0.5, None)
+    assert (broken.loss, broken.quality) == (None, None)
+    assert str(broken.reason).startswith("ValueError: only one class")
+    assert (odd.loss, odd.reason) == (None, "The metric on the search split is nan.")
+    assert odd.sample_forwards > 0
 
 
 def test_a_dense_model_without_a_loss_is_refused() -> None:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from autoprune.agent.evaluating.evaluations import Evaluations
-from autoprune.agent.evaluating.finalist import run_of
+from autoprune.agent.evaluating.finalist import run_of, undone
 from autoprune.agent.feasible.encoding import policy_of
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.housing.workspace import CHECKPOINTS
@@ -655,6 +655,15 @@ def test_what_cannot_be_trained_at_all_says_how_far_it_came(
     assert make("never").run().accepted is not None, "what went wrong outside is forgiven"
 
 
+def test_the_last_problem_is_the_last_one(make: Make, targets: list[Policy]) -> None:
+    attempts = [
+        Attempt(policy=one, target=at, sample_forwards=0.0, seconds=0.0, problem=f"Problem {at}.")
+        for at, one in enumerate(targets)
+    ]
+    stuck = make()._telling.stuck(replace(START, attempts=tuple(attempts)))
+    assert "The last problem: Problem 1. Lower" in str(stuck)
+
+
 def test_a_step_that_loses_too_much_is_divided(
     make: Make, evaluations: Evaluations, targets: list[Policy]
 ) -> None:
@@ -848,6 +857,22 @@ def test_the_winner_is_kept_and_its_cost_is_that_of_the_whole_run(
         recovered(ranked, False)
     with pytest.raises(ModelError, match="None of the pruned models"):
         recovered([], True)
+
+
+def test_a_first_leg_without_a_step_is_no_training_that_was_undone(
+    scorer: Scorer,
+    projection: Projection,
+    targets: list[Policy],
+    evaluations_by: Callable[[Scorer], Evaluations],
+) -> None:
+    short = replace(scorer, recovery=replace(scorer.recovery, recover_steps=2))
+    evaluations = evaluations_by(short)
+    ranked = [evaluations.score(policy) for policy in targets]
+    _, found = recover_progressively(
+        ranked, evaluations, silent, lambda evaluation, model: True, projection, 0.5
+    )
+    assert [stage.steps for stage in found.stages][:: len(found.stages) - 1] == [0, 2]
+    assert undone(found) is None
 
 
 @pytest.mark.parametrize(

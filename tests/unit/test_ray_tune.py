@@ -17,7 +17,7 @@ from autoprune.testing.chains import chain
 
 pytestmark = pytest.mark.usefixtures("quiet_optuna")
 
-SAMPLER_SPACE = chain({"a": range(12, 0, -1), "b": range(16, 0, -2)}, "macs=60%", ("x.l1",))
+SAMPLER_SPACE = chain({"a": range(12, 0, -1), "b": range(16, 0, -2)}, "macs=60%", ("channel.l1",))
 
 
 def searching(stages: int = 3, seed: int = 0) -> StagedOptunaSearch:

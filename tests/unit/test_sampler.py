@@ -1,6 +1,7 @@
 """The sampler: feasible, repeatable, never the same twice, and blind to what was abandoned."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 import optuna
 import pytest
 from optuna.trial import FrozenTrial, Trial, TrialState
+from torch import nn
 
-from autoprune.agent.feasible.encoding import Rows, distributions, levels_of, policy_of
+from autoprune.agent.feasible.encoding import Encoding, Rows, distributions, levels_of, policy_of
+from autoprune.agent.feasible.parts import patterns_of
 from autoprune.agent.feasible.projection import Projection
 from autoprune.agent.loop.trials import abandon
 from autoprune.agent.loop.trials import ask as begin
@@ -161,6 +164,25 @@ def test_where_all_was_tried_a_known_policy_comes_back(cost: CostModel, plan: Pl
     assert proposed[2] in proposed[:2]
 
 
+@pytest.mark.parametrize("sampler", [ProjectedSampler, BudgetedSampler])
+def test_patterns_beside_other_zeros_are_proposed_once(
+    net: nn.Module, plan: Plan, sampler: Any
+) -> None:
+    given = {"methods": ["unstructured.l1", "2:4.l1"], "sparsities": [0.25, 0.5, 0.75]}
+    space = SearchSpace.model_validate({**given, "protect": ["weights", "[sh]*"]})
+    spaces = space.resolve(plan.atoms, plan.kinds)
+    cost = CostModel(net, plan, patterns=patterns_of(spaces))
+    projection = Projection(cost, spaces, Budget.parse("sparse_macs=85%"))
+    encoding = Encoding(spaces)
+    wishes = np.array(list(product(range(4), range(4), range(2), range(2))))
+    every = np.unique(encoding.join(*encoding.split(wishes)), axis=0)
+    fine = every[projection.meets(encoding.split(every)[0])]
+    study = optuna.create_study(sampler=sampler(projection, 0))
+    proposed = [policy_of(p, spaces) for p in steps(study, projection, len(fine) + 1)]
+    assert len(set(proposed)) == len(fine), "none twice"
+    assert set(proposed) == {encoding.policy(row) for row in fine}
+
+
 @pytest.mark.parametrize("ends", [(0, 1, 2), (2, 0, 1)])
 def test_coefficients_are_changed_from_the_best_ones_in_whatever_order_they_end(
     projection: Projection, ends: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
@@ -177,6 +199,18 @@ def test_coefficients_are_changed_from_the_best_ones_in_whatever_order_they_end(
     proposed = sampler.propose(study).coefficients
     assert [abs(a - b) for a, b in zip(proposed, used[2], strict=True)].count(0.0) >= 1
     assert sampler._changed(np.array(used[2]), sampler._rng(known)).tolist() == list(proposed)
+
+
+def test_what_a_user_calls_coefficients_is_none_of_ours(
+    projection: Projection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(allocated, "_DRAWN", 1)
+    sampler = SpdySampler(projection, 0)
+    study = optuna.create_study(sampler=sampler)
+    trial, _ = begin(study, sampler)
+    trial.set_user_attr(COEFFICIENTS, [0.1, 0.2, 0.3])
+    study.tell(trial, 1.0)
+    assert len(sampler.propose(study).coefficients) == len(projection.spaces)
 
 
 def test_parameters_beside_the_policy_are_passed_on(projection: Projection) -> None:

@@ -113,7 +113,7 @@ def test_what_is_asked_and_told_is_visible_to_others(
 @pytest.mark.parametrize("name", ["budgeted", "tpe", "cmaes"])
 def test_the_limits_of_the_budget_are_constraints_of_every_trial(url: str, name: str) -> None:
     widths = {"a": range(12, 0, -1), "b": range(16, 0, -2)}
-    projection = chain(widths, "macs=60%,params=70%", ("x.l1",))
+    projection = chain(widths, "macs=60%,params=70%", ("channel.l1",))
     sampler = make_sampler(name, Start(projection=projection, seed=0))
     study = open_study(url, name, sampler=sampler)
     trials = [ask(study, sampler)[0].number for _ in range(2)]
@@ -126,6 +126,21 @@ def test_the_limits_of_the_budget_are_constraints_of_every_trial(url: str, name:
         assert sorted(told.constraints) == ["macs", "params"]
         assert max(told.constraints.values()) <= 0, "it is feasible"
     close_study(study)
+
+
+def test_a_trial_that_another_agent_ended_is_not_abandoned(
+    url: str, sampler: BudgetedSampler
+) -> None:
+    study = open_study(url, "run", sampler=sampler)
+    trial, _ = ask(study, sampler)
+    other = open_study(url, "run", sampler=sampler)
+    other.tell(trial.number, 0.5)
+    abandon(trial)
+    (kept,) = other.get_trials()
+    assert (kept.state, kept.value) == (TrialState.COMPLETE, 0.5)
+    assert kept.user_attrs.get("outcome") != ABANDONED
+    for one in (study, other):
+        close_study(one)
 
 
 def test_what_failed_was_stopped_or_abandoned_says_so(

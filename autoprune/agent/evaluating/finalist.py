@@ -128,21 +128,26 @@ class Finalist:
         """Return what an earlier session came to, if its weights are still as recorded."""
         if self.known is None or self.known.weights is None:
             return None
-        path = self.folder / self.known.weights
-        if not path.is_file() or sha256_of(path) != self.known.weights_sha256:
+        path, sha256 = self.folder / self.known.weights, self.known.weights_sha256
+        if sha256 is None or not path.is_file() or sha256_of(path) != sha256:
             return None
         model = self.scorer.build(self.policy)
-        load_weights(model, path, sha256_of(path))
+        load_weights(model, path, sha256)
         return model.eval(), self.known
 
-    def leave(self) -> None:
-        """Keep how far it got."""
+    def leave(self, problem: str = "") -> None:
+        """Keep how far it got.
+
+        Args:
+            problem: Why it can go no further; empty if it could.
+        """
         known = self.known
         standing = Standing.of(self.candidate) if self.candidate else self.standing
         if standing is not None and (known is None or not _covers(known, standing)):
+            why = problem or f"early stop after {standing.done} of {self.steps} steps"
             self.known = Evaluation(
                 self.policy,
-                f"{OUTRUN}: early stop after {standing.done} of {self.steps} steps",
+                f"{OUTRUN}: {why}",
                 None,
                 None,
                 standing.sample_forwards,
@@ -183,7 +188,8 @@ def run_of(weights: str) -> str:
 
 def undone(found: Evaluation) -> Stage | None:
     """Return what training had come to where the model is kept as it was cut; else None."""
-    kept_as_cut = len(found.stages) > 1 and found.stages[0].steps == 0
+    by_run = run_of(found.weights or "")  # a first leg, or round, may have no training step
+    kept_as_cut = len(found.stages) > 1 and found.stages[0].steps == 0 and not by_run
     return found.stages[-1] if kept_as_cut else None
 
 

@@ -62,7 +62,8 @@ def params_near(policy: Policy, spaces: Mapping[str, UnitSpace]) -> Params:
 class Encoding:
     """Policies as rows: a level for each unit, then the number of its method for each unit.
 
-    The method of an untouched unit is 0, so rows that prune alike are equal.
+    The method of an untouched unit is 0, and N:M has one level above 0, so rows that prune alike
+    are equal.
 
     Args:
         spaces: What may be chosen, by unit.
@@ -83,7 +84,9 @@ class Encoding:
         return rows[..., : self.units], rows[..., self.units :]
 
     def join(self, levels: Rows, methods: Rows) -> Rows:
-        """Return the rows of levels and methods."""
+        """Return the rows of levels and methods, none of which costs more than its levels do."""
+        if self._merged is not None:
+            levels = self._merged[np.arange(self.units), methods, levels]
         return np.concatenate([levels, np.where(levels > 0, methods, 0)], axis=-1)
 
     def holds(self, params: Mapping[str, Any]) -> bool:
@@ -156,6 +159,19 @@ class Encoding:
         own = self._numbers[np.arange(self.units), methods]
         removed = self.removed(rows) / self.units
         return np.stack([(removed * (own == at)).sum(axis=-1) for at in range(self._known)], -1)
+
+    @cached_property
+    def _merged(self) -> Rows | None:
+        """The level that stands for each, ``units x methods x levels``; None if that is itself."""
+        if not any(space.patterns for space in self.spaces.values()):
+            return None
+        found = np.empty((self.units, int(self.methods.max()), int(self.levels.max())), np.int64)
+        found[:] = np.arange(found.shape[2])
+        for at, space in enumerate(self.spaces.values()):
+            for number, method in enumerate(space.methods):
+                own = [space.one_of(method, level) for level in range(space.levels)]
+                found[at, number, : space.levels] = own
+        return found
 
     @cached_property
     def _names(self) -> list[str]:

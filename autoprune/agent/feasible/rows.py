@@ -47,7 +47,8 @@ class Feasible:
         while True:
             lower = self.projection.lowered(self.encoding.split(row)[0])
             rows = self.encoding.join(lower, np.broadcast_to(methods, lower.shape))
-            new = [one for one in rows if one.tobytes() not in tried]
+            own = row.tobytes()  # N:M stays what it is at a lower level
+            new = [one for one in rows if (name := one.tobytes()) not in tried and name != own]
             if not new:
                 return row
             row = new[0]

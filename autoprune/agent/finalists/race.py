@@ -59,7 +59,7 @@ def recover_finalists(
         try:
             model, found = finalist.finish()
         except CandidateError as err:
-            race.problem = str(err)
+            race.failed(finalist, err)
             continue
         if accepts(found, model):
             for one in race.started:
@@ -149,12 +149,17 @@ class _Race:
         for at, found in self.advance(finalists, rung):
             self._trained, since = self._trained + time.monotonic() - since, time.monotonic()
             if isinstance(found, CandidateError):
-                self.problem = str(found)
+                self.failed(finalists[at], found)
             else:
                 there[at] = found
                 self._reached.append(found)
                 self._tell()
         return [(finalists[at], there[at]) for at in sorted(there)]
+
+    def failed(self, finalist: Finalist, err: CandidateError) -> None:
+        """Take in that one cannot be trained; what that took is kept."""
+        self.problem = str(err)
+        finalist.leave(self.problem)
 
     def _tell(self) -> None:
         finalists = self.evaluations.scorer.finalists

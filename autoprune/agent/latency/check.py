@@ -76,7 +76,7 @@ class CheckedLatency:
 
     @property
     def busy(self) -> float:
-        """Share of the policies while which the device did other work."""
+        """Share of the policies during whose measurement the device did other work."""
         return float(np.mean([policy.busy for policy in self.policies]))
 
     def to_dict(self) -> dict[str, Any]:

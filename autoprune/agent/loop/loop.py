@@ -2,11 +2,9 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial
 
 from autoprune.agent.evaluating.evaluations import Evaluations
@@ -153,11 +151,10 @@ class Loop:
         known = None
         if set(trial.params) == set(self.sampler.space):
             known = self.evaluations.known(self._policy(trial.params))
-        with suppress(UpdateFinishedTrialError):  # another agent did so
-            if known is None or known.policy.fingerprint in self.scored:
-                abandon(trial)
-            else:
-                self._end([(trial, known)])
+        if known is None or known.policy.fingerprint in self.scored:
+            abandon(trial)
+        else:
+            self._end([(trial, known)])
 
     def _policy(self, params: Params) -> Policy:
         return policy_of(params, self.projection.spaces)

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from autoprune.agent.evaluating.outcomes import is_stopped
@@ -127,9 +129,10 @@ def _ending(told: Told, costs: Sequence[str]) -> Ending:
 
 @patient
 def abandon(trial: Trial) -> None:
-    """End a trial that tells nothing."""
-    trial.set_user_attr("outcome", ABANDONED)
-    trial.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+    """End a trial that tells nothing; one that another agent ended stays as it is."""
+    with suppress(UpdateFinishedTrialError):
+        trial.set_user_attr("outcome", ABANDONED)
+        trial.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def was_given_back(trial: Trial) -> bool:

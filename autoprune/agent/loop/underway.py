@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError
 from optuna.trial import Trial
 
 from autoprune.agent.evaluating.evaluations import Evaluations
@@ -172,7 +172,7 @@ class Underway:
         """Give back all trials; nothing of them is known. Others settle what is not given back."""
         begun = list(self._begun.values())
         for one in begun:
-            with suppress(AutopruneError, StorageInternalError, UpdateFinishedTrialError):
+            with suppress(AutopruneError, StorageInternalError):
                 abandon(one.trial)
         if begun:
             with suppress(AutopruneError):

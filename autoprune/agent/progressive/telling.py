@@ -98,7 +98,7 @@ class Telling:
 
     def stuck(self, state: State) -> ModelError:
         """Return what says how far the run got."""
-        problem = next(one.problem for one in state.attempts if one.problem)
+        problem = next(one.problem for one in reversed(state.attempts) if one.problem)
         found = self.projection.costs_of(state.policy).as_dict()
         costs = ", ".join(
             f"{name} {cost_text(name, found[name])}" for name in self.projection.budget.limits

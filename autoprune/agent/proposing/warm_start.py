@@ -1,6 +1,6 @@
 """Warm start: what earlier runs found, in the words of this search."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -111,7 +111,7 @@ class WarmStart:
         lodging.keep(WARM_START, {"runs": runs} if runs else {})
 
     @classmethod
-    def of(cls, folders: Iterable[str], kept: Mapping[str, Any], own: Path) -> Self:
+    def of(cls, folders: Sequence[str], kept: Mapping[str, Any], own: Path) -> Self:
         """Return what the run kept, else read the folders of the earlier runs.
 
         Args:

@@ -59,7 +59,7 @@ class SpdySampler(PolicySampler):
 
     def _coefficients(self, known: Known, rng: np.random.Generator) -> Floats:
         """Return coefficients drawn evenly, later the best ones that were scored, changed."""
-        led = np.array([bool(one) for one in known.coefficients], bool)
+        led = np.array([len(one) == self.encoding.units for one in known.coefficients], bool)
         scored = led & np.isfinite(known.values)
         if known.started - len(self._anchors) < _DRAWN or not scored.any():
             return rng.random(self.encoding.units)

@@ -83,12 +83,12 @@ class _Table:
     def __post_init__(self) -> None:
         self._points = {unit: _points(unit, space) for unit, space in self.spaces.items()}
         self._expected = {u: expected(s, self.probing.levels) for u, s in self.spaces.items()}
-        given = {unit: len(self._given_up(unit, self.known)) for unit in self.spaces}
+        given = {unit: len(self._given_up(unit)) for unit in self.spaces}
         self._before = sum(min(given[unit], most) for unit, most in self._expected.items())
 
     def measure(self, hire: Hire) -> None:
         """Probe what is missing."""
-        missing = [unit for unit in self.spaces if self._due(unit, self.known)]
+        missing = [unit for unit in self.spaces if self._due(unit)]
         if not missing and DENSE.fingerprint in self.known:
             self._tell("every probe of this model is known from before; none is made again")
             return
@@ -105,7 +105,7 @@ class _Table:
         return len(self.spaces) if size == 1 else _RUNS * size
 
     def _probes(self, units: Iterable[str]) -> Probes:
-        return {unit: self._given_up(unit, self.known) for unit in units}
+        return {unit: self._given_up(unit) for unit in units}
 
     def _take(self, crew: Crew[Probes, list[Answer]], jobs: list[Probes], samples: int) -> None:
         """Let all units be probed, and keep what is found as it comes."""
@@ -164,19 +164,19 @@ class _Table:
             self.known[policy.fingerprint] = _stored(one, samples)
             self.store.add(policy, self.known[policy.fingerprint])
 
-    def _due(self, unit: str, known: Mapping[str, StoredProbe]) -> list[Point]:
+    def _due(self, unit: str) -> list[Point]:
         """Return what is to be probed next of a unit, given what is known."""
-        return due(self.spaces[unit], self.probing.levels, self._given_up(unit, known))
+        return due(self.spaces[unit], self.probing.levels, self._given_up(unit))
 
-    def _given_up(self, unit: str, known: Mapping[str, StoredProbe]) -> dict[Point, float]:
-        dense = known.get(DENSE.fingerprint)
+    def _given_up(self, unit: str) -> dict[Point, float]:
+        known, dense = self.known, self.known.get(DENSE.fingerprint)
         base = dense.loss if dense is not None and dense.loss is not None else 0.0
         found = {p: known[key].loss for p, (_, key) in self._points[unit].items() if key in known}
         return {p: np.inf if loss is None else loss - base for p, loss in found.items()}
 
     def _entries(self, unit: str, dense: float) -> list[Entry]:
         """Return the entries of a unit that its settings ask for; others may be known too."""
-        space, given_up = self.spaces[unit], self._given_up(unit, self.known)
+        space, given_up = self.spaces[unit], self._given_up(unit)
         asked = dict[Point, float]()
         while more := due(space, self.probing.levels, asked):
             asked |= {point: given_up[point] for point in more}

@@ -216,6 +216,7 @@ class Prober:
         return run_after(one.model, run, outputs)
 
     def _found(self, one: UnderProbe, recorded: float, seconds: float) -> Probed:
+        quality = self._quality(one)
         spent = Probed(
             loss=None,
             quality=None,
@@ -224,9 +225,20 @@ class Prober:
             sample_forwards=one.cost + recorded,
             seconds=seconds,
         )
-        if one.reason is not None or one.metric is None:
+        if quality is None:
             return spent
         counts = np.array([batch.samples for batch in self._search])
         dense = self._dense if len(one.policy) else np.array(one.losses)
         loss, stderr = paired(np.array(one.losses), dense, counts)
-        return replace(spent, loss=loss, quality=one.metric.compute(), stderr=stderr)
+        return replace(spent, loss=loss, quality=quality, stderr=stderr)
+
+    def _quality(self, one: UnderProbe) -> float | None:
+        """Return the metric; None if the probe failed, or fails by what the metric says."""
+        if one.reason is not None or one.metric is None:
+            return None
+        with one.trying():
+            quality = one.metric.compute()
+            if not math.isfinite(quality):
+                raise CandidateError(f"The metric on the search split is {quality}.")
+            return quality
+        return None
