@@ -44,7 +44,7 @@ class Overlap:
             self._found = MulticlassJaccardIndex(
                 logits.shape[1], ignore_index=self._task.ignore, validate_args=False
             ).to(masks.device)
-        self._found.update(predicted, masks.long())
+        self._found.update(predicted, masks)
 
     def compute(self) -> float:
         """Return the metric; 0 where every pixel was to be ignored."""
@@ -121,6 +121,15 @@ class Segmentation(LoadedTask):
         """Raise `DataError` unless it holds images and masks of one size."""
         check_images_and_masks(batch, self.target_key, split)
 
+    def targets(self, batch: Any) -> torch.Tensor:
+        """Return the masks as int64: as uint8, 256 would be 0 and -1 would be 255."""
+        masks: torch.Tensor = super().targets(batch)
+        return masks.long()
+
+    def samples(self, batch: Any) -> int:
+        """Return the number of masks; see `Task.samples`."""
+        return len(super().targets(batch))
+
     def outputs(self, model: nn.Module, batch: Any) -> Any:
         """Return the logits, and in training those of auxiliary heads too; see `Task.outputs`."""
         return run_for_logits(model, self.inputs(batch))
@@ -147,7 +156,7 @@ class Segmentation(LoadedTask):
 
     def _mean_loss(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         large = resized(logits, masks)
-        each = cross_entropy(large, masks.long(), ignore_index=self.ignore, reduction="none")
+        each = cross_entropy(large, masks, ignore_index=self.ignore, reduction="none")
         counted = (masks != self.ignore).flatten(1).sum(1)
         return (each.flatten(1).sum(1) / counted.clamp(min=1)).mean()
 
