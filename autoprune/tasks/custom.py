@@ -101,12 +101,23 @@ class Custom(LoadedTask):
         return found
 
     def samples(self, batch: Any) -> int:
-        """Return the length of the batch's first tensor or list; see `Task.samples`.
+        """Return what your function says, or the length of the batch's first tensor or list.
 
         Raises:
-            DataError: If it has none.
+            ConfigError: If your function raises or returns no number.
+            DataError: If there is none, nor a tensor or a list.
         """
-        return _count(batch) if self._samples is None else int(self._samples(batch))
+        if self._samples is None:
+            return _count(batch)
+        with user_code("The task's function 'samples' raised", ConfigError):
+            found = self._samples(batch)
+        try:
+            return int(found)
+        except (TypeError, ValueError) as err:
+            raise ConfigError(
+                "The task's function 'samples' must return the number of samples in a batch. Got "
+                f"{described(found)}."
+            ) from err
 
     def outputs(self, model: nn.Module, batch: Any) -> Any:
         """Return what the model gives; in eval mode the scores, and that where there is a loss.

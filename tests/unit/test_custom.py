@@ -178,6 +178,9 @@ def test_what_a_task_protects_is_never_pruned() -> None:
         ({"loss": lambda outputs, batch: outputs}, r"'loss' must return a tensor of one number"),
         ({"inputs": lambda batch: 3}, r"'inputs' must return a tuple .* Got int"),
         ({"inputs": lambda batch: batch}, r"'inputs' must return a tuple .* Got float32"),
+        ({"samples": lambda batch: batch["nothere"]}, r"'samples' raised: .*test_custom"),
+        ({"samples": lambda batch: None}, r"'samples' must return the number .* Got NoneType"),
+        ({"samples": lambda batch: batch.shape}, r"'samples' must return the number .* Got \("),
     ],
 )
 def test_functions_that_fail_are_blamed_by_name(settings: dict[str, Any], message: str) -> None:
