@@ -13,7 +13,7 @@ from autoprune.tasks.average_precision import AveragePrecision, Overlapping, cla
 from autoprune.tasks.base import TASKS, Split
 from autoprune.tasks.boxes import check_boxes, check_masks
 from autoprune.tasks.detector_losses import telling_losses, total_of
-from autoprune.tasks.loaded import LoadedTask, described, scalar_of
+from autoprune.tasks.loaded import LoadedTask, described, function_of_task, scalar_of
 
 LOSSES, DETECTIONS = "autoprune.losses", "autoprune.detections"  # what models do not return
 Boxes = Mapping[str, Tensor]
@@ -141,8 +141,14 @@ class Detection(LoadedTask):
         return found
 
     def check_outputs(self, outputs: Any, batch: Any) -> None:
-        """Raise `DataError` unless there are boxes, scores and labels for each image."""
-        found = self._found(outputs)
+        """Refuse outputs without boxes, scores and labels for each image.
+
+        Raises:
+            ConfigError: If ``detections`` raises.
+            DataError: If there are none.
+        """
+        with function_of_task("detections"):
+            found = self._found(outputs)
         parts = ["boxes", *(["masks"] if self._of == "masks" else []), "scores", "labels"]
         fits = isinstance(found, Sequence) and len(found) == len(batch[1])
         if not fits or not all(isinstance(one, Mapping) and {*parts} <= {*one} for one in found):
