@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.core.numbers import check_at_least
+from autoprune.core.words import check_choice
 from autoprune.errors import ConfigError, DataError
 from autoprune.surgery.nested import Inputs, fresh
 from autoprune.tasks.average_precision import AveragePrecision, Overlapping, classes_of
@@ -68,8 +69,7 @@ class Detection(LoadedTask):
                 "outputs are neither losses nor boxes; or none of them."
             )
         self._loss, self._detections = loss, detections
-        if of not in get_args(Overlapping):
-            raise ConfigError(f"of must be 'boxes' or 'masks'. Got {of!r}.")
+        check_choice("of", of, get_args(Overlapping))
         self._iou, self._of = _overlaps(iou), of
         self.one_forward = loss is not None
         self.forwards = 1 if self.one_forward else 2

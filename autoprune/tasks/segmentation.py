@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from autoprune.core.numbers import check_at_least
+from autoprune.core.words import check_choice
 from autoprune.errors import ConfigError
 from autoprune.tasks.base import TASKS, Split
 from autoprune.tasks.labelled import classes_named
@@ -103,9 +104,7 @@ class Segmentation(LoadedTask):
         auxiliary: float = 0.4,
     ) -> None:
         super().__init__(data)
-        if metric not in get_args(PixelMetric):
-            allowed = ", ".join(map(repr, get_args(PixelMetric)))
-            raise ConfigError(f"metric must be one of {allowed}. Got {metric!r}.")
+        check_choice("metric", metric, get_args(PixelMetric))
         if isinstance(ignore, bool) or not isinstance(ignore, int):
             raise ConfigError(f"ignore must be a whole number, like 255. Got {ignore!r}.")
         check_at_least("auxiliary", auxiliary, 0, int | float)

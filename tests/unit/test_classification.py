@@ -194,9 +194,9 @@ def test_settings_are_told_and_keep_scores_apart() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"top_k": 0}, "top_k must be a whole number, 1 or more. Got 0."),
-        ({"top_k": "5"}, "top_k must be a whole number, 1 or more. Got '5'."),
-        ({"top_k": True}, "top_k must be a whole number, 1 or more. Got True."),
+        ({"top_k": 0}, "top_k must be a whole number of at least 1. Got 0."),
+        ({"top_k": "5"}, "top_k must be a whole number of at least 1. Got '5'."),
+        ({"top_k": True}, "top_k must be a whole number of at least 1. Got True."),
         ({"balanced": "yes"}, "balanced must be true or false. Got 'yes'."),
         ({"label_smoothing": 1}, "label_smoothing must be a number from 0 to less than 1. Got 1."),
         ({"label_smoothing": -0.1}, "label_smoothing must be .* Got -0.1."),

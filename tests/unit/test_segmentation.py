@@ -373,7 +373,7 @@ def test_a_model_that_gives_no_logits_is_told_of() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": "miou"}, "metric must be one of 'mIoU', 'pixel accuracy'. Got 'miou'"),
+        ({"metric": "miou"}, "metric must be one of mIoU, pixel accuracy. Got 'miou'"),
         ({"ignore": "background"}, "ignore must be a whole number, like 255. Got 'background'"),
         ({"ignore": True}, "Got True"),
         ({"auxiliary": -1}, "auxiliary must be a number of at least 0. Got -1"),
