@@ -6,12 +6,13 @@ from textwrap import shorten
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 
 from autoprune.artifacts.constructor import Constructor
 from autoprune.artifacts.example_inputs import Specs
 from autoprune.artifacts.files import PLAN, WEIGHTS, write_text
+from autoprune.artifacts.record import Record
 from autoprune.artifacts.weights import load_weights
 from autoprune.core.json_text import read_json
 from autoprune.core.mappings import differing
@@ -22,7 +23,7 @@ from autoprune.surgery.tensors import shapes_of
 from autoprune.surgery.units import Cut
 
 
-class Architecture(BaseModel):
+class Architecture(Record):
     """The content of ``plan.json``, schema version 1.
 
     Args:
@@ -35,8 +36,6 @@ class Architecture(BaseModel):
         weights_sha256: Sum of the weights file beside it.
         inputs: Shapes and types of what the forward was traced with, if they are plain tensors.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     schema_: int = Field(1, alias="schema", ge=1, le=1)
     constructor: dict[str, Any] | None

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from autoprune.artifacts.record import Record
 from autoprune.errors import ArtifactError
 from autoprune.surgery.nested import Inputs, listed, map_tensors
 
@@ -13,10 +14,8 @@ _MOST_LISTED = 10**6
 _LEAST_BATCH = 2  # tracing takes a dimension of size 1 for one that is always 1
 
 
-class InputSpec(BaseModel):
+class InputSpec(Record):
     """One tensor: its shape, batch first, and its type, such as ``float32``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     shape: tuple[Annotated[int, Field(ge=0)], ...]
     dtype: str

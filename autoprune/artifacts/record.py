@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Record(BaseModel):
-    """A part of a file: it has the fields that it names, no others, and never changes."""
+    """A file or a part of one: it has the fields that it names, no others, and never changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,4 +1,4 @@
-"""Weights of a pruned model as safetensors; tied tensors are written once."""
+"""Weights of a pruned model as safetensors; tied tensors are written once, views like others."""
 
 import errno
 from collections import OrderedDict
@@ -7,7 +7,7 @@ from textwrap import shorten
 
 import safetensors
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from autoprune.artifacts.files import sha256_of, whole
 from autoprune.errors import ArtifactError
@@ -20,12 +20,7 @@ def save_weights(model: nn.Module, path: Path) -> str:
     Raises:
         OutputError: If it cannot be written.
     """
-    saved = set(model.state_dict())
-    tensors = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in state_tensors(model).items()
-        if name in saved
-    }
+    tensors = _apart(model)
     with whole(path) as partial:
         partial.touch()
         mode = partial.stat().st_mode  # as any new file; safetensors lets its owner alone read it
@@ -35,6 +30,19 @@ def save_weights(model: nn.Module, path: Path) -> str:
             raise OSError(errno.EIO, str(err)) from err
         partial.chmod(mode)
     return sha256_of(path)
+
+
+def _apart(model: nn.Module) -> dict[str, Tensor]:
+    """Return the state on the CPU, none of it in memory of another: files have no views."""
+    saved, seen = set(model.state_dict()), set[int]()
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in state_tensors(model).items():
+        if name in saved:
+            own = tensor.detach().cpu().contiguous()
+            place = own.untyped_storage().data_ptr()
+            tensors[name] = own.clone() if place in seen else own
+            seen.add(place)
+    return tensors
 
 
 def load_weights(model: nn.Module, path: Path, sha256: str) -> None:

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from math import inf
 from typing import Any
 
-from autoprune.core.numbers import MOST
+from autoprune.core.numbers import MOST, check_at_least
 from autoprune.errors import ConfigError
 
 Shares = tuple[tuple[float, float], ...]
@@ -17,9 +16,7 @@ def check_number(name: str, value: Any, low: int, kind: Any) -> None:
     Raises:
         ConfigError: If it is refused.
     """
-    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value < inf:
-        number = "whole number" if kind is int else "number"
-        raise ConfigError(f"recovery.{name} must be a {number} of at least {low}. Got {value!r}.")
+    check_at_least(f"recovery.{name}", value, low, kind)
     if value > MOST:
         raise ConfigError(f"recovery.{name} must be at most {MOST:,}. Got {value!r}.")
 

@@ -3,7 +3,7 @@
 import re
 
 URL = re.compile(r"[a-zA-Z][\w+.-]*://\S+")
-_PASSWORD = re.compile(r"^([\w+.-]+://[^:/@?]*):.*@", re.DOTALL)
+_PASSWORD = re.compile(r"^([\w+.-]+://[^:/]*):.*@", re.DOTALL)  # a user's name may hold @ too
 _OPTION = re.compile(
     r"([?&][^=&]*(?:pass|secret|token|key|credential)[^=&]*=)[^&]*", re.IGNORECASE
 )
@@ -11,7 +11,12 @@ _REFUSED = re.compile(
     r"[?&;](?:[^=&\s]*[_-])?(?:pass(?:word|wd)?|secret|token|api_?key|key|credentials?)=[^&\s]",
     re.IGNORECASE,
 )
-_IN_WORDS = re.compile(r"://[^/\s:@]*:[^/\s@]+@|[?&;\s](?:password|token)=[^&\s]", re.IGNORECASE)
+_IN_WORDS = re.compile(
+    r"://[^/\s:]*:[^/\s@]+@"
+    r"|://[^/\s:@\[]*:(?!\d+/)[^\s@]+@"  # digits and a slash are a port and a path
+    r"|[?&;\s](?:password|token)=[^&\s]",
+    re.IGNORECASE,
+)
 _NAME = re.compile(r"PASS(WORD|WD)|SECRET|TOKEN|CREDENTIAL|API_?KEY|DATABASE", re.IGNORECASE)
 
 

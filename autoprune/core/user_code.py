@@ -4,7 +4,7 @@ import os
 import textwrap
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from autoprune.core.user_modules import importing_from
@@ -14,23 +14,30 @@ EXTRAS = frozenset({"ray", "timm", "torchvision"})  # named like the module that
 
 
 @contextmanager
-def user_code(doing: str, error: type[InputError], folder: Path | None = None) -> Iterator[None]:
+def user_code(
+    doing: str,
+    error: type[InputError],
+    folder: Path | None = None,
+    through: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
     """Turn whatever the user's code raises into one paragraph that points into their file.
 
     Args:
         doing: Start of the message: what was being done.
         error: Class to raise.
         folder: Folder that the code may import siblings from meanwhile.
+        through: What is no fault of the code, and passes through.
 
     Raises:
         InputError: As ``error``; errors that are an `InputError` already pass through.
     """
     try:
-        with importing_from(*([folder] if folder else [])):
+        # Losses are called for every batch: it takes milliseconds to look through all modules.
+        with importing_from(folder) if folder else nullcontext():
             yield
-    except InputError:
-        raise
     except (Exception, SystemExit) as err:
+        if isinstance(err, (InputError, *through)):
+            raise
         raise error(f"{doing}: {blame(err)}") from err
 
 

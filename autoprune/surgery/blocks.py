@@ -94,7 +94,7 @@ def block_units(flow: Flow, model: nn.Module) -> list[Unit]:
     A module that is called more than once, or shares a tensor with another, is none.
     """
     names: dict[int, list[str]] = {}
-    for name, tensor in [*model.named_parameters(remove_duplicate=False)]:
+    for name, tensor in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(tensor), []).append(name)
     able = [
         call.module

@@ -52,8 +52,8 @@ def restored(
         if not missing.drops(name):
             _write(name, target, values.get(name), missing.positions.get(name, {}))
             target.requires_grad_(values[name].requires_grad)
-    parameters = dict(wider.named_parameters())
-    keep_zeros(wider, [name for name in kept_at_zero(pruned) if name in parameters])
+    # A block that comes back brings zeros of its own.
+    keep_zeros(wider, dict.fromkeys([*kept_at_zero(pruned), *kept_at_zero(wider)]))
     return wider.train(pruned.training)
 
 

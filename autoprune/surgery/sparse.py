@@ -95,9 +95,13 @@ def keep_zeros(model: nn.Module, names: Iterable[str]) -> None:
 
 
 def kept_at_zero(model: nn.Module) -> list[str]:
-    """Return the names of the parameters that have elements kept at zero."""
+    """Return the names of the parameters that have elements kept at zero.
+
+    A copy from which a module is gone still has its masks: what it lacks is left out.
+    """
     keepers = [hook for hook in model._forward_pre_hooks.values() if isinstance(hook, ZeroKeeper)]
-    return [name for keeper in keepers for name in keeper.masks]
+    there = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    return [name for keeper in keepers for name in keeper.masks if name in there]
 
 
 class ZeroKeeper:

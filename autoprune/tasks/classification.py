@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy, pad
 
+from autoprune.core.numbers import check_at_least
 from autoprune.core.words import check_switch
 from autoprune.errors import ConfigError, DataError
 from autoprune.tasks.accuracy import Accuracy
@@ -173,8 +174,7 @@ def _check_range(low: int, high: int, classes: int) -> None:
 
 
 def _check_settings(top_k: Any, balanced: Any, label_smoothing: Any) -> None:
-    if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
-        raise ConfigError(f"top_k must be a whole number, 1 or more. Got {top_k!r}.")
+    check_at_least("top_k", top_k, 1, int)
     check_switch("balanced", balanced)
     number = isinstance(label_smoothing, (int, float)) and not isinstance(label_smoothing, bool)
     if not number or not 0 <= label_smoothing < 1:

@@ -6,13 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoprune.core.user_code import user_code
 from autoprune.core.words import check_switch
 from autoprune.errors import ConfigError, DataError
 from autoprune.surgery.modes import evaluating
 from autoprune.surgery.nested import Inputs, call, fresh
 from autoprune.tasks.base import TASKS, Split
-from autoprune.tasks.loaded import LoadedTask, described, scalar_of
+from autoprune.tasks.loaded import LoadedTask, described, function_of_task, scalar_of
 
 SCORES, OUTPUTS = "autoprune.scores", "autoprune.outputs"  # what models do not return
 _ROUNDING = 1e-6  # of a share in float32
@@ -91,7 +90,7 @@ class Custom(LoadedTask):
 
     def _own_inputs(self, batch: Any) -> Inputs:
         assert self._inputs is not None
-        with user_code("The task's function 'inputs' raised", ConfigError):
+        with function_of_task("inputs"):
             found = self._inputs(batch)
         if not isinstance(found, (tuple, list, Mapping)):
             raise ConfigError(
@@ -101,12 +100,23 @@ class Custom(LoadedTask):
         return found
 
     def samples(self, batch: Any) -> int:
-        """Return the length of the batch's first tensor or list; see `Task.samples`.
+        """Return what your function says, or the length of the batch's first tensor or list.
 
         Raises:
-            DataError: If it has none.
+            ConfigError: If your function raises or returns no number.
+            DataError: If there is none, nor a tensor or a list.
         """
-        return _count(batch) if self._samples is None else int(self._samples(batch))
+        if self._samples is None:
+            return _count(batch)
+        with function_of_task("samples"):
+            found = self._samples(batch)
+        try:
+            return int(found)
+        except (TypeError, ValueError) as err:
+            raise ConfigError(
+                "The task's function 'samples' must return the number of samples in a batch. Got "
+                f"{described(found)}."
+            ) from err
 
     def outputs(self, model: nn.Module, batch: Any) -> Any:
         """Return what the model gives; in eval mode the scores, and that where there is a loss.
@@ -122,7 +132,7 @@ class Custom(LoadedTask):
         return {SCORES: scores, OUTPUTS: call(model, self.inputs(batch))}
 
     def _scores(self, model: nn.Module, batch: Any) -> Tensor:
-        with user_code("The task's function 'evaluate' raised", ConfigError):
+        with function_of_task("evaluate"):
             found = self._evaluate(model, batch)
         try:
             scores = torch.as_tensor(found).detach().double().cpu()

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from autoprune.core.numbers import check_at_least
+from autoprune.core.words import check_choice
 from autoprune.errors import ConfigError, DataError
 from autoprune.surgery.nested import Inputs, fresh
 from autoprune.tasks.average_precision import AveragePrecision, Overlapping, classes_of
 from autoprune.tasks.base import TASKS, Split
 from autoprune.tasks.boxes import check_boxes, check_masks
 from autoprune.tasks.detector_losses import telling_losses, total_of
-from autoprune.tasks.loaded import LoadedTask, described, scalar_of
+from autoprune.tasks.loaded import LoadedTask, described, function_of_task, scalar_of
 
 LOSSES, DETECTIONS = "autoprune.losses", "autoprune.detections"  # what models do not return
 Boxes = Mapping[str, Tensor]
@@ -68,8 +69,7 @@ class Detection(LoadedTask):
                 "outputs are neither losses nor boxes; or none of them."
             )
         self._loss, self._detections = loss, detections
-        if of not in get_args(Overlapping):
-            raise ConfigError(f"of must be 'boxes' or 'masks'. Got {of!r}.")
+        check_choice("of", of, get_args(Overlapping))
         self._iou, self._of = _overlaps(iou), of
         self.one_forward = loss is not None
         self.forwards = 1 if self.one_forward else 2
@@ -141,8 +141,14 @@ class Detection(LoadedTask):
         return found
 
     def check_outputs(self, outputs: Any, batch: Any) -> None:
-        """Raise `DataError` unless there are boxes, scores and labels for each image."""
-        found = self._found(outputs)
+        """Refuse outputs without boxes, scores and labels for each image.
+
+        Raises:
+            ConfigError: If ``detections`` raises.
+            DataError: If there are none.
+        """
+        with function_of_task("detections"):
+            found = self._found(outputs)
         parts = ["boxes", *(["masks"] if self._of == "masks" else []), "scores", "labels"]
         fits = isinstance(found, Sequence) and len(found) == len(batch[1])
         if not fits or not all(isinstance(one, Mapping) and {*parts} <= {*one} for one in found):

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from autoprune.errors import DataError
+from autoprune.surgery.modes import seeded
 from autoprune.tasks.base import Split
 from autoprune.tasks.loaded import LoadedTask, described
 from autoprune.tasks.logits import logits_of, run_for_logits
@@ -111,11 +112,10 @@ def classes_named(classes: torch.Tensor) -> str:
 def of_train(task: LoadedTask, see: Callable[[torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
     """Return what ``see`` makes of the targets of each batch of one pass of the train split.
 
-    What a loader draws from PyTorch's generator is the same each time, and leaves no trace.
+    What a loader draws from PyTorch's generators is the same each time, and leaves no trace.
 
     Raises:
         DataError: If the loader fails, or a batch does not have the form of the task's.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with seeded():
         return [see(task.targets(batch).cpu()) for batch in task.batches("train")]

@@ -1,6 +1,7 @@
 """What tasks over the user's loaders have in common."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -100,13 +101,19 @@ class LoadedTask:
         return self.inputs(first_samples(batch, count, samples))
 
 
+def function_of_task(name: str) -> AbstractContextManager[None]:
+    """Blame a function of the user's for what it raises, but not for memory that runs out."""
+    memory = (MemoryError, torch.OutOfMemoryError)
+    return user_code(f"The task's function {name!r} raised", ConfigError, through=memory)
+
+
 def scalar_of(loss: Callable[[Any, Any], Any], outputs: Any, batch: Any) -> torch.Tensor:
     """Return what a loss function of the user gives.
 
     Raises:
         ConfigError: If it raises, or gives anything but a scalar tensor.
     """
-    with user_code("The task's function 'loss' raised", ConfigError):
+    with function_of_task("loss"):
         found = loss(outputs, batch)
     if not isinstance(found, torch.Tensor) or found.numel() != 1:
         raise ConfigError(

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy, interpolate
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from autoprune.core.numbers import check_at_least
+from autoprune.core.words import check_choice
 from autoprune.errors import ConfigError
 from autoprune.tasks.base import TASKS, Split
 from autoprune.tasks.labelled import classes_named
@@ -44,7 +45,7 @@ class Overlap:
             self._found = MulticlassJaccardIndex(
                 logits.shape[1], ignore_index=self._task.ignore, validate_args=False
             ).to(masks.device)
-        self._found.update(predicted, masks.long())
+        self._found.update(predicted, masks)
 
     def compute(self) -> float:
         """Return the metric; 0 where every pixel was to be ignored."""
@@ -103,9 +104,7 @@ class Segmentation(LoadedTask):
         auxiliary: float = 0.4,
     ) -> None:
         super().__init__(data)
-        if metric not in get_args(PixelMetric):
-            allowed = ", ".join(map(repr, get_args(PixelMetric)))
-            raise ConfigError(f"metric must be one of {allowed}. Got {metric!r}.")
+        check_choice("metric", metric, get_args(PixelMetric))
         if isinstance(ignore, bool) or not isinstance(ignore, int):
             raise ConfigError(f"ignore must be a whole number, like 255. Got {ignore!r}.")
         check_at_least("auxiliary", auxiliary, 0, int | float)
@@ -120,6 +119,15 @@ class Segmentation(LoadedTask):
     def check_batch(self, batch: Any, split: Split) -> None:
         """Raise `DataError` unless it holds images and masks of one size."""
         check_images_and_masks(batch, self.target_key, split)
+
+    def targets(self, batch: Any) -> torch.Tensor:
+        """Return the masks as int64: as uint8, 256 would be 0 and -1 would be 255."""
+        masks: torch.Tensor = super().targets(batch)
+        return masks.long()
+
+    def samples(self, batch: Any) -> int:
+        """Return the number of masks; see `Task.samples`."""
+        return len(super().targets(batch))
 
     def outputs(self, model: nn.Module, batch: Any) -> Any:
         """Return the logits, and in training those of auxiliary heads too; see `Task.outputs`."""
@@ -147,7 +155,7 @@ class Segmentation(LoadedTask):
 
     def _mean_loss(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         large = resized(logits, masks)
-        each = cross_entropy(large, masks.long(), ignore_index=self.ignore, reduction="none")
+        each = cross_entropy(large, masks, ignore_index=self.ignore, reduction="none")
         counted = (masks != self.ignore).flatten(1).sum(1)
         return (each.flatten(1).sum(1) / counted.clamp(min=1)).mean()
 

@@ -27,6 +27,7 @@ from autoprune.surgery.apply import apply
 from autoprune.surgery.compare import outputs
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.plan import Plan
+from autoprune.surgery.tensors import copied
 from autoprune.surgery.units import Cut
 
 ATOMS: dict[str, Ids] = {"stem": np.array([0, 5]), "inner": np.array([1, 2, 3, 11])}
@@ -327,6 +328,22 @@ def test_tied_weights_are_written_once_and_stay_tied(tmp_path: Path) -> None:
     x = torch.rand(2, 3)
     assert torch.equal(again(x), model(x))
     assert again.first.weight is again.second.weight
+
+
+class Viewed(nn.Module):
+    """Holds a buffer twice, in two shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.rand(3))
+        self.register_buffer("shift", self.get_buffer("mean").view(3, 1, 1))
+
+
+def test_buffers_that_are_views_of_each_other_are_written_like_any_others(tmp_path: Path) -> None:
+    model, again = copied(Viewed()), Viewed()
+    load_weights(again, tmp_path / "viewed", save_weights(model, tmp_path / "viewed"))
+    assert torch.equal(again.get_buffer("mean"), model.get_buffer("mean"))
+    assert torch.equal(again.get_buffer("shift"), model.get_buffer("shift"))
 
 
 # --- files

@@ -155,12 +155,15 @@ def test_balanced_weights_are_scikit_learns() -> None:
         torch.testing.assert_close(found, weight * cross_entropy(logits, classes))
 
 
-def test_counting_leaves_no_trace_and_is_repeated_exactly() -> None:
+def test_counting_leaves_no_trace_and_is_repeated_exactly(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []  # that CUDA would go on with
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
     few = TensorDataset(torch.zeros(20, 2), torch.arange(20) % 3)
     loader = DataLoader(few, 6, shuffle=True, drop_last=True)
     state = torch.get_rng_state()
     one, other = (Classification(over(loader), class_weights="balanced") for _ in range(2))
     assert torch.equal(torch.get_rng_state(), state)
+    assert seeds == []
     logits, batch = torch.randn(3, 3), (None, torch.arange(3))
     assert one.loss(logits, batch) == other.loss(logits, batch)
 
@@ -191,9 +194,9 @@ def test_settings_are_told_and_keep_scores_apart() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"top_k": 0}, "top_k must be a whole number, 1 or more. Got 0."),
-        ({"top_k": "5"}, "top_k must be a whole number, 1 or more. Got '5'."),
-        ({"top_k": True}, "top_k must be a whole number, 1 or more. Got True."),
+        ({"top_k": 0}, "top_k must be a whole number of at least 1. Got 0."),
+        ({"top_k": "5"}, "top_k must be a whole number of at least 1. Got '5'."),
+        ({"top_k": True}, "top_k must be a whole number of at least 1. Got True."),
         ({"balanced": "yes"}, "balanced must be true or false. Got 'yes'."),
         ({"label_smoothing": 1}, "label_smoothing must be a number from 0 to less than 1. Got 1."),
         ({"label_smoothing": -0.1}, "label_smoothing must be .* Got -0.1."),

@@ -7,11 +7,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from autoprune.agent.evaluating.outcomes import candidate_errors
 from autoprune.agent.feasible.task_space import space_for, without_gradients
 from autoprune.agent.preparing.prepare import check_data
 from autoprune.core.recovery import Recovery
 from autoprune.core.yardstick import Yardstick
-from autoprune.errors import CandidateError, ConfigError, DataError, InputError, ModelError
+from autoprune.errors import (
+    CandidateError,
+    ConfigError,
+    DataError,
+    InputError,
+    ModelError,
+    OutOfMemoryError,
+)
 from autoprune.evaluation.distillation.imitation import imitation
 from autoprune.evaluation.measuring.measure import measure
 from autoprune.evaluation.training.fine_tune import fine_tune
@@ -178,11 +186,25 @@ def test_what_a_task_protects_is_never_pruned() -> None:
         ({"loss": lambda outputs, batch: outputs}, r"'loss' must return a tensor of one number"),
         ({"inputs": lambda batch: 3}, r"'inputs' must return a tuple .* Got int"),
         ({"inputs": lambda batch: batch}, r"'inputs' must return a tuple .* Got float32"),
+        ({"samples": lambda batch: batch["nothere"]}, r"'samples' raised: .*test_custom"),
+        ({"samples": lambda batch: None}, r"'samples' must return the number .* Got NoneType"),
+        ({"samples": lambda batch: batch.shape}, r"'samples' must return the number .* Got \("),
     ],
 )
 def test_functions_that_fail_are_blamed_by_name(settings: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = {"evaluate": error, **settings}
     with pytest.raises(InputError, match=message):
+        measured(task(**given))
+
+
+@pytest.mark.parametrize("function", ["evaluate", "loss"])
+@pytest.mark.parametrize("kind", [MemoryError, torch.OutOfMemoryError])
+def test_memory_that_runs_out_is_no_fault_of_a_function(function: str, kind: Any) -> None:
+    def full(*_: Any) -> Any:
+        raise kind("no room")
+
+    given: dict[str, Any] = {"evaluate": error, function: full}
+    with pytest.raises(OutOfMemoryError, match="Lower the batch size"), candidate_errors():
         measured(task(**given))
 
 

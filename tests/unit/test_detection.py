@@ -116,6 +116,13 @@ def test_what_is_no_detector_is_told() -> None:
         task.check_outputs({LOSSES: torch.zeros(2), DETECTIONS: [{}, {}]}, GOOD[0])
 
 
+def test_detections_that_raise_are_blamed_by_name() -> None:
+    data: Any = {"train": GOOD, "search": GOOD, "test": GOOD}
+    task = Detection(data, loss=lambda *_: BOX.sum(), detections=lambda outputs: outputs["boxes"])
+    with pytest.raises(ConfigError, match=r"'detections' raised: .*test_detection\.py"):
+        task.check_outputs(torch.zeros(2), GOOD[0])
+
+
 # --- losses in eval mode
 
 

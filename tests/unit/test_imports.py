@@ -4,13 +4,14 @@ import copy
 import pickle
 import re
 import sys
+import threading
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from autoprune.core.imports import is_import, load_object, parse_import
-from autoprune.core.user_code import EXTRAS, blame
+from autoprune.core.user_code import EXTRAS, blame, user_code
 from autoprune.errors import ConfigError, DataError, ModelError
 
 
@@ -192,6 +193,22 @@ def test_a_name_that_could_be_both_is_not_guessed(tmp_path: Path) -> None:
     assert load_object("module:json:loads", base=tmp_path) is __import__("json").loads
     with pytest.raises(ModelError, match=r"no module 'other', but a file .*Write 'other.py:x'"):
         load_object("other:x", base=tmp_path)
+
+
+def test_code_that_imports_nothing_from_a_folder_looks_for_nothing_and_waits_for_nobody() -> None:
+    ends = threading.Event()
+
+    def run() -> None:
+        with user_code("it raised", ConfigError):
+            ends.set()
+
+    finders = list(sys.meta_path)
+    with user_code("it raised", ConfigError):
+        assert sys.meta_path == finders
+        thread = threading.Thread(target=run)
+        thread.start()
+        assert ends.wait(10)
+    thread.join()
 
 
 def test_a_long_message_of_many_lines_stays_one_paragraph() -> None:

@@ -26,7 +26,7 @@ USUAL = Recovery()
         ),
         ({"ema": 1.0}, r"recovery\.ema must be below 1\. Got 1\.0"),
         ({"ema": -0.1}, r"recovery\.ema must be a number of at least 0\. Got -0\.1"),
-        ({"clip_norm": float("inf")}, r"recovery\.clip_norm must be a number of at least 0"),
+        ({"clip_norm": float("inf")}, r"clip_norm must be at most 1,000,000,000\. Got inf"),
         ({"clip_norm": "1"}, r"recovery\.clip_norm must be a number of at least 0\. Got '1'"),
         ({"distill_features": float("nan")}, r"recovery\.distill_features must be a number"),
         ({"patience": 1.5}, r"recovery\.patience must be a whole number of at least 0\. Got 1\.5"),

@@ -86,6 +86,8 @@ def test_a_wrong_file_is_explained(tmp_path: Path, text: str, message: str) -> N
     [
         "kind: local\ndevice: postgresql://me:hunter2@host/db\n",
         "kind: local\ndevice: [{a: 'postgresql+psycopg://me:hunter2@host/db'}]\n",
+        "kind: local\ndevice: postgresql://me@server:hunter2@host/db\n",
+        "kind: local\ndevice: postgresql://me:a/hunter2@host/db\n",
         "kind: local\ndevice: postgresql://host/db?user=me&password=hunter2\n",
         "kind: local\nwhatever: {deep: 'host=db password=hunter2'}\n",
         "kind: slurm\nenv: {TRACKER: 'https://h/?api_key=hunter2'}\n",
@@ -104,6 +106,9 @@ def test_a_password_is_refused_and_not_repeated(tmp_path: Path, text: str) -> No
     [
         "mylib @ git+https://host:8443/team/mylib.git@main",
         "docker://registry:5000/image@sha256:0a1b",
+        "http://[::1]:8000/team@main",
+        "ssh://git@host:22/team/mylib.git@main",
+        "git+ssh://git@host:team/mylib.git@main",
         "https://host/?tokenizer=small&monkey=1&keyprefix=a",
     ],
 )

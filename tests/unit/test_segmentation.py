@@ -117,6 +117,21 @@ def test_masks_of_any_integer_type(dtype: torch.dtype) -> None:
     assert metric.compute() == other.compute()
 
 
+@pytest.mark.parametrize("ignore", [256, -1, -100])
+def test_a_class_to_ignore_that_bytes_do_not_know_stands_for_no_other(ignore: int) -> None:
+    images, masks = images_and_masks()
+    logits = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    masks[0] = 0
+    whole, bytes_ = (images, masks), (images, masks.to(torch.uint8))
+    task = task_of(ignore=ignore)
+    task.check_outputs(logits, (images, torch.zeros_like(bytes_[1])))
+    assert torch.equal(task.loss(logits, bytes_), task.loss(logits, whole))
+    assert task.classes(bytes_) == task.classes(whole)
+    bytes_[1][0, 0, 0] = 255
+    with pytest.raises(DataError, match="Got 0 to 255"):
+        task.loss(logits, bytes_)
+
+
 def test_a_class_the_model_lacks_is_told() -> None:
     with pytest.raises(DataError, match="classes 0 to 1, as the model has 2 outputs"):
         task_of().loss(torch.randn(2, 2, 4, 4), GOOD)
@@ -358,7 +373,7 @@ def test_a_model_that_gives_no_logits_is_told_of() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metric": "miou"}, "metric must be one of 'mIoU', 'pixel accuracy'. Got 'miou'"),
+        ({"metric": "miou"}, "metric must be one of mIoU, pixel accuracy. Got 'miou'"),
         ({"ignore": "background"}, "ignore must be a whole number, like 255. Got 'background'"),
         ({"ignore": True}, "Got True"),
         ({"auxiliary": -1}, "auxiliary must be a number of at least 0. Got -1"),

@@ -280,6 +280,7 @@ class TestUnusable:
             "postgresql://me:hunter2@host:port/db",
             "postgresql://me:x@hunter2@host/db",
             "postgresql://me:x@y/hunter2@host/db",
+            "postgresql://me@server:hunter2@host:port/db",
             "unknown://host/db?password=hunter2",
         ],
     )
@@ -296,6 +297,9 @@ class TestUnusable:
         ("postgresql://me@host/db", "postgresql://me@host/db"),
         ("postgresql+psycopg://me:pw@host:1/db", "postgresql+psycopg://me:***@host:1/db"),
         ("postgresql://me:p@/?w@host/db", "postgresql://me:***@host/db"),
+        ("postgresql://me@server:pw@host/db", "postgresql://me@server:***@host/db"),
+        ("postgresql://me?:pw@host/db", "postgresql://me?:***@host/db"),
+        ("postgresql://me@host:1/db", "postgresql://me@host:1/db"),
         ("x://h/db?a=1&sslpassword=pw&b=2", "x://h/db?a=1&sslpassword=***&b=2"),
     ],
 )

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from autoprune.cost.count import count_costs
 from autoprune.errors import ModelError
 from autoprune.formats.onnx import export_onnx
 from autoprune.surgery.apply import apply
@@ -29,6 +30,7 @@ from autoprune.surgery.sparse import (
     set_to_zero,
     unstructured_masks,
 )
+from autoprune.testing.models import Blocks
 
 X = torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
 
@@ -236,6 +238,23 @@ def test_a_model_from_which_a_block_is_gone_trains_on() -> None:
     before = model.a.weight.detach() == 0
     train(model, optimiser)
     assert torch.equal(model.a.weight.detach() == 0, before)
+
+
+def test_zeros_of_a_block_go_and_come_back_with_it() -> None:
+    torch.manual_seed(0)
+    inner, plain, x = "blocks.0.a.weight", "out.weight", torch.randn(4, 8, 8)
+    dense = Blocks().eval()
+    set_to_zero(dense, {inner: dense.get_parameter(inner) > 0})
+    plan = discover(dense, [x], np.random.default_rng(0))
+    atoms = {"blocks.0:block": np.array([0])}
+    pruned = apply(dense, plan, atoms)
+    assert kept_at_zero(pruned) == []
+    set_to_zero(pruned, {plain: pruned.get_parameter(plain) > 0})
+    assert kept_at_zero(pruned) == [plain]
+    costs = count_costs(pruned, [x], 4)
+    assert costs.sparse_macs < costs.macs
+    whole = restored(pruned, dense, plan, atoms, [*atoms])
+    assert sorted(kept_at_zero(whole)) == [inner, plain]
 
 
 def test_hooks_do_not_pile_up() -> None:

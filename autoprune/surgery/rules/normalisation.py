@@ -16,7 +16,7 @@ from autoprune.surgery.shadow import axis_track
 )
 def batch_norm(op: Op) -> None:
     """Every vector of the norm is joined with the channel axis."""
-    _vectors(op, 1, ("weight", "bias", "running_mean", "running_var"))
+    _vectors(op, "weight", "bias", "running_mean", "running_var")
     op.give(op.shadow("input").on((1,)))
 
 
@@ -28,7 +28,7 @@ def group_norm(op: Op) -> None:
     if channels is not None and groups > 1:
         join_groups(op, channels, groups)
         means = (axis_track(channels.reshape(groups, -1)[:, 0], 1, 2),)
-    _vectors(op, 1, ("weight", "bias"))
+    _vectors(op, "weight", "bias")
     op.give(op.shadow("input").on((1,)), means, means)
 
 
@@ -46,9 +46,9 @@ def layer_norm(op: Op) -> None:
     op.give(op.shadow("input").tracks)
 
 
-def _vectors(op: Op, axis: int, names: tuple[str, ...]) -> None:
+def _vectors(op: Op, *names: str) -> None:
     """Join one-dimensional arguments with the channel axis, and seal what is averaged over."""
-    channels = op.line("input", axis)
+    channels = op.line("input", 1)
     for name in names:
         vector = op.arg(name)
         if vector is not None and vector.numel() > 1:

@@ -76,5 +76,5 @@ def _reduce(op: Op) -> None:
 @rule("aten._softmax", "aten._log_softmax")
 def softmax(op: Op) -> None:
     """Normalises over the channels that are left along its axis."""
-    op.line("self", op.arg("dim"))
+    op.line("self", op.arg("dim"))  # raises where they are spread over several axes
     op.give(op.shadow("self").tracks)
