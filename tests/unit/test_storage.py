@@ -153,6 +153,9 @@ def test_evaluations_are_stored_in_one_order_so_that_no_two_agents_wait_for_each
 def test_an_evaluation_of_an_unknown_run_is_refused(database: Database) -> None:
     with pytest.raises(ElsewhereError, match="Somebody removed this run"):
         database.record_evaluation(7, KEY, SCORED)
+    with pytest.raises(ElsewhereError, match="Somebody removed this run"):
+        database.replace_evaluation(7, KEY, SCORED)
+    assert database.find_evaluation(KEY) is None
 
 
 def test_an_evaluation_outlives_its_run(database: Database) -> None:
