@@ -11,6 +11,7 @@ from sqlalchemy import event
 from autoprune.core.policy import Choice, Policy
 from autoprune.storage.database import Database
 from autoprune.storage.records import Evaluation, EvaluationKey
+from autoprune.storage.runs import Runs
 
 KEY = EvaluationKey("model", "data", "policy", "way")
 LONG = 60.0  # seconds that a thread may take on a busy machine
@@ -37,6 +38,18 @@ def on_first(database: Database, when: str, word: str, call: Callable[[], object
         if statement.startswith(word) and not done:
             done.append(statement)
             call()
+
+
+def test_what_is_kept_first_stays(pair: tuple[Database, Database]) -> None:
+    first, second = pair
+    run = first.start_run("run", {}, "model", "data")
+    kept = [Runs(one).keep(run, "table", {"by": name}) for one, name in ((first, 1), (second, 2))]
+    assert kept == [{"by": 1}, {"by": 1}]
+    Runs(second).begin(run, {"trials": 9}, "folder")
+    found = first.find_run("run")
+    assert found is not None
+    assert found.config == {"trials": 9}
+    assert found.kept == {"table": {"by": 1}, "place": {"folder": "folder"}}
 
 
 def test_of_two_that_replace_an_evaluation_at_once_the_last_one_stays(

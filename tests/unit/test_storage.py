@@ -76,6 +76,24 @@ def test_of_what_is_told_again_the_last_time_counts(database: Database) -> None:
     assert run.kept["sessions"] == [{"timeout": None}, {"timeout": 60}]
 
 
+def test_of_two_that_keep_something_at_once_the_first_one_stays(url: str) -> None:
+    with Database.open(url) as one, Database.open(url) as other:
+        run_id = one.start_run("night", {}, "model", "data")
+        done: list[str] = []
+
+        @event.listens_for(one._engine, "before_cursor_execute")
+        def between(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            if statement.startswith("UPDATE") and not done:
+                done.append(statement)
+                Runs(other).keep(run_id, "table", {"by": "other"})
+                Runs(other).keep(run_id, "more", {"by": "other"})
+
+        assert Runs(one).keep(run_id, "table", {"by": "one"}) == {"by": "other"}
+        run = one.find_run("night")
+        assert run is not None
+        assert run.kept == {"table": {"by": "other"}, "more": {"by": "other"}}
+
+
 def test_a_second_run_of_the_same_name_is_refused(database: Database) -> None:
     database.start_run("night", {}, "model", "data")
     with pytest.raises(RunExistsError, match=r"'night'.*Resume"):
