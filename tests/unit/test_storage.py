@@ -14,6 +14,7 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import event, make_url, text
 
+from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.secrets import redact
 from autoprune.core.stages import Stage
@@ -25,8 +26,10 @@ from autoprune.errors import (
     OutputError,
     RunExistsError,
 )
+from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
 from autoprune.storage.engine import explain, sqlite_url
+from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation, EvaluationKey
 from autoprune.storage.runs import Runs
 from autoprune.storage.study import close_study, open_study, readable_study
@@ -218,6 +221,45 @@ def test_an_altered_row_is_refused_when_it_is_read(database: Database) -> None:
         connection.execute(text("UPDATE ap_evaluation SET weights = '../../secret'"))
     with pytest.raises(ArtifactError):
         database.find_evaluation(KEY)
+
+
+ENTRY = LedgerEntry(
+    units=("a",),
+    policy=SCORED.policy,
+    alternative=Policy({}),
+    outcome=Outcome.NOISE,
+    expected_regret=0.01,
+    score_before=0.3,
+    score_after=0.2,
+    quality_before=0.9,
+    quality_after=0.8,
+    costs_before={"macs": 2.0},
+    costs_after={"macs": 1.0},
+    p_value=0.5,
+    threshold=0.01,
+    sample_forwards=10.0,
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("ap_ledger SET score_before = 'low'", "ap_ledger SET quality_after = x'00ff'"),
+        *("ap_ledger SET sample_forwards = 9e999", "ap_ledger SET step = 9e999"),
+        *("ap_ledger SET costs_after = '[1]'", "ap_run SET name = x'00ff'"),
+        *("ap_agent SET status = '3'", "ap_agent SET process = x'00ff'"),
+    ],
+)
+def test_what_somebody_else_wrote_into_a_row_is_told(database: Database, change: str) -> None:
+    run_id = database.start_run("night", {}, "model", "data")
+    ledger, agents, runs = Ledger(database, run_id), Agents(database), Runs(database)
+    ledger.add_all([ENTRY])
+    agents.join(run_id, "host", "1@2")
+    assert ledger.entries() == [ENTRY]
+    with database.transaction() as session:
+        session.execute(text(f"UPDATE {change}"))
+    with pytest.raises(OutputError, match="holds what autoprune did not write"):
+        ledger.entries(), agents.all(), runs.all()
 
 
 @pytest.mark.parametrize("name", ["plain", "100% {x} y?z#ü%41"])
