@@ -32,7 +32,7 @@ from autoprune.storage.engine import explain, sqlite_url
 from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation, EvaluationKey
 from autoprune.storage.runs import Runs
-from autoprune.storage.study import close_study, open_study, readable_study
+from autoprune.storage.study import close_study, open_study, readable_study, remove_study
 from autoprune.storage.study_trials import unfinished
 
 KEY = EvaluationKey("model", "data", "policy", "evaluator")
@@ -293,7 +293,11 @@ def _open_study(url: str) -> None:
     open_study(url, "s")
 
 
-@pytest.mark.parametrize("opener", [_use_database, _open_study])
+def _remove_study(url: str) -> None:
+    remove_study(url, "s")
+
+
+@pytest.mark.parametrize("opener", [_use_database, _open_study, _remove_study])
 class TestUnusable:
     def test_a_missing_folder(self, tmp_path: Path, opener: Any) -> None:
         with pytest.raises(OutputError, match=r"missing/study\.db' cannot be used \(unable"):
