@@ -54,6 +54,8 @@ class StagedOptunaSearch(OptunaSearch):
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Report the value of a stage; a trial that was restarted repeats some."""
+        if trial_id in self._completed_trials:
+            return  # it failed, and was restored since: the study keeps the failure
         step, value = result[_STEP], result.get(self.metric)
         if value is not None and step > self._last.get(trial_id, (0, 0.0))[0]:
             self._ot_trials[trial_id].report(value, step)
@@ -64,11 +66,11 @@ class StagedOptunaSearch(OptunaSearch):
     ) -> None:
         """Tell the study how a trial ended."""
         if trial_id in self._completed_trials:
-            return  # it failed, and was restored since: the study keeps the failure
-        self._completed_trials.add(trial_id)
+            return
         trial: Trial = self._ot_trials[trial_id]
         if result:  # HyperBand gives none
             self.on_trial_result(trial_id, result)
+        self._completed_trials.add(trial_id)
         step, value = self._last.get(trial_id, (0, 0.0))
         if error or value != value:
             trial.study.tell(trial, state=TrialState.FAIL)

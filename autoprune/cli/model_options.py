@@ -12,7 +12,7 @@ from autoprune.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
-_SHAPE = re.compile(r"[1-9][0-9]{0,8}(,[1-9][0-9]{0,8})*")
+_SHAPE = re.compile(r" *[1-9][0-9]{0,8}( *, *[1-9][0-9]{0,8})* *")
 
 MODEL_HELP = "FILE.py:NAME or MODULE:NAME of what builds the model."
 Args = Annotated[
@@ -69,7 +69,7 @@ def random_inputs(shapes: Sequence[str], as_list: bool) -> list[Any]:
     rng = torch.Generator().manual_seed(0)
     inputs: list[Any] = []
     for text in shapes:
-        if _SHAPE.fullmatch(text.replace(" ", "")) is None:
+        if _SHAPE.fullmatch(text) is None:
             raise ConfigError(
                 f"--input must be a shape of whole numbers from 1, like 2,3,224,224. Got {text!r}."
             )

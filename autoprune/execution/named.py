@@ -24,6 +24,8 @@ def check_named(file: SearchFile) -> None:
     _check_source(file, "data", file.data.target, DataError)
     if is_import(file.task.target):
         _check_source(file, "task", file.task.target, ConfigError)
+    if file.recover is not None:
+        _check_source(file, "recover", file.recover, ConfigError)
 
 
 def require_checkpoint(path: Path) -> None:

@@ -4,6 +4,7 @@ import plotly.graph_objects as go
 from plotly.colors import qualitative
 
 from autoprune.evaluation.probing.sensitivity import Entry, Sensitivity
+from autoprune.reporting.figures.look import lines, plain
 from autoprune.reporting.sensitivity_terminal import by_sensitivity
 
 _COLOURS = qualitative.Dark24
@@ -39,7 +40,7 @@ def _traces(
     own = [e for e in found.entries if (e.unit, e.method) == (unit, method)]
     measured = [e for e in own if e.given_up is not None]
     look = {
-        "name": f"{unit}, {method}",
+        "name": plain(f"{unit}, {method}"),
         "legendgroup": f"{unit} {method}",
         "visible": True if best else "legendonly",
     }
@@ -67,8 +68,9 @@ def _traces(
 def _hover(entry: Entry, found: Sensitivity) -> str:
     assert entry.quality is not None
     cut, dense = map(found.yardstick.text, (entry.quality, found.dense_quality))
-    return (
-        f"{entry.unit}, {entry.method}<br>{entry.sparsity:.1%} of {entry.atoms} atoms removed<br>"
-        f"loss {entry.given_up:+.4f} ± {entry.stderr:.4f}<br>"
-        f"{found.metric} {cut}, dense {dense}"
+    return lines(
+        f"{entry.unit}, {entry.method}",
+        f"{entry.sparsity:.1%} of {entry.atoms} atoms removed",
+        f"loss {entry.given_up:+.4f} ± {entry.stderr:.4f}",
+        f"{found.metric} {cut}, dense {dense}",
     )

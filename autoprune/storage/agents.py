@@ -12,6 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from autoprune.storage.database import Database
 from autoprune.storage.models import AgentRow, LeaseRow
 from autoprune.storage.patience import patient
+from autoprune.storage.rows import as_mapping, as_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,10 +144,10 @@ def _agent(row: AgentRow) -> Agent:
     return Agent(
         id=row.id,
         run_id=row.run_id,
-        host=row.host,
-        process=row.process,
+        host=as_text(row.host),
+        process=as_text(row.process),
         beat=row.beat,
         started_at=row.started_at,
         beaten_at=row.beaten_at,
-        status=row.status,
+        status=as_mapping(row.status),
     )

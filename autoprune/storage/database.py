@@ -19,6 +19,8 @@ from autoprune.storage.patience import is_away, patient
 from autoprune.storage.records import Evaluation, EvaluationKey, Run
 from autoprune.storage.rows import evaluation_row, key_columns, to_evaluation, to_key, to_run
 
+_ATTEMPTS = 20  # each failure means that another process got further
+
 
 class Database:
     """Our tables behind one URL; safe to share between threads and between processes.
@@ -147,10 +149,21 @@ class Database:
     def replace_evaluation(
         self, run_id: int | None, key: EvaluationKey, evaluation: Evaluation
     ) -> None:
-        """Store an evaluation in place of the one of that key, if there is one."""
-        with self.transaction() as session:
-            session.execute(delete(EvaluationRow).filter_by(**key_columns(key)))
-            session.add(evaluation_row(run_id, key, evaluation))
+        """Store an evaluation in place of the one of that key, if there is one.
+
+        Raises:
+            ElsewhereError: If somebody removed the run.
+        """
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                with self.transaction() as session:
+                    session.execute(delete(EvaluationRow).filter_by(**key_columns(key)))
+                    session.add(evaluation_row(run_id, key, evaluation))
+                return
+            except IntegrityError:  # another process stored one between the two
+                self.refuse_removed(run_id)
+                if not left:
+                    raise
 
     @patient
     def evaluations(self, run_id: int) -> list[Evaluation]:

@@ -134,7 +134,7 @@ def readable_rows(url: URL) -> Iterator[None]:
         raise _damaged(url, err) from err
     except AutopruneError:
         raise
-    except (AttributeError, LookupError, TypeError, ValueError) as err:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as err:
         raise _damaged(url, err) from err
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -13,12 +14,13 @@ from autoprune.errors import ArtifactError
 from autoprune.storage.database import Database
 from autoprune.storage.models import LedgerRow
 from autoprune.storage.patience import patient
+from autoprune.storage.rows import as_float, as_mapping
 
 _KEY = ("run_id", "policy_fp", "alternative_fp", "step")
-_AS_THEY_ARE = tuple(
-    name
-    for name in LedgerEntry.__slots__
-    if name not in ("units", "policy", "alternative", "outcome", "costs_before", "costs_after")
+_COSTS = ("costs_before", "costs_after")
+_NUMBERS = (
+    *("expected_regret", "score_before", "score_after", "quality_before", "quality_after"),
+    *("p_value", "threshold", "sample_forwards"),
 )
 
 
@@ -64,9 +66,8 @@ def add_once(session: Session, run_id: int, entry: LedgerEntry) -> None:
         policy=entry.policy.to_dict(),
         alternative=entry.alternative.to_dict(),
         outcome=entry.outcome.name.lower(),
-        costs_before=dict(entry.costs_before),
-        costs_after=dict(entry.costs_after),
-        **{name: getattr(entry, name) for name in _AS_THEY_ARE},
+        **{name: dict(getattr(entry, name)) for name in _COSTS},
+        **{name: getattr(entry, name) for name in (*_NUMBERS, "step")},
         created_at=datetime.now(UTC),
     )
     key = {name: getattr(row, name) for name in _KEY}
@@ -95,7 +96,13 @@ def _entry(row: LedgerRow) -> LedgerEntry:
         policy=Policy.from_dict(row.policy),
         alternative=Policy.from_dict(row.alternative),
         outcome=outcome,
-        costs_before=row.costs_before,
-        costs_after=row.costs_after,
-        **{name: getattr(row, name) for name in _AS_THEY_ARE},
+        **_checked(row),
     )
+
+
+def _checked(row: LedgerRow) -> dict[str, Any]:
+    return {
+        **{name: as_mapping(getattr(row, name)) for name in _COSTS},
+        **{name: as_float(getattr(row, name)) for name in _NUMBERS},
+        "step": int(row.step),
+    }

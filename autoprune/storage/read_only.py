@@ -2,10 +2,9 @@
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,8 +15,7 @@ from autoprune.errors import ArtifactError, ConfigError, OutputError
 from autoprune.storage.database import Database
 from autoprune.storage.engine import parse_url, readable_errors, sqlite_url
 from autoprune.storage.migrate import dropped_tables, state_of, told_dropped
-
-_PATIENCE = 30.0  # seconds that somebody who writes is waited for
+from autoprune.storage.reader import connect_to_read
 
 
 @contextmanager
@@ -76,21 +74,7 @@ def _state(file: Path) -> str:
 
 
 def _engine(file: Path, how: str) -> Engine:
-    return create_engine(parse_url(sqlite_url(file)), creator=_Connect(file, how))
-
-
-@dataclass(frozen=True)
-class _Connect:
-    """Connects to a file that is there; what would change it is refused."""
-
-    file: Path
-    how: str
-
-    def __call__(self) -> sqlite3.Connection:
-        uri = f"{self.file.absolute().as_uri()}?{self.how}"
-        found = sqlite3.connect(uri, uri=True, timeout=_PATIENCE, check_same_thread=False)
-        found.execute("PRAGMA query_only=ON").close()
-        return found
+    return create_engine(parse_url(sqlite_url(file)), creator=partial(connect_to_read, file, how))
 
 
 def _copy(file: Path, stack: ExitStack) -> Database:

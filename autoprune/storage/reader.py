@@ -29,6 +29,19 @@ def reading_options(url: URL) -> dict[str, Any]:
     return {**engine_options(url), "pool_events": [(_Says(refuse), "connect")] if refuse else []}
 
 
+def connect_to_read(file: Path, how: str) -> sqlite3.Connection:
+    """Connect to a SQLite file that is there; what would change it is refused.
+
+    Args:
+        file: The file.
+        how: What SQLite's URI says of it: ``mode=ro``, ``mode=rw`` or ``immutable=1``.
+    """
+    uri = f"{file.absolute().as_uri()}?{how}"
+    found = sqlite3.connect(uri, uri=True, timeout=_PATIENCE, check_same_thread=False)
+    found.execute("PRAGMA query_only=ON").close()
+    return found
+
+
 def stored_studies(url: str, options: dict[str, Any]) -> QuickStorage:
     """Return Optuna's storage as it is there, whatever its version; nothing is made.
 
@@ -57,10 +70,7 @@ class _SqliteReader:
         # SQLite keeps notes for its readers beside the file; where it cannot, nobody writes.
         closed = not os.access(self.file.parent, os.W_OK) and not wal.exists()
         how = "immutable=1" if closed else "mode=ro"
-        uri = f"{self.file.absolute().as_uri()}?{how}"
-        found = sqlite3.connect(uri, uri=True, timeout=_PATIENCE, check_same_thread=False)
-        found.execute("PRAGMA query_only=ON").close()
-        return found
+        return connect_to_read(self.file, how)
 
 
 @dataclass(frozen=True)

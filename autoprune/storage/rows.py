@@ -1,5 +1,6 @@
 """Between the rows of the tables and the records handed out."""
 
+import math
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -24,13 +25,13 @@ def to_run(row: RunRow) -> Run:
     """Return the record of a stored run."""
     return Run(
         id=row.id,
-        name=row.name,
+        name=as_text(row.name),
         created_at=row.created_at,
-        config=_mapping(row.config),
+        config=as_mapping(row.config),
         model_fp=row.model_fp,
         data_fp=row.data_fp,
-        kept=_mapping(row.kept),
-        outcome=None if row.outcome is None else _mapping(row.outcome),
+        kept=as_mapping(row.kept),
+        outcome=None if row.outcome is None else as_mapping(row.outcome),
     )
 
 
@@ -43,9 +44,9 @@ def evaluation_row(
         **key_columns(key),
         policy=evaluation.policy.to_dict(),
         outcome=evaluation.outcome,
-        loss=_float(evaluation.loss),
-        quality=_float(evaluation.quality),
-        score=_float(evaluation.score),
+        loss=as_float(evaluation.loss),
+        quality=as_float(evaluation.quality),
+        score=as_float(evaluation.score),
         stages=[stage.to_dict() for stage in evaluation.stages],
         sample_forwards=float(evaluation.sample_forwards),
         seconds=float(evaluation.seconds),
@@ -71,11 +72,36 @@ def to_evaluation(row: EvaluationRow) -> Evaluation:
     )
 
 
-def _float(number: float | None) -> float | None:
-    return None if number is None else float(number)
+def as_float(number: float | None) -> float | None:
+    """Return a number as a plain float; None stays.
+
+    Raises:
+        TypeError: If it is something else than a number or a text.
+        ValueError: If it is a text that is no number, or not finite.
+    """
+    found = None if number is None else float(number)
+    if found is not None and not math.isfinite(found):
+        raise ValueError(f"{found} in place of a finite number")
+    return found
 
 
-def _mapping(content: Any) -> dict[str, Any]:
+def as_mapping(content: Any) -> dict[str, Any]:
+    """Return a mapping as it is.
+
+    Raises:
+        TypeError: If it is none.
+    """
     if not isinstance(content, dict):
         raise TypeError(f"{type(content).__name__} in place of a mapping")
+    return content
+
+
+def as_text(content: Any) -> str:
+    """Return a text as it is; SQLite keeps anything in any column.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    if not isinstance(content, str):
+        raise TypeError(f"{type(content).__name__} in place of a text")
     return content

@@ -19,7 +19,8 @@ PLACE = "place"  # what a run keeps of where it is worked on
 class Runs:
     """The runs of a database.
 
-    What is stored of a run that somebody removed raises `ElsewhereError`.
+    To begin or keep something of a run that somebody removed raises `ElsewhereError`; what it came
+    to is told to nobody then.
 
     Args:
         database: The database.
@@ -99,7 +100,12 @@ class Runs:
 
 
 def _locked(session: Session, run_id: int) -> RunRow:
-    row = session.get(RunRow, run_id, with_for_update=True)
+    """Return the row of a run, which nobody else changes until the transaction ends.
+
+    It is written as it is: SQLite lets others change a row that was only read.
+    """
+    same = update(RunRow).filter_by(id=run_id).values(name=RunRow.name).returning(RunRow)
+    row = session.scalar(same)
     if row is None:
         raise removed_run()
     return row

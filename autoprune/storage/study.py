@@ -104,13 +104,14 @@ def readable_study(url: str) -> Iterator[None]:
 
 
 def remove_study(url: str, name: str) -> None:
-    """Remove a study with its trials, if it is there."""
-    storage = _open_storage(url, engine_options(parse_url(url)))
-    try:
-        with _quiet(), suppress(KeyError):
-            optuna.delete_study(study_name=name, storage=storage)
-    finally:
-        storage._backend.engine.dispose()
+    """Remove a study with its trials, if it is there; errors are those of `readable_study`."""
+    with _quiet(), readable_study(url):
+        storage = _open_storage(url, engine_options(parse_url(url)))
+        try:
+            with suppress(KeyError):
+                optuna.delete_study(study_name=name, storage=storage)
+        finally:
+            storage._backend.engine.dispose()
 
 
 def costs_of(study: optuna.Study) -> list[str]:

@@ -15,6 +15,7 @@ from autoprune.storage.engine import parse_url
 from autoprune.storage.migrate import state_of
 from autoprune.storage.models import EvaluationRow
 from autoprune.storage.own_trials import OwnTrials
+from autoprune.storage.patience import patient
 from autoprune.storage.quick import QuickStorage
 from autoprune.storage.reader import reading_options, stored_studies
 from autoprune.storage.records import Evaluation
@@ -67,6 +68,7 @@ def watched(url: str) -> Iterator[Watched]:
             engine.dispose()
 
 
+@patient
 def evaluations_that(
     database: Database, run_id: int, outcomes: tuple[str, ...]
 ) -> list[Evaluation]:

@@ -67,6 +67,7 @@ def test_detectors_take_lists(run: Any) -> None:
         (["units", "model.py:net", "--input", "2,1,6,x"], "--input must be a shape"),
         (["units", "model.py:net", "--input", "0,1,6,6"], "--input must be a shape"),
         (["units", "model.py:net", "--input", ""], "--input must be a shape"),
+        (["units", "model.py:net", "--input", "2,1,6 6"], "--input must be a shape"),
         (["units", "model.py:net", *INPUT, "--args", "width"], "--args must be KEY=VALUE"),
         (["units", "model.py:nett", *INPUT], "Did you mean 'net'?"),
         (["units", "model.py:net", *INPUT, "--args", "depth=3"], "'model.py:net' raised: TypeErr"),

@@ -188,6 +188,12 @@ def test_the_heartbeat_is_probed_and_starting_may_take_longer() -> None:
     assert once["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 45
 
 
+def test_a_folder_that_looks_like_a_variable_is_probed_as_it_is_searched() -> None:
+    (once,) = manifests(runner(), job(run=Path("runs/$(HOME)")))
+    container = container_of(once["spec"])
+    assert "runs/$$(HOME)" in container["livenessProbe"]["exec"]["command"]
+
+
 def test_agents_are_a_job_of_their_own_that_may_come_too_early() -> None:
     search, agents = manifests(runner(agents=3), job())
     assert agents["metadata"]["name"] == "nightly-agents"

@@ -25,6 +25,7 @@ finally:
         ("model: cod.py:net", "search.yaml: model: there is no file 'cod.py'"),
         ("data: cod.py:loaders", "search.yaml: data: there is no file 'cod.py'"),
         ("task: cod.py:Task", "search.yaml: task: there is no file 'cod.py'"),
+        ("recover: cod.py:train", "search.yaml: recover: there is no file 'cod.py'"),
         ("checkpoint: weights.pt", "There is no checkpoint"),
         ("space: defualt", "Unknown search space 'defualt'. Did you mean 'default'?"),
         ("space: file:mine.yaml", "mine.yaml"),

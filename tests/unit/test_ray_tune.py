@@ -114,6 +114,18 @@ def test_a_trial_that_is_restarted_repeats_no_stage_and_ends_once() -> None:
     assert trial.value == 1.0
 
 
+def test_a_trial_that_failed_and_was_restored_since_stays_a_failure() -> None:
+    search = searching()
+    search.suggest("a")
+    search.on_trial_result("a", result(3.0, 1))
+    search.on_trial_complete("a", error=True)
+    search.on_trial_result("a", result(2.0, 2))
+    search.on_trial_complete("a", result(1.0, 3))
+    (trial,) = told(search)
+    assert trial.state == TrialState.FAIL
+    assert trial.intermediate_values == {1: 3.0}
+
+
 def test_saved_and_restored_it_goes_on(tmp_path: Path) -> None:
     search, whole = searching(), searching()
     for number in range(6):

@@ -162,6 +162,15 @@ def test_names_are_shown_as_they_are(name: str) -> None:
     assert escape_markdown(name) in row
 
 
+def test_a_metric_that_looks_like_markup_is_shown_as_it_is_in_what_a_search_cost() -> None:
+    result = make_result().model_copy(update={"metric": "<b>*top*</b>"})
+    rollback = Rolledback(examined=3, reverted=1, quality_regained=0.05)
+    search = result.search.model_copy(update={"rollback": rollback})
+    result = result.model_copy(update={"search": search})
+    assert "<b>*top*</b> +5.00 points" in effort_line(result)
+    assert "<b>" not in render_markdown(result)
+
+
 def test_markdown_tables_have_no_holes() -> None:
     text = render_markdown(make_result())
     assert "\n\n\n" not in text

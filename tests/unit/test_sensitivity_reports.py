@@ -78,5 +78,6 @@ def test_the_plot_is_one_file_with_every_line_and_no_markup_of_its_own() -> None
     page = render_sensitivity(TABLE)
     assert not re.search(r"<script[^>]+src=", page)
     assert "layer[1]</script>" not in page
+    assert page.count("layer[1]&lt;\\u002fscript&gt;, channel.l1") == 3, "line, points, hover"
     assert page.count('"mode":"lines"') == 2
     assert page.count('"mode":"markers"') == 2

@@ -14,6 +14,7 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy import event, make_url, text
 
+from autoprune.core.ledger import LedgerEntry, Outcome
 from autoprune.core.policy import Choice, Policy
 from autoprune.core.secrets import redact
 from autoprune.core.stages import Stage
@@ -25,11 +26,13 @@ from autoprune.errors import (
     OutputError,
     RunExistsError,
 )
+from autoprune.storage.agents import Agents
 from autoprune.storage.database import Database
 from autoprune.storage.engine import explain, sqlite_url
+from autoprune.storage.ledger import Ledger
 from autoprune.storage.records import Evaluation, EvaluationKey
 from autoprune.storage.runs import Runs
-from autoprune.storage.study import close_study, open_study, readable_study
+from autoprune.storage.study import close_study, open_study, readable_study, remove_study
 from autoprune.storage.study_trials import unfinished
 
 KEY = EvaluationKey("model", "data", "policy", "evaluator")
@@ -74,6 +77,24 @@ def test_of_what_is_told_again_the_last_time_counts(database: Database) -> None:
     run = database.find_run("night")
     assert run is not None
     assert run.kept["sessions"] == [{"timeout": None}, {"timeout": 60}]
+
+
+def test_of_two_that_keep_something_at_once_the_first_one_stays(url: str) -> None:
+    with Database.open(url) as one, Database.open(url) as other:
+        run_id = one.start_run("night", {}, "model", "data")
+        done: list[str] = []
+
+        @event.listens_for(one._engine, "before_cursor_execute")
+        def between(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            if statement.startswith("UPDATE") and not done:
+                done.append(statement)
+                Runs(other).keep(run_id, "table", {"by": "other"})
+                Runs(other).keep(run_id, "more", {"by": "other"})
+
+        assert Runs(one).keep(run_id, "table", {"by": "one"}) == {"by": "other"}
+        run = one.find_run("night")
+        assert run is not None
+        assert run.kept == {"table": {"by": "other"}, "more": {"by": "other"}}
 
 
 def test_a_second_run_of_the_same_name_is_refused(database: Database) -> None:
@@ -153,6 +174,9 @@ def test_evaluations_are_stored_in_one_order_so_that_no_two_agents_wait_for_each
 def test_an_evaluation_of_an_unknown_run_is_refused(database: Database) -> None:
     with pytest.raises(ElsewhereError, match="Somebody removed this run"):
         database.record_evaluation(7, KEY, SCORED)
+    with pytest.raises(ElsewhereError, match="Somebody removed this run"):
+        database.replace_evaluation(7, KEY, SCORED)
+    assert database.find_evaluation(KEY) is None
 
 
 def test_an_evaluation_outlives_its_run(database: Database) -> None:
@@ -199,6 +223,45 @@ def test_an_altered_row_is_refused_when_it_is_read(database: Database) -> None:
         database.find_evaluation(KEY)
 
 
+ENTRY = LedgerEntry(
+    units=("a",),
+    policy=SCORED.policy,
+    alternative=Policy({}),
+    outcome=Outcome.NOISE,
+    expected_regret=0.01,
+    score_before=0.3,
+    score_after=0.2,
+    quality_before=0.9,
+    quality_after=0.8,
+    costs_before={"macs": 2.0},
+    costs_after={"macs": 1.0},
+    p_value=0.5,
+    threshold=0.01,
+    sample_forwards=10.0,
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("ap_ledger SET score_before = 'low'", "ap_ledger SET quality_after = x'00ff'"),
+        *("ap_ledger SET sample_forwards = 9e999", "ap_ledger SET step = 9e999"),
+        *("ap_ledger SET costs_after = '[1]'", "ap_run SET name = x'00ff'"),
+        *("ap_agent SET status = '3'", "ap_agent SET process = x'00ff'"),
+    ],
+)
+def test_what_somebody_else_wrote_into_a_row_is_told(database: Database, change: str) -> None:
+    run_id = database.start_run("night", {}, "model", "data")
+    ledger, agents, runs = Ledger(database, run_id), Agents(database), Runs(database)
+    ledger.add_all([ENTRY])
+    agents.join(run_id, "host", "1@2")
+    assert ledger.entries() == [ENTRY]
+    with database.transaction() as session:
+        session.execute(text(f"UPDATE {change}"))
+    with pytest.raises(OutputError, match="holds what autoprune did not write"):
+        ledger.entries(), agents.all(), runs.all()
+
+
 @pytest.mark.parametrize("name", ["plain", "100% {x} y?z#ü%41"])
 def test_any_file_name_works_for_both(tmp_path: Path, name: str) -> None:
     url = sqlite_url(tmp_path / name)
@@ -230,7 +293,11 @@ def _open_study(url: str) -> None:
     open_study(url, "s")
 
 
-@pytest.mark.parametrize("opener", [_use_database, _open_study])
+def _remove_study(url: str) -> None:
+    remove_study(url, "s")
+
+
+@pytest.mark.parametrize("opener", [_use_database, _open_study, _remove_study])
 class TestUnusable:
     def test_a_missing_folder(self, tmp_path: Path, opener: Any) -> None:
         with pytest.raises(OutputError, match=r"missing/study\.db' cannot be used \(unable"):

@@ -109,7 +109,8 @@ def failure_policy(job: Job) -> dict[str, Any]:
 
 def _probes(runner: KubernetesRunner, job: Job) -> dict[str, Any]:
     """Return probes that look at the heartbeat; starting up may take longer."""
-    command = [*job.probe, "--max-age", f"{ceil(runner.max_age)}s"]
+    words = (*job.probe, "--max-age", f"{ceil(runner.max_age)}s")
+    command = [literal(word) for word in words]
     probe = {"exec": {"command": command}, "periodSeconds": _PERIOD, "timeoutSeconds": _PROBE}
     return {
         "startupProbe": probe | {"failureThreshold": ceil(_LAUNCH / _PERIOD)},
