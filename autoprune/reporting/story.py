@@ -151,8 +151,8 @@ def _undone(result: Result) -> Iterator[str]:
         yield (
             f"Fine-tuning lowered {yardstick.metric} on the search split from "
             f"{yardstick.text(kept)} to {yardstick.text(result.undone)}, so the model is kept as "
-            "it was cut. Lower recovery.learning_rate, or set recovery.clip_norm to 1, and search "
-            "again: scores are kept."
+            "it was cut. Train more gently and search again: where autoprune trains, with a lower "
+            "recovery.learning_rate, or with recovery.clip_norm set to 1."
         )
 
 

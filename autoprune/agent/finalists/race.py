@@ -52,8 +52,8 @@ def recover_finalists(
         ModelError: If none could be fine-tuned.
         BudgetError: If all that could be were not accepted.
     """
-    own = evaluations.scorer.recover is not None
-    race = _Race(iter(ranked), evaluations, progress, in_turn if own else advance)
+    own = evaluations.scorer.recover
+    race = _Race(iter(ranked), evaluations, progress, advance if own is None else in_turn)
     missed = False
     for finalist in race.order():
         try:
@@ -72,9 +72,14 @@ def recover_finalists(
             "more, though it was inside before. What was scored is kept: resume when the device "
             "is less busy, or start afresh with a higher limit."
         )
+    mend = (
+        f"Mend {own.name!r} and resume."
+        if own
+        else "Lower recovery.learning_rate and start afresh."
+    )
     raise ModelError(
         f"None of the {race.tried} pruned models that were scored could be fine-tuned. The "
-        f"last problem: {race.problem} Lower recovery.learning_rate and start afresh."
+        f"last problem: {race.problem} {mend}"
     )
 
 
