@@ -379,9 +379,9 @@ def learned(evaluations: Evaluations) -> Evaluations:
     return evaluations
 
 
-def test_a_finalist_that_training_ruins_is_kept_as_it_was_cut(
-    learned: Evaluations, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def ruined(learned: Evaluations, monkeypatch: pytest.MonkeyPatch) -> Evaluations:
+    """Return the evaluations of a trained model, each further step of which ruins a model."""
     step = FineTuning._step
 
     def ruining(self: FineTuning, batch: Any) -> None:
@@ -391,8 +391,12 @@ def test_a_finalist_that_training_ruins_is_kept_as_it_was_cut(
                 weights.zero_()
 
     monkeypatch.setattr(FineTuning, "_step", ruining)
-    model, found = learned.finalist(POLICIES[0]).finish()
-    cut = learned.scorer.candidate(POLICIES[0], 8, final=True)
+    return learned
+
+
+def test_a_finalist_that_training_ruins_is_kept_as_it_was_cut(ruined: Evaluations) -> None:
+    model, found = ruined.finalist(POLICIES[0]).finish()
+    cut = ruined.scorer.candidate(POLICIES[0], 8, final=True)
     assert found.quality == cut.reach(0).quality > 0.5
     assert found.loss == cut.reach(0).loss
     assert all(map(torch.equal, model.state_dict().values(), cut.model.state_dict().values()))
@@ -400,9 +404,21 @@ def test_a_finalist_that_training_ruins_is_kept_as_it_was_cut(
     assert trained is not None
     assert trained.steps == 8
     assert (trained.quality or 0.0) <= 0.5
-    again, stored = learned.finalist(POLICIES[0]).finish()
+    again, stored = ruined.finalist(POLICIES[0]).finish()
     assert stored == found
     assert all(map(torch.equal, again.state_dict().values(), cut.model.state_dict().values()))
+
+
+def test_where_training_ruins_all_the_best_of_them_as_cut_wins(ruined: Evaluations) -> None:
+    ranks = {p: ruined.finalist(p).as_cut().stages[0].rank for p in POLICIES[:4]}
+    best, *others = sorted(ranks, key=lambda one: ranks[one])
+    line = [Evaluation(one, "scored", 1.0, 0.5, 0.0, 0.0) for one in [*others, best]]
+    model, found = recover_finalists(line, ruined, silent)
+    assert found.policy == best
+    assert undone(found) is not None
+    cut = ruined.scorer.candidate(found.policy, 8, final=True).model
+    assert all(map(torch.equal, model.state_dict().values(), cut.state_dict().values()))
+    assert recover_finalists(line, ruined, silent)[1] == found
 
 
 def test_a_finalist_that_training_helps_is_kept_as_it_was_trained(learned: Evaluations) -> None:

@@ -1,6 +1,6 @@
 """One finalist: fine-tuned as far as it gets, and kept where it got to."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,27 +102,60 @@ class Finalist:
         with candidate_errors():
             candidate = self.candidate = self.candidate or self._begun()
             candidate.reach(self.steps)
-            made = [candidate, *self._as_cut()]
-        stages, best = candidate.stages, candidate
-        if _ruined(stages[-1], made[-1].stages[-1]):
-            best = made[-1]
-            stages = [*best.stages, *stages]
-        found, path = best.reach(0), self.folder / weights_of(self.policy, self.run)
-        sha256 = save_weights(best.model, path)
+        cut = self.as_cut() if self.steps and not self.run else candidate
+        if _ruined(candidate.stages[-1], cut.stages[-1]):
+            return self.keep_as_cut(cut)
+        forwards, seconds = candidate.sample_forwards, candidate.seconds
+        if cut is not candidate:
+            forwards, seconds = forwards + cut.sample_forwards, seconds + cut.seconds
+        return self._kept(candidate, candidate.stages, forwards, seconds)
+
+    def as_cut(self) -> Candidate:
+        """Return what it was before its training, measured; that of one go.
+
+        Raises:
+            CandidateError: If it raises, or the loss is NaN or infinite.
+        """
+        with candidate_errors():
+            found = self.scorer.candidate(self.policy, self.steps, final=True)
+            found.reach(0)
+        return found
+
+    def keep_as_cut(self, cut: Candidate) -> tuple[nn.Module, Evaluation]:
+        """Keep the weights that it had before its training; return the model and what it is worth.
+
+        Args:
+            cut: What `as_cut` returned.
+        """
+        stored = self.stored()
+        if stored is not None and undone(stored[1]):
+            return stored
+        trained = Standing.of(self.candidate) if self.candidate else self.standing or self.known
+        stages = [] if trained is None else [one for one in trained.stages if one.steps]
+        forwards, seconds = cut.sample_forwards, cut.seconds
+        if trained is not None:
+            forwards, seconds = forwards + trained.sample_forwards, seconds + trained.seconds
+        return self._kept(cut, [*cut.stages, *stages], forwards, seconds)
+
+    def _kept(
+        self, made: Candidate, stages: Sequence[Stage], forwards: float, seconds: float
+    ) -> tuple[nn.Module, Evaluation]:
+        found, path = made.reach(0), self.folder / weights_of(self.policy, self.run)
+        sha256 = save_weights(made.model, path)
         self.known = Evaluation(
             self.policy,
             RECOVERED,
             found.loss,
             found.quality,
-            sum(one.sample_forwards for one in made),
-            sum(one.seconds for one in made),
+            forwards,
+            seconds,
             path.name,
             sha256,
             found.score,
             tuple(stages),
         )
         self.keep(self.known)
-        return best.model, self.known
+        return made.model, self.known
 
     def stored(self) -> tuple[nn.Module, Evaluation] | None:
         """Return what an earlier session came to, if its weights are still as recorded."""
@@ -155,13 +188,6 @@ class Finalist:
                 stages=standing.stages,
             )
             self.keep(self.known)
-
-    def _as_cut(self) -> Iterator[Candidate]:
-        """Yield what it was before its training, measured, if that was one and all in one go."""
-        if self.steps and not self.run:
-            found = self.scorer.candidate(self.policy, self.steps, final=True)
-            found.reach(0)
-            yield found
 
     def _begun(self) -> Candidate:
         if self.run:

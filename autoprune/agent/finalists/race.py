@@ -9,7 +9,7 @@ from math import ceil
 from torch import nn
 
 from autoprune.agent.evaluating.evaluations import Evaluations
-from autoprune.agent.evaluating.finalist import Finalist
+from autoprune.agent.evaluating.finalist import Finalist, undone
 from autoprune.agent.finalists.side_by_side import Advance, in_turn
 from autoprune.core.progress import Progress, ProgressCallback
 from autoprune.core.stages import Stage
@@ -64,7 +64,7 @@ def recover_finalists(
         if accepts(found, model):
             for one in race.started:
                 one.leave()
-            return model, found
+            return race.best_as_cut((model, found), accepts) if undone(found) else (model, found)
         missed = True
     if missed:
         raise BudgetError(
@@ -165,6 +165,24 @@ class _Race:
         """Take in that one cannot be trained; what that took is kept."""
         self.problem = str(err)
         finalist.leave(self.problem)
+
+    def best_as_cut(self, winner: Recovered, accepts: Accepts) -> Recovered:
+        """Return who is best without its training, where that has ruined the winner's.
+
+        How well they were trained tells nothing of them then, and none ended better than the
+        winner was before.
+        """
+        for finalist in self.started:
+            if finalist.policy == winner[1].policy:
+                continue
+            try:
+                cut = finalist.as_cut()
+            except CandidateError:
+                continue
+            if cut.stages[-1].rank < winner[1].stages[0].rank:
+                model, found = finalist.keep_as_cut(cut)
+                winner = (model, found) if accepts(found, model) else winner
+        return winner
 
     def _tell(self) -> None:
         finalists = self.evaluations.scorer.finalists
