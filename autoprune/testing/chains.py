@@ -47,7 +47,8 @@ class ChainCost:
 
     def price_many(self, kept: Ids) -> dict[str, Ids]:
         """Return each cost of many rows of atoms kept, ``policies``."""
-        widths = np.pad(kept, ((0, 0), (1, 1)), constant_values=1)
+        widths = np.ones((len(kept), kept.shape[1] + 2), np.int64)  # `np.pad` takes longer
+        widths[:, 1:-1] = kept
         params, macs = widths.sum(axis=1), (widths[:, 1:] * widths[:, :-1]).sum(axis=1)
         size = 8 + 4 * params
         exact = {"macs": macs, "params": params, "size": size, "memory": widths.max(axis=1)}

@@ -36,6 +36,7 @@ class History:
     encoding: Encoding
     _study: Study | None = None
     _seen: set[int] = field(default_factory=set)
+    _settled: int = 0  # all trials before this number were seen
     _order: list[tuple[int, datetime, int]] = field(default_factory=list)
     _rows: Rows = field(default_factory=lambda: np.zeros((0, 0), np.int64))
     _final: list[float] = field(default_factory=list)
@@ -62,9 +63,7 @@ class History:
             self._forget(study)
         pending, fresh, asked = [], [], 0
         examining: list[Examined] = []
-        for trial in study.get_trials(deepcopy=False):
-            if trial.number in self._seen:
-                continue
+        for trial in self._unseen(study):
             if trial.state == TrialState.RUNNING:
                 row = self._given(trial)
                 if row is not None:
@@ -98,6 +97,13 @@ class History:
             given_back=[one for row, one in self._given_back.items() if row not in tried],
         )
 
+    def _unseen(self, study: Study) -> list[FrozenTrial]:
+        """Return the trials that were not over when they were read last, by number."""
+        trials = study.get_trials(deepcopy=False)  # all, by number, from 0 on
+        while self._settled in self._seen:
+            self._settled += 1
+        return [trial for trial in trials[self._settled :] if trial.number not in self._seen]
+
     def _add(self, study: Study, trials: list[FrozenTrial]) -> None:
         if not trials:
             return
@@ -123,7 +129,7 @@ class History:
 
     def _forget(self, study: Study) -> None:
         self._study, self._rows = study, self._stack([])
-        self._seen, self._bytes, self._running = set(), set(), {}
+        self._seen, self._settled, self._bytes, self._running = set(), 0, set(), {}
         self._order, self._final, self._reports, self._stopped = [], [], [], []
         self._predictions, self._done, self._given_back = [], [], {}
         self._coefficients = []

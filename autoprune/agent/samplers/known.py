@@ -87,7 +87,7 @@ class Known:
 
     def best(self, count: int) -> Rows:
         """Return the policies with the lowest scores, lowest first, ``count`` at most."""
-        return self.rows[self._ranked(self.values)[:count]]
+        return self.rows[self._ranked(scored=False)[:count]]
 
     def leading(
         self, count: int, inside: Callable[[Rows], Bools], *, scored: bool = False
@@ -100,7 +100,7 @@ class Known:
                 there may be thousands.
             scored: Whether only what went on to the end is looked at.
         """
-        order, found = self._ranked(self.final if scored else self.values), list[int]()
+        order, found = self._ranked(scored), list[int]()
         for start in range(0, len(order), _AT_ONCE):
             some = order[start : start + _AT_ONCE]
             found += some[inside(self.rows[some])].tolist()
@@ -108,9 +108,18 @@ class Known:
                 break
         return found[:count]
 
-    def _ranked(self, values: Floats) -> Rows:
+    def _ranked(self, scored: bool) -> Rows:
         """Return the numbers of what has a value, the lowest first."""
-        return np.argsort(values, kind="stable")[: int(np.isfinite(values).sum())]
+        order, values = (self._by_score, self.final) if scored else (self._by_value, self.values)
+        return order[: int(np.isfinite(values).sum())]
+
+    @cached_property
+    def _by_value(self) -> Rows:
+        return np.argsort(self.values, kind="stable")
+
+    @cached_property
+    def _by_score(self) -> Rows:
+        return np.argsort(self.final, kind="stable")
 
     def first(self, count: int) -> "Known":
         """Return what was known when so many policies had come to an end."""
@@ -131,7 +140,8 @@ class Known:
             tried=self.tried | {row.tobytes() for row in rows},
             examined=[*self.examined, *(one for _, one in begun if one is not None)],
         )
-        found.__dict__["_expected"] = self._expected  # no more ended
+        for name in ("_expected", "_by_value", "_by_score"):
+            found.__dict__[name] = getattr(self, name)  # no more ended
         return found
 
     def chosen(self, most: int) -> Rows:
@@ -139,8 +149,7 @@ class Known:
         count, half = len(self.values), most // 2
         if count <= most:
             return np.arange(count)
-        best = np.argsort(self.values, kind="stable")[:half]
-        return np.union1d(best, np.arange(count - half, count))
+        return np.union1d(self._by_value[:half], np.arange(count - half, count))
 
     @cached_property
     def _expected(self) -> tuple[Floats, Floats]:
