@@ -37,7 +37,12 @@ def commit() -> str:
 
 
 def code_of(*places: str) -> str:
-    """Return the fingerprint of all Python below ``places``, relative to the checkout."""
+    """Return the fingerprint of all Python below ``places``, relative to the checkout.
+
+    Raises:
+        FileNotFoundError: If there is no such place: it was moved, and the fingerprint would not
+            see what it holds.
+    """
     digest = hashlib.sha256()
     for path in sorted(_modules(CHECKOUT / place for place in places)):
         digest.update(path.relative_to(CHECKOUT).as_posix().encode())
@@ -50,6 +55,8 @@ def _modules(places: Iterable[Path]) -> set[Path]:
 
 
 def _modules_of(place: Path) -> Iterable[Path]:
+    if not place.exists():
+        raise FileNotFoundError(f"Figures depend on {place}, which is not there. Name what is.")
     return [place] if place.is_file() else place.rglob("*.py")
 
 

@@ -18,6 +18,10 @@ _LEGEND = (
     "regret: score that the decision gave away against it, above 0 where it did harm; expected: "
     "as predicted; change: of {metric} on the search split, by the alternative"
 )
+_WHO = (
+    "Only the sampler budgeted examines some, while its predictions are trusted, and "
+    "progressive runs examine their steps."
+)
 
 
 def print_ledger(
@@ -25,6 +29,9 @@ def print_ledger(
 ) -> None:
     """Print every decision that was examined and what it came to, on standard output."""
     console = console or standard_output()
+    if not entries:
+        console.print(f"{totals_line(Rolledback(), yardstick)} {_WHO}", soft_wrap=True)
+        return
     console.print(_rows(entries, yardstick))
     console.print(Text(_LEGEND.format(metric=yardstick.metric), style="dim"))
     for outcome in Outcome:

@@ -22,7 +22,12 @@ from benchmarks.tables.table import Table
 Watch = Callable[[Sequence[Any], str], Iterator[Any]]
 BEST = 50  # policies by loss, and as many by quality, that every seed scores
 AT_RANDOM = 0.1  # share of the others that every seed scores
-_CODE = ("autoprune", *(f"benchmarks/tables/{name}.py" for name in ("data", "network", "recipes")))
+_CODE = (
+    "autoprune",
+    "benchmarks/images.py",
+    "benchmarks/tables/network.py",
+    "benchmarks/tables/recipes.py",
+)
 
 
 @dataclass(frozen=True)

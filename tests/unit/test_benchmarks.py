@@ -207,3 +207,5 @@ def test_provenance_names_no_folder_of_this_machine(tmp_path: Path) -> None:
     assert {"processor", "cores", "torch"} <= machine().keys()
     assert os.fspath(Path.cwd()) not in json.dumps([machine(), commit()])
     assert code_of("benchmarks") != code_of("benchmarks/store.py")
+    with pytest.raises(FileNotFoundError, match="Name what is"):
+        code_of("benchmarks", "benchmarks/moved_away.py")

@@ -178,6 +178,14 @@ def test_totals_sum_up() -> None:
     assert totals_line(Rolledback(), Yardstick()) == "No decision was examined."
 
 
+def test_an_empty_ledger_is_no_table(capsys: pytest.CaptureFixture[str]) -> None:
+    print_ledger([], Yardstick())
+
+    assert capsys.readouterr().out.startswith(
+        "No decision was examined. Only the sampler budgeted"
+    )
+
+
 def test_the_command_shows_the_ledger(ledger: Ledger, tmp_path: Path) -> None:
     for entry in ENTRIES:
         ledger.add_all([entry])
