@@ -1,10 +1,10 @@
 """A wall clock that jumps, for processes that do not know better."""
 
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
 
+from autoprune._debian import unpack
 from autoprune._resources import cache_dir
 from benchmarks.faults.observed import FAKED
 
@@ -47,13 +47,6 @@ def _library() -> Path:
     folder = cache_dir() / "libfaketime"
     if not list(folder.rglob(_LIBRARY)):
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            _run("apt-get", "download", "libfaketime", within=folder)
-            _run("dpkg-deb", "-x", *map(str, folder.glob("*.deb")), ".", within=folder)
-        except subprocess.CalledProcessError as err:
-            raise OSError(f"libfaketime cannot be had from apt: {err.stderr[-300:]}") from None
+        if not unpack("libfaketime", folder):
+            raise OSError("libfaketime cannot be had from apt: it is missing, or offline.")
     return next(folder.rglob(_LIBRARY))
-
-
-def _run(*words: str, within: Path) -> None:
-    subprocess.run(words, cwd=within, check=True, capture_output=True, text=True)
