@@ -18,6 +18,7 @@ from autoprune.evaluation.scoring.candidate import Candidate
 from autoprune.evaluation.scoring.scorer import Scorer
 from autoprune.storage.records import Evaluation
 
+_Costly = Candidate | Standing | Evaluation
 _BY_CHANCE = 0.05  # that training which raised the loss so much did no harm
 
 
@@ -105,10 +106,8 @@ class Finalist:
         cut = self.as_cut() if self.steps and not self.run else candidate
         if _ruined(candidate.stages[-1], cut.stages[-1]):
             return self.keep_as_cut(cut)
-        forwards, seconds = candidate.sample_forwards, candidate.seconds
-        if cut is not candidate:
-            forwards, seconds = forwards + cut.sample_forwards, seconds + cut.seconds
-        return self._kept(candidate, candidate.stages, forwards, seconds)
+        made = [candidate] if cut is candidate else [candidate, cut]
+        return self._kept(candidate, candidate.stages, made)
 
     def as_cut(self) -> Candidate:
         """Return what it was before its training, measured; that of one go.
@@ -131,31 +130,31 @@ class Finalist:
         if stored is not None and undone(stored[1]):
             return stored
         trained = Standing.of(self.candidate) if self.candidate else self.standing or self.known
-        stages = [] if trained is None else [one for one in trained.stages if one.steps]
-        forwards, seconds = cut.sample_forwards, cut.seconds
-        if trained is not None:
-            forwards, seconds = forwards + trained.sample_forwards, seconds + trained.seconds
-        return self._kept(cut, [*cut.stages, *stages], forwards, seconds)
+        if trained is None:
+            return self._kept(cut, cut.stages, [cut])
+        stages = [one for one in trained.stages if one.steps]
+        return self._kept(cut, [*cut.stages, *stages], [cut, trained])
 
     def _kept(
-        self, made: Candidate, stages: Sequence[Stage], forwards: float, seconds: float
+        self, best: Candidate, stages: Sequence[Stage], made: Sequence[_Costly]
     ) -> tuple[nn.Module, Evaluation]:
-        found, path = made.reach(0), self.folder / weights_of(self.policy, self.run)
-        sha256 = save_weights(made.model, path)
+        """Keep the weights of the best that was made of the policy; all of it was paid for."""
+        found, path = best.reach(0), self.folder / weights_of(self.policy, self.run)
+        sha256 = save_weights(best.model, path)
         self.known = Evaluation(
             self.policy,
             RECOVERED,
             found.loss,
             found.quality,
-            forwards,
-            seconds,
+            sum(one.sample_forwards for one in made),
+            sum(one.seconds for one in made),
             path.name,
             sha256,
             found.score,
             tuple(stages),
         )
         self.keep(self.known)
-        return made.model, self.known
+        return best.model, self.known
 
     def stored(self) -> tuple[nn.Module, Evaluation] | None:
         """Return what an earlier session came to, if its weights are still as recorded."""
