@@ -66,7 +66,7 @@ def _begin(search: Search) -> None:
         command, env=search.variables, cwd=search.folder, capture_output=True, timeout=LONG
     )
     if done.returncode != 0:
-        *_, why = ["", *done.stderr.decode().strip().splitlines()]
+        why = done.stderr.decode().strip().rpartition("\n")[2]
         raise Failed(f"Ray cannot be started: {why}")
 
 
