@@ -20,11 +20,11 @@ from autoprune.evaluation.training.fine_tune import fine_tune
 from autoprune.surgery.tensors import copied
 from benchmarks.isolated import Note, first_line
 from benchmarks.peers.apart import pruned_apart
+from benchmarks.peers.limits import TARGET
 from benchmarks.peers.protocol import BATCH, Given
 from benchmarks.peers.rivals import EVERYBODY, OURS, prune
 from benchmarks.peers.subjects import SUBJECTS
 
-TARGET = Target.parse("pytorch/threads=1")
 PAIRS_S = 20.0  # seconds for which a model is compared with the dense one
 
 
@@ -136,10 +136,11 @@ def trained(model: nn.Module, given: Given, steps: int, distill: float = 0.0) ->
 
 def timed(model: nn.Module, dense: nn.Module, given: Given, share: float) -> dict[str, Any]:
     """Compare the latency of a model with the dense one's, in pairs."""
-    runtime, inputs = find_runtime(TARGET), given.task.trace_inputs(TARGET.batch)
+    target = Target.parse(TARGET)
+    runtime, inputs = find_runtime(target), given.task.trace_inputs(target.batch)
     with (
-        runtime.open(dense.to(memory_format=torch.channels_last), inputs, TARGET) as before,
-        runtime.open(model, inputs, TARGET) as after,
+        runtime.open(dense, inputs, target) as before,
+        runtime.open(model, inputs, target) as after,
     ):
         found = compare(before, after, limit_s=PAIRS_S)
     return {

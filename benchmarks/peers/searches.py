@@ -16,6 +16,7 @@ from autoprune.space.schema import SearchSpace
 from autoprune.surgery.discover import plan_of
 from autoprune.tasks import Split
 from benchmarks.peers.counting import counting
+from benchmarks.peers.limits import TARGET
 from benchmarks.peers.protocol import Given, Pruned
 from benchmarks.peers.subjects import SUBJECTS
 from benchmarks.search.ablated import register
@@ -133,7 +134,7 @@ def _samples(given: Given, split: Split) -> int:
 
 def _budget(given: Given) -> str:
     if given.latency is not None:
-        return f"latency={100 * given.latency:g}%@pytorch/threads=1"
+        return f"latency={100 * given.latency:g}%@{TARGET}"
     return f"macs={100 * given.macs:g}%"
 
 
