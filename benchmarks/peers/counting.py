@@ -33,6 +33,8 @@ class Count:
 
     def _add(self, weight: torch.Size, output: Tensor) -> None:
         """Take in what a layer computed; runs no op, for somebody may be tracing the model."""
+        if torch.compiler.is_exporting():
+            return  # nothing is computed, and a size that is read is a constant from then on
         spent = int(output.numel()) * prod(map(int, weight[1:]))  # tensors while jit traces
         self.macs += spent
         if output.requires_grad and torch.is_grad_enabled():

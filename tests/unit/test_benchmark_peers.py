@@ -5,10 +5,12 @@ from math import isclose
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from torch import nn
 
+from autoprune.formats.onnx import export_onnx
 from benchmarks.peers.__main__ import CODE, tasks
 from benchmarks.peers.bisection import bisected
 from benchmarks.peers.cells import cells
@@ -84,6 +86,15 @@ def test_what_is_counted_follows_the_weight_that_is_used() -> None:
     with counting() as count, torch.no_grad():
         conv(torch.zeros(1, 4, 2, 2))
     assert count.macs == 4 * 8 * 4
+
+
+def test_a_model_is_exported_with_a_free_batch_while_others_count(tmp_path: Path) -> None:
+    conv = nn.Conv2d(3, 8, 1).eval()
+    with counting() as count:
+        export_onnx(conv, (torch.zeros(2, 3, 4, 4),), tmp_path / "model.onnx")
+    assert count.macs == 0
+    (given,) = onnx.load(tmp_path / "model.onnx").graph.input
+    assert not given.type.tensor_type.shape.dim[0].dim_value
 
 
 def test_a_table_that_two_processes_make_is_paid_for_once(tmp_path: Path) -> None:
