@@ -11,6 +11,7 @@ from benchmarks.work import Results
 
 Table = Mapping[Place, Cell]
 OTHERS = tuple(rival for rival in RIVALS if rival != OURS)
+TOOLS = tuple(name for name, one in RIVALS.items() if one.tool is not None)
 
 
 def figures(results: Results) -> dict[str, Any]:
@@ -24,8 +25,8 @@ def figures(results: Results) -> dict[str, Any]:
     ``points_without``: how many points ours has more than ours without a part, by what is left
     out, over the seeds that both have.
     ``points_by_distillation``: how many more it has where it learns from the dense model.
-    ``latency_budget_met_ours``, ``_rivals``: the share of models, of models and rivals, in which
-    all seeds met the limit on latency.
+    ``latency_budget_met_ours``, ``_rivals``: the share of models, of models and other tools, in
+    which all seeds met the limit on latency; Optuna's samplers meet it by our projection.
     """
     table = cells(results)
     found: dict[str, Any] = {}
@@ -37,7 +38,7 @@ def figures(results: Results) -> dict[str, Any]:
         "points_by_distillation": _by_distillation(table),
         "cost_ratio_fastnas": _cost_ratio(table),
         "latency_budget_met_ours": _met_share(table, [OURS]),
-        "latency_budget_met_rivals": _met_share(table, OTHERS),
+        "latency_budget_met_rivals": _met_share(table, TOOLS),
     }
 
 
