@@ -70,7 +70,7 @@ def test_f1_is_scikit_learns_however_samples_are_batched(
 ) -> None:
     logits, targets, size = drawn
     with_positives = [c for c in range(targets.shape[1]) if targets[:, c].any()]
-    theirs = [f1_score(targets[:, c], logits[:, c] > 0) for c in with_positives]
+    theirs = [f1_score(targets[:, c].numpy(), (logits[:, c] > 0).numpy()) for c in with_positives]
     want = sum(theirs) / len(theirs) if theirs else 0.0
     found = metric_of(task_of(metric="f1"), logits, targets, size)
     assert found == pytest.approx(want, abs=1e-6)
