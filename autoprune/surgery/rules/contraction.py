@@ -13,19 +13,28 @@ def matmul(op: Op) -> None:
     joined = contract(op, right, 0, left, 1)
     rows, columns = op.line(left, 0), op.line(right, 1)
     op.cost(rows, joined, columns)
-    if op.has("mat1") and columns is not None and op.arg("self").shape[-1] > 1:
-        columns = op.join(columns, op.line("self", -1))
-    _give(op, rows, columns)
+    _give(op, *(_plus(op, [rows, columns]) if op.has("mat1") else [rows, columns]))
 
 
-@rule("aten.bmm")
+@rule("aten.baddbmm", "aten.bmm")
 def batched_matmul(op: Op) -> None:
     """``[batch, rows, k] x [batch, k, columns]``; the batch axis may carry heads."""
-    joined = contract(op, "mat2", 1, "self", 2)
-    batch = _heads(op, meet(op, op.line("self", 0), op.line("mat2", 0)))
-    rows, columns = op.line("self", 1), op.line("mat2", 2)
+    left, right = ("batch1", "batch2") if op.has("batch1") else ("self", "mat2")
+    joined = contract(op, right, 1, left, 2)
+    batch = _heads(op, meet(op, op.line(left, 0), op.line(right, 0)))
+    rows, columns = op.line(left, 1), op.line(right, 2)
     op.cost(batch, rows, joined, columns)
-    _give(op, batch, rows, columns)
+    lines = [batch, rows, columns]
+    _give(op, *(_plus(op, lines) if op.has("batch1") else lines))
+
+
+def _plus(op: Op, lines: list[Ids | None]) -> list[Ids | None]:
+    """Join the lines of a product with those of ``self``, which is added and may be broadcast."""
+    shape, found = op.arg("self").shape, []
+    for axis, ids in zip(range(-len(lines), 0), lines, strict=True):
+        meets = -axis <= len(shape) and shape[axis] > 1
+        found.append(meet(op, ids, op.line("self", axis)) if meets else ids)
+    return found
 
 
 @rule(
