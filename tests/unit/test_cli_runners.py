@@ -12,7 +12,7 @@ import torch
 
 from autoprune._resources import names
 from autoprune.core.cores import usable_cores
-from autoprune.errors import ConfigError
+from autoprune.errors import ConfigError, InfrastructureError
 from autoprune.execution.runners import load_runner
 
 Run = Callable[..., tuple[int, str, str]]
@@ -95,6 +95,25 @@ def test_a_worker_that_no_cluster_started_here_has_room_for_is_told(
             pass
     runner = write(tmp_path, f"kind: ray\nworkers: 1\nthreads: {usable_cores() + 1}\n")
     assert lacking(run_autoprune, runner) == [], "a number that is given gets its CPUs"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("", "Ray cannot start: The current node timed out.*goes on later"),
+        ("address: h:1\n", "h:1"),
+    ],
+)
+def test_a_ray_that_does_not_start_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, said: str
+) -> None:
+    def init(**settings: Any) -> None:
+        raise Exception("The current node timed out during startup.")  # as Ray raises it
+
+    monkeypatch.setattr(pytest.importorskip("ray"), "init", init)
+    runner = load_runner(write(tmp_path, f"kind: ray\nworkers: 1\ndevice: cpu\n{address}"))
+    with pytest.raises(InfrastructureError, match=said), runner.applied():
+        pass
 
 
 @pytest.mark.parametrize(

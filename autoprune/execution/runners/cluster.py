@@ -138,14 +138,22 @@ class ClusterRunner(SearchRunner, ABC):
         try:
             with _same_sigterm():
                 ray.init(log_to_driver=False, logging_level=logging.ERROR, **settings)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as err:
-            where = f"at {self.address!r} cannot be reached" if self.address else "cannot start"
-            raise InfrastructureError(
-                f"The Ray cluster {where}: {' '.join(str(err).split())[:500]} Check that it runs, "
-                "and the runner's 'address'."
-            ) from err
+        except Exception as err:  # a start that takes too long raises no class of Ray's own
+            raise self._unreached(err) from err
         if self.address is None:
             self._require(ray.cluster_resources())  # type: ignore[no-untyped-call]
+
+    def _unreached(self, err: Exception) -> InfrastructureError:
+        reason = " ".join(str(err).split())[:500]
+        if self.address is None:
+            return InfrastructureError(
+                f"Ray cannot start: {reason} It gives itself 30 seconds, which a busy machine may "
+                "not have for it: the same command goes on later."
+            )
+        return InfrastructureError(
+            f"The Ray cluster at {self.address!r} cannot be reached: {reason} Check that it runs, "
+            "and the runner's 'address'."
+        )
 
     def _count(self) -> int:
         """Return how many actors the cluster has room for, if the runner does not say."""
