@@ -69,11 +69,14 @@ def run_all(
         tasks: What there is to do.
         store: What was done before.
         commit: Written beside the facts.
-        seen: Given all that is known after each task that was done; tasks to come have no facts.
+        seen: Given all that is known, before the first task if there is any, and after each; tasks
+            to come have no facts.
     """
     prepare({task.job.__module__ for task in tasks})
     known = {task: store.get(task.key) for task in tasks}
     waiting = [task for task, facts in known.items() if facts is None]
+    if waiting and len(waiting) < len(tasks):
+        seen(_results(known))
     console = Console(stderr=True, highlight=False)
     with Progress(console=console, speed_estimate_period=_WINDOW) as progress:
         bar = progress.add_task("tasks", total=len(waiting))

@@ -134,14 +134,16 @@ def test_tasks_that_are_done_are_not_done_again(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_is_known_is_told_after_each_task(tmp_path: Path) -> None:
-    first, last = (
+    first, last, more = (
         Task(kind="ours", name=name, job=fails, arguments={"word": name}, limit=60, code="c")
-        for name in ("first", "last")
+        for name in ("first", "last", "more")
     )
     told: list[Results] = []
-    found = run_all([first, last], Store(tmp_path), "abc", told.append)
+    run_all([first, last], Store(tmp_path), "abc", told.append)
+    found = run_all([first, last, more], Store(tmp_path), "abc", told.append)
     known = [[name for name, facts in one["ours"].items() if facts] for one in told]
-    assert known == [["first"], ["first", "last"]]
+    two = ["first", "last"]
+    assert known == [["first"], two, two, [*two, "more"]], "what was done before, at once"
     assert told[-1] == found
 
 
