@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from autoprune.core.target import Target
 from autoprune.cost.count import count_costs
 from autoprune.cost.latency.runtimes import find_runtime
 from autoprune.cost.latency.timing import compare
@@ -20,8 +19,7 @@ from autoprune.evaluation.training.fine_tune import fine_tune
 from autoprune.surgery.tensors import copied
 from benchmarks.isolated import Note, first_line
 from benchmarks.peers.apart import pruned_apart
-from benchmarks.peers.limits import TARGET
-from benchmarks.peers.protocol import BATCH, Given
+from benchmarks.peers.protocol import BATCH, TARGET, Given
 from benchmarks.peers.rivals import EVERYBODY, OURS, prune
 from benchmarks.peers.subjects import SUBJECTS
 
@@ -136,11 +134,10 @@ def trained(model: nn.Module, given: Given, steps: int, distill: float = 0.0) ->
 
 def timed(model: nn.Module, dense: nn.Module, given: Given, share: float) -> dict[str, Any]:
     """Compare the latency of a model with the dense one's, in pairs."""
-    target = Target.parse(TARGET)
-    runtime, inputs = find_runtime(target), given.task.trace_inputs(target.batch)
+    runtime, inputs = find_runtime(TARGET), given.task.trace_inputs(TARGET.batch)
     with (
-        runtime.open(dense, inputs, target) as before,
-        runtime.open(model, inputs, target) as after,
+        runtime.open(dense, inputs, TARGET) as before,
+        runtime.open(model, inputs, TARGET) as after,
     ):
         found = compare(before, after, limit_s=PAIRS_S)
     return {

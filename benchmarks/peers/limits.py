@@ -10,8 +10,8 @@ class Limit:
 
     Args:
         macs: On multiply-adds, as a share of the dense model's.
-        latency: On latency of `TARGET` on this machine, as a share, for those that know such
-            limits; the others are given ``macs``. None where the limit is on multiply-adds.
+        latency: On latency of `protocol.TARGET` on this machine, as a share, for those that know
+            such limits; the others are given ``macs``. None where it is on multiply-adds.
     """
 
     macs: float
@@ -24,8 +24,6 @@ LIMITS: Mapping[str, Limit] = {
     "25%": Limit(macs=0.25),
     "latency50%": Limit(macs=0.5, latency=0.5),
 }
-# PyTorch takes a millisecond to call the layers of the small models, whatever their widths.
-TARGET = "onnxruntime/threads=1/batch=8"
 SEEDS = (0, 1, 2)
 EVALUATIONS = 40  # policies that others' searches score, each trained for 80 steps before
 OWN_EVALUATIONS = 100  # that ours scores: with its sensitivity table it costs no more than those

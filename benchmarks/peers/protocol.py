@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autoprune.core.target import Target
 from autoprune.cost.count import count_costs
 from autoprune.evaluation.measuring.measure import measure
 from autoprune.surgery.nested import Inputs
@@ -15,6 +16,8 @@ from autoprune.tasks import Task
 from benchmarks.peers.counting import counting
 from benchmarks.peers.subjects import SUBJECTS
 
+# PyTorch takes a millisecond to call the layers of the small models, whatever their widths.
+TARGET = Target.parse("onnxruntime/threads=1/batch=8")
 BATCH = 2  # samples of a trace; fewer would not tell which axis they are
 
 

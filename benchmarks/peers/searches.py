@@ -16,8 +16,7 @@ from autoprune.space.schema import SearchSpace
 from autoprune.surgery.discover import plan_of
 from autoprune.tasks import Split
 from benchmarks.peers.counting import counting
-from benchmarks.peers.limits import TARGET
-from benchmarks.peers.protocol import Given, Pruned
+from benchmarks.peers.protocol import TARGET, Given, Pruned
 from benchmarks.peers.subjects import SUBJECTS
 from benchmarks.search.ablated import register
 

@@ -1,5 +1,7 @@
 """Matrix products: what is summed over must be removed on both sides."""
 
+from collections.abc import Iterator
+
 from autoprune.surgery.ids import Ids
 from autoprune.surgery.op import Op
 from autoprune.surgery.rules.table import rule
@@ -13,7 +15,7 @@ def matmul(op: Op) -> None:
     joined = contract(op, right, 0, left, 1)
     rows, columns = op.line(left, 0), op.line(right, 1)
     op.cost(rows, joined, columns)
-    _give(op, *(_plus(op, [rows, columns]) if op.has("mat1") else [rows, columns]))
+    _give(op, *_plus(op, rows, columns))
 
 
 @rule("aten.baddbmm", "aten.bmm")
@@ -24,17 +26,15 @@ def batched_matmul(op: Op) -> None:
     batch = _heads(op, meet(op, op.line(left, 0), op.line(right, 0)))
     rows, columns = op.line(left, 1), op.line(right, 2)
     op.cost(batch, rows, joined, columns)
-    lines = [batch, rows, columns]
-    _give(op, *(_plus(op, lines) if op.has("batch1") else lines))
+    _give(op, *_plus(op, batch, rows, columns))
 
 
-def _plus(op: Op, lines: list[Ids | None]) -> list[Ids | None]:
-    """Join the lines of a product with those of ``self``, which is added and may be broadcast."""
-    shape, found = op.arg("self").shape, []
+def _plus(op: Op, *lines: Ids | None) -> Iterator[Ids | None]:
+    """Join the lines of a product with those of ``self``, where that is added and not repeated."""
+    shape = op.arg("self").shape if op.has("beta") else ()
     for axis, ids in zip(range(-len(lines), 0), lines, strict=True):
         meets = -axis <= len(shape) and shape[axis] > 1
-        found.append(meet(op, ids, op.line("self", axis)) if meets else ids)
-    return found
+        yield meet(op, ids, op.line("self", axis)) if meets else ids
 
 
 @rule(

@@ -61,16 +61,8 @@ def _pieces(op: Op, axis: int, starts: list[int]) -> None:
 
 @rule("aten.glu")
 def gated(op: Op) -> None:
-    """Half of the channels times a function of the other half: they go in pairs."""
-    axis = op.arg("dim") % op.arg("self").ndim
-    shadow, ndim = op.shadow("self"), op.arg("self").ndim
-    others, found = shadow.off((axis,)), shadow.along(axis)
-    if found is None:
-        op.give(others)
-        return
-    halves = line(found, axis).reshape(2, -1)
-    join_all(op, halves, axis=0)
-    op.give((axis_track(halves[0], axis, ndim), *others))
+    """Half of the channels times a function of the other half: pairs go, as from two chunks."""
+    _pieces(op, op.arg("dim") % op.arg("self").ndim, [0])
 
 
 @rule("aten.select", "aten.unbind")
